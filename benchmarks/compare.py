@@ -1,0 +1,214 @@
+"""Interleaved peer benchmark -> Markdown.
+
+python benchmarks/compare.py --py torch=PYTHON --py jax=PYTHON --frameworks torch,torch_compile,jax \\
+    --workloads w3,w4 --rounds 5 --lock LOCKFILE --out results.jsonl
+python benchmarks/compare.py --render results.jsonl      # tables again from saved rows
+
+Interpreters come from --py ADAPTER=PATH or BENCH_PY="torch=...,jax=..."; without one, the running interpreter
+is used. Every run is its own process. Round r runs every framework once per workload before round r+1 starts.
+A cell is the median over rounds of the per-process medians. With --render, --frameworks picks the columns.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ALL = "torch,torch_compile,keras,keras_jit,jax,tinygrad,ort"
+WORKLOADS = "w1,w2,w3,w4,w4_b1,w4_b256,w5,w6,w6_b1,w7,w8,w8_b1,w8_b16"
+RUN = str(Path(__file__).resolve().parent / "run.py")
+
+
+def interpreters(options):
+    """Adapter name -> interpreter, from --py options, else from BENCH_PY."""
+    pairs = options or os.environ.get("BENCH_PY", "").split(",")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def interpreter(pythons, framework):
+    return pythons.get(framework.split("_")[0], sys.executable)
+
+
+def busy_seconds():
+    with open("/proc/stat") as stat:
+        ticks = [int(v) for v in stat.readline().split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_quiet(limit):
+    """Wait until the rest of the machine uses less than 0.2 core for half a second (Linux only)."""
+    start = time.time()
+    while time.time() - start < limit and os.path.exists("/proc/stat"):
+        before = busy_seconds()
+        time.sleep(0.5)
+        if busy_seconds() - before < 0.1:
+            return
+
+
+def command(args, pythons, framework, workload):
+    cmd = [interpreter(pythons, framework), RUN, framework, workload]
+    cmd += ["--seconds", str(args.seconds), "--warm", str(args.warm)]
+    cmd = [*args.prefix.split(), "timeout", str(args.timeout), *cmd]
+    return ["flock", args.lock, *cmd] if args.lock else cmd  # outermost: waiting for it does not count
+
+
+def failure(args, process):
+    """One line on why a run gave no result."""
+    if process.returncode == 124:
+        return f"timeout {args.timeout:g}s"
+    said = [line for line in process.stderr.splitlines() if line.strip(" ^~")]
+    return said[-1][:200] if said else "?"
+
+
+def one_run(args, env, pythons, framework, workload):
+    """The row of one process; a run that saw no quiet blocks is repeated."""
+    cmd = command(args, pythons, framework, workload)
+    for _ in range(1 + args.retries):
+        wait_quiet(args.patience)
+        process = subprocess.run(cmd, env=env, capture_output=True, text=True)
+        if '"quiet": false' not in process.stdout:
+            break
+    try:
+        return json.loads(process.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"framework": framework, "workload": workload, "error": failure(args, process)}
+
+
+def report(row):
+    text = row.get("error")
+    if not text:
+        text = f"{row['ms']:10.4g} ms (min {row['ms_min']:.4g})  first {row['first_s']:.2f} s"
+        text += "" if row["quiet"] else " NOISY"
+    print(f"{row['workload']:8} {row['framework']:14} r{row['round']} {text}", file=sys.stderr)
+
+
+def run_all(args):
+    """Rows of all rounds. Compile caches start empty unless --cache is given: round 0 pays the compilers."""
+    pythons = interpreters(args.py)
+    cache = args.cache or tempfile.mkdtemp(prefix="bench_cache_")
+    env = dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache + "/inductor", CACHEDB=cache + "/tinygrad.db")
+    rows = []
+    for workload in args.workloads.split(","):
+        failed = set()
+        for r in range(args.rounds):
+            for framework in (args.frameworks or ALL).split(","):
+                if framework in failed:
+                    continue
+                row = one_run(args, env, pythons, framework, workload)
+                row |= {"round": r, "time": round(time.time())}
+                if "error" in row:
+                    failed.add(framework)
+                report(row)
+                rows.append(row)
+                if args.out:
+                    with open(args.out, "a") as out:
+                        out.write(json.dumps(row) + "\n")
+    return rows
+
+
+def fmt(x):
+    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def print_table(title, workloads, frameworks, unit, cell):
+    print(f"\n### {title}\n\n| workload | unit | " + " | ".join(frameworks) + " |")
+    print("|---" * (len(frameworks) + 2) + "|")
+    for w in workloads:
+        print(f"| {w} | {unit[w]} | " + " | ".join(cell(w, f) for f in frameworks) + " |")
+
+
+def render(rows, only=None):
+    """Prints the tables of these rows as Markdown; `only` picks the frameworks and their order."""
+    workloads = sorted({r["workload"] for r in rows}, key=lambda w: (w[:2], len(w), w))
+    frameworks = list(dict.fromkeys(r["framework"] for r in rows))
+    if only:
+        frameworks = [f for f in only.split(",") if f in frameworks]
+    cells, errors, unit = {}, {}, dict.fromkeys(workloads, "")
+    for r in rows:
+        key = r["workload"], r["framework"]
+        if r["framework"] not in frameworks:
+            continue
+        if "error" in r:
+            errors[key] = r["error"]
+        else:
+            cells.setdefault(key, []).append(r)
+            unit[r["workload"]] = r["unit"]
+    cells = {
+        k: [r for r in v if r["quiet"]] or v for k, v in cells.items()
+    }  # noisy runs: only if there is no other
+    median = {k: statistics.median(r["ms"] for r in v) for k, v in cells.items()}
+    best = {w: min(m for (x, _), m in median.items() if x == w) for w, _ in median}
+
+    def speed(key, runs):
+        m, ratio = median[key], median[key] / best[key[0]]
+        if not any(r["quiet"] for r in runs):
+            return f"~{fmt(m)} ({ratio:.2g}x)"
+        return f"**{fmt(m)}**" if ratio == 1 else f"{fmt(m)} ({ratio:.2g}x)"
+
+    def spread(key, runs):
+        ms = [r["ms"] for r in runs]
+        return f"{fmt(min(ms))}-{fmt(max(ms))}, {len(ms)}"
+
+    def first_call(key, runs):
+        first, *later = [r["first_s"] for r in runs]
+        return f"{first:.2f}" + (f" / {statistics.median(later):.2f}" if later else "")
+
+    for title, text in (
+        ("Steady state: median (ratio to the best; ~: only noisy runs)", speed),
+        ("Best block of any run", lambda key, runs: fmt(min(r["ms_min"] for r in runs))),
+        ("Spread over rounds: min-max of per-process medians, rounds", spread),
+        ("First call, s: empty caches / later processes", first_call),
+    ):
+
+        def cell(w, f, text=text):
+            key = w, f
+            return text(key, cells[key]) if key in cells else "error" * (key in errors)
+
+        print_table(title, workloads, frameworks, unit, cell)
+
+    print("\n### Agreement of the results (loss or output; 2% tolerance)\n")
+    for w in workloads:
+        checks = {f: cells[w, f][0]["check"] for f in frameworks if (w, f) in cells}
+        reference = next(iter(checks.values()), None)
+        for f, check in checks.items():
+            if max(abs(x - y) / (abs(y) + 1e-3) for x, y in zip(check, reference)) > 0.02:
+                print(f"- MISMATCH {w} {f}: {check} against {reference}")
+    for (w, f), error in errors.items():
+        if (w, f) not in cells:
+            print(f"- {w} {f}: {error}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Interleaved peer benchmark.")
+    parser.add_argument("--py", action="append", default=[], metavar="ADAPTER=PATH")
+    parser.add_argument("--frameworks", help="default: " + ALL)
+    parser.add_argument("--workloads", default=WORKLOADS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--warm", type=float, default=1)
+    parser.add_argument("--timeout", type=float, default=240)
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine")
+    parser.add_argument("--retries", type=int, default=1, help="repeats of a run that saw no quiet blocks")
+    parser.add_argument("--prefix", default="", help='put before each run, e.g. "nice -n -15"')
+    parser.add_argument("--cache", help="compile-cache folder to reuse (default: a new, empty one)")
+    parser.add_argument("--lock", help="file to flock around each run")
+    parser.add_argument("--out", help="append raw rows (JSON lines)")
+    parser.add_argument("--render", help="only print the tables of these files (comma-separated)")
+    args = parser.parse_args()
+    if args.render:
+        rows = []
+        for name in args.render.split(","):
+            with open(name) as saved:
+                rows += [json.loads(line) for line in saved]
+    else:
+        rows = run_all(args)
+    render(rows, args.frameworks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Cells: what a tensor stands for. A cell holds an immutable node and can be made to hold another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from ..base.errors import GradientError, ShapeError, TraceError
+from ..base.state import state, version
+from ..ir.graph import toposort
+from ..ir.node import GRAD, LEAF, TRACED, Node
+from ..runtime.executor import LOOKED_AT, realize
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+#: A program that grows without being looked at is cut when it has this many pending tensors ...
+_LONG = 1024
+#: ... at the next operation from the line where the last cut was made, or at twice that many anywhere.
+
+
+class Cell:
+    """A place that holds a node. Several tensor handles may share one; operations always make fresh ones."""
+
+    __slots__ = ("node", "grad", "requires_grad", "depth", "__weakref__")
+
+    node: Node
+    grad: Tensor | None
+    requires_grad: bool
+    depth: int
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.grad = None
+        self.requires_grad = False
+        self.depth = len(state.traces)
+        register(self, node)
+
+    def rebind(self, node: Node) -> None:
+        """Hold another node from now on: what `x += 1`, `x[i] = v` and an optimiser's step come down to."""
+        old = self.node
+        if self.depth < len(state.traces):
+            state.traces[-1].on_rebind(self, old)
+        if node.sig.out is not old.sig.out:
+            if self.requires_grad:
+                raise ShapeError(
+                    f"a tensor that requires a gradient keeps its type: {old.aval.describe()} cannot become "
+                    f"{node.aval.describe()}"
+                )
+            version.bump()
+        if self.requires_grad:
+            if node.flags & GRAD and state.grad:
+                raise GradientError(
+                    "a leaf that requires a gradient is changed while gradients are recorded; "
+                    "do it inside `with weft.no_grad():`"
+                )
+            node = own_node(node)
+            node.flags |= GRAD | LEAF
+        self.node = node
+        register(self, node)
+
+    def require_grad(self, wanted: bool) -> None:
+        """Make the cell a leaf that `backward` accumulates into, or stop that."""
+        if wanted == self.requires_grad:
+            return
+        node = self.node
+        if wanted:
+            if not node.aval.dtype.inexact:
+                raise GradientError(f"only floating and complex tensors have gradients, not {node.aval.dtype}")
+            if node.flags & GRAD:
+                raise GradientError("this tensor is computed from one that requires a gradient; detach() it first")
+            node = own_node(node)
+            node.flags |= GRAD | LEAF
+        else:
+            node = own_node(node)
+            node.flags &= TRACED
+        self.requires_grad = wanted
+        self.node = node
+        register(self, node)
+        version.bump()
+
+
+def own_node(node: Node) -> Node:
+    """A node of the same value that no other cell holds, cut off from what `node` was computed from."""
+    from ..ir.primitive import leaf
+    from ..ops.movement import identity
+
+    if node.value is not None:
+        new = leaf(node.aval, node.value)
+        new.flags = node.flags & TRACED
+        return new
+    saved, state.grad = state.grad, False
+    try:
+        return identity.bind((node,))
+    finally:
+        state.grad = saved
+
+
+def register(cell: Cell, node: Node) -> None:
+    """Note that `cell` is alive and holds `node`, so that the next flush computes it."""
+    reference = ref(cell)
+    node.cell = reference
+    if node.value is None and not node.flags & TRACED:
+        pending = state.pending
+        pending.append(reference)
+        if len(pending) > _LONG:
+            _cut(node)
+
+
+def _cut(node: Node) -> None:
+    last = state.config.get("cut_site")
+    if last is None or node.site == last or len(state.pending) > 2 * _LONG:
+        pending = state.pending = [r for r in state.pending if (c := r()) is not None and c.node.value is None]
+        if len(pending) > _LONG // 4 or depth_at_least(node, _LONG):
+            state.config["cut_site"] = node.site
+            flush()
+
+
+def depth_at_least(node: Node, count: int) -> bool:
+    """Whether at least `count` operations wait below `node`."""
+    order = toposort([node], lambda n: () if n.value is not None else n.args)
+    return len(order) >= count
+
+
+def flush(*asked: Node) -> None:
+    """Compute every live pending tensor of this thread, in one program. `asked` must have a value afterwards."""
+    for node in asked:
+        if node.flags & TRACED:
+            raise TraceError(LOOKED_AT)
+    roots = dict.fromkeys(asked)
+    for reference in state.pending:
+        cell = reference()
+        if cell is not None and cell.node.value is None and not cell.node.flags & TRACED:
+            roots[cell.node] = None
+            if cell.grad is not None:
+                roots[cell.grad._cell.node] = None
+    state.pending.clear()
+    try:
+        realize(list(roots))
+    except BaseException:
+        # What cannot be computed must not be asked for again by a later flush; what can, may.
+        if asked:
+            realize([n for n in asked if n.value is None])
+        raise
+
+
+def value_of(cell: Cell) -> Any:
+    """The buffer or number behind a cell, computed now if it is pending."""
+    node = cell.node
+    if node.value is None or state.ambient & TRACED:
+        if state.ambient & TRACED:
+            raise TraceError(LOOKED_AT)
+        flush(node)
+        node = cell.node
+    return node.value

@@ -1,0 +1,37 @@
+"""What the reverse rule of a node reads, so that a flush before `backward` can keep it."""
+
+from __future__ import annotations
+
+from ..base.state import isolated
+from ..ir.graph import fresh_inputs, toposort
+from ..ir.node import Signature, make_node
+from ..ir.primitive import pick_prim
+from .rules import node_vjp
+from .transforms import Residuals
+
+
+def vjp_reads(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int], ...]:
+    """The arguments (True, i) and results (False, i) that reverse mode through a node of this signature reads."""
+    key = ("reads", need)
+    found = sig.memo.get(key)
+    if found is None:
+        rule = sig.attrs.get("rule")
+        found = rule.pair_.reads if isinstance(rule, Residuals) else _trace(sig, need)
+        sig.memo[key] = found
+    return found
+
+
+def _trace(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int], ...]:
+    if not sig.differentiable:
+        return ()
+    with isolated():
+        args = fresh_inputs(sig.inputs)
+        node = make_node(sig, tuple(args))
+        cts = [fresh_inputs([o])[0] if o.dtype.inexact else None for o in sig.outs]
+        found = [c for c in node_vjp(node, cts, need) if c is not None]
+    reached = set(toposort(found, lambda n: () if n is node else n.args))
+    reads: list[tuple[bool, int]] = [(True, i) for i, a in enumerate(args) if a in reached]
+    if type(sig.out) is not tuple:
+        return (*reads, (False, 0)) if node in reached else tuple(reads)
+    picked = {n.attrs["index"] for n in reached if n.sig.prim is pick_prim and n.args[0] is node}
+    return (*reads, *[(False, i) for i in sorted(picked)])

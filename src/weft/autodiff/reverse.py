@@ -1,0 +1,72 @@
+"""Reverse mode: cotangents pulled back from outputs to the nodes they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..base.state import state
+from ..ir.graph import toposort
+from ..ir.node import GRAD, LEAF, Node
+from ..ir.primitive import pick_prim
+from .rules import node_vjp
+
+
+def differentiable_path(outputs: Sequence[Node], wrt: Sequence[Node], bit: int) -> tuple[list[Node], set[Node]]:
+    """The nodes between `wrt` and `outputs` that carry the flag `bit`: in order, and those that depend on `wrt`."""
+    sources = set(wrt)
+    order = toposort(
+        [o for o in outputs if o.flags & bit],
+        lambda n: [] if n in sources or (n.flags & LEAF and bit == GRAD) else [a for a in n.args if a.flags & bit],
+    )
+    reached = set(sources)
+    for node in order:
+        if node not in reached:
+            for a in node.args:
+                if a in reached:
+                    reached.add(node)
+                    break
+    return order, reached
+
+
+def pullback(
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node], bit: int
+) -> list[Node | None]:
+    """For each node of `wrt`: the sum over outputs of J^T cotangent, or None if no output depends on it.
+
+    The new nodes take over the source lines of the nodes they differentiate.
+    """
+    order, reached = differentiable_path(outputs, wrt, bit)
+    sources = set(wrt)
+    cts: dict[Node, Any] = {}  # of a node with several results: a list with one entry for each
+    for out, ct in zip(outputs, cotangents, strict=True):
+        if out in reached:
+            cts[out] = cts[out] + ct if out in cts else ct
+    saved = state.site
+    try:
+        for node in reversed(order):
+            if node not in reached or node in sources:
+                continue
+            ct = cts.pop(node, None)
+            if ct is None:
+                continue
+            if node.sig.prim is pick_prim:
+                _collect(cts, node.args[0], node.sig.attrs["index"], ct)
+                continue
+            state.site = node.site
+            need = [a in reached for a in node.args]
+            found = node_vjp(node, ct if type(ct) is list else (ct,), need)
+            for arg, part in zip(node.args, found, strict=True):
+                if part is not None and arg in reached:
+                    before = cts.get(arg)
+                    cts[arg] = part if before is None else before + part
+    finally:
+        state.site = saved
+    return [cts.get(w) for w in wrt]
+
+
+def _collect(cts: dict[Node, Any], parent: Node, index: int, ct: Node) -> None:
+    entries = cts.get(parent)
+    if entries is None:
+        entries = cts[parent] = [None] * len(parent.sig.outs)
+    entries[index] = ct if entries[index] is None else entries[index] + ct

@@ -1,0 +1,127 @@
+"""Evaluate a graph with the NumPy bodies of its primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...base.errors import IndexingError, NumericError, WeftError
+from ...ir.graph import Graph
+from ...ir.node import Node
+from ...ir.primitive import pick_prim
+from ...ops.control import call
+from ...runtime.backend import Fault, Observer
+from ...runtime.buffer import Buffer, Value, to_array
+
+#: How primitives with sub-graphs run: name -> evaluate(run_body, node, arrays).
+lowerings: dict[str, Callable[..., Any]] = {}
+
+
+class ReferenceBackend:
+    """Runs graphs node by node."""
+
+    name = "reference"
+
+    def compile(self, graph: Graph) -> Interpreter:
+        return Interpreter(graph)
+
+
+class Interpreter:
+    """A graph as a list of steps over numbered slots; a slot is dropped after its last use."""
+
+    def __init__(self, graph: Graph) -> None:
+        slot = {n: i for i, n in enumerate([*graph.inputs, *graph.nodes])}
+        self.inputs = [n.aval.dtype.numpy for n in graph.inputs]
+        self.size = len(slot)
+        self.outputs = [slot[n] for n in graph.outputs]
+        last: dict[int, int] = {}
+        for i, node in enumerate(graph.nodes):
+            for a in node.args:
+                last[slot[a]] = i
+        keep = set(self.outputs)
+        drops: list[list[int]] = [[] for _ in graph.nodes]
+        for s, i in last.items():
+            if s not in keep:
+                drops[i].append(s)
+        self.steps = [
+            (slot[n], n, [slot[a] for a in n.args], drops[i]) for i, n in enumerate(graph.nodes)
+        ]
+
+    def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
+        arrays = [to_array(v, d) for v, d in zip(inputs, self.inputs, strict=True)]
+        with np.errstate(all="ignore"):
+            outs = self.evaluate(arrays, observe)
+        return [Buffer(_own(o, arrays)) for o in outs]
+
+    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool]) -> list[Buffer]:
+        outs = self.run(inputs)
+        for value, given in zip(inputs, donate, strict=True):
+            if given and isinstance(value, Buffer):
+                value.donate()
+        return outs
+
+    def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:
+        slots: list[Any] = [None] * self.size
+        slots[: len(arrays)] = arrays
+        for i, (out, node, args, drop) in enumerate(self.steps):
+            try:
+                slots[out] = evaluate(node, [slots[a] for a in args])
+            except Fault as f:
+                raise Fault(i, f.error) from None
+            except WeftError as e:
+                raise Fault(i, e) from None
+            except IndexError as e:
+                raise Fault(i, IndexingError(f"{node.prim.name}: {e}")) from None
+            except np.linalg.LinAlgError as e:
+                raise Fault(i, NumericError(f"{node.prim.name}: {e}")) from None
+            if observe is not None:
+                result = slots[out]
+                observe(i, result if type(result) is tuple else (result,))
+            for s in drop:
+                slots[s] = None
+        return [slots[s] for s in self.outputs]
+
+
+def evaluate(node: Node, arrays: list[Any]) -> Any:
+    """The result of one node: an array, or a tuple of them."""
+    prim = node.sig.prim
+    if node.value is not None:
+        return to_array(node.value, node.aval.dtype.numpy)
+    if prim is pick_prim:
+        return arrays[0][node.attrs["index"]]
+    if prim is call:
+        outs = body_of(node.attrs["body"])(arrays)
+        return outs[0] if len(outs) == 1 else tuple(outs)
+    if prim.higher_order:
+        return lowerings[prim.name](body_of, node, arrays)
+    narrow = any(a.dtype.storage_only for a in node.sig.inputs)
+    if narrow and prim.computes:
+        arrays = [
+            a.astype(np.float32) if t.dtype.storage_only else a for a, t in zip(arrays, node.sig.inputs, strict=True)
+        ]
+    result = prim.evaluate(*arrays, **node.attrs)
+    if type(node.sig.out) is tuple:
+        return tuple([_typed(r, t) for r, t in zip(result, node.sig.out, strict=True)])
+    return _typed(result, node.sig.out)
+
+
+def _typed(result: Any, aval: Any) -> np.ndarray:
+    array = np.asarray(result)
+    return array if array.dtype == aval.dtype.numpy else array.astype(aval.dtype.numpy)
+
+
+def body_of(graph: Graph) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """A sub-graph as a function of arrays; made ready once and kept on the graph."""
+    found = graph.memo.get("interpreter")
+    if found is None:
+        found = graph.memo["interpreter"] = Interpreter(graph)
+    return found.evaluate
+
+
+def _own(array: np.ndarray, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """A result in memory of its own, contiguous and read-only: never a view of an input or of another result."""
+    if array.base is not None or not array.flags.c_contiguous or any(array is i for i in inputs):
+        array = np.array(array, order="C", copy=True)
+    return array

@@ -1,0 +1,1 @@
+"""Floor 0: errors, flags, nested containers, source positions. Nothing here knows about tensors."""

@@ -1,0 +1,67 @@
+"""User-visible flags, per thread: `with weft.config(eager=True): ...` or `weft.config.eager = True`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import ArgumentError, nearest
+from .state import state, version
+
+_DEFAULTS: dict[str, Any] = {
+    "eager": False,
+    "debug_nan": False,
+    "verify": os.environ.get("WEFT_VERIFY", "0") == "1",
+    "debug": int(os.environ.get("WEFT_DEBUG", "0") or 0),
+    "backend": os.environ.get("WEFT_BACKEND", "reference"),
+}
+
+
+class Config:
+    """The flags of the running thread.
+
+    - `eager`: compute after every operation instead of when a value is looked at
+    - `debug_nan`: raise at the operation that first makes a NaN or an infinity
+    - `verify`: check the graph against the rules of the IR after every transformation
+    - `debug`: 0 to 5, how much to print (devices, timings, graphs, kernels, code)
+    - `backend`: name of the backend that runs programs
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _DEFAULTS:
+            return state.config.get(name, _DEFAULTS[name])
+        raise ArgumentError(f"config has no flag {name!r}. {nearest(name, _DEFAULTS)}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _DEFAULTS:
+            raise ArgumentError(f"config has no flag {name!r}. {nearest(name, _DEFAULTS)}")
+        if type(_DEFAULTS[name]) is not type(value):
+            want = type(_DEFAULTS[name]).__name__
+            raise ArgumentError(f"config flag {name!r} takes a {want}, got {value!r}")
+        if getattr(self, name) != value:
+            state.config[name] = value
+            if name in ("eager", "debug_nan"):
+                setattr(state, name, value)
+            version.bump()
+
+    @contextmanager
+    def __call__(self, **flags: Any) -> Iterator[Config]:
+        before = {name: getattr(self, name) for name in flags}
+        try:
+            for name, value in flags.items():
+                setattr(self, name, value)
+            yield self
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted(_DEFAULTS)
+
+    def __repr__(self) -> str:
+        return "config(" + ", ".join(f"{n}={getattr(self, n)!r}" for n in _DEFAULTS) + ")"
+
+
+config = Config()

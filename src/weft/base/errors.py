@@ -1,0 +1,67 @@
+"""The exception tree. Every error that Weft raises on purpose is a `WeftError` and also the built-in error it refines."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WeftError(Exception):
+    """Root of all errors raised by Weft."""
+
+
+class ShapeError(WeftError, ValueError):
+    """Operands whose shapes do not fit the operation."""
+
+
+class DTypeError(WeftError, TypeError):
+    """Operands whose data types do not fit the operation."""
+
+
+class ArgumentError(WeftError, ValueError):
+    """An argument outside what the function accepts."""
+
+
+class IndexingError(WeftError, IndexError):
+    """An index outside its axis, or an index of a kind that cannot select."""
+
+
+class GraphError(WeftError, RuntimeError):
+    """A graph that breaks the rules of the intermediate representation."""
+
+
+class TraceError(WeftError, TypeError):
+    """The value of a traced tensor was asked for, or a traced tensor left its trace."""
+
+
+class GradientError(WeftError, RuntimeError):
+    """A derivative that does not exist or cannot be had in this mode."""
+
+
+class NumericError(WeftError, ArithmeticError):
+    """A NaN or an infinity found while `debug_nan` is on, or a singular system."""
+
+
+class FormatError(WeftError, ValueError):
+    """A file that is truncated, altered, or not of the expected kind."""
+
+
+class StateError(WeftError, RuntimeError):
+    """Saved state that does not fit the model or optimiser it is loaded into."""
+
+
+class DataError(WeftError, ValueError):
+    """Data that cannot be used for training or evaluation."""
+
+
+class BackendError(WeftError, RuntimeError):
+    """A backend that is missing or cannot run a program."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """A sentence that offers the valid names nearest to `name`, for the end of an error message."""
+    known = sorted(options)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"Valid names: {', '.join(known)}."

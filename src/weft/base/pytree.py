@@ -1,0 +1,130 @@
+"""Nested containers of tensors: flatten to leaves, rebuild from leaves."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from .errors import ArgumentError
+
+Flatten = Callable[[Any], tuple[tuple[Any, ...], Any]]
+Unflatten = Callable[[Any, list[Any]], Any]
+
+_registry: dict[type, tuple[Flatten, Unflatten]] = {}
+
+
+def register_pytree(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
+    """Make instances of `kind` containers: `flatten(x) -> (children, aux)`, `unflatten(aux, children) -> x`.
+
+    `aux` must be hashable: it is part of the structure that compiled functions are keyed by.
+    """
+    _registry[kind] = (flatten, unflatten)
+
+
+register_pytree(tuple, lambda x: (x, None), lambda _, c: tuple(c))
+register_pytree(list, lambda x: (tuple(x), None), lambda _, c: list(c))
+
+
+def _dict_flatten(d: Any) -> tuple[tuple[Any, ...], Any]:
+    return tuple(d.values()), tuple(d.keys())
+
+
+register_pytree(dict, _dict_flatten, lambda keys, c: dict(zip(keys, c, strict=True)))
+register_pytree(OrderedDict, _dict_flatten, lambda keys, c: OrderedDict(zip(keys, c, strict=True)))
+
+
+class Structure:
+    """The shape of a nested container, with its leaves taken out. Hashable; compares by content."""
+
+    __slots__ = ("kind", "aux", "children", "_hash", "size")
+
+    def __init__(self, kind: type | None, aux: Any, children: tuple[Structure, ...]) -> None:
+        self.kind = kind
+        self.aux = aux
+        self.children = children
+        self._hash = hash((kind, aux, children))
+        self.size = 1 if kind is None else sum(c.size for c in children)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Structure)
+            and self._hash == other._hash
+            and self.kind is other.kind
+            and self.aux == other.aux
+            and self.children == other.children
+        )
+
+    def __repr__(self) -> str:
+        if self.kind is None:
+            return "*"
+        if isinstance(self.aux, tuple) and len(self.aux) == len(self.children):
+            inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.aux, self.children, strict=True))
+        else:
+            inner = ", ".join(repr(c) for c in self.children)
+        return f"{self.kind.__name__}({inner})"
+
+
+LEAF = Structure(None, None, ())
+
+
+def _handler(x: Any) -> tuple[Flatten, Unflatten] | None:
+    kind = type(x)
+    found = _registry.get(kind)
+    if found is None and isinstance(x, tuple) and hasattr(kind, "_fields"):
+        found = (lambda t: (tuple(t), None), lambda _, c: kind(*c))
+        _registry[kind] = found
+    return found
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """The leaves of `tree`, left to right, and its structure. `None` is a container without leaves."""
+    leaves: list[Any] = []
+    return leaves, _flatten_into(tree, leaves)
+
+
+_NONE = Structure(type(None), None, ())
+
+
+def _flatten_into(tree: Any, leaves: list[Any]) -> Structure:
+    if tree is None:
+        return _NONE
+    found = _handler(tree)
+    if found is None:
+        leaves.append(tree)
+        return LEAF
+    children, aux = found[0](tree)
+    return Structure(type(tree), aux, tuple([_flatten_into(c, leaves) for c in children]))
+
+
+def unflatten(structure: Structure, leaves: list[Any]) -> Any:
+    """Rebuild the container that `flatten` took apart, with other leaves."""
+    if len(leaves) != structure.size:
+        raise ArgumentError(f"the structure {structure!r} has {structure.size} leaves, got {len(leaves)}")
+    return _unflatten_from(structure, iter(leaves))
+
+
+def _unflatten_from(structure: Structure, leaves: Any) -> Any:
+    if structure.kind is None:
+        return next(leaves)
+    if structure.kind is type(None):
+        return None
+    children = [_unflatten_from(c, leaves) for c in structure.children]
+    return _registry[structure.kind][1](structure.aux, children)
+
+
+def tree_map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply `function` to corresponding leaves of one or more trees of the same structure."""
+    leaves, structure = flatten(tree)
+    columns = [leaves]
+    for other in rest:
+        more, shape = flatten(other)
+        if shape != structure:
+            raise ArgumentError(f"trees of different structure: {structure!r} and {shape!r}")
+        columns.append(more)
+    return unflatten(structure, [function(*row) for row in zip(*columns, strict=True)])

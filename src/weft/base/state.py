@@ -1,0 +1,59 @@
+"""What belongs to one thread (flags, open traces, pending tensors) and the one counter that all threads share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: A site that is known to be none; truthy, so that nobody searches for the user's frame.
+NO_SITE = (None, 0)
+
+
+class ThreadState(threading.local):
+    """Flags and registries of the running thread. Class attributes are the defaults of a new thread."""
+
+    grad: bool = True  #: operations on tracked nodes are recorded for reverse mode
+    active: int = 3  #: node flags that new nodes inherit: GRAD, TRACED and one bit per running grad or jvp
+    ambient: int = 0  #: flags that every new node receives (TRACED while `compile` traces)
+    site: Any = None  #: source line that new nodes take over; None means: find the user's frame
+    eager: bool = False
+    debug_nan: bool = False
+
+    def __init__(self) -> None:
+        self.traces: list[Any] = []  # open traces, innermost last
+        self.pending: list[Any] = []  # weak references to cells whose node has no value yet
+        self.config: dict[str, Any] = {}
+
+
+state = ThreadState()
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Build graph bodies free of the surrounding flags: gradients recorded, nothing traced, no user line."""
+    saved = state.grad, state.ambient, state.site
+    state.grad, state.ambient, state.site = True, 0, NO_SITE
+    try:
+        yield
+    finally:
+        state.grad, state.ambient, state.site = saved
+
+
+class Version:
+    """A counter that moves whenever something changes that a compiled program may have assumed.
+
+    A warm call of a compiled function compares one integer; only if it moved are the guards checked one by one.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def bump(self) -> None:
+        self.value += 1
+
+
+version = Version()

@@ -1,0 +1,1 @@
+"""Floor 1: the words of the graph: dtypes, shapes, nodes, primitives, and walks over them."""

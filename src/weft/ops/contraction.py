@@ -1,0 +1,114 @@
+"""Contractions: products summed over shared axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base.errors import DTypeError, ShapeError
+from ..ir.node import Aval
+from .define import Sample, primitive, values
+from .movement import permute
+
+Axes = tuple[int, ...]
+
+
+def _free(rank: int, *used: Axes) -> Axes:
+    return tuple([i for i in range(rank) if not any(i in u for u in used)])
+
+
+def _dot_infer(x: Aval, y: Aval, *, contract: tuple[Axes, Axes], batch: tuple[Axes, Axes]) -> Aval:
+    if x.dtype is not y.dtype:
+        raise DTypeError(f"operands of one dtype expected, got {x.describe()} and {y.describe()}")
+    for (xs, ys), what in ((contract, "contracted"), (batch, "batch")):
+        for i, j in zip(xs, ys, strict=True):
+            if x.shape[i] != y.shape[j]:
+                raise ShapeError(
+                    f"axis {i} of {x.describe()} and axis {j} of {y.describe()} are {what} together, "
+                    f"but have sizes {x.shape[i]} and {y.shape[j]}"
+                )
+    out = [x.shape[i] for i in batch[0]]
+    out += [x.shape[i] for i in _free(x.ndim, contract[0], batch[0])]
+    out += [y.shape[i] for i in _free(y.ndim, contract[1], batch[1])]
+    return Aval(tuple(out), x.dtype)
+
+
+def _dot_samples() -> list[Sample]:
+    def sample(xs, ys, contract, batch=((), ())):
+        return Sample((values(xs), values(ys, seed=1)), {"contract": contract, "batch": batch})
+
+    return [
+        sample((3, 4), (4, 2), ((1,), (0,))),
+        sample((4,), (4,), ((0,), (0,))),
+        sample((2, 3, 4), (2, 4, 5), ((2,), (1,)), ((0,), (0,))),
+        sample((3, 2, 4), (5, 4, 2), ((1, 2), (2, 1))),
+        sample((3,), (2,), ((), ())),
+        sample((3, 0), (0, 2), ((1,), (0,))),
+        Sample((np.arange(6).reshape(2, 3), np.arange(6).reshape(3, 2)),
+               {"contract": ((1,), (0,)), "batch": ((), ())}, smooth=False),
+    ]  # fmt: skip
+
+
+@primitive(_dot_infer, attrs=("contract", "batch"), samples=_dot_samples)
+def dot_general(x, y, *, contract, batch):
+    """Products of x and y summed over the `contract` axes, for each index of the `batch` axes.
+
+    out[b..., i..., j...] = sum over k... of x[b, i, k] * y[b, j, k]; the axes of the result are the batch axes,
+    then the free axes of x, then those of y, each in order.
+    """
+    free_x, free_y = _free(x.ndim, contract[0], batch[0]), _free(y.ndim, contract[1], batch[1])
+    lead = [x.shape[i] for i in batch[0]]
+    rows, columns = [x.shape[i] for i in free_x], [y.shape[i] for i in free_y]
+    k = int(np.prod([x.shape[i] for i in contract[0]], dtype=np.int64))
+    m, n = int(np.prod(rows, dtype=np.int64)), int(np.prod(columns, dtype=np.int64))
+    a = x.transpose(*batch[0], *free_x, *contract[0]).reshape(*lead, m, k)
+    b = y.transpose(*batch[1], *contract[1], *free_y).reshape(*lead, k, n)
+    return np.matmul(a, b).reshape(*lead, *rows, *columns)
+
+
+@dot_general.transpose(0, 1, multilinear=True)
+def _(ct, index, x, y, *, contract, batch):
+    rank_b = len(batch[0])
+    free_x, free_y = _free(x.ndim, contract[0], batch[0]), _free(y.ndim, contract[1], batch[1])
+    lead = tuple(range(rank_b))
+    if index == 0:
+        other, keep, mine, theirs = y, free_y, contract[0], contract[1]
+        used = tuple(range(rank_b + len(free_x), ct.ndim))
+        order = (*batch[0], *free_x, *[mine[theirs.index(j)] for j in sorted(theirs)])
+        out = dot_general(ct, other, contract=(used, keep), batch=(lead, batch[1]))
+    else:
+        other, keep, mine, theirs = x, free_x, contract[1], contract[0]
+        used = tuple(range(rank_b, rank_b + len(free_x)))
+        order = (*batch[1], *free_y, *[mine[theirs.index(j)] for j in sorted(theirs)])
+        out = dot_general(ct, other, contract=(used, keep), batch=(lead, batch[0]))
+    inverse = tuple(int(i) for i in np.argsort(order))
+    return out if inverse == tuple(range(len(inverse))) else permute(out, axes=inverse)
+
+
+@dot_general.batch
+def _(size, batched, x, y, *, contract, batch):
+    def shift(axes, by):
+        return tuple([a + by for a in axes])
+
+    bx, by = map(int, batched)
+    cx, cy = shift(contract[0], bx), shift(contract[1], by)
+    if all(batched):
+        return dot_general(x, y, contract=(cx, cy), batch=((0, *shift(batch[0], 1)), (0, *shift(batch[1], 1))))
+    out = dot_general(x, y, contract=(cx, cy), batch=(shift(batch[0], bx), shift(batch[1], by)))
+    lead = len(batch[0])
+    # The new axis is the first free axis of the operand that carries it: bring it to the front.
+    at = lead if bx else lead + len(_free(x.ndim, cx, batch[0]))
+    return out if at == 0 else permute(out, axes=(at, *[i for i in range(out.ndim) if i != at]))
+
+
+def matmul(x, y):
+    """Matrix product of two nodes of two or more dimensions, batch axes broadcast."""
+    from ..ir.shape import broadcast_shapes
+    from .movement import broadcast_to
+
+    if y.ndim == 2:
+        return dot_general(x, y, contract=((x.ndim - 1,), (0,)), batch=((), ()))
+    lead = broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x = broadcast_to(x, (*lead, *x.shape[-2:]))
+    y = broadcast_to(y, (*lead, *y.shape[-2:]))
+    axes = tuple(range(len(lead)))
+    return dot_general(x, y, contract=((x.ndim - 1,), (y.ndim - 2,)), batch=(axes, axes))

@@ -1,0 +1,66 @@
+"""What a backend is: something that turns a graph into an executable program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..base.errors import BackendError, WeftError, nearest
+from ..ir.graph import Graph
+from .buffer import Buffer, Value
+
+#: Called with (position of the node in graph.nodes, its results) as a program runs, where observation was asked for.
+Observer = Callable[[int, Sequence[np.ndarray]], None]
+
+
+class Fault(Exception):
+    """A node of a running program failed; the executor turns it into the error and the user's line."""
+
+    def __init__(self, position: int, error: WeftError) -> None:
+        super().__init__(str(error))
+        self.position = position
+        self.error = error
+
+
+class Executable(Protocol):
+    """A program for one graph, with all dimensions known."""
+
+    def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
+        """Compute the outputs. Inputs stay intact; a failing node raises `Fault` and nothing is written."""
+        ...
+
+    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool]) -> list[Buffer]:
+        """As `run`, and the memory of the marked inputs may be used for outputs: it belongs to the program now.
+
+        Checks and interrupts come before the first write to donated memory.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """A device's way to run graphs. Everything above it is the same for all backends."""
+
+    name: str
+
+    def compile(self, graph: Graph) -> Executable: ...
+
+
+_factories: dict[str, Callable[[], Backend]] = {}
+_loaded: dict[str, Backend] = {}
+
+
+def register_backend(name: str, factory: Callable[[], Backend]) -> None:
+    """Make a backend available under `name`; it is built when it is first used."""
+    _factories[name] = factory
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called `name`."""
+    found = _loaded.get(name)
+    if found is None:
+        if name not in _factories:
+            raise BackendError(f"there is no backend {name!r}. {nearest(name, _factories)}")
+        found = _loaded[name] = _factories[name]()
+    return found

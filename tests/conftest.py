@@ -1,0 +1,24 @@
+"""What every test shares: one thread per worker, no window, reproducible random numbers."""
+
+import os
+
+# Before NumPy is imported: pytest-xdist already runs one worker per core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import numpy as np
+import pytest
+
+# Under CI the examples are the same in every run; elsewhere they vary and failures are remembered.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A random generator that starts from the same seed in every test."""
+    return np.random.default_rng(0)
