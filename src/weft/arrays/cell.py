@@ -66,9 +66,13 @@ class Cell:
         node = self.node
         if wanted:
             if not node.aval.dtype.inexact:
-                raise GradientError(f"only floating and complex tensors have gradients, not {node.aval.dtype}")
+                raise GradientError(
+                    f"only floating and complex tensors have gradients, not {node.aval.dtype}"
+                )
             if node.flags & GRAD:
-                raise GradientError("this tensor is computed from one that requires a gradient; detach() it first")
+                raise GradientError(
+                    "this tensor is computed from one that requires a gradient; detach() it first"
+                )
             node = own_node(node)
             node.flags |= GRAD | LEAF
         else:
@@ -110,7 +114,9 @@ def register(cell: Cell, node: Node) -> None:
 def _cut(node: Node) -> None:
     last = state.config.get("cut_site")
     if last is None or node.site == last or len(state.pending) > 2 * _LONG:
-        pending = state.pending = [r for r in state.pending if (c := r()) is not None and c.node.value is None]
+        pending = state.pending = [
+            r for r in state.pending if (c := r()) is not None and c.node.value is None
+        ]
         if len(pending) > _LONG // 4 or depth_at_least(node, _LONG):
             state.config["cut_site"] = node.site
             flush()

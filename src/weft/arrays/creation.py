@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import DTypeError
-from ..ir.dtype import DEFAULT_FLOAT, dtype as as_dtype
+from ..ir.dtype import DEFAULT_FLOAT
+from ..ir.dtype import dtype as as_dtype
 from ..ir.node import Aval, Node
 from ..ir.primitive import leaf
 from ..runtime.buffer import Buffer
@@ -39,7 +40,9 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
         elif array.dtype == np.complex128:
             array = array.astype(np.complex64)
     want = as_dtype(array.dtype) if dtype is None else as_dtype(dtype)
-    out = Tensor(leaf(Aval(array.shape, want), Buffer(np.array(array, dtype=want.numpy, order="C", copy=True))))
+    out = Tensor(
+        leaf(Aval(array.shape, want), Buffer(np.array(array, dtype=want.numpy, order="C", copy=True)))
+    )
     if requires_grad:
         out.requires_grad = True
     return out

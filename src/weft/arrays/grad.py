@@ -70,7 +70,8 @@ def backward(
     for o, n in zip(outputs, nodes, strict=True):
         if n.flags & SPENT:
             raise GradientError(
-                "backward() has already passed here and released what it needs; call the first one with retain_graph=True"
+                "backward() has already passed here and released what it needs; "
+                "call the first one with retain_graph=True"
             )
         if not n.flags & GRAD:
             raise GradientError(

@@ -82,7 +82,9 @@ class Tensor:
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
         if self.size != 1:
-            raise ShapeError(f"item() needs exactly one element, this tensor has shape {show_shape(self.shape)}")
+            raise ShapeError(
+                f"item() needs exactly one element, this tensor has shape {show_shape(self.shape)}"
+            )
         return self.numpy().item()
 
     # -- gradients ------------------------------------------------------------------------------------------
@@ -110,7 +112,9 @@ class Tensor:
         """The same value, through which no gradient flows."""
         return Tensor(own_node(self._cell.node))
 
-    def backward(self, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
         """Add d self / d leaf to `leaf.grad` for every leaf that requires a gradient."""
         from .grad import backward
 

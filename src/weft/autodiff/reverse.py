@@ -12,12 +12,16 @@ from ..ir.primitive import pick_prim
 from .rules import node_vjp
 
 
-def differentiable_path(outputs: Sequence[Node], wrt: Sequence[Node], bit: int) -> tuple[list[Node], set[Node]]:
+def differentiable_path(
+    outputs: Sequence[Node], wrt: Sequence[Node], bit: int
+) -> tuple[list[Node], set[Node]]:
     """The nodes between `wrt` and `outputs` that carry the flag `bit`: in order, and those that depend on `wrt`."""
     sources = set(wrt)
     order = toposort(
         [o for o in outputs if o.flags & bit],
-        lambda n: [] if n in sources or (n.flags & LEAF and bit == GRAD) else [a for a in n.args if a.flags & bit],
+        lambda n: (
+            [] if n in sources or (n.flags & LEAF and bit == GRAD) else [a for a in n.args if a.flags & bit]
+        ),
     )
     reached = set(sources)
     for node in order:

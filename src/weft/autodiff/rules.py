@@ -200,4 +200,3 @@ def _as_cut(new: Node, old: Node) -> Node:
 
 def _insert_axes(x: Node, count: int) -> Node:
     return reshape(x, shape=(x.shape[0], *[1] * count, *x.shape[1:]))
-

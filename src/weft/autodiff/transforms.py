@@ -160,7 +160,13 @@ def with_residuals(sig: Signature, need: Need) -> Signature:
 
 
 def call_vjp(
-    cts: Sequence[Node | None], outs: Sequence[Node], args: Sequence[Node], name: str, body: Graph, rule: Any, need: Need
+    cts: Sequence[Node | None],
+    outs: Sequence[Node],
+    args: Sequence[Node],
+    name: str,
+    body: Graph,
+    rule: Any,
+    need: Need,
 ) -> list[Node | None]:
     """Reverse mode through a `call` node."""
     saved = isinstance(rule, Residuals) and all(r or not n for r, n in zip(rule.need, need, strict=True))
@@ -209,7 +215,12 @@ def jvp_graph(body: Graph, moving: Need) -> tuple[Graph, Need]:
 
 
 def call_jvp(
-    tangents: Sequence[Node | None], outs: Sequence[Node], args: Sequence[Node], name: str, body: Graph, rule: Any
+    tangents: Sequence[Node | None],
+    outs: Sequence[Node],
+    args: Sequence[Node],
+    name: str,
+    body: Graph,
+    rule: Any,
 ) -> list[Node | None]:
     """Forward mode through a `call` node."""
     if hasattr(rule, "jvp"):
@@ -231,7 +242,10 @@ def batch_graph(body: Graph, batched: Need, size: int, keep: Need | None = None)
         with isolated():
             plain = fresh_inputs(body.in_avals)
             many = fresh_inputs(
-                [Aval((size, *a.shape), a.dtype) if b else a for a, b in zip(body.in_avals, batched, strict=True)]
+                [
+                    Aval((size, *a.shape), a.dtype) if b else a
+                    for a, b in zip(body.in_avals, batched, strict=True)
+                ]
             )
             outs = instantiate(body, [p if b else m for p, m, b in zip(plain, many, batched, strict=True)])
             mapped = [(p, m) for p, m, b in zip(plain, many, batched, strict=True) if b]

@@ -1,4 +1,4 @@
-"""The exception tree. Every error that Weft raises on purpose is a `WeftError` and also the built-in error it refines."""
+"""The exception tree. Every error raised on purpose is a `WeftError` and also the built-in error it refines."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ class Graph:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Graph) and self._hash == other._hash and self.key == other.key)
+        return self is other or (
+            isinstance(other, Graph) and self._hash == other._hash and self.key == other.key
+        )
 
     def __repr__(self) -> str:
         ins = ", ".join(map(repr, self.in_avals))

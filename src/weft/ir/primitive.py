@@ -159,7 +159,9 @@ def _no_value(*_: Any, **__: Any) -> Any:
     raise GraphError("a leaf cannot be evaluated")
 
 
-leaf_prim = Primitive("leaf", _no_value, lambda *, aval: aval, attrs=("aval",), doc="A value that is already there.")
+leaf_prim = Primitive(
+    "leaf", _no_value, lambda *, aval: aval, attrs=("aval",), doc="A value that is already there."
+)
 input_prim = Primitive("input", _no_value, lambda *, aval: aval, attrs=("aval",), doc="A graph's input.")
 
 

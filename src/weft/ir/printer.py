@@ -17,7 +17,9 @@ def print_graph(graph: Graph, *, indent: str = "", name: str = "graph", sites: b
     lines = [f"{indent}{name}({params}) {{"]
     for node in graph.nodes:
         number[node] = f"%{len(number)}"
-        lines.append(f"{indent}  {number[node]} = {_expression(node, number)} : {_type(node)}" + _site(node, sites))
+        lines.append(
+            f"{indent}  {number[node]} = {_expression(node, number)} : {_type(node)}" + _site(node, sites)
+        )
         for i, sub in enumerate(subgraphs(node)):
             lines.append(print_graph(sub, indent=indent + "    ", name=f"body{i}"))
     outs = ", ".join(number[n] for n in graph.outputs)

@@ -213,7 +213,9 @@ def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
     except (AttributeError, TypeError):
         raise ArgumentError(f"{what} must be an integer, got {axis!r}") from None
     if not -rank <= n < rank:
-        raise ShapeError(f"{what} {n} is outside a tensor of {rank} dimensions (valid: {-rank} to {rank - 1})")
+        raise ShapeError(
+            f"{what} {n} is outside a tensor of {rank} dimensions (valid: {-rank} to {rank - 1})"
+        )
     return n % rank if rank else 0
 
 

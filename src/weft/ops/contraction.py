@@ -92,7 +92,9 @@ def _(size, batched, x, y, *, contract, batch):
     bx, by = map(int, batched)
     cx, cy = shift(contract[0], bx), shift(contract[1], by)
     if all(batched):
-        return dot_general(x, y, contract=(cx, cy), batch=((0, *shift(batch[0], 1)), (0, *shift(batch[1], 1))))
+        return dot_general(
+            x, y, contract=(cx, cy), batch=((0, *shift(batch[0], 1)), (0, *shift(batch[1], 1)))
+        )
     out = dot_general(x, y, contract=(cx, cy), batch=(shift(batch[0], bx), shift(batch[1], by)))
     lead = len(batch[0])
     # The new axis is the first free axis of the operand that carries it: bring it to the front.

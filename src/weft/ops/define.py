@@ -44,7 +44,9 @@ def lift(values: Sequence[Any], dtype: DType | None = None) -> tuple[Node, ...]:
 class Elementwise(Primitive):
     """A primitive that works element by element on operands of one dtype, broadcast against each other."""
 
-    def __init__(self, name: str, evaluate: Callable[..., Any], *, kinds: str, out: str, samples: Any) -> None:
+    def __init__(
+        self, name: str, evaluate: Callable[..., Any], *, kinds: str, out: str, samples: Any
+    ) -> None:
         super().__init__(name, evaluate, self._infer, samples=samples)
         self.kinds = kinds
         self.out = out
@@ -54,7 +56,9 @@ class Elementwise(Primitive):
         dtype = avals[0].dtype
         for a in avals:
             if a.dtype is not dtype:
-                raise DTypeError(f"operands of one dtype expected, got {', '.join(x.describe() for x in avals)}")
+                raise DTypeError(
+                    f"operands of one dtype expected, got {', '.join(x.describe() for x in avals)}"
+                )
         if dtype.kind not in self.kinds:
             allowed = ", ".join(_KIND_NAMES[k] for k in self.kinds)
             raise DTypeError(f"takes {allowed} operands, got {', '.join(x.describe() for x in avals)}")
@@ -103,7 +107,9 @@ def primitive(
 # -- sample values --------------------------------------------------------------------------------------------
 
 
-def values(shape: tuple[int, ...] = (3, 4), low: float = -2.0, high: float = 2.0, seed: int = 0) -> np.ndarray:
+def values(
+    shape: tuple[int, ...] = (3, 4), low: float = -2.0, high: float = 2.0, seed: int = 0
+) -> np.ndarray:
     """Float64 numbers spread over [low, high] in a fixed shuffled order, without ties."""
     n = int(np.prod(shape))
     grid = np.linspace(low, high, max(n, 1), dtype=np.float64)[:n]

@@ -12,15 +12,19 @@ from .define import Sample, constant, primitive, values
 
 def _reshape_infer(x: Aval, *, shape: Shape) -> Aval:
     if size_of(x.shape) != size_of(shape):
-        raise ShapeError(f"cannot reshape {show_shape(x.shape)} to {show_shape(shape)}: the element counts differ")
+        raise ShapeError(
+            f"cannot reshape {show_shape(x.shape)} to {show_shape(shape)}: the element counts differ"
+        )
     return Aval(shape, x.dtype)
 
 
 @primitive(
     _reshape_infer,
     attrs=("shape",),
-    samples=lambda: [Sample((values((3, 4)),), {"shape": s}) for s in [(12,), (2, 6), (3, 1, 4)]]
-    + [Sample((values((0, 4)),), {"shape": (2, 0)})],
+    samples=lambda: (
+        [Sample((values((3, 4)),), {"shape": s}) for s in [(12,), (2, 6), (3, 1, 4)]]
+        + [Sample((values((0, 4)),), {"shape": (2, 0)})]
+    ),
 )
 def reshape(x, *, shape):
     """The same elements in row-major order under another shape of as many elements."""

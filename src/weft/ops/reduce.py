@@ -17,7 +17,9 @@ def _infer(x: Aval, *, axes: tuple[int, ...]) -> Aval:
 def _nonempty(x: Aval, *, axes: tuple[int, ...]) -> Aval:
     for i in axes:
         if x.shape[i] == 0:
-            raise ShapeError(f"axis {i} of a tensor of shape {x.shape} is empty: there is nothing to choose from")
+            raise ShapeError(
+                f"axis {i} of a tensor of shape {x.shape} is empty: there is nothing to choose from"
+            )
     return _infer(x, axes=axes)
 
 

@@ -27,7 +27,9 @@ class Buffer:
     def array(self) -> np.ndarray:
         """The memory as an array; raises if it was given away to a program."""
         if self._array is None:
-            raise BackendError("this buffer was donated to a program and its memory is used for something else")
+            raise BackendError(
+                "this buffer was donated to a program and its memory is used for something else"
+            )
         return self._array
 
     @property

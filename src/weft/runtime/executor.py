@@ -72,7 +72,9 @@ def _with_residuals(roots: list[Node], order: list[Node]) -> list[Node]:
         return roots
     tracked = [n for n in order if n.flags & bits and n.value is None]
     kept = dict.fromkeys(roots)
-    reached = set(toposort([r for r in roots if r.flags & bits], lambda n: [a for a in n.args if a.flags & bits]))
+    reached = set(
+        toposort([r for r in roots if r.flags & bits], lambda n: [a for a in n.args if a.flags & bits])
+    )
     picks: dict[tuple[Node, int], Node] = {
         (n.args[0], n.attrs["index"]): n for n in order if n.sig.prim is pick_prim
     }

@@ -32,7 +32,10 @@ class Program:
             self._executables[()] = self.backend.compile(graph)
 
     def run(
-        self, inputs: Sequence[Value], sites: Sequence[Any] | None = None, donate: Sequence[bool] | None = None
+        self,
+        inputs: Sequence[Value],
+        sites: Sequence[Any] | None = None,
+        donate: Sequence[bool] | None = None,
     ) -> list[Buffer]:
         """Compute the outputs. `sites` are the user's lines of the graph's nodes, if not those it was traced at."""
         executable = self._executables[()] if not self.dims else self._specialized(inputs)

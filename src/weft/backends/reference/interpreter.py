@@ -45,9 +45,7 @@ class Interpreter:
         for s, i in last.items():
             if s not in keep:
                 drops[i].append(s)
-        self.steps = [
-            (slot[n], n, [slot[a] for a in n.args], drops[i]) for i, n in enumerate(graph.nodes)
-        ]
+        self.steps = [(slot[n], n, [slot[a] for a in n.args], drops[i]) for i, n in enumerate(graph.nodes)]
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         arrays = [to_array(v, d) for v, d in zip(inputs, self.inputs, strict=True)]
@@ -99,7 +97,8 @@ def evaluate(node: Node, arrays: list[Any]) -> Any:
     narrow = any(a.dtype.storage_only for a in node.sig.inputs)
     if narrow and prim.computes:
         arrays = [
-            a.astype(np.float32) if t.dtype.storage_only else a for a, t in zip(arrays, node.sig.inputs, strict=True)
+            a.astype(np.float32) if t.dtype.storage_only else a
+            for a, t in zip(arrays, node.sig.inputs, strict=True)
         ]
     result = prim.evaluate(*arrays, **node.attrs)
     if type(node.sig.out) is tuple:

@@ -67,9 +67,7 @@ class Composite:
         parameters = inspect.signature(body).parameters.values()
         self.attr_names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         self.attr_defaults = {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+            p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
         }
         self.arg_names = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
