@@ -70,7 +70,8 @@ def pullback(
 
 
 def _collect(cts: dict[Node, Any], parent: Node, index: int, ct: Node) -> None:
-    entries = cts.get(parent)
-    if entries is None:
-        entries = cts[parent] = [None] * len(parent.sig.outs)
-    entries[index] = ct if entries[index] is None else entries[index] + ct
+    if parent not in cts:
+        cts[parent] = [None] * len(parent.sig.outs)
+    entries: list[Node | None] = cts[parent]
+    before = entries[index]
+    entries[index] = ct if before is None else before + ct

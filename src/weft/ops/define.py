@@ -125,7 +125,7 @@ def unary(low: float = -2.0, high: float = 2.0, complex: bool = False) -> Callab
             Sample((x,)),
             Sample((x.astype(np.float32),)),
             Sample((values((0, 2), low, high),)),
-            Sample((np.float64(low + 0.3 * (high - low)).reshape(()),)),
+            Sample((np.array(low + 0.3 * (high - low)),)),
         ]
         if complex:
             out.append(Sample((x + 0.3j * values((3, 4), low, high, seed=1),)))

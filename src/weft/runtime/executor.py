@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from ..autodiff.residuals import vjp_reads
 from ..base.config import config
@@ -11,7 +11,7 @@ from ..base.state import state
 from ..ir.graph import Graph, extract, toposort
 from ..ir.node import GRAD, LEVEL, Node
 from ..ir.primitive import input_prim, pick, pick_prim
-from .buffer import Buffer
+from .buffer import Buffer, Value
 from .program import Program, ProgramCache
 
 programs = ProgramCache(limit=4096)
@@ -45,10 +45,10 @@ def _graph(leaves: list[Node], nodes: list[Node], wanted: list[Node]) -> Graph:
     return extract(wanted, leaves)
 
 
-def _key(leaves: list[Node], nodes: list[Node], wanted: list[Node]) -> tuple[object, list[object]]:
+def _key(leaves: list[Node], nodes: list[Node], wanted: list[Node]) -> tuple[Hashable, list[Value]]:
     number: dict[Node, int] = {}
-    buffers: list[object] = []
-    key: list[object] = [config.backend]
+    buffers: list[Value] = []
+    key: list[Hashable] = [config.backend]
     for n in leaves:
         number[n] = len(number)
         key.append(n.sig.out)

@@ -12,7 +12,7 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...ops.control import call
-from ...runtime.backend import Fault, Observer
+from ...runtime.backend import Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
 
 #: How primitives with sub-graphs run: name -> evaluate(run_body, node, arrays).
@@ -26,6 +26,9 @@ class ReferenceBackend:
 
     def compile(self, graph: Graph) -> Interpreter:
         return Interpreter(graph)
+
+
+register_backend(ReferenceBackend.name, ReferenceBackend)
 
 
 class Interpreter:
