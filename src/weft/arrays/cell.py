@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ..base.errors import GradientError, ShapeError, TraceError
+from ..base.site import describe_site, user_site
 from ..base.state import state, version
 from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, TRACED, Node
+from ..ir.primitive import leaf
+from ..ops.movement import identity
 from ..runtime.executor import LOOKED_AT, realize
 
 if TYPE_CHECKING:
@@ -22,19 +25,38 @@ _LONG = 1024
 class Cell:
     """A place that holds a node. Several tensor handles may share one; operations always make fresh ones."""
 
-    __slots__ = ("node", "grad", "requires_grad", "depth", "__weakref__")
+    __slots__ = ("node", "_grad", "requires_grad", "depth", "__weakref__")
 
     node: Node
-    grad: Tensor | None
+    _grad: Tensor | None
     requires_grad: bool
-    depth: int
+    depth: (
+        int  #: how many traces were open when it was made: a trace watches the cells that are older than it
+    )
 
     def __init__(self, node: Node) -> None:
+        if node.cell is not None and node.cell() is not None:
+            node = alias(node)
         self.node = node
-        self.grad = None
+        self._grad = None
         self.requires_grad = False
         self.depth = len(state.traces)
         register(self, node)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has accumulated for this cell."""
+        if self.depth < len(state.traces):
+            state.traces[-1].on_grad_read(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        if self.depth < len(state.traces):
+            state.traces[-1].on_grad_write(self)
+        elif (gradient is None) != (self._grad is None):
+            version.bump()
+        self._grad = gradient
 
     def rebind(self, node: Node) -> None:
         """Hold another node from now on: what `x += 1`, `x[i] = v` and an optimiser's step come down to."""
@@ -84,12 +106,19 @@ class Cell:
         version.bump()
 
 
+def alias(node: Node) -> Node:
+    """A node of the same value for a second cell: every cell has a node of its own, so that rebinding one and
+    capturing the other in a program do not get mixed up. Gradients flow through it."""
+    if node.flags & ~TRACED or node.value is None or state.ambient & TRACED:
+        return identity.bind((node,))
+    return leaf(node.aval, node.value)
+
+
 def own_node(node: Node) -> Node:
     """A node of the same value that no other cell holds, cut off from what `node` was computed from."""
-    from ..ir.primitive import leaf
-    from ..ops.movement import identity
-
-    if node.value is not None:
+    if (
+        node.value is not None and not state.ambient & TRACED
+    ):  # a trace must see where its constants come from
         new = leaf(node.aval, node.value)
         new.flags = node.flags & TRACED
         return new
@@ -132,14 +161,12 @@ def flush(*asked: Node) -> None:
     """Compute every live pending tensor of this thread, in one program. `asked` must have a value afterwards."""
     for node in asked:
         if node.flags & TRACED:
-            raise TraceError(LOOKED_AT)
+            raise looked_at()
     roots = dict.fromkeys(asked)
     for reference in state.pending:
         cell = reference()
         if cell is not None and cell.node.value is None and not cell.node.flags & TRACED:
             roots[cell.node] = None
-            if cell.grad is not None:
-                roots[cell.grad._cell.node] = None
     state.pending.clear()
     try:
         realize(list(roots))
@@ -150,12 +177,18 @@ def flush(*asked: Node) -> None:
         raise
 
 
+def looked_at() -> TraceError:
+    """The error for asking a traced tensor for its value, with the user's line."""
+    where = describe_site(user_site())
+    return TraceError(LOOKED_AT + (f" ({where})" if where else ""))
+
+
 def value_of(cell: Cell) -> Any:
     """The buffer or number behind a cell, computed now if it is pending."""
     node = cell.node
     if node.value is None or state.ambient & TRACED:
         if state.ambient & TRACED:
-            raise TraceError(LOOKED_AT)
+            raise looked_at()
         flush(node)
         node = cell.node
     return node.value

@@ -1,0 +1,221 @@
+"""Tracing a function that reads and changes tensors outside it: what it captures, what it changes, what it assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..base.errors import TraceError
+from ..base.pytree import Structure, flatten, unflatten
+from ..base.state import state, version
+from ..ir.graph import Graph, extract, toposort
+from ..ir.node import GRAD, LEAF, TRACED, Aval, Node
+from ..ir.primitive import placeholder
+from .cell import Cell, flush
+from .tensor import Tensor, WeakScalar
+
+
+@dataclass(frozen=True)
+class Static:
+    """A leaf of a result that is not a tensor: returned as it was when the function was traced."""
+
+    value: Any
+
+
+@dataclass(eq=False)
+class Capture:
+    """A traced function: its graph, and how the graph's inputs and outputs hang on the world outside.
+
+    The graph's inputs are the tensor arguments, then the captured cells. Its outputs are the tensors among the
+    results, then the new contents of `rebound`, then those of the gradients in `grads` that are not None.
+    """
+
+    graph: Graph
+    captured: list[Cell]
+    results: list[Any]  #: a leaf of the result each: None for a tensor (the next output), or a Static
+    result_structure: Structure
+    rebound: list[Cell]
+    grads: list[tuple[Cell, bool]]  #: cells whose .grad is set: to a tensor, or (False) to None
+    guards: Guards
+    names: list[str]  #: of the captured cells
+    differentiable: bool  #: whether a result can be differentiated with respect to a captured leaf
+    version: int
+
+    @property
+    def tensors(self) -> int:
+        """How many of the graph's outputs are results."""
+        return sum(r is None for r in self.results)
+
+
+@dataclass(eq=False)
+class Guards:
+    """What a trace took for granted about the world outside, checked again only when the version counter moved."""
+
+    cells: list[tuple[Cell, Aval, bool]]
+    grads: list[tuple[Cell, bool]]
+    modules: list[tuple[Any, Any]]
+    flags: tuple[Any, ...]
+
+    def hold(self) -> bool:
+        """Whether the program may be used again."""
+        return (
+            self.flags == current_flags()
+            and all(c.node.sig.out is a and c.requires_grad is r for c, a, r in self.cells)
+            and all((c._grad is None) is none for c, none in self.grads)
+            and all(m._assumptions() == then for m, then in self.modules)
+        )
+
+
+def current_flags() -> tuple[Any, ...]:
+    """The configuration a program depends on."""
+    return state.grad, state.config.get("backend"), state.debug_nan
+
+
+class CompileTrace:
+    """The open trace of a compiled function: writes down every change to cells older than it."""
+
+    def __init__(self) -> None:
+        self.rebound: dict[Cell, Node] = {}  # with the node they had
+        self.grads: dict[Cell, Tensor | None] = {}  # with the gradient they had
+        self.grads_read: dict[Cell, bool] = {}
+        self.modules: dict[int, tuple[Any, Any]] = {}
+
+    def on_rebind(self, cell: Cell, old: Node) -> None:
+        self.rebound.setdefault(cell, old)
+
+    def on_grad_read(self, cell: Cell) -> None:
+        if cell not in self.grads:
+            self.grads_read.setdefault(cell, cell._grad is None)
+
+    def on_grad_write(self, cell: Cell) -> None:
+        self.grads.setdefault(cell, cell._grad)
+
+    def on_module(self, module: Any) -> None:
+        """Called by a module that runs inside the trace: its `_assumptions()` become guards."""
+        if id(module) not in self.modules:
+            self.modules[id(module)] = (module, module._assumptions())
+
+    def restore(self) -> None:
+        """Put everything back as it was before the trace."""
+        for cell, node in self.rebound.items():
+            cell.node = node
+        for cell, gradient in self.grads.items():
+            cell._grad = gradient
+
+
+@contextmanager
+def _open(trace: CompileTrace) -> Iterator[None]:
+    ambient = state.ambient
+    state.traces.append(trace)
+    state.ambient = ambient | TRACED
+    try:
+        yield
+    finally:
+        state.ambient = ambient
+        state.traces.pop()
+        trace.restore()
+
+
+def argument(spec: Aval, weak: bool, tracked: bool) -> Tensor:
+    """The stand-in for an argument while the function is traced."""
+    node = placeholder(spec, TRACED | (GRAD if tracked else 0))
+    return WeakScalar(node) if weak else Tensor(node)
+
+
+def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence[Any]) -> Capture:
+    """Trace `function(*args, **kwargs)`. `leaves` are those of `(args, kwargs)`, tensors replaced by `argument`s."""
+    flush()
+    args, kwargs = unflatten(structure, list(leaves))
+    trace = CompileTrace()
+    with _open(trace):
+        results, result_structure = flatten(function(*args, **kwargs))
+        inputs = [x._cell.node for x in leaves if isinstance(x, Tensor)]
+        outputs = [r._cell.node for r in results if isinstance(r, Tensor)]
+        rebound = [c for c, old in trace.rebound.items() if c.node is not old]
+        grads = [
+            (c, c._grad is not None)
+            for c, old in trace.grads.items()
+            if c._grad is not old or old is not None
+        ]
+        changed = [c.node for c in rebound] + [c._grad._cell.node for c, _ in grads if c._grad is not None]
+        _refuse_argument_gradients(trace, leaves)
+        final = [*outputs, *changed]
+        captured, sources = _captured(final, trace, inputs)
+    differentiable = state.grad and any(o.flags & GRAD for o in outputs)
+    names, guards = _names(captured, trace), _guards(captured, trace)
+    return Capture(
+        graph=extract(final, [*inputs, *sources]),
+        captured=captured,
+        results=[None if isinstance(r, Tensor) else Static(r) for r in results],
+        result_structure=result_structure,
+        rebound=rebound,
+        grads=grads,
+        guards=guards,
+        names=names,
+        differentiable=differentiable,
+        version=version.value,
+    )
+
+
+def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> tuple[list[Cell], list[Node]]:
+    """The cells outside the trace whose values the outputs depend on, and the leaves that stand for them."""
+    depth = len(state.traces)
+    cells: list[Cell] = []
+    sources: list[Node] = []
+    stop = set(inputs)
+    for node in toposort(outputs, lambda n: () if n in stop or n.value is not None else n.args):
+        if node.value is None:
+            if not node.args and node not in stop and node.sig.prim.name == "input":
+                raise TraceError("the traced function uses a tensor that belongs to another trace")
+            continue
+        cell = node.cell() if node.cell is not None else None
+        if cell is None or cell.depth >= depth:
+            continue  # made inside, from data: a constant of the program
+        if trace.rebound.get(cell, cell.node) is node:
+            cells.append(cell)
+            sources.append(node)
+    return cells, sources
+
+
+def _refuse_argument_gradients(trace: CompileTrace, leaves: Sequence[Any]) -> None:
+    for x in leaves:
+        if isinstance(x, Tensor) and x._cell._grad is not None:
+            raise TraceError(
+                "backward() inside a compiled function reached one of its arguments; gradients of arguments come "
+                "from weft.grad or weft.value_and_grad, or let the function capture the tensor instead of taking it"
+            )
+
+
+def _guards(captured: list[Cell], trace: CompileTrace) -> Guards:
+    watched = dict.fromkeys([*captured, *trace.rebound, *trace.grads])
+    return Guards(
+        cells=[(c, c.node.aval, c.requires_grad) for c in watched],
+        grads=list(trace.grads_read.items()),
+        modules=list(trace.modules.values()),
+        flags=current_flags(),
+    )
+
+
+def _names(captured: list[Cell], trace: CompileTrace) -> list[str]:
+    """Names for the captured cells: those that the outermost modules give their tensors, else `state0`, ..."""
+    known: dict[Cell, str] = {}
+    for module, _ in trace.modules.values():
+        for kind in ("named_parameters", "named_buffers"):
+            for name, tensor in getattr(module, kind)():
+                known.setdefault(tensor._cell, name)
+    taken: set[str] = set()
+    names = []
+    for i, cell in enumerate(captured):
+        name = known.get(cell, f"state{i}")
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def leaf_flags(cell: Cell) -> int:
+    """The flags of a leaf that `cell` holds."""
+    return GRAD | LEAF if cell.requires_grad else 0

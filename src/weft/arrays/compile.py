@@ -1,0 +1,406 @@
+"""`compile`: a Python function traced once per signature and run as one program."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ..autodiff.transforms import with_residuals
+from ..base.errors import ArgumentError
+from ..base.pytree import LEAF as LEAF_STRUCTURE
+from ..base.pytree import Structure, flatten, unflatten
+from ..base.state import state, version
+from ..ir.dtype import complex128, float64
+from ..ir.dtype import dtype as as_dtype
+from ..ir.graph import Graph
+from ..ir.node import GRAD, Aval, Node, make_node
+from ..ir.primitive import leaf, leaf_prim, results
+from ..ir.shape import check_shape
+from ..ops.control import call
+from ..runtime.buffer import Buffer
+from ..runtime.program import Program
+from .capture import Capture, Static, argument, capture, leaf_flags
+from .cell import Cell, flush, value_of
+from .creation import tensor
+from .tensor import Tensor
+
+_BASE_FLAGS = 3  # state.active where no functional transformation is running
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A tensor argument by type alone, for tracing without data; sizes may be named dimensions."""
+
+    shape: tuple[Any, ...]
+    dtype: Any
+
+    @property
+    def aval(self) -> Aval:
+        return Aval(check_shape(self.shape), as_dtype(self.dtype))
+
+
+def spec(shape: Sequence[Any], dtype: Any = "float32") -> Spec:
+    """The type of an argument: `spec((Dim("batch"), 64))` is a float32 matrix with any number of rows."""
+    return Spec(check_shape(shape), as_dtype(dtype))
+
+
+class Traced:
+    """One program of a compiled function: a capture, made executable when it is first run."""
+
+    def __init__(self, name: str, found: Capture, structure: Structure, arguments: list[str]) -> None:
+        self.name = name
+        self.capture = found
+        self.structure = structure  #: of (args, kwargs)
+        self.arguments = arguments  #: names of the tensor arguments
+        self.calls = 0
+        self._program: Program | None = None
+        rebound = {id(c) for c in found.rebound}
+        first = len(arguments)
+        #: positions of inputs whose memory the program may take over, since it replaces them
+        self.donatable = [first + i for i, c in enumerate(found.captured) if id(c) in rebound]
+        self._donate = tuple([i in self.donatable for i in range(first + len(found.captured))])
+
+    @property
+    def graph(self) -> Graph:
+        """The program as a graph: inputs are the arguments, then the captured state."""
+        return self.capture.graph
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+    @property
+    def program(self) -> Program:
+        if self._program is None:
+            self._program = Program(self.capture.graph)
+        return self._program
+
+    def run(self, values: list[Any]) -> Any:
+        """Run on argument values; state outside is replaced when everything has been computed."""
+        found = self.capture
+        self.calls += 1
+        for cell in found.captured:
+            node = cell.node
+            values.append(value_of(cell) if node.value is None else node.value)
+        self._protect(values)
+        outs = self.program.run(values, None, self._donate)
+        return self._commit(outs)
+
+    def _protect(self, values: list[Any]) -> None:
+        """Copy what is about to be donated while somebody else can still see it."""
+        captured = self.capture.captured
+        first = len(self.arguments)
+        for i in self.donatable:
+            value = values[i]
+            if not isinstance(value, Buffer):
+                continue
+            node = captured[i - first].node
+            # The node is known to its cell, to `node` and to getrefcount; its buffer to it, `value` and `values`.
+            if value.shared or sys.getrefcount(node) > 3 or not value.sole_owner(3):
+                values[i] = value.copy()
+
+    def _commit(self, outs: list[Buffer]) -> Any:
+        found = self.capture
+        tensors = found.tensors
+        leaves = iter(outs)
+        out = [Tensor(_leaf(next(leaves))) if r is None else r.value for r in found.results]
+        for i, cell in enumerate(found.rebound):
+            _hold(cell, outs[tensors + i])
+        rest = iter(outs[tensors + len(found.rebound) :])
+        for cell, exists in found.grads:
+            cell._grad = Tensor(_leaf(next(rest))) if exists else None
+        if found.result_structure is LEAF_STRUCTURE:
+            return out[0]
+        return unflatten(found.result_structure, out)
+
+    def apply(self, nodes: list[Node]) -> Any:
+        """The same as a pending `call` node, through which gradients flow to the captured leaves."""
+        found = self.capture
+        args = (*nodes, *[c.node for c in found.captured])
+        sig = call.signature(found.graph.in_avals, (self.name, found.graph, None))
+        need = tuple([bool(a.flags & GRAD) for a in args])
+        outs = results(make_node(with_residuals(sig, need), args))
+        given = iter(outs)
+        out = [Tensor(next(given)) if r is None else r.value for r in found.results]
+        saved, state.grad = state.grad, False
+        try:
+            for cell in found.rebound:
+                node = next(given)
+                node.flags &= ~GRAD
+                cell.rebind(node)
+            for cell, exists in found.grads:
+                cell.grad = Tensor(next(given)) if exists else None
+        finally:
+            state.grad = saved
+        return unflatten(found.result_structure, out)
+
+
+def _leaf(buffer: Buffer) -> Node:
+    array = buffer.array
+    return leaf(Aval(array.shape, as_dtype(array.dtype)), buffer)
+
+
+def _hold(cell: Cell, buffer: Buffer) -> None:
+    aval = cell.node.sig.out
+    node = Node(leaf_prim.signature((), (aval,)), (), buffer, leaf_flags(cell), None)
+    cell.node = node
+    node.cell = ref(cell)
+
+
+class Compiled:
+    """A function whose programs are kept by the structure, shapes and dtypes of its arguments. See `compile`."""
+
+    def __init__(self, function: Callable[..., Any], static: tuple[str, ...], limit: int) -> None:
+        self.function = function
+        self.static_argnames = static
+        self.max_programs = limit
+        self.traces = 0  #: how often the function was traced
+        self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
+        self._warned = False
+        self._names = _parameter_names(function)
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.traces or state.active != _BASE_FLAGS:
+            return self.function(
+                *args, **kwargs
+            )  # part of a larger trace or derivative, which sees through it
+        key: list[Any] = []
+        nodes: list[Node] = []
+        if not kwargs and not self.static_argnames:
+            for a in args:
+                if type(a) is not Tensor:
+                    break
+                node = a._cell.node
+                key.append(node.sig.out)
+                key.append(node.flags & GRAD)
+                nodes.append(node)
+            else:
+                return self._run(tuple(key), args, kwargs, nodes, None)
+        leaves, structure = self._leaves(args, kwargs)
+        key = [structure]
+        for x in leaves:
+            key.append(_describe(x))
+        nodes = []
+        for x in leaves:
+            if isinstance(x, Tensor):
+                nodes.append(x._cell.node)
+            elif _dynamic(x):
+                nodes.append(leaf(_weak_aval(x), x))
+        return self._run(tuple(key), args, kwargs, nodes, (leaves, structure))
+
+    def _run(self, key: Any, args: Any, kwargs: Any, nodes: list[Node], flat: Any) -> Any:
+        traced = self._find(key)
+        if traced is None:
+            leaves, structure = flat if flat is not None else self._leaves(args, kwargs)
+            traced = self._trace(key, leaves, structure)
+        if traced.capture.differentiable:
+            traced.calls += 1
+            return traced.apply(nodes)
+        values = [n.value if n.value is not None else _realized(n) for n in nodes]
+        return traced.run(values)
+
+    def _find(self, key: Any) -> Traced | None:
+        candidates = self._programs.get(key)
+        if candidates is None:
+            return None
+        for traced in candidates:
+            found = traced.capture
+            if found.version == version.value and found.guards.flags[0] is state.grad:
+                return traced
+            if found.guards.hold():
+                found.version = version.value
+                return traced
+        return None
+
+    def _leaves(self, args: Any, kwargs: Any) -> tuple[list[Any], Structure]:
+        """The leaves of the arguments, NumPy arrays made tensors, static arguments wrapped whole."""
+        if self.static_argnames:
+            args = tuple(
+                [
+                    Static(a) if i < len(self._names) and self._names[i] in self.static_argnames else a
+                    for i, a in enumerate(args)
+                ]
+            )
+            kwargs = {k: Static(v) if k in self.static_argnames else v for k, v in kwargs.items()}
+        leaves, structure = flatten((args, kwargs))
+        for i, x in enumerate(leaves):
+            if isinstance(x, np.ndarray):
+                leaves[i] = tensor(x)
+        return leaves, structure
+
+    def _trace(self, key: Any, leaves: list[Any], structure: Structure) -> Traced:
+        self.traces += 1
+        if self.traces > self.max_programs and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.__name__} has been traced {self.traces} times, more than max_programs={self.max_programs}: "
+                f"{self._why(key)}. Programs that are not used are dropped. Pass what changes as a tensor, or pad "
+                "to a fixed shape.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        stand_ins = [_stand_in(x) for x in leaves]
+        names = _argument_names(self._names, structure, leaves)
+        traced = Traced(self.__name__, capture(self.function, structure, stand_ins), structure, names)
+        self._programs.setdefault(key, []).append(traced)
+        self._programs.move_to_end(key)
+        while sum(map(len, self._programs.values())) > self.max_programs:
+            oldest = next(iter(self._programs.values()))
+            oldest.pop(0)
+            if not oldest:
+                self._programs.popitem(last=False)
+        return traced
+
+    def _why(self, key: Any) -> str:
+        """What differs from the last program, for the warning."""
+        last = next(reversed(self._programs), None)
+        if last is None or len(last) != len(key):
+            return "the structure of its arguments changes"
+        changes = [f"{a!r} became {b!r}" for a, b in zip(last, key, strict=True) if a != b]
+        return changes[0] if changes else "something that it reads outside its arguments changes"
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """The program for these arguments, traced if need be but not run. Tensors may be given as `spec(...)`."""
+        leaves, structure = self._leaves(args, kwargs)
+        key = (structure, *[_describe(x) for x in leaves])
+        return self._find(key) or self._trace(key, leaves, structure)
+
+    @property
+    def programs(self) -> list[Traced]:
+        """All programs kept now, the oldest first."""
+        return [t for group in self._programs.values() for t in group]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the newest program."""
+        if not self._programs:
+            raise ArgumentError(f"{self.__name__} has not been called or traced yet")
+        return self.programs[-1].graph
+
+    def clear(self) -> None:
+        """Forget all programs."""
+        self._programs.clear()
+        self.traces = 0
+        self._warned = False
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        return functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__name__}, {len(self.programs)} programs>"
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    max_programs: int = 64,
+) -> Any:
+    """Trace `function` and run it as one program from then on. Also a decorator: `@weft.compile`.
+
+    The function is traced once for each structure of its arguments (nested tuples, lists and dicts), the shapes
+    and dtypes of the tensors in them, and the values of everything else. Python floats and complex numbers are
+    run-time inputs; integers, booleans, strings and the arguments named in `static_argnames` are part of the
+    structure. Tensors that the function reads without being passed them (parameters, buffers, a generator's
+    state) are captured by reference, and those that it rebinds (an optimiser's step, batch-norm statistics,
+    `.grad`) are replaced after each call, all together or, if something fails, not at all.
+
+    While tracing, no tensor has a value: a Python branch or loop on one raises `TraceError` and names the line.
+    Other Python side effects happen when the function is traced and not again.
+
+    At most `max_programs` programs are kept; a function that is traced more often than that warns once.
+    """
+    if function is None:
+        return functools.partial(compile, static_argnames=static_argnames, max_programs=max_programs)
+    if isinstance(function, Compiled):
+        return function
+    if not callable(function):
+        raise ArgumentError(f"compile takes a function or a module, got {type(function).__name__}")
+    if max_programs < 1:
+        raise ArgumentError(f"max_programs must be at least 1, got {max_programs}")
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    return Compiled(function, names, max_programs)
+
+
+# -- arguments ------------------------------------------------------------------------------------------------
+
+
+def _dynamic(x: Any) -> bool:
+    return type(x) in (float, complex)
+
+
+def _weak_aval(x: Any) -> Aval:
+    return Aval((), float64 if type(x) is float else complex128)
+
+
+def _describe(x: Any) -> Any:
+    """What of an argument is part of a program's key."""
+    if isinstance(x, Tensor):
+        node = x._cell.node
+        return node.sig.out, bool(node.flags & GRAD)
+    if isinstance(x, Spec):
+        return x.aval, False
+    if _dynamic(x):
+        return type(x)
+    value = x.value if isinstance(x, Static) else x
+    try:
+        hash(value)
+    except TypeError:
+        raise ArgumentError(
+            f"an argument of type {type(value).__name__} is neither a tensor nor hashable; pass tensors, numbers, "
+            "strings, or nested tuples, lists and dicts of them"
+        ) from None
+    return type(value), value
+
+
+def _stand_in(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return argument(x._cell.node.aval, False, bool(x._cell.node.flags & GRAD))
+    if isinstance(x, Spec):
+        return argument(x.aval, False, False)
+    if _dynamic(x):
+        return argument(_weak_aval(x), True, False)
+    return x.value if isinstance(x, Static) else x
+
+
+def _realized(node: Node) -> Any:
+    flush(node)
+    return node.value
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _argument_names(names: list[str], structure: Structure, leaves: list[Any]) -> list[str]:
+    """A name for each tensor argument: `x`, `batch[0]`, `inputs['mask']`."""
+    paths: list[str] = []
+
+    def walk(s: Structure, path: str) -> None:
+        if s.kind is None:
+            paths.append(path)
+            return
+        keys = s.aux if isinstance(s.aux, tuple) and len(s.aux) == len(s.children) else range(len(s.children))
+        for k, child in zip(keys, s.children, strict=True):
+            walk(child, f"{path}[{k!r}]")
+
+    positional, keyword = structure.children
+    for i, child in enumerate(positional.children):
+        walk(child, names[i] if i < len(names) else f"arg{i}")
+    for k, child in zip(keyword.aux, keyword.children, strict=True):
+        walk(child, str(k))
+    return [p for p, x in zip(paths, leaves, strict=True) if isinstance(x, (Tensor, Spec)) or _dynamic(x)]
