@@ -158,6 +158,8 @@ def _hold(cell: Cell, buffer: Buffer) -> None:
 class Compiled:
     """A function whose programs are kept by the structure, shapes and dtypes of its arguments. See `compile`."""
 
+    __name__: str
+
     def __init__(self, function: Callable[..., Any], static: tuple[str, ...], limit: int) -> None:
         self.function = function
         self.static_argnames = static
