@@ -55,13 +55,20 @@ def _pairing(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _inexact(outs: Sequence[Any]) -> list[Any]:
-    return [o for o in outs if o.dtype.kind in "fc"] if outs and isinstance(outs[0], np.ndarray) else [
-        o for o in outs if o.dtype.inexact
-    ]
+    return (
+        [o for o in outs if o.dtype.kind in "fc"]
+        if outs and isinstance(outs[0], np.ndarray)
+        else [o for o in outs if o.dtype.inexact]
+    )
 
 
 def check_derivatives(
-    function: Callable[..., Any], args: Sequence[Any], *, order: int = 2, tol: float = 1e-6, step: float = 1e-6
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    order: int = 2,
+    tol: float = 1e-6,
+    step: float = 1e-6,
 ) -> None:
     """Forward mode against central differences, reverse mode against forward mode, in random directions.
 
@@ -74,7 +81,9 @@ def check_derivatives(
     directions = {i: _noise(args[i].shape, args[i].dtype, rng) for i in moving}
 
     def at(t: float) -> list[np.ndarray]:
-        out = _tuple(function(*[node(a + t * directions[i] if i in directions else a) for i, a in enumerate(args)]))
+        out = _tuple(
+            function(*[node(a + t * directions[i] if i in directions else a) for i, a in enumerate(args)])
+        )
         return arrays(*_inexact(out))
 
     differences = [(hi - lo) / (2 * step) for hi, lo in zip(at(step), at(-step))]
@@ -105,7 +114,9 @@ def check_derivatives(
         check_derivatives(gradient, args, order=order - 1, tol=tol, step=step)
 
 
-def check_batch(function: Callable[..., Any], args: Sequence[Any], *, size: int = 3, tol: float = 1e-12) -> None:
+def check_batch(
+    function: Callable[..., Any], args: Sequence[Any], *, size: int = 3, tol: float = 1e-12
+) -> None:
     """The batching rule against one application after the other, for every set of arguments that carry the axis."""
     rng = np.random.default_rng(1)
     args = [np.asarray(a) for a in args]

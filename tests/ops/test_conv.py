@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nodes import arrays, check_batch, check_derivatives, node, run
 
+from nodes import arrays, check_batch, check_derivatives, node, run
 from weft.autodiff.reverse import pullback
 from weft.base.errors import ArgumentError, DTypeError, ShapeError
 from weft.ir.node import GRAD
@@ -56,7 +56,9 @@ def test_agrees_with_torch_to_second_order(xs, ws, options, rng):
     want = f(tx, tw, **named)
     ct, u, v = (rng.standard_normal(s) for s in (tuple(want.shape), xs, ws))
     firsts = torch.autograd.grad((want * want * torch.tensor(ct)).sum(), [tx, tw], create_graph=True)
-    seconds = torch.autograd.grad((firsts[0] * torch.tensor(u)).sum() + (firsts[1] * torch.tensor(v)).sum(), [tx, tw])
+    seconds = torch.autograd.grad(
+        (firsts[0] * torch.tensor(u)).sum() + (firsts[1] * torch.tensor(v)).sum(), [tx, tw]
+    )
 
     nx, nw = node(x, grad=True), node(w, grad=True)
     out = conv(nx, nw, **attrs(len(xs) - 2, **options))
@@ -75,7 +77,9 @@ def test_input_dilation_is_torchs_transposed_convolution(stride, padding, dilati
     want = torch.conv_transpose2d(
         torch.tensor(x), torch.tensor(w), stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    kernel = np.flip(w.reshape(groups, 4 // groups, 3, 3, 2).swapaxes(1, 2), (3, 4)).reshape(3 * groups, -1, 3, 2)
+    kernel = np.flip(w.reshape(groups, 4 // groups, 3, 3, 2).swapaxes(1, 2), (3, 4)).reshape(
+        3 * groups, -1, 3, 2
+    )
     pads = tuple((k - 1) * dilation - padding for k in (3, 2))
     options = attrs(2, padding=pads, input_dilation=stride, kernel_dilation=dilation, feature_groups=groups)
     np.testing.assert_allclose(run(lambda a, b: conv(a, b, **options), x, kernel), want.numpy(), atol=1e-12)
@@ -97,7 +101,9 @@ def test_negative_padding_takes_elements_away(rng):
     spread = np.zeros((2, 3, 25))
     spread[:, :, ::3] = x
     got = run(lambda x, w: conv(x, w, **attrs(1, padding=((-4, -2),), input_dilation=3)), x, w)
-    np.testing.assert_allclose(got, run(lambda x, w: conv(x, w, **attrs(1)), spread[:, :, 4:-2], w), atol=1e-14)
+    np.testing.assert_allclose(
+        got, run(lambda x, w: conv(x, w, **attrs(1)), spread[:, :, 4:-2], w), atol=1e-14
+    )
     got = run(lambda x, w: conv(x, w, **attrs(1, padding=((-2, 30),), input_dilation=9)), x[:, :, :1], w)
     assert got.shape == (2, 2, 28) and not got.any()  # the crop ends beyond the only element
 
@@ -151,5 +157,5 @@ def test_errors_name_the_shapes(xs, ws, options, error, words):
 
 
 def test_mixed_dtypes_are_refused():
-    with pytest.raises(DTypeError, match="float32.*float64"):
+    with pytest.raises(DTypeError, match=r"float32.*float64"):
         conv(node(np.zeros((1, 1, 3), np.float32)), node(np.zeros((1, 1, 3))), **attrs(1))

@@ -6,6 +6,7 @@ Importing this package declares every primitive; importing it twice declares not
 from . import (  # noqa: F401  (declaration is the purpose)
     contraction,
     control,
+    conv,
     elementwise,
     movement,
     operators,

@@ -11,7 +11,7 @@ from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.node import Aval, Node
 from ..ir.shape import divide, show_shape
 from .define import Sample, primitive, values
-from .movement import permute, reshape, zeros
+from .movement import flip, permute, reshape, zeros
 
 Sizes = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]
@@ -68,7 +68,9 @@ def _infer(
             f"rank are expected, got {show_shape(x.shape)} and {show_shape(w.shape)}"
         )
     if x.dtype is not w.dtype or x.dtype.kind == "b":
-        raise DTypeError(f"input and kernel of one numeric dtype expected, got {x.describe()} and {w.describe()}")
+        raise DTypeError(
+            f"input and kernel of one numeric dtype expected, got {x.describe()} and {w.describe()}"
+        )
     _check_attrs(
         x.ndim - 2,
         stride=stride,
@@ -91,7 +93,15 @@ def _infer(
 
 def _samples() -> list[Sample]:
     def sample(
-        xs, ws, stride=1, padding=0, input_dilation=1, kernel_dilation=1, feature_groups=1, batch_groups=1, dtype=None
+        xs,
+        ws,
+        stride=1,
+        padding=0,
+        input_dilation=1,
+        kernel_dilation=1,
+        feature_groups=1,
+        batch_groups=1,
+        dtype=None,
     ):
         n = len(xs) - 2
         pads = padding if isinstance(padding, tuple) else ((padding, padding),) * n
@@ -128,14 +138,18 @@ def _padded(x, padding, dilation):
     if not any(any(p) for p in padding) and all(d == 1 for d in dilation):
         return x
     inner = [dilated(n, d) for n, d in zip(x.shape[2:], dilation, strict=True)]
-    out = np.zeros((*x.shape[:2], *[n + lo + hi for n, (lo, hi) in zip(inner, padding, strict=True)]), x.dtype)
+    out = np.zeros(
+        (*x.shape[:2], *[n + lo + hi for n, (lo, hi) in zip(inner, padding, strict=True)]), x.dtype
+    )
     to, take = [slice(None)] * 2, [slice(None)] * 2
-    for n, d, (lo, hi), room in zip(x.shape[2:], dilation, padding, out.shape[2:], strict=True):
+    for n, d, (lo, _), room in zip(x.shape[2:], dilation, padding, out.shape[2:], strict=True):
         first = max(0, -(lo // d)) if lo < 0 else 0  # the first element that is still inside
         last = min(n, -((lo - room) // d))
         take.append(slice(first, max(first, last)))
         start = lo + first * d
-        to.append(slice(start, start + (max(first, last) - first - 1) * d + 1, d) if last > first else slice(0, 0))
+        to.append(
+            slice(start, start + (max(first, last) - first - 1) * d + 1, d) if last > first else slice(0, 0)
+        )
     out[tuple(to)] = x[tuple(take)]
     return out
 
@@ -207,8 +221,6 @@ def _swap(x: Node) -> Node:
 
 def _turned(w: Node, groups: int) -> Node:
     """Kernels (G O, C, *k) as (G C, O, *k), reversed along the spatial axes."""
-    from .movement import flip
-
     spatial = tuple(range(2, w.ndim))
     turned = flip(w, axes=spatial) if any(n != 1 for n in w.shape[2:]) else w
     if groups == 1:

@@ -109,6 +109,32 @@ def _(size, batched, x, *, shape, axes):
     return broadcast_in_dim(x, shape=(size, *shape), axes=(0, *[a + 1 for a in axes]))
 
 
+def _flip_infer(x: Aval, *, axes: tuple[int, ...]) -> Aval:
+    if len(set(axes)) != len(axes) or not all(0 <= a < x.ndim for a in axes):
+        raise ShapeError(f"axes {axes} are not different axes of {show_shape(x.shape)}")
+    return x
+
+
+@primitive(
+    _flip_infer,
+    attrs=("axes",),
+    samples=lambda: [Sample((values((2, 3, 4)),), {"axes": a}) for a in [(1,), (0, 2), ()]],
+)
+def flip(x, *, axes):
+    """x with the order of its elements along `axes` reversed."""
+    return np.flip(x, axes)
+
+
+@flip.transpose()
+def _(ct, index, x, *, axes):
+    return flip(ct, axes=axes)
+
+
+@flip.batch
+def _(size, batched, x, *, axes):
+    return flip(x, axes=tuple([a + 1 for a in axes]))
+
+
 @primitive(lambda x: x, samples=lambda: [Sample((values((3, 4)),))])
 def identity(x):
     """x itself, as a node of its own: what a gradient is taken with respect to, or a second tensor of one value."""
@@ -125,7 +151,7 @@ def _(size, batched, x):
     return identity(x)
 
 
-for _prim in (reshape, permute, broadcast_in_dim, identity):
+for _prim in (reshape, permute, broadcast_in_dim, flip, identity):
     _prim.movement = True
 
 
