@@ -1,4 +1,4 @@
-"""What every test shares: one thread per worker, no window, reproducible random numbers."""
+"""What every test shares: one thread per worker, no window, verified graphs, reproducible random numbers."""
 
 import os
 
@@ -7,6 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Every graph is checked against the rules of the IR before it runs.
+os.environ.setdefault("WEFT_VERIFY", "1")
 
 import hypothesis
 import numpy as np
