@@ -11,4 +11,5 @@ from . import (  # noqa: F401  (declaration is the purpose)
     movement,
     operators,
     reduce,
+    window,
 )

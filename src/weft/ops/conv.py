@@ -96,7 +96,7 @@ def _samples() -> list[Sample]:
         xs,
         ws,
         stride=1,
-        padding=0,
+        padding: Any = 0,
         input_dilation=1,
         kernel_dilation=1,
         feature_groups=1,
@@ -130,7 +130,7 @@ def _samples() -> list[Sample]:
     ]
 
 
-_COLUMNS = 1 << 21  # elements of the gathered columns that one matrix product works on
+_COLUMNS = 1 << 20  # elements of the gathered columns that one matrix product works on
 
 
 def _padded(x, padding, dilation):
@@ -154,6 +154,24 @@ def _padded(x, padding, dilation):
     return out
 
 
+def _view(x, kernel, kernel_dilation, stride, feature_groups, batch_groups):
+    """The elements under each position of the kernel: (groups, channels, *kernel, batch, *positions)."""
+    n, c, *spatial = x.shape
+    if batch_groups > 1:
+        x = x.reshape(batch_groups, n // batch_groups, c, *spatial).swapaxes(1, 2)
+    else:
+        x = x.reshape(n, feature_groups, c // feature_groups, *spatial)
+        x = x.transpose(1, 2, 0, *range(3, x.ndim))
+    out = [
+        (size - dilated(k, d)) // s + 1
+        for size, k, d, s in zip(spatial, kernel, kernel_dilation, stride, strict=True)
+    ]
+    inside = [s * d for s, d in zip(x.strides[3:], kernel_dilation, strict=True)]
+    across = [s * t for s, t in zip(x.strides[3:], stride, strict=True)]
+    strides = (*x.strides[:2], *inside, x.strides[2], *across)
+    return as_strided(x, (*x.shape[:2], *kernel, x.shape[2], *out), strides, writeable=False)
+
+
 @primitive(
     _infer,
     attrs=("stride", "padding", "input_dilation", "kernel_dilation", "feature_groups", "batch_groups"),
@@ -173,32 +191,12 @@ def conv(x, w, *, stride, padding, input_dilation, kernel_dilation, feature_grou
     has N / G batch entries.
     """
     groups = feature_groups * batch_groups
-    x = _padded(x, padding, input_dilation)
     kernel = w.shape[2:]
-    out = [
-        (n - (k - 1) * d - 1) // s + 1
-        for n, k, d, s in zip(x.shape[2:], kernel, kernel_dilation, stride, strict=True)
-    ]
-    rank = len(out)
-    if batch_groups > 1:
-        x = x.reshape(groups, x.shape[0] // groups, *x.shape[1:]).swapaxes(1, 2)
-    else:
-        x = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]).transpose(
-            1, 2, 0, *range(3, 3 + rank)
-        )
-    channels, count = x.shape[1:3]  # x is (groups, channels, batch, *spatial)
-    step = x.strides[3:]
-    view = as_strided(
-        x,
-        (groups, channels, *kernel, count, *out),
-        (
-            *x.strides[:2],
-            *[s * d for s, d in zip(step, kernel_dilation, strict=True)],
-            x.strides[2],
-            *[s * t for s, t in zip(step, stride, strict=True)],
-        ),
-        writeable=False,
+    view = _view(
+        _padded(x, padding, input_dilation), kernel, kernel_dilation, stride, feature_groups, batch_groups
     )
+    rank = len(kernel)
+    channels, count, out = view.shape[1], view.shape[2 + rank], view.shape[3 + rank :]
     rows = int(np.prod(kernel, dtype=np.int64)) * channels
     positions = int(np.prod(out, dtype=np.int64))
     weights = w.reshape(groups, w.shape[0] // groups, rows)
