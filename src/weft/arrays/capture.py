@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base.errors import TraceError
 from ..base.pytree import Structure, flatten, unflatten
-from ..base.state import state, version
+from ..base.state import isolated, state, version
 from ..ir.graph import Graph, extract, toposort
 from ..ir.node import GRAD, LEAF, TRACED, Aval, Node
 from ..ir.primitive import placeholder
@@ -145,8 +145,10 @@ def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence
         captured, sources = _captured(final, trace, inputs)
     differentiable = state.grad and any(o.flags & GRAD for o in outputs)
     names, guards = _names(captured, trace), _guards(captured, trace)
+    with isolated():
+        graph = extract(final, [*inputs, *sources])
     return Capture(
-        graph=extract(final, [*inputs, *sources]),
+        graph=graph,
         captured=captured,
         results=[None if isinstance(r, Tensor) else Static(r) for r in results],
         result_structure=result_structure,

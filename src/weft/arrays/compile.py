@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 
 from ..autodiff.transforms import with_residuals
-from ..base.errors import ArgumentError
+from ..base.errors import ArgumentError, ShapeError
 from ..base.pytree import LEAF as LEAF_STRUCTURE
 from ..base.pytree import Structure, flatten, unflatten
 from ..base.state import state, version
@@ -82,6 +82,21 @@ class Traced:
         if self._program is None:
             self._program = Program(self.capture.graph)
         return self._program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run on arguments of the structure and types that it was traced for; open dimensions take any size."""
+        leaves, structure = flatten((args, kwargs))
+        if structure != self.structure:
+            raise ArgumentError(
+                f"{self.name} was traced for arguments of structure {self.structure!r}, got {structure!r}"
+            )
+        dynamic = [x for x in leaves if isinstance(x, Tensor) or _dynamic(x)]
+        if len(dynamic) != len(self.arguments):
+            raise ArgumentError(f"{self.name} takes the tensors {', '.join(self.arguments)}, got {len(dynamic)}")
+        for x, name, want in zip(dynamic, self.arguments, self.graph.in_avals, strict=False):
+            if isinstance(x, Tensor) and (x.dtype is not want.dtype or x.ndim != want.ndim):
+                raise ShapeError(f"{name} must be {want.describe()}, got {x._node.aval.describe()}")
+        return self.run([value_of(x._cell) if isinstance(x, Tensor) else x for x in dynamic])
 
     def run(self, values: list[Any]) -> Any:
         """Run on argument values; state outside is replaced when everything has been computed."""

@@ -153,6 +153,11 @@ def extract(outputs: Sequence[Node], cuts: Sequence[Node]) -> Graph:
 
     Whatever else `outputs` depend on must be constants, or placeholders among `cuts`.
     """
+    return extract_with_map(outputs, cuts)[0]
+
+
+def extract_with_map(outputs: Sequence[Node], cuts: Sequence[Node]) -> tuple[Graph, dict[Node, Node]]:
+    """As `extract`; also returns which node of the graph stands for which node outside."""
     known = set(cuts)
     order = toposort(outputs, lambda n: () if n in known or n.value is not None else n.args)
     inputs = fresh_inputs([n.aval for n in cuts])
@@ -163,8 +168,9 @@ def extract(outputs: Sequence[Node], cuts: Sequence[Node]) -> Graph:
         if node.value is not None:
             env[node] = node
         else:
-            env[node] = rebuild(node, tuple([env[a] for a in node.args]))
-    return Graph(inputs, [env[n] for n in outputs])
+            new = env[node] = rebuild(node, tuple([env[a] for a in node.args]))
+            new.site = node.site
+    return Graph(inputs, [env[n] for n in outputs]), env
 
 
 def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:

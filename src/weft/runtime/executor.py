@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from ..autodiff.residuals import vjp_reads
 from ..base.config import config
 from ..base.errors import TraceError
-from ..base.state import state
-from ..ir.graph import Graph, extract, toposort
+from ..base.state import isolated, state
+from ..ir.graph import extract_with_map, toposort
 from ..ir.node import GRAD, LEVEL, Node
 from ..ir.primitive import input_prim, pick, pick_prim
 from .buffer import Buffer, Value
@@ -23,62 +23,104 @@ LOOKED_AT = (
 )
 
 
+class Pending:
+    """The part of the graph that has no value yet, numbered in the order of computation, with its structural key."""
+
+    __slots__ = ("buffers", "key", "leaves", "nodes", "number")
+
+    def __init__(self, roots: Sequence[Node]) -> None:
+        self.number: dict[Node, int] = {}
+        self.leaves: list[Node] = []
+        self.buffers: list[Value] = []
+        self.nodes: list[Node] = []
+        self.key: list[object] = [config.backend]
+        self.extend(roots)
+
+    def extend(self, roots: Sequence[Node]) -> None:
+        """Add what `roots` depend on. This loop runs for every node of every flush: it does nothing twice."""
+        number, key = self.number, self.key
+        stack = list(roots)
+        while stack:
+            node = stack[-1]
+            if node in number:
+                stack.pop()
+                continue
+            if node.value is not None:
+                stack.pop()
+                number[node] = len(number)
+                key.append(node.sig.out)
+                self.leaves.append(node)
+                self.buffers.append(node.value)
+                continue
+            args = node.args
+            waiting = False
+            for a in args:
+                if a not in number:
+                    stack.append(a)
+                    waiting = True
+            if waiting:
+                continue
+            stack.pop()
+            number[node] = len(number)
+            key.append(node.sig)
+            for a in args:
+                key.append(number[a])
+            self.nodes.append(node)
+
+    def program(self, wanted: Sequence[Node]) -> Located:
+        """The program that computes `wanted`, found by structure or made."""
+        key = (*self.key, -1, *[self.number[n] for n in wanted])
+        return programs.get(key, lambda: self._build(wanted))
+
+    def _build(self, wanted: Sequence[Node]) -> Located:
+        for n in self.nodes:
+            if n.sig.prim is input_prim:
+                raise TraceError(LOOKED_AT)
+        with isolated():
+            graph, made = extract_with_map(wanted, self.leaves)
+        old = {new: i for i, n in enumerate(self.nodes) if (new := made.get(n)) is not None}
+        return Located(Program(graph), [old[n] for n in graph.nodes])
+
+
+class Located:
+    """A program, and for each node of its graph the number of the pending node it stands for."""
+
+    __slots__ = ("positions", "program")
+
+    def __init__(self, program: Program, positions: list[int]) -> None:
+        self.program = program
+        self.positions = positions
+
+
 def realize(roots: Sequence[Node]) -> None:
     """Give every root its value, in one program. Roots that have one already are left alone."""
     roots = [r for r in roots if r.value is None]
     if not roots:
         return
-    order = toposort(roots, lambda n: () if n.value is not None else n.args)
-    wanted = _with_residuals(roots, order)
-    leaves = [n for n in order if n.value is not None]
-    nodes = [n for n in order if n.value is None]
-    key, buffers = _key(leaves, nodes, wanted)
-    program: Program = programs.get(key, lambda: Program(_graph(leaves, nodes, wanted)))
-    values = program.run(buffers, [n.site for n in nodes])
-    _assign(wanted, values, nodes)
+    pending = Pending(roots)
+    bits = GRAD | (state.active & ~(LEVEL - 1))
+    wanted = roots
+    for r in roots:
+        if r.flags & bits:
+            wanted = _with_residuals(roots, pending, bits)
+            break
+    found = pending.program(wanted)
+    values = found.program.run(pending.buffers, lambda i: pending.nodes[found.positions[i]].site)
+    _assign(wanted, values, bits)
 
 
-def _graph(leaves: list[Node], nodes: list[Node], wanted: list[Node]) -> Graph:
-    for n in nodes:
-        if n.sig.prim is input_prim:
-            raise TraceError(LOOKED_AT)
-    return extract(wanted, leaves)
-
-
-def _key(leaves: list[Node], nodes: list[Node], wanted: list[Node]) -> tuple[Hashable, list[Value]]:
-    number: dict[Node, int] = {}
-    buffers: list[Value] = []
-    key: list[Hashable] = [config.backend]
-    for n in leaves:
-        number[n] = len(number)
-        key.append(n.sig.out)
-        buffers.append(n.value)
-    for n in nodes:
-        number[n] = len(number)
-        key.append(n.sig)
-        for a in n.args:
-            key.append(number[a])
-    key.append(-1)
-    for n in wanted:
-        key.append(number[n])
-    return tuple(key), buffers
-
-
-def _with_residuals(roots: list[Node], order: list[Node]) -> list[Node]:
+def _with_residuals(roots: list[Node], pending: Pending, bits: int) -> list[Node]:
     """The roots, and what a later `backward` through them would read: looking at a loss first costs no second
     forward pass."""
-    bits = GRAD | (state.active & ~(LEVEL - 1))
-    if not any(r.flags & bits for r in roots):
-        return roots
-    tracked = [n for n in order if n.flags & bits and n.value is None]
     kept = dict.fromkeys(roots)
     reached = set(
         toposort([r for r in roots if r.flags & bits], lambda n: [a for a in n.args if a.flags & bits])
     )
+    nodes = list(pending.nodes)
     picks: dict[tuple[Node, int], Node] = {
-        (n.args[0], n.attrs["index"]): n for n in order if n.sig.prim is pick_prim
+        (n.args[0], n.attrs["index"]): n for n in nodes if n.sig.prim is pick_prim
     }
-    for n in tracked:
+    for n in nodes:
         if n not in reached or n.sig.prim is pick_prim:
             continue
         need = tuple([bool(a.flags & bits) for a in n.args])
@@ -93,12 +135,13 @@ def _with_residuals(roots: list[Node], order: list[Node]) -> list[Node]:
                 read = n
             if read.value is None:
                 kept[read] = None
-    return list(kept)
+    wanted = list(kept)
+    pending.extend([n for n in wanted if n not in pending.number])
+    return wanted
 
 
-def _assign(wanted: list[Node], values: list[Buffer], nodes: list[Node]) -> None:
+def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     """Hand out the values and let go of arguments nobody can differentiate through any more."""
-    bits = GRAD | (state.active & ~(LEVEL - 1))
     for node, value in zip(wanted, values, strict=True):
         node.value = value
     for node, value in zip(wanted, values, strict=True):

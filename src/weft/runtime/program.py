@@ -34,10 +34,10 @@ class Program:
     def run(
         self,
         inputs: Sequence[Value],
-        sites: Sequence[Any] | None = None,
+        sites: Callable[[int], Any] | None = None,
         donate: Sequence[bool] | None = None,
     ) -> list[Buffer]:
-        """Compute the outputs. `sites` are the user's lines of the graph's nodes, if not those it was traced at."""
+        """Compute the outputs. `sites(i)` is the user's line of node i of the graph, if not the one it was traced at."""
         executable = self._executables[()] if not self.dims else self._specialized(inputs)
         try:
             if donate is not None and any(donate):
@@ -56,7 +56,7 @@ class Program:
             found = self._executables[key] = self.backend.compile(bind_dims(self.graph, sizes))
         return found
 
-    def _watch(self, sites: Sequence[Any] | None) -> Callable[[int, Sequence[np.ndarray]], None]:
+    def _watch(self, sites: Callable[[int], Any] | None) -> Callable[[int, Sequence[np.ndarray]], None]:
         nodes = self.graph.nodes
 
         def observe(position: int, arrays: Sequence[np.ndarray]) -> None:
@@ -75,9 +75,9 @@ def _title(node: Node) -> str:
     return str(node.attrs.get("name", node.prim.name))
 
 
-def _located(fault: Fault, graph: Graph, sites: Sequence[Any] | None) -> Exception:
+def _located(fault: Fault, graph: Graph, sites: Callable[[int], Any] | None) -> Exception:
     node = graph.nodes[fault.position]
-    where = describe_site(sites[fault.position] if sites is not None else node.site)
+    where = describe_site(sites(fault.position) if sites is not None else node.site)
     return type(fault.error)(f"{fault.error}" + (f" (asked for at {where})" if where else ""))
 
 

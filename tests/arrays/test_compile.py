@@ -1,0 +1,324 @@
+"""Compiled functions: captured state, guards, donation, what is traced again and what is not."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft.base.errors import ArgumentError, ShapeError, TraceError, WeftError
+from weft.base.state import state, version
+
+
+def leaf(values):
+    return wf.tensor(values, requires_grad=True)
+
+
+def sgd(w, x, y, rate):
+    """One step of least squares on `w`; returns the loss before it."""
+    w.grad = None
+    difference = x @ w - y
+    loss = (difference * difference).sum()
+    loss.backward()
+    with wf.no_grad():
+        w -= rate * w.grad
+    return loss
+
+
+X = np.array([[1.0, 2.0], [3.0, 4.0], [0.5, -1.0]], np.float32)
+Y = np.array([[1.0], [0.0], [2.0]], np.float32)
+
+
+def test_a_training_step_equals_the_eager_one_bit_for_bit():
+    x, y = wf.tensor(X), wf.tensor(Y)
+    eager, compiled = leaf([[0.1], [0.2]]), leaf([[0.1], [0.2]])
+    step = wf.compile(lambda x, y, rate: sgd(compiled, x, y, rate))
+    for i in range(5):
+        rate = 0.01 / (i + 1)
+        a, b = sgd(eager, x, y, rate), step(x, y, rate)
+        assert a.item() == b.item()
+    assert np.array_equal(eager.numpy(), compiled.numpy())
+    assert np.array_equal(eager.grad.numpy(), compiled.grad.numpy())
+    assert step.traces == 1
+
+
+def test_changed_shapes_and_dtypes_trace_again_and_seen_ones_do_not():
+    f = wf.compile(lambda x: x * 2)
+    a, b = wf.tensor([1.0, 2.0]), wf.tensor([1.0, 2.0, 3.0])
+    for x in (a, b, a, b, wf.tensor([1, 2])):
+        assert np.array_equal(f(x).numpy(), x.numpy() * 2)
+    assert f.traces == 3
+
+
+def test_floats_are_run_time_inputs_and_integers_are_structure():
+    f = wf.compile(lambda x, s, n: x * s + n)
+    x = wf.tensor([1.0, 2.0])
+    assert f(x, 0.5, 1).numpy().tolist() == [1.5, 2.0]
+    assert f(x, 2.5, 1).numpy().tolist() == [3.5, 6.0]
+    assert f.traces == 1
+    f(x, 0.5, 2)
+    assert f.traces == 2
+
+
+def test_a_float_argument_takes_the_type_of_the_tensor_beside_it():
+    f = wf.compile(lambda x, s: x * s)
+    assert f(wf.tensor([1.0]), 0.1).dtype is wf.float32
+    double = f(wf.tensor([1.0], dtype=wf.float64), 0.1)
+    assert double.dtype is wf.float64 and double.item() == 0.1
+
+
+def test_static_arguments():
+    f = wf.compile(lambda x, k: x * k if k > 1 else x, static_argnames="k")
+    x = wf.tensor([3.0])
+    assert f(x, 2.0).item() == 6.0 and f(x, k=0.5).item() == 3.0 and f.traces == 2
+
+
+def test_arguments_are_trees_and_numpy_arrays_are_tensors():
+    f = wf.compile(lambda batch, *, flag: {"sum": batch["x"] + batch["y"][0], "flag": flag})
+    out = f({"x": np.ones(2, np.float32), "y": [wf.tensor([1.0, 2.0])]}, flag=True)
+    assert out["sum"].numpy().tolist() == [2.0, 3.0] and out["flag"] is True
+    with pytest.raises(ArgumentError, match="hashable"):
+        f({"x": {1, 2}}, flag=True)
+
+
+def test_a_branch_on_a_traced_value_names_the_line_and_the_mend():
+    def f(x):
+        return x if x.sum().item() > 0 else -x  # the line that is named
+
+    with pytest.raises(TraceError, match=r"weft\.where or weft\.cond.*test_compile\.py:\d+, in f"):
+        wf.compile(f)(wf.tensor([1.0]))
+    assert not state.traces and state.ambient == 0
+
+
+def test_captured_values_cannot_be_looked_at_either():
+    w = wf.tensor([1.0])
+    with pytest.raises(TraceError):
+        wf.compile(lambda x: x * w.item())(wf.tensor([1.0]))
+
+
+def test_an_error_while_tracing_leaves_the_world_as_it_was():
+    w = leaf([[0.1], [0.2]])
+    before = w.numpy().copy()
+
+    def step(x):
+        with wf.no_grad():
+            w.grad = wf.tensor(before)
+            w -= 1.0
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        wf.compile(step)(wf.tensor(X))
+    assert np.array_equal(w.numpy(), before) and w.grad is None
+    assert not state.traces
+
+
+def test_a_traced_tensor_that_escapes_raises_at_its_first_use():
+    kept = []
+    f = wf.compile(lambda x: kept.append(x * 2) or x)
+    f(wf.tensor([1.0]))
+    with pytest.raises(TraceError, match="trace that has ended"):
+        kept[0] + 1
+    with pytest.raises(TraceError):
+        kept[0].numpy()
+
+
+class TestState:
+    def test_what_others_hold_survives_donation(self):
+        w = leaf([[0.1], [0.2]])
+        x, y = wf.tensor(X), wf.tensor(Y)
+        step = wf.compile(lambda x, y: sgd(w, x, y, 0.1))
+        step(x, y)
+        view, alias, exported = w.numpy(), w.detach(), np.asarray(w)
+        copy = view.copy()
+        step(x, y)
+        step(x, y)
+        assert np.array_equal(view, copy) and np.array_equal(alias.numpy(), copy)
+        assert np.array_equal(exported, copy) and not np.array_equal(w.numpy(), copy)
+
+    def test_pending_tensors_that_read_the_old_value_survive(self):
+        w = leaf([[0.1], [0.2]])
+        step = wf.compile(lambda x, y: sgd(w, x, y, 0.1))
+        x, y = wf.tensor(X), wf.tensor(Y)
+        step(x, y)
+        expected = w.numpy().copy() * 3
+        waiting = w.detach() * 3
+        step(x, y)
+        assert np.array_equal(waiting.numpy(), expected)
+
+    def test_the_memory_of_replaced_state_is_given_away(self):
+        w = wf.tensor([1.0, 2.0])
+
+        def bump(x):
+            nonlocal w
+            w += x
+            return x
+
+        step = wf.compile(bump)
+        step(wf.tensor([1.0, 1.0]))
+        buffer = weakref.ref(w._cell.node.value)
+        step(wf.tensor([1.0, 1.0]))
+        gc.collect()
+        assert buffer() is None or buffer()._array is None
+        assert w.numpy().tolist() == [3.0, 4.0]
+
+    def test_losses_can_be_kept(self):
+        w = leaf([[0.1], [0.2]])
+        step = wf.compile(lambda x, y: sgd(w, x, y, 0.01))
+        x, y = wf.tensor(X), wf.tensor(Y)
+        losses = [step(x, y) for _ in range(4)]
+        values = [v.item() for v in losses]
+        assert values == sorted(values, reverse=True) and len(set(values)) == 4
+
+    def test_changes_from_outside_are_seen(self):
+        w = wf.tensor([1.0])
+        f = wf.compile(lambda x: x * w)
+        assert f(wf.tensor([2.0])).item() == 2.0
+        w += 4
+        assert f(wf.tensor([2.0])).item() == 10.0 and f.traces == 1
+        w[...] = wf.tensor([7.0])
+        assert f(wf.tensor([2.0])).item() == 14.0 and f.traces == 1
+
+    def test_requires_grad_is_a_guard(self):
+        w = wf.tensor([1.0, 2.0])
+        f = wf.compile(lambda x: (x * w).sum())
+        x = wf.tensor([3.0, 4.0])
+        assert not f(x).requires_grad
+        w.requires_grad = True
+        f(x).backward()
+        assert w.grad.numpy().tolist() == [3.0, 4.0] and f.traces == 2
+        with wf.no_grad():
+            assert not f(x).requires_grad
+
+    def test_gradients_accumulate_and_whether_they_exist_is_a_guard(self):
+        w = leaf([1.0, 2.0])
+
+        @wf.compile
+        def accumulate(x):
+            loss = (x * w).sum()
+            loss.backward()
+            return loss
+
+        x = wf.tensor([3.0, 4.0])
+        for i in range(1, 4):
+            accumulate(x)
+            assert w.grad.numpy().tolist() == [3.0 * i, 4.0 * i]
+        assert accumulate.traces == 2  # without a gradient, and with one
+        w.grad = None
+        accumulate(x)
+        assert w.grad.numpy().tolist() == [3.0, 4.0] and accumulate.traces == 2
+
+    def test_a_warm_call_moves_no_version(self):
+        w = leaf([[0.1], [0.2]])
+        step = wf.compile(lambda x, y: sgd(w, x, y, 0.1))
+        x, y = wf.tensor(X), wf.tensor(Y)
+        step(x, y)
+        step(x, y)
+        before = version.value
+        step(x, y)
+        assert version.value == before
+
+    def test_a_failing_program_changes_nothing(self):
+        w = leaf([[0.1], [0.2]])
+        table = wf.tensor([1.0, 2.0])
+
+        @wf.compile
+        def step(i):
+            with wf.no_grad():
+                w.__isub__(1.0)
+            return wf.take(table, i)
+
+        step(wf.tensor([0, 1]))
+        before = w.numpy().copy()
+        with pytest.raises(WeftError):
+            step(wf.tensor([0, 5]))
+        assert np.array_equal(w.numpy(), before)
+        step(wf.tensor([0, 1]))
+        assert np.array_equal(w.numpy(), before - 1)
+
+
+class TestComposition:
+    def test_gradients_flow_through_a_compiled_function_to_what_it_captured(self):
+        w = leaf([[0.1], [0.2]])
+        f = wf.compile(lambda x: x @ w)
+        out = f(wf.tensor(X))
+        (out * out).sum().backward()
+        assert np.allclose(w.grad.numpy(), 2 * X.T @ (X @ [[0.1], [0.2]]), atol=1e-5)
+        assert f.traces == 1
+
+    def test_and_state_changes_are_kept_on_that_way(self):
+        w, seen = leaf([2.0]), wf.tensor([0.0])
+
+        @wf.compile
+        def f(x):
+            with wf.no_grad():
+                seen.__iadd__(x)
+            return (x * w).sum()
+
+        f(wf.tensor([1.0])).backward()
+        f(wf.tensor([5.0])).backward()
+        assert seen.item() == 6.0 and w.grad.item() == 6.0
+
+    def test_grad_of_compiled_and_compiled_grad(self):
+        f = wf.compile(lambda x: (x * x * x).sum())
+        x = wf.tensor([1.0, 2.0])
+        assert wf.grad(f)(x).numpy().tolist() == [3.0, 12.0]
+        assert wf.compile(wf.grad(f))(x).numpy().tolist() == [3.0, 12.0]
+
+    def test_a_compiled_function_inside_another(self):
+        inner = wf.compile(lambda x: x + 1)
+        outer = wf.compile(lambda x: inner(x) * 2)
+        assert outer(wf.tensor([1.0])).item() == 4.0 and inner.traces == 0
+
+    def test_methods(self):
+        class Scale:
+            def __init__(self, k):
+                self.k = wf.tensor([k])
+
+            @wf.compile
+            def __call__(self, x):
+                return x * self.k
+
+        assert Scale(2.0)(wf.tensor([1.0])).item() == 2.0
+        assert Scale(3.0)(wf.tensor([1.0])).item() == 3.0
+
+
+def test_the_number_of_programs_is_bounded_and_warned_of_once():
+    f = wf.compile(lambda x: x + 1, max_programs=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for n in range(1, 8):
+            f(wf.zeros((n,)))
+    assert len([w for w in caught if "max_programs=3" in str(w.message)]) == 1
+    assert len(f.programs) == 3 and f.traces == 7
+
+
+def test_results_that_are_arguments_or_constants():
+    f = wf.compile(lambda x: (x, wf.tensor([5.0]), None, "text"))
+    x = wf.tensor([1.0])
+    same, constant, nothing, text = f(x)
+    assert same.item() == 1.0 and constant.item() == 5.0 and nothing is None and text == "text"
+
+
+def test_an_open_dimension_takes_any_size():
+    w = wf.tensor([[1.0], [2.0]])
+    f = wf.compile(lambda x: x @ w)
+    traced = f.trace(wf.spec((wf.Dim("batch"), 2)))
+    assert "f32[batch,2]" in str(traced)
+    for n in (0, 1, 5):
+        assert traced(wf.ones((n, 2))).shape == (n, 1)
+    with pytest.raises(ShapeError, match="x must be"):
+        traced(wf.ones((2,)))
+    with pytest.raises(ShapeError):
+        traced(wf.ones((2, 3)))
+
+
+def test_the_graph_can_be_printed():
+    f = wf.compile(lambda x: x * 2)
+    with pytest.raises(ArgumentError, match="not been called"):
+        f.graph  # noqa: B018
+    f(wf.tensor([1.0]))
+    assert "mul(" in str(f.graph)
