@@ -92,7 +92,9 @@ class Traced:
             )
         dynamic = [x for x in leaves if isinstance(x, Tensor) or _dynamic(x)]
         if len(dynamic) != len(self.arguments):
-            raise ArgumentError(f"{self.name} takes the tensors {', '.join(self.arguments)}, got {len(dynamic)}")
+            raise ArgumentError(
+                f"{self.name} takes the tensors {', '.join(self.arguments)}, got {len(dynamic)}"
+            )
         for x, name, want in zip(dynamic, self.arguments, self.graph.in_avals, strict=False):
             if isinstance(x, Tensor) and (x.dtype is not want.dtype or x.ndim != want.ndim):
                 raise ShapeError(f"{name} must be {want.describe()}, got {x._node.aval.describe()}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from ..autodiff.residuals import vjp_reads
 from ..base.config import config
 from ..base.errors import TraceError
 from ..base.state import isolated, state
 from ..ir.graph import extract_with_map, toposort
-from ..ir.node import GRAD, LEVEL, Node
+from ..ir.node import GRAD, LEAF, LEVEL, SPENT, Node
 from ..ir.primitive import input_prim, pick, pick_prim
 from .buffer import Buffer, Value
 from .program import Program, ProgramCache
@@ -153,4 +153,6 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     for node in wanted:
         if not node.flags & bits:
             node.args = ()
-            node.flags &= GRAD
+            node.flags &= SPENT
+        elif node.flags & LEAF:
+            node.args = ()
