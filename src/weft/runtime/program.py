@@ -37,7 +37,7 @@ class Program:
         sites: Callable[[int], Any] | None = None,
         donate: Sequence[bool] | None = None,
     ) -> list[Buffer]:
-        """Compute the outputs. `sites(i)` is the user's line of node i of the graph, if not the one it was traced at."""
+        """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
         executable = self._executables[()] if not self.dims else self._specialized(inputs)
         try:
             if donate is not None and any(donate):
