@@ -136,7 +136,9 @@ def register(cell: Cell, node: Node) -> None:
     if node.value is None and not node.flags & TRACED:
         pending = state.pending
         pending.append(reference)
-        if len(pending) > _LONG:
+        if state.eager:
+            flush()
+        elif len(pending) > _LONG:
             _cut(node)
 
 

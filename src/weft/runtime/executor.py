@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from ..autodiff.residuals import vjp_reads
@@ -15,6 +16,9 @@ from .buffer import Buffer, Value
 from .program import Program, ProgramCache
 
 programs = ProgramCache(limit=4096)
+
+#: Held while a graph is walked or its values are assigned, since threads may share nodes; not while programs run.
+_walking = threading.RLock()
 
 LOOKED_AT = (
     "the value of a tensor was asked for inside a trace (compile, vmap, scan, cond, ...), where it is not known yet. "
@@ -97,16 +101,18 @@ def realize(roots: Sequence[Node]) -> None:
     roots = [r for r in roots if r.value is None]
     if not roots:
         return
-    pending = Pending(roots)
     bits = GRAD | (state.active & ~(LEVEL - 1))
-    wanted = roots
-    for r in roots:
-        if r.flags & bits:
-            wanted = _with_residuals(roots, pending, bits)
-            break
-    found = pending.program(wanted)
+    with _walking:
+        pending = Pending(roots)
+        wanted = roots
+        for r in roots:
+            if r.flags & bits:
+                wanted = _with_residuals(roots, pending, bits)
+                break
+        found = pending.program(wanted)
     values = found.program.run(pending.buffers, lambda i: pending.nodes[found.positions[i]].site)
-    _assign(wanted, values, bits)
+    with _walking:
+        _assign(wanted, values, bits)
 
 
 def _with_residuals(roots: list[Node], pending: Pending, bits: int) -> list[Node]:
