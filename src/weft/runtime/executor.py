@@ -71,10 +71,24 @@ class Pending:
                 key.append(number[a])
             self.nodes.append(node)
 
-    def program(self, wanted: Sequence[Node]) -> Located:
-        """The program that computes `wanted`, found by structure or made."""
-        key = (*self.key, -1, *[self.number[n] for n in wanted])
-        return programs.get(key, lambda: self._build(wanted))
+    def program(self, wanted: Sequence[Node]) -> tuple[Located, Sequence[int] | None]:
+        """The program that computes `wanted`, and which of its outputs those are (None: all, in order).
+
+        A program of the same structure that computes more than is wanted serves as well as one made for it.
+        """
+        family: dict[tuple[int, ...], Located] = programs.get(tuple(self.key), dict)
+        numbers = tuple([self.number[n] for n in wanted])
+        found = family.get(numbers)
+        if found is not None:
+            programs.hits += 1
+            return found, None
+        for outputs, larger in family.items():
+            if len(outputs) <= 2 * len(numbers) and set(numbers) <= set(outputs):
+                programs.hits += 1
+                return larger, [outputs.index(n) for n in numbers]
+        programs.misses += 1
+        found = family[numbers] = self._build(wanted)
+        return found, None
 
     def _build(self, wanted: Sequence[Node]) -> Located:
         for n in self.nodes:
@@ -109,8 +123,10 @@ def realize(roots: Sequence[Node]) -> None:
             if r.flags & bits:
                 wanted = _with_residuals(roots, pending, bits)
                 break
-        found = pending.program(wanted)
+        found, selected = pending.program(wanted)
     values = found.program.run(pending.buffers, lambda i: pending.nodes[found.positions[i]].site)
+    if selected is not None:
+        values = [values[i] for i in selected]
     with _walking:
         _assign(wanted, values, bits)
 

@@ -100,21 +100,19 @@ def dim_sizes(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]
 
 
 class ProgramCache:
-    """Programs by structure, the least recently used dropped first."""
+    """What was made for each structure, the least recently used dropped first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.hits = 0
-        self.misses = 0
+        self.hits = 0  #: flushes that found a program
+        self.misses = 0  #: flushes that had one made
         self._found: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         found = self._found.get(key)
         if found is not None:
-            self.hits += 1
             self._found.move_to_end(key)
             return found
-        self.misses += 1
         found = self._found[key] = make()
         if len(self._found) > self.limit:
             self._found.popitem(last=False)
