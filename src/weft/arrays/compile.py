@@ -6,8 +6,8 @@ import functools
 import inspect
 import sys
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import ref
@@ -108,8 +108,17 @@ class Traced:
             node = cell.node
             values.append(value_of(cell) if node.value is None else node.value)
         self._protect(values)
-        outs = self.program.run(values, None, self._donate)
-        return self._commit(outs)
+        outs: list[Buffer] = []
+
+        def commit(buffers: list[Buffer]) -> None:
+            outs[:] = buffers
+            self._commit(buffers)
+
+        self.program.run_donating(values, self._donate, commit)
+        out = [r.value if r is not None else Tensor(_leaf(b)) for r, b in self._results(outs)]
+        if found.result_structure is LEAF_STRUCTURE:
+            return out[0]
+        return unflatten(found.result_structure, out)
 
     def _protect(self, values: list[Any]) -> None:
         """Copy what is about to be donated while somebody else can still see it."""
@@ -124,19 +133,21 @@ class Traced:
             if value.shared or sys.getrefcount(node) > 3 or not value.sole_owner(3):
                 values[i] = value.copy()
 
-    def _commit(self, outs: list[Buffer]) -> Any:
+    def _results(self, outs: list[Buffer]) -> Iterator[tuple[Static | None, Any]]:
+        buffers = iter(outs)
+        for r in self.capture.results:
+            yield r, next(buffers) if r is None else None
+
+    def _commit(self, outs: list[Buffer]) -> None:
+        """Make the new state current. Each `deque(map(...))` is one step that no signal can cut in two."""
         found = self.capture
-        tensors = found.tensors
-        leaves = iter(outs)
-        out = [Tensor(_leaf(next(leaves))) if r is None else r.value for r in found.results]
-        for i, cell in enumerate(found.rebound):
-            _hold(cell, outs[tensors + i])
-        rest = iter(outs[tensors + len(found.rebound) :])
-        for cell, exists in found.grads:
-            cell._grad = Tensor(_leaf(next(rest))) if exists else None
-        if found.result_structure is LEAF_STRUCTURE:
-            return out[0]
-        return unflatten(found.result_structure, out)
+        first = found.tensors
+        nodes = [_held(cell, outs[first + i]) for i, cell in enumerate(found.rebound)]
+        rest = iter(outs[first + len(nodes) :])
+        cells = [cell for cell, _ in found.grads]
+        grads = [Tensor(_leaf(next(rest))) if exists else None for _, exists in found.grads]
+        deque(map(Cell.node.__set__, found.rebound, nodes), 0)  # type: ignore[attr-defined]
+        deque(map(Cell._grad.__set__, cells, grads), 0)  # type: ignore[attr-defined]
 
     def apply(self, nodes: list[Node]) -> Any:
         """The same as a pending `call` node, through which gradients flow to the captured leaves."""
@@ -165,11 +176,11 @@ def _leaf(buffer: Buffer) -> Node:
     return leaf(Aval(array.shape, as_dtype(array.dtype)), buffer)
 
 
-def _hold(cell: Cell, buffer: Buffer) -> None:
-    aval = cell.node.sig.out
-    node = Node(leaf_prim.signature((), (aval,)), (), buffer, leaf_flags(cell), None)
-    cell.node = node
+def _held(cell: Cell, buffer: Buffer) -> Node:
+    """The leaf that `cell` is about to hold."""
+    node = Node(leaf_prim.signature((), (cell.node.sig.out,)), (), buffer, leaf_flags(cell), None)
     node.cell = ref(cell)
+    return node
 
 
 class Compiled:

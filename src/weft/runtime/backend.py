@@ -14,6 +14,9 @@ from .buffer import Buffer, Value
 #: Called with (position of the node in graph.nodes, its results) as a program runs, where observation was asked for.
 Observer = Callable[[int, Sequence[np.ndarray]], None]
 
+#: Takes a program's outputs and makes them the state of the world. Does not fail; may be called twice.
+Commit = Callable[[list[Buffer]], None]
+
 
 class Fault(Exception):
     """A node of a running program failed; the executor turns it into the error and the user's line."""
@@ -31,10 +34,11 @@ class Executable(Protocol):
         """Compute the outputs. Inputs stay intact; a failing node raises `Fault` and nothing is written."""
         ...
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool]) -> list[Buffer]:
-        """As `run`, and the memory of the marked inputs may be used for outputs: it belongs to the program now.
+    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
+        """Compute the outputs and hand them to `commit`; the memory of the marked inputs belongs to the program.
 
-        Checks and interrupts come before the first write to donated memory.
+        Every check and every interrupt comes before the first write to donated memory. Once there has been one,
+        `commit` is called whatever happens: state is either wholly old or wholly new.
         """
         ...
 

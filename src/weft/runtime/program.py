@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from ..base.site import describe_site
 from ..base.state import state
 from ..ir.graph import Graph, bind_dims, verify
 from ..ir.node import Node
-from .backend import Executable, Fault, get_backend
+from .backend import Commit, Executable, Fault, get_backend
 from .buffer import Buffer, Value
 
 
@@ -25,26 +27,47 @@ class Program:
         if config.verify:
             verify(graph)
         self.graph = graph
+        if config.debug >= 3:
+            print(graph, file=sys.stderr)
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
         self._executables: dict[Hashable, Executable] = {}
         if not self.dims:
             self._executables[()] = self.backend.compile(graph)
 
-    def run(
-        self,
-        inputs: Sequence[Value],
-        sites: Callable[[int], Any] | None = None,
-        donate: Sequence[bool] | None = None,
-    ) -> list[Buffer]:
+    def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
-        executable = self._executables[()] if not self.dims else self._specialized(inputs)
+        executable = self._executable(inputs)
+        start = time.perf_counter()
         try:
-            if donate is not None and any(donate):
-                return executable.run_donating(inputs, donate)
-            return executable.run(inputs, self._watch(sites) if state.debug_nan else None)
+            outs = executable.run(inputs, self._watch() if state.debug_nan else None)
         except Fault as fault:
             raise _located(fault, self.graph, sites) from None
+        if config.debug >= 2:
+            self._report(time.perf_counter() - start)
+        return outs
+
+    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
+        """Compute the outputs and `commit` them, all or nothing; the marked inputs' memory may be used up."""
+        if state.debug_nan:
+            commit(self.run(inputs))
+            return
+        start = time.perf_counter()
+        try:
+            self._executable(inputs).run_donating(inputs, donate, commit)
+        except Fault as fault:
+            raise _located(fault, self.graph, None) from None
+        if config.debug >= 2:
+            self._report(time.perf_counter() - start)
+
+    def _report(self, seconds: float) -> None:
+        print(
+            f"weft: {self.backend.name} ran {len(self.graph.nodes)} nodes in {seconds * 1e3:.3f} ms",
+            file=sys.stderr,
+        )
+
+    def _executable(self, inputs: Sequence[Value]) -> Executable:
+        return self._executables[()] if not self.dims else self._specialized(inputs)
 
     def _specialized(self, inputs: Sequence[Value]) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
@@ -56,7 +79,7 @@ class Program:
             found = self._executables[key] = self.backend.compile(bind_dims(self.graph, sizes))
         return found
 
-    def _watch(self, sites: Callable[[int], Any] | None) -> Callable[[int, Sequence[np.ndarray]], None]:
+    def _watch(self) -> Callable[[int, Sequence[np.ndarray]], None]:
         nodes = self.graph.nodes
 
         def observe(position: int, arrays: Sequence[np.ndarray]) -> None:

@@ -12,7 +12,7 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...ops.control import call
-from ...runtime.backend import Fault, Observer, register_backend
+from ...runtime.backend import Commit, Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
 
 #: How primitives with sub-graphs run: name -> evaluate(run_body, node, arrays).
@@ -56,12 +56,11 @@ class Interpreter:
             outs = self.evaluate(arrays, observe)
         return [Buffer(_own(o, arrays)) for o in outs]
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool]) -> list[Buffer]:
-        outs = self.run(inputs)
+    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
+        commit(self.run(inputs))
         for value, given in zip(inputs, donate, strict=True):
             if given and isinstance(value, Buffer):
                 value.donate()
-        return outs
 
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:
         slots: list[Any] = [None] * self.size
