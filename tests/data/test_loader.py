@@ -1,0 +1,116 @@
+"""Loaders: batches, order, collation."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from weft.base.errors import ArgumentError, DataError
+from weft.data import DataLoader, Dataset, Subset, TensorDataset, collate
+
+
+def numbers(loader):
+    return [x.numpy().tolist() for (x,) in loader]
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 50), shuffle=st.booleans(), drop=st.booleans())
+def test_every_sample_once(n, size, shuffle, drop):
+    drop = drop and size <= n
+    loader = DataLoader(TensorDataset(np.arange(n)), size, shuffle, drop_last=drop, seed=0)
+    batches = numbers(loader)
+    assert len(batches) == len(loader)
+    seen = [i for b in batches for i in b]
+    assert len(set(seen)) == len(seen) == (n // size * size if drop else n)
+    assert all(len(b) == size for b in batches[:-1])
+    if not shuffle:
+        assert seen == list(range(len(seen)))
+
+
+def test_shuffled_orders_differ_by_epoch_and_repeat_by_seed():
+    data = TensorDataset(np.arange(30))
+    one, two = DataLoader(data, 7, True, seed=5), DataLoader(data, 7, True, seed=5)
+    first, second = numbers(one), numbers(one)
+    assert first != second
+    assert [numbers(two), numbers(two)] == [first, second]
+    two.epoch = 0
+    assert numbers(two) == first
+    assert numbers(DataLoader(data, 7, True, seed=6)) != first
+
+
+def test_without_a_seed_every_loader_has_its_own_order():
+    data = TensorDataset(np.arange(30))
+    assert numbers(DataLoader(data, 30, True)) != numbers(DataLoader(data, 30, True))
+
+
+def test_a_generator_gives_the_seed():
+    data = TensorDataset(np.arange(30))
+
+    def order():
+        return numbers(DataLoader(data, 30, True, generator=np.random.default_rng(4)))
+
+    assert order() == order()
+
+
+def test_two_iterators_of_one_loader_do_not_disturb_each_other():
+    loader = DataLoader(TensorDataset(np.arange(6)), 2, True, seed=0)
+    a, b = iter(loader), iter(loader)
+    mixed = [(next(a), next(b)) for _ in range(3)]
+    loader.epoch = 0
+    assert [x.numpy().tolist() for (x,), _ in mixed] == numbers(loader)
+
+
+class Squares(Dataset):
+    """A dataset of one's own, without `take`."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return {"x": float(i), "name": f"n{i}"}, i * i
+
+
+def test_samples_are_collated_one_by_one():
+    batch, y = next(iter(DataLoader(Squares(), 3)))
+    assert batch["x"].numpy().tolist() == [0.0, 1.0, 2.0]
+    assert str(batch["x"].dtype) == "float32"
+    assert batch["name"] == ["n0", "n1", "n2"]
+    assert y.numpy().tolist() == [0, 1, 4]
+
+
+def test_subset_of_such_a_dataset():
+    _, y = next(iter(DataLoader(Subset(Squares(), [4, 2]), 2)))
+    assert y.numpy().tolist() == [16, 4]
+
+
+def test_plain_sequences_are_datasets():
+    (x,) = list(DataLoader([1.0, 2.0], 2))
+    assert x.numpy().tolist() == [1.0, 2.0]
+
+
+def test_collate_fn_sees_the_samples():
+    loader = DataLoader(TensorDataset([1.0, 2.0, 3.0]), 2, collate_fn=lambda samples: len(samples))
+    assert list(loader) == [2, 1]
+
+
+def test_a_batch_is_its_own_memory():
+    x = np.zeros(4, np.float32)
+    (batch,) = next(iter(DataLoader(TensorDataset(x), 4)))
+    x[:] = 1
+    assert batch.numpy().tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: DataLoader(TensorDataset(np.zeros((0, 2)))), DataError, "empty"),
+        (lambda: DataLoader(TensorDataset([1.0]), 0), ArgumentError, "positive integer"),
+        (lambda: DataLoader(TensorDataset([1.0]), 1.5), ArgumentError, "positive integer"),
+        (lambda: DataLoader(TensorDataset([1.0]), 2, drop_last=True), DataError, "at most 1"),
+        (lambda: DataLoader(x for x in [1]), DataError, "TensorDataset"),
+        (lambda: DataLoader([1], seed=1, generator=np.random.default_rng()), ArgumentError, "not both"),
+        (lambda: collate([np.zeros(2), np.zeros(3)]), DataError, "pad"),
+        (lambda: collate([(1, 2), (1,)]), DataError, "numbers of parts"),
+    ],
+)
+def test_errors(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
