@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weft.base.errors import ArgumentError, DataError
 from weft.data import DataLoader, Dataset, Subset, TensorDataset, collate

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..arrays.tensor import Tensor, from_array
 from ..base.errors import ArgumentError, DataError, DTypeError, IndexingError
-from ..ir.dtype import DEFAULT_FLOAT, dtype as as_dtype
+from ..ir.dtype import DEFAULT_FLOAT
+from ..ir.dtype import dtype as as_dtype
 from .shuffle import permutation
 
 Sample = Any

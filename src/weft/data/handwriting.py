@@ -18,8 +18,10 @@ def digits() -> tuple[TensorDataset, TensorDataset]:
     """1,797 scans of handwritten digits as (train, test): images float32 (1, 8, 8) in [0, 1], labels int64 0 to 9.
 
     The split is fixed and stratified: a fifth of the scans of every digit is held out, the same ones in every
-    run, so that figures are comparable; 1,438 scans are for training, 359 for the test. Data: *Optical Recognition of Handwritten Digits*,
-    E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0.
+    run, so that figures are comparable; 1,438 scans are for training, 359 for the test.
+
+    Data: *Optical Recognition of Handwritten Digits*, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
+    https://doi.org/10.24432/C50P49, CC BY 4.0.
 
     >>> train, test = digits()
     >>> train
