@@ -60,9 +60,9 @@ def dot_general(x, y, *, contract, batch):
     rows, columns = [x.shape[i] for i in free_x], [y.shape[i] for i in free_y]
     k = int(np.prod([x.shape[i] for i in contract[0]], dtype=np.int64))
     m, n = int(np.prod(rows, dtype=np.int64)), int(np.prod(columns, dtype=np.int64))
-    a = x.transpose(*batch[0], *free_x, *contract[0]).reshape(*lead, m, k)
-    b = y.transpose(*batch[1], *contract[1], *free_y).reshape(*lead, k, n)
-    return np.matmul(a, b).reshape(*lead, *rows, *columns)
+    a = x.transpose(*batch[0], *free_x, *contract[0]).reshape((*lead, m, k))
+    b = y.transpose(*batch[1], *contract[1], *free_y).reshape((*lead, k, n))
+    return np.matmul(a, b).reshape((*lead, *rows, *columns))
 
 
 @dot_general.transpose(0, 1, multilinear=True)

@@ -1,0 +1,32 @@
+"""Common subexpressions computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir.graph import Graph, rebuild
+from ..ir.node import Node
+from ..ir.primitive import pick_prim
+from .rewrite import rewrite
+
+
+def eliminate_common(graph: Graph) -> Graph:
+    """`graph` with one node in place of all that apply the same operation to the same arguments.
+
+    A body marked for recomputation stays apart from the forward pass: merging the two would keep what
+    `checkpoint` was asked to drop.
+    """
+    seen: dict[Any, Node] = {}
+
+    def merge(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.sig.prim is pick_prim:
+            key: Any = ("pick", old.attrs["index"], args)
+        else:
+            key = (old.sig, args)
+        found = seen.get(key)
+        if found is None:
+            found = seen[key] = rebuild(old, args)
+            found.site = old.site
+        return found
+
+    return rewrite(graph, merge)

@@ -1,0 +1,45 @@
+"""Composites opened up: `call` nodes replaced by their bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..base.state import state
+from ..ir.graph import Graph, instantiate, rebuild
+from ..ir.node import Node
+from ..ir.primitive import pick_prim
+from ..ops.control import call
+from .rewrite import rewrite
+
+#: Whether a backend wants to see this call whole (flash attention, say).
+Keep = Callable[[Node], bool]
+
+
+def decompose(graph: Graph, keep: Keep = lambda node: False) -> Graph:
+    """`graph` with the bodies of calls in place of the calls, bodies within bodies included.
+
+    The nodes of a body take over the source line of the call.
+    """
+    opened: dict[Node, tuple[Node, ...]] = {}  # a stand-in for a call with several results -> those results
+
+    def open_up(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.sig.prim is pick_prim and args[0] in opened:
+            return opened[args[0]][old.attrs["index"]]
+        if old.sig.prim is not call or keep(old):
+            return None
+        saved, state.site = state.site, state.site if state.site[0] is not None else old.site or state.site
+        try:
+            outs = instantiate(old.attrs["body"], args, inner)
+        finally:
+            state.site = saved
+        if type(old.sig.out) is not tuple:
+            return outs[0]
+        stand_in = rebuild(old, args)
+        opened[stand_in] = outs
+        return stand_in
+
+    def inner(old: Node, args: tuple[Node, ...]) -> Node:
+        new = open_up(old, args)
+        return rebuild(old, args) if new is None else new
+
+    return rewrite(graph, open_up)

@@ -1,0 +1,28 @@
+"""The walk that all passes share: a graph rebuilt bottom-up, each node replaced by what a rule makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..base.state import isolated
+from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild
+from ..ir.node import Node
+
+#: Given a node and its new arguments: the node to use instead, or None to keep the operation.
+Rule = Callable[[Node, tuple[Node, ...]], Node | None]
+
+
+def rewrite(graph: Graph, rule: Rule) -> Graph:
+    """`graph` with `rule` applied to every node, arguments first. The same graph where nothing changes."""
+
+    def make(old: Node, args: tuple[Node, ...]) -> Node:
+        new = rule(old, args)
+        if new is None:
+            new = rebuild(old, args)
+            new.site = old.site
+        return new
+
+    with isolated():
+        inputs = fresh_inputs(graph.in_avals)
+        out = Graph(inputs, instantiate(graph, inputs, make))
+    return graph if out == graph else out

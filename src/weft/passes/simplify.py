@@ -1,0 +1,240 @@
+"""Algebra that does not change a bit: cancelled movement, folded constants, operations that do nothing.
+
+A rule is admitted only if the result is the same bit for bit, signed zeros, infinities and NaN included, because
+where a graph was cut must not show in its values. So `x * 1` goes, but `x + 0.0` stays: it turns -0.0 into 0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..ir.dtype import DType
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ir.primitive import registry
+from ..ir.shape import is_static
+from ..ops.define import constant
+from ..ops.movement import broadcast_in_dim, permute, reshape
+from .rewrite import rewrite
+
+Args = tuple[Node, ...]
+Rule = Callable[[Node, Args], Node | None]
+
+rules: dict[str, list[Rule]] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Declare a simplification of the primitives called `names`."""
+
+    def declare(function: Rule) -> Rule:
+        for name in names:
+            rules.setdefault(name, []).append(function)
+        return function
+
+    return declare
+
+
+def simplify(graph: Graph) -> Graph:
+    """`graph` with every rule applied until none applies."""
+    for _ in range(8):
+        simpler = rewrite(graph, _apply)
+        if simpler is graph:
+            break
+        graph = simpler
+    return graph
+
+
+def _apply(old: Node, args: Args) -> Node | None:
+    for candidate in rules.get(old.prim.name, ()):
+        new = candidate(old, args)
+        if new is not None:
+            return new
+    return _fold(old, args)
+
+
+# -- constants ------------------------------------------------------------------------------------------------
+
+
+def number(node: Node) -> bool | int | float | complex | None:
+    """The number that fills a node, seen through broadcasts and reshapes; None if it is not one number."""
+    while node.value is None and node.prim.name in ("broadcast_in_dim", "reshape"):
+        node = node.args[0]
+    return node.value if isinstance(node.value, (bool, int, float, complex)) else None
+
+
+def is_number(node: Node, wanted: float) -> bool:
+    """Whether a node is filled with exactly `wanted`, signed zero told apart."""
+    found = number(node)
+    return found is not None and found == wanted and str(float(np.real(found))) == str(float(wanted))
+
+
+def _fold(old: Node, args: Args) -> Node | None:
+    """An elementwise operation on numbers is a number: the reference body computes it."""
+    if not old.prim.elementwise or not args or old.shape != () or any(a.ndim for a in args):
+        return None
+    numbers = [number(a) for a in args]
+    if any(n is None for n in numbers) or old.dtype.storage_only or any(a.dtype.storage_only for a in args):
+        return None
+    arrays = [np.asarray(n, a.dtype.numpy) for n, a in zip(numbers, args, strict=True)]
+    with np.errstate(all="ignore"):
+        value = np.asarray(old.prim.evaluate(*arrays, **old.attrs)).astype(old.dtype.numpy)
+    return constant(value.item(), old.dtype)
+
+
+# -- nothing to do --------------------------------------------------------------------------------------------
+
+
+@rule("identity", "stop_gradient")
+def _(old: Node, args: Args) -> Node | None:
+    return args[0]
+
+
+@rule("mul")
+def _(old: Node, args: Args) -> Node | None:
+    for one, other in (args, args[::-1]):
+        if is_number(one, 1.0) and other.shape == old.shape:
+            return other
+    return None
+
+
+@rule("div")
+def _(old: Node, args: Args) -> Node | None:
+    return args[0] if is_number(args[1], 1.0) and args[0].shape == old.shape else None
+
+
+@rule("sub")
+def _(old: Node, args: Args) -> Node | None:
+    return args[0] if is_number(args[1], 0.0) and args[0].shape == old.shape else None
+
+
+@rule("add")
+def _(old: Node, args: Args) -> Node | None:
+    exact_zero = 0.0 if old.dtype.kind in "ui" else -0.0
+    for zero, other in (args, args[::-1]):
+        if is_number(zero, exact_zero) and other.shape == old.shape and old.dtype.kind != "c":
+            return other
+    return None
+
+
+@rule("neg", "conj", "logical_not", "invert", "bitwise_invert")
+def _(old: Node, args: Args) -> Node | None:
+    inner = args[0]
+    return inner.args[0] if inner.value is None and inner.prim is old.prim else None
+
+
+@rule("where")
+def _(old: Node, args: Args) -> Node | None:
+    condition, x, y = args
+    if x is y and x.shape == old.shape:
+        return x
+    known = number(condition)
+    if known is None:
+        return None
+    chosen = x if known else y
+    return chosen if chosen.shape == old.shape else None
+
+
+def _exact(narrow: DType, wide: DType) -> bool:
+    """Whether every value of one type is a value of the other."""
+    if narrow is wide:
+        return True
+    if narrow.kind == wide.kind and narrow.kind in "uifc":
+        return wide.bits > narrow.bits
+    return narrow.kind == "b" or (narrow.kind == "u" and wide.kind == "i" and wide.bits > narrow.bits)
+
+
+@rule("cast")
+def _(old: Node, args: Args) -> Node | None:
+    x = args[0]
+    if x.dtype is old.dtype:
+        return x
+    if x.value is None and x.prim is old.prim:
+        origin = x.args[0]
+        if origin.dtype is old.dtype and _exact(origin.dtype, x.dtype):
+            return origin
+    return None
+
+
+@rule("sum", "max", "min", "prod", "any", "all")
+def _(old: Node, args: Args) -> Node | None:
+    x = args[0]
+    if x.dtype is not old.dtype:
+        return None
+    if not old.attrs["axes"]:
+        return x
+    # Over axes of size one there is nothing to combine.
+    if all(x.shape[a] == 1 for a in old.attrs["axes"]):
+        return reshape(x, shape=old.shape)
+    return None
+
+
+# -- movement -------------------------------------------------------------------------------------------------
+
+
+@rule("reshape")
+def _(old: Node, args: Args) -> Node | None:
+    x = args[0]
+    if x.shape == old.shape:
+        return x
+    if x.value is None and x.prim is reshape:
+        return reshape(x.args[0], shape=old.shape)
+    value = number(x)
+    if value is not None and x.ndim and is_static(old.shape):
+        return broadcast_in_dim(constant(value, x.dtype), shape=old.shape, axes=())
+    return None
+
+
+@rule("permute")
+def _(old: Node, args: Args) -> Node | None:
+    x, axes = args[0], old.attrs["axes"]
+    if axes == tuple(range(len(axes))):
+        return x
+    if x.value is None and x.prim is permute:
+        inner = x.attrs["axes"]
+        return permute(x.args[0], axes=tuple([inner[a] for a in axes]))
+    if _moves_only_ones(x, axes):
+        return reshape(x, shape=old.shape)
+    return None
+
+
+def _moves_only_ones(x: Node, axes: tuple[int, ...]) -> bool:
+    order = [a for a in axes if x.shape[a] != 1]
+    return order == sorted(order)
+
+
+@rule("broadcast_in_dim")
+def _(old: Node, args: Args) -> Node | None:
+    x, axes = args[0], old.attrs["axes"]
+    if x.shape == old.shape:
+        return x
+    if x.value is None and x.prim is broadcast_in_dim:
+        inner = x.attrs["axes"]
+        return broadcast_in_dim(x.args[0], shape=old.shape, axes=tuple([axes[a] for a in inner]))
+    return None
+
+
+def _broadcasts_by_itself(old: Node, args: Args) -> Node | None:
+    """An elementwise operation takes its operands unbroadcast, if the others still give it its shape."""
+    if not old.prim.elementwise or len(args) < 2:
+        return None
+    for i, a in enumerate(args):
+        if a.value is not None or a.prim is not broadcast_in_dim:
+            continue
+        inner, axes, rank = a.args[0], a.attrs["axes"], a.ndim
+        if axes != tuple(range(rank - inner.ndim, rank)):
+            continue  # the inserted axes are not the leading ones
+        new = (*args[:i], inner, *args[i + 1 :])
+        try:
+            found = old.prim.bind(new, tuple(old.attrs.values()))
+        except Exception:  # the operands no longer fit: this one carried the shape
+            continue
+        if found.shape == old.shape:
+            return found
+    return None
+
+
+for _name, _prim in registry.items():
+    if _prim.elementwise:
+        rules.setdefault(_name, []).append(_broadcasts_by_itself)
