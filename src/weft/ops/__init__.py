@@ -10,6 +10,7 @@ from . import (  # noqa: F401  (declaration is the purpose)
     elementwise,
     movement,
     operators,
+    random,
     reduce,
     window,
 )
