@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nodes import check_batch, node, run
 
+from nodes import check_batch, node, run
 from weft.base.errors import ArgumentError, DTypeError
 from weft.ir.shape import Dim
 from weft.ops import random as r

@@ -17,9 +17,9 @@ from ..base.state import state as thread
 from ..ir.dtype import uint64
 from ..ir.node import Aval, Node
 from ..ir.primitive import leaf
-from ..ir.shape import Size
+from ..ir.shape import Shape, Size, check_shape
 from ..ops.define import constant
-from ..ops.random import advance
+from ..ops.random import advance, blocks, random_bits
 from ..runtime.buffer import Buffer
 from .tensor import Tensor
 
@@ -50,7 +50,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tensor = Tensor(_fresh_state(_checked_seed(seed)))
 
     def seed(self, seed: int | None = None) -> Generator:
@@ -100,7 +100,7 @@ class Generator:
         return [int(v) for v in self._tensor.numpy()]
 
     def __setstate__(self, saved: list[int]) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tensor = Tensor(_fresh_state(*saved))
 
     def __repr__(self) -> str:
@@ -111,10 +111,12 @@ _default: Generator | None = None
 
 
 def default_generator() -> Generator:
-    """The generator that draws without one of their own use. Until it is seeded, its seed is the system's choice."""
+    """The generator of all draws that are given none. Until it is seeded, its seed is the system's choice."""
     global _default
     if _default is None:
         _default = Generator()
+        # Should this be inside a trace, the generator is nevertheless older than it: state, and not a constant.
+        _default._tensor._cell.depth = 0
     return _default
 
 
@@ -124,3 +126,19 @@ def seed(seed: int | None = None) -> Generator:
 
 
 manual_seed = seed
+
+
+def _draw_state(generator: Generator | None, shape: Shape, bits: int) -> Node:
+    """The state for a draw of `shape` elements that take `bits` random bits each."""
+    source = default_generator() if generator is None else generator
+    if not isinstance(source, Generator):
+        raise ArgumentError(f"generator must be a weft.random.Generator or None, got {source!r}")
+    return source.draw_state(blocks(shape, bits))
+
+
+def bits(shape: Any = (), width: int = 32, *, generator: Generator | None = None) -> Tensor:
+    """Random bits: uint32 or, with `width=64`, uint64 numbers, every value equally likely."""
+    size = check_shape(shape)
+    if width not in (32, 64):
+        raise ArgumentError(f"width must be 32 or 64, got {width!r}")
+    return Tensor(random_bits(_draw_state(generator, size, width), shape=size, bits=width))
