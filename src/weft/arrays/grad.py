@@ -93,7 +93,7 @@ def backward(
         for n in order:
             if not n.flags & LEAF:
                 n.flags = n.flags & ~GRAD | SPENT
-                if n.value is not None:
+                if n.value is not None and type(n.value) is not list:
                     n.args = ()
 
 

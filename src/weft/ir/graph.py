@@ -159,18 +159,23 @@ def extract(outputs: Sequence[Node], cuts: Sequence[Node]) -> Graph:
 def extract_with_map(outputs: Sequence[Node], cuts: Sequence[Node]) -> tuple[Graph, dict[Node, Node]]:
     """As `extract`; also returns which node of the graph stands for which node outside."""
     known = set(cuts)
-    order = toposort(outputs, lambda n: () if n in known or n.value is not None else n.args)
+    order = toposort(outputs, lambda n: () if n in known or _has_value(n) else n.args)
     inputs = fresh_inputs([n.aval for n in cuts])
     env = dict(zip(cuts, inputs, strict=True))
     for node in order:
         if node in env:
             continue
-        if node.value is not None:
+        if _has_value(node):
             env[node] = node
         else:
             new = env[node] = rebuild(node, tuple([env[a] for a in node.args]))
             new.site = node.site
     return Graph(inputs, [env[n] for n in outputs]), env
+
+
+def _has_value(node: Node) -> bool:
+    """A node with several results holds a list of those known so far, perhaps not all: its picks have the values."""
+    return node.value is not None and type(node.value) is not list
 
 
 def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:

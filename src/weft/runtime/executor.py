@@ -49,12 +49,13 @@ class Pending:
             if node in number:
                 stack.pop()
                 continue
-            if node.value is not None:
+            value = node.value
+            if value is not None and type(value) is not list:  # several results: their picks have the values
                 stack.pop()
                 number[node] = len(number)
                 key.append(node.sig.out)
                 self.leaves.append(node)
-                self.buffers.append(node.value)
+                self.buffers.append(value)
                 continue
             args = node.args
             waiting = False
