@@ -28,7 +28,7 @@ def digits() -> tuple[TensorDataset, TensorDataset]:
     TensorDataset(1438 samples of float32 (1, 8, 8), int64 ())
     """
     with (
-        as_file(files(__package__) / "_files" / "digits.npz") as path,
+        as_file(files("weft.data") / "_files" / "digits.npz") as path,
         np.load(path, allow_pickle=False) as archive,
     ):
         images = (archive["images"].astype(np.float32) / 16)[:, None]

@@ -81,4 +81,4 @@ class Windows(Dataset):
 
 def shakespeare() -> CharText:
     """*As You Like It* by William Shakespeare: 125,179 characters, 68 distinct (public domain)."""
-    return CharText((files(__package__) / "_files" / "as_you_like_it.txt").read_bytes().decode("ascii"))
+    return CharText((files("weft.data") / "_files" / "as_you_like_it.txt").read_bytes().decode("ascii"))
