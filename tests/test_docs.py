@@ -67,10 +67,13 @@ def run_page(path: Path) -> None:
 
 
 def run_in_a_process(path: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    # The tutorials use the helpers of the tests.
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    search = os.pathsep.join([str(REPOSITORY / "tests"), *map(os.path.abspath, given)])
     return subprocess.run(
         [sys.executable, "-W", "error", __file__, str(path)],
         cwd=directory,
-        env={**os.environ, "MPLBACKEND": "Agg", "PYTHONSAFEPATH": "1"},
+        env={**os.environ, "MPLBACKEND": "Agg", "PYTHONSAFEPATH": "1", "PYTHONPATH": search},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
