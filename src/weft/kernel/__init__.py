@@ -1,0 +1,1 @@
+"""Floor 4: how graphs become loops, for any target."""

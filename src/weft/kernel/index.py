@@ -1,0 +1,277 @@
+"""Integer expressions over loop variables: where in memory an element is.
+
+An expression is a sum of integer multiples of terms; a term is a loop variable, or a floor division or remainder
+of an expression by a positive constant. Every term has a known range, which is what lets a reshape there and back,
+or a permuted reshape, cancel down to plain strides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Var:
+    """A loop variable that runs over range(size)."""
+
+    name: str
+    size: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return 0, max(self.size - 1, 0)
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """Floor division of an expression by a positive constant."""
+
+    of: Index
+    by: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        low, high = self.of.bounds
+        return low // self.by, high // self.by
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """The non-negative remainder of an expression by a positive constant."""
+
+    of: Index
+    by: int
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return 0, self.by - 1
+
+
+Term = Var | Quotient | Remainder
+
+
+class Index:
+    """offset + sum of factor * term. Immutable; equal when written the same."""
+
+    __slots__ = ("_hash", "factors", "offset")
+
+    def __init__(self, factors: Mapping[Term, int], offset: int) -> None:
+        self.factors: dict[Term, int] = {t: f for t, f in factors.items() if f}
+        self.offset = offset
+        self._hash = hash((frozenset(self.factors.items()), offset))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Index) and self.offset == other.offset and self.factors == other.factors
+
+    def __add__(self, other: Index | int) -> Index:
+        other = as_index(other)
+        factors = dict(self.factors)
+        for t, f in other.factors.items():
+            factors[t] = factors.get(t, 0) + f
+        return _rejoin(Index(factors, self.offset + other.offset))
+
+    def __sub__(self, other: Index | int) -> Index:
+        return self + as_index(other) * -1
+
+    def __mul__(self, by: int) -> Index:
+        return Index({t: f * by for t, f in self.factors.items()}, self.offset * by)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest value it can have, never too narrow."""
+        low = high = self.offset
+        for t, f in self.factors.items():
+            a, b = t.bounds
+            low, high = low + min(a * f, b * f), high + max(a * f, b * f)
+        return low, high
+
+    @property
+    def constant(self) -> int | None:
+        """Its value, if it does not depend on any variable."""
+        return self.offset if not self.factors else None
+
+    def variables(self) -> set[Var]:
+        """The loop variables that occur in it."""
+        found: set[Var] = set()
+        for t in self.factors:
+            found |= {t} if isinstance(t, Var) else t.of.variables()
+        return found
+
+    def stride(self, var: Var) -> int | None:
+        """By how much it grows when `var` grows by one, if that is the same everywhere; else None."""
+        for t in self.factors:
+            if not isinstance(t, Var) and var in t.of.variables():
+                return None
+        return self.factors.get(var, 0)
+
+    def evaluate(self, values: Mapping[Var, Any]) -> Any:
+        """Its value (an integer or array) for values of the variables."""
+        total: Any = self.offset
+        for t, f in self.factors.items():
+            total = total + f * _evaluate(t, values)
+        return total
+
+    def substitute(self, replace: Mapping[Var, Index]) -> Index:
+        """With other expressions in place of some variables."""
+        total = Index({}, self.offset)
+        for t, f in self.factors.items():
+            if isinstance(t, Var):
+                part = replace.get(t, Index({t: 1}, 0))
+            elif isinstance(t, Quotient):
+                part = quotient(t.of.substitute(replace), t.by)
+            else:
+                part = remainder(t.of.substitute(replace), t.by)
+            total = total + part * f
+        return total
+
+    def __repr__(self) -> str:
+        parts = [f"{f}*{_show(t)}" if f != 1 else _show(t) for t, f in self.factors.items()]
+        if self.offset or not parts:
+            parts.append(str(self.offset))
+        return " + ".join(parts)
+
+
+def _show(term: Term) -> str:
+    if isinstance(term, Var):
+        return term.name
+    return f"({term.of}){'//' if isinstance(term, Quotient) else '%'}{term.by}"
+
+
+def _evaluate(term: Term, values: Mapping[Var, Any]) -> Any:
+    if isinstance(term, Var):
+        return values[term]
+    inner = term.of.evaluate(values)
+    return inner // term.by if isinstance(term, Quotient) else inner % term.by
+
+
+def as_index(x: Index | Var | int) -> Index:
+    """A variable or a number as an expression. A variable that can only be 0 is 0."""
+    if isinstance(x, Index):
+        return x
+    if isinstance(x, Var):
+        return Index({x: 1}, 0) if x.size > 1 else Index({}, 0)
+    return Index({}, x)
+
+
+def _rejoin(x: Index) -> Index:
+    """x with f*by*(a // by) + f*(a % by) put together to f*a again."""
+    for t, f in x.factors.items():
+        if not isinstance(t, Remainder):
+            continue
+        whole = quotient(t.of, t.by)
+        if len(whole.factors) != 1 or whole.offset:
+            continue
+        ((other, one),) = whole.factors.items()
+        if one == 1 and x.factors.get(other) == f * t.by:
+            rest = Index({k: v for k, v in x.factors.items() if k is not t and k != other}, x.offset)
+            return rest + t.of * f
+    return x
+
+
+def _split(x: Index, by: int) -> tuple[Index, Index]:
+    """x = by * whole + rest, with the multiples of `by` among the factors and the offset in `whole`."""
+    whole = {t: f // by for t, f in x.factors.items() if f % by == 0}
+    rest = {t: f for t, f in x.factors.items() if f % by}
+    return Index(whole, x.offset // by), Index(rest, x.offset % by)
+
+
+def _undivided(x: Index, by: int) -> tuple[Index, Index]:
+    """The split of x by `by`, with as much of the offset in the rest as keeps the rest inside one multiple."""
+    whole, rest = _split(x, by)
+    low, high = rest.bounds
+    shift = low // by
+    if shift and high // by == shift:
+        whole, rest = whole + shift, rest - shift * by
+    return whole, rest
+
+
+def _coarser(x: Index, by: int) -> tuple[Index, Index, int] | None:
+    """(a, r, g) with x = g*a + r, 0 <= r < g and g > 1 a divisor of `by`, if there is such a split.
+
+    Then x // by = a // (by / g) and x % by = (a % (by / g)) * g + r.
+    """
+    for g in sorted({math.gcd(f, by) for f in x.factors.values()} - {1}, reverse=True):
+        whole, rest = _split(x, g)
+        low, high = rest.bounds
+        if 0 <= low and high < g:
+            return whole, rest, g
+    return None
+
+
+def quotient(x: Index, by: int) -> Index:
+    """x // by, simplified with what is known of the ranges."""
+    if by == 1:
+        return x
+    whole, rest = _undivided(x, by)
+    low, high = rest.bounds
+    if 0 <= low and high < by:
+        return whole
+    coarse = _coarser(rest, by)
+    if coarse is not None:
+        return whole + quotient(coarse[0], by // coarse[2])
+    if len(rest.factors) == 1 and rest.offset == 0:
+        ((term, factor),) = rest.factors.items()
+        if isinstance(term, Quotient) and factor == 1:  # (a // m) // n == a // (m n)
+            return whole + quotient(term.of, term.by * by)
+    return whole + Index({Quotient(rest, by): 1}, 0)
+
+
+def remainder(x: Index, by: int) -> Index:
+    """x % by, simplified with what is known of the ranges."""
+    if by == 1:
+        return Index({}, 0)
+    _, rest = _undivided(x, by)
+    low, high = rest.bounds
+    if 0 <= low and high < by:
+        return rest
+    coarse = _coarser(rest, by)
+    if coarse is not None:
+        return remainder(coarse[0], by // coarse[2]) * coarse[2] + coarse[1]
+    if len(rest.factors) == 1 and rest.offset == 0:
+        ((term, factor),) = rest.factors.items()
+        if isinstance(term, Remainder) and factor == 1 and term.by % by == 0:
+            return remainder(term.of, by)
+    return Index({Remainder(rest, by): 1}, 0)
+
+
+# -- indices of whole tensors ---------------------------------------------------------------------------------
+
+Indices = tuple[Index, ...]
+
+
+def strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides in elements."""
+    out: list[int] = []
+    step = 1
+    for n in reversed(shape):
+        out.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(out))
+
+
+def flatten_index(indices: Sequence[Index], shape: Sequence[int]) -> Index:
+    """The position in row-major order."""
+    total = Index({}, 0)
+    for i, s in zip(indices, strides(shape), strict=True):
+        total = total + i * s
+    return total
+
+
+def unflatten_index(position: Index, shape: Sequence[int]) -> Indices:
+    """The indices at a position in row-major order."""
+    out: list[Index] = []
+    for k, (n, s) in enumerate(zip(shape, strides(shape), strict=True)):
+        here = quotient(position, s)
+        out.append(here if k == 0 else remainder(here, n) if n else here)
+    return tuple(out)
+
+
+def reshape_index(indices: Indices, source: Sequence[int], shape: Sequence[int]) -> Indices:
+    """Where an element of a reshaped tensor comes from."""
+    return unflatten_index(flatten_index(indices, shape), source)
