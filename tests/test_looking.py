@@ -2,7 +2,8 @@
 
 Each program is a list of operations on a growing list of vectors. It is run straight through, with values looked at
 in between, with the loss looked at before `backward`, with everything computed at once (`eager`), compiled, and
-differentiated as a function; losses and gradients must agree bit by bit.
+differentiated as a function; losses and gradients must agree bit by bit. A second kind of program rebinds tensors
+outside it, step after step, while copies, views and pending expressions of the old values are held.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import weft.arrays  # noqa: F401  (registers the backend)
 from weft.arrays import dispatch
+from weft.arrays.cell import alias
 from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
 from weft.arrays.grad import grad
@@ -121,3 +123,73 @@ def test_same_bits_however_it_is_run(program, seed):
     for way, found in ways.items():
         for a, b in zip(expected, found, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=way, strict=True)
+
+
+STATEFUL = ("add", "mul", "neg", "detach", "update", "assign")
+stateful_programs = st.lists(
+    st.tuples(st.sampled_from(STATEFUL), index, index, index), min_size=1, max_size=12
+)
+HOLD = ("view", "detached", "pending", "look", "change")
+sessions = st.lists(
+    st.lists(st.tuples(st.sampled_from(HOLD), st.integers(0, 2)), max_size=3), min_size=2, max_size=5
+)
+
+
+def change_state(program, cells, x):
+    """Run `program` on the tensors `cells`, which it rebinds, and `x`; returns two of the values on the way."""
+    values = [x]
+    for name, i, j, k in program:
+        known = [*cells, *values]
+        a, b, target = known[i % len(known)], known[j % len(known)], cells[k % len(cells)]
+        if name == "update":
+            target._cell.rebind((a * 0.5 + b)._node)
+        elif name == "assign":
+            target._cell.rebind(alias(a._node))
+        else:
+            values += OPERATIONS[name](a, b)
+    return values[-1] * 1.0, values[len(values) // 2] * 1.0
+
+
+def hold(kind, cell, result, held):
+    """Keep a value in one way or another, to be compared at the end; or change the cell from outside."""
+    if kind == "view":
+        view = cell.numpy()
+        held.append((view, view.copy()))
+    elif kind == "detached":
+        held.append((cell.detach(), None))
+    elif kind == "pending":
+        held.append((cell * 2.0, None))
+    elif kind == "look":
+        result.numpy()
+    else:
+        cell._cell.rebind((cell + 1.0)._node)
+
+
+def session(program, actions, seed, transform):
+    """Call a stateful function several times, holding things in between; everything that was seen, at the end."""
+    rng = np.random.default_rng(seed)
+    cells = [tensor(rng.uniform(-0.5, 0.5, 3).astype(np.float32)) for _ in range(3)]
+    function = transform(lambda x: change_state(program, cells, x))
+    held = []
+    for step_actions in actions:
+        results = function(tensor(rng.uniform(-0.5, 0.5, 3).astype(np.float32)))
+        held += [(r, None) for r in results]
+        for kind, which in step_actions:
+            hold(kind, cells[which], results[0], held)
+    seen = []
+    for value, copy in held:
+        if copy is not None:
+            np.testing.assert_array_equal(value, copy, err_msg="a view has changed")
+        seen.append(value.numpy() if copy is None else copy)
+    return [*seen, *[c.numpy() for c in cells]]
+
+
+@settings(max_examples=150)
+@given(stateful_programs, sessions, st.integers(0, 1000))
+def test_state_is_replaced_and_what_is_held_stays(program, actions, seed):
+    expected = session(program, actions, seed, lambda f: f)
+    with config(eager=True):
+        eager = session(program, actions, seed, lambda f: f)
+    for found in (eager, session(program, actions, seed, compile)):
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(a, b, strict=True)
