@@ -4,13 +4,26 @@ Importing this package declares every primitive; importing it twice declares not
 """
 
 from . import (  # noqa: F401  (declaration is the purpose)
+    arithmetic,
+    bits,
+    comparison,
+    complex,
     contraction,
     control,
     conv,
+    cumulative,
     elementwise,
+    indexing,
     movement,
     operators,
     random,
+    rearrange,
     reduce,
+    rounding,
+    selection,
+    sorting,
+    special,
+    statistics,
+    transcendental,
     window,
 )

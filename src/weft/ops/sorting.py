@@ -1,0 +1,152 @@
+"""Order: sort, argsort, search in sorted values, the k largest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..base.errors import DTypeError, ShapeError
+from ..ir.dtype import int64
+from ..ir.node import Aval, Node
+from ..ir.shape import show_shape
+from .define import Sample, integer_values, primitive, values
+from .indexing import take_along_axis
+from .movement import broadcast_to, slice_axis
+
+
+def _infer(x: Aval, *, axis: int, descending: bool) -> Aval:
+    if x.dtype.kind == "c":
+        raise DTypeError(f"complex numbers have no order, got {x.describe()}")
+    if not 0 <= axis < x.ndim:
+        raise ShapeError(f"there is no axis {axis} in {show_shape(x.shape)}")
+    return x
+
+
+def _samples(smooth: bool):
+    def make() -> list[Sample]:
+        x = values((3, 4, 2))
+        rough = np.array([[2.0, np.nan, -1.0, 2.0], [np.inf, -0.0, 0.0, -np.inf]])
+        out = []
+        for d in (False, True):
+            out += [
+                Sample((x,), {"axis": 1, "descending": d}, smooth=smooth),
+                Sample((x.astype(np.float32),), {"axis": 2, "descending": d}, smooth=smooth),
+                Sample((x[:0],), {"axis": 0, "descending": d}, smooth=smooth),
+                Sample((rough,), {"axis": 1, "descending": d}, smooth=False),
+                Sample((integer_values() // 3,), {"axis": 0, "descending": d}, smooth=False),
+                Sample((integer_values(np.uint8) // 3,), {"axis": 1, "descending": d}, smooth=False),
+                Sample((x[0] > 0,), {"axis": 0, "descending": d}, smooth=False),
+            ]
+        return out
+
+    return make
+
+
+def _ranked(x: Any, descending: bool) -> Any:
+    """Keys whose ascending order is the one wanted, equal where x is equal and NaN where it is NaN."""
+    if not descending:
+        return x
+    return -x if x.dtype.kind == "f" else ~x
+
+
+@primitive(
+    lambda x, **a: Aval(_infer(x, **a).shape, int64), attrs=("axis", "descending"), samples=_samples(False)
+)
+def argsort(x, *, axis, descending):
+    """The indices that sort x along an axis. Equal elements keep their order; NaN comes last in both directions."""
+    return np.argsort(_ranked(x, descending), axis=axis, kind="stable")
+
+
+argsort.nondifferentiable("the result is made of indices")
+
+
+@primitive(_infer, attrs=("axis", "descending"), samples=_samples(True))
+def sort(x, *, axis, descending):
+    """x sorted along an axis. NaN comes last in both directions. The gradient goes back where an element came from;
+    equal elements keep their order."""
+    return np.take_along_axis(x, np.argsort(_ranked(x, descending), axis=axis, kind="stable"), axis)
+
+
+@sort.jvp
+def _(tangents, outs, x, *, axis, descending):
+    return (take_along_axis(tangents[0], argsort(x, axis=axis, descending=descending), axis),)
+
+
+def _batch(prim):
+    @prim.batch
+    def _(size, batched, x, *, axis, descending):
+        return prim(x, axis=axis + 1, descending=descending)
+
+
+_batch(sort)
+_batch(argsort)
+
+
+def _search_infer(edges: Aval, x: Aval, *, side: str) -> Aval:
+    if edges.dtype is not x.dtype or x.dtype.kind not in "uif":
+        raise DTypeError(
+            f"two operands of one real dtype expected, got {edges.describe()} and {x.describe()}"
+        )
+    if edges.ndim < 1 or x.shape[: edges.ndim - 1] != edges.shape[:-1]:
+        raise ShapeError(
+            f"the leading axes of both must agree, all but the last of {show_shape(edges.shape)} "
+            f"with the first of {show_shape(x.shape)}"
+        )
+    return Aval(x.shape, int64)
+
+
+def _search_samples() -> list[Sample]:
+    edges = np.array([-1.0, 0.0, 0.0, 1.5, np.inf])
+    x = np.array([[-2.0, -1.0, 0.0], [1.5, np.inf, np.nan]])
+    out = []
+    for side in ("left", "right"):
+        out += [
+            Sample((edges, x), {"side": side}, smooth=False),
+            Sample((edges.astype(np.float32), x[0].astype(np.float32)), {"side": side}, smooth=False),
+            Sample((np.stack([edges, edges + 1]), x), {"side": side}, smooth=False),
+            Sample((edges[:0], x), {"side": side}, smooth=False),
+            Sample((np.array([1, 3, 3, 7]), np.arange(9)), {"side": side}, smooth=False),
+            Sample(
+                (np.array([1.0, np.nan, np.nan]), np.array([np.nan, 0.0, 2.0])), {"side": side}, smooth=False
+            ),
+        ]
+    return out
+
+
+@primitive(_search_infer, attrs=("side",), samples=_search_samples)
+def searchsorted(edges, x, *, side):
+    """How many of the sorted `edges` lie before each element of x: where to insert it and keep them sorted.
+
+    `side="left"` counts the edges < x, `"right"` those <= x; NaN sorts last and equals NaN. Edges of more than one
+    axis are rows, each for the elements of x under the same leading indices.
+    """
+    if edges.ndim == 1:
+        return np.searchsorted(edges, x, side)
+    out = np.empty(x.shape, np.int64)
+    for row in np.ndindex(edges.shape[:-1]):
+        out[row] = np.searchsorted(edges[row], x[row], side)
+    return out
+
+
+searchsorted.nondifferentiable("the result is made of indices")
+
+
+@searchsorted.batch
+def _(size, batched, edges, x, *, side):
+    edges, x = [
+        v if own else broadcast_to(v, (size, *v.shape)) for v, own in zip((edges, x), batched, strict=True)
+    ]
+    return searchsorted(edges, x, side=side)
+
+
+def top_k(x: Node, k: int, axis: int, *, largest: bool = True) -> tuple[Node, Node]:
+    """The k largest (or smallest) elements along an axis, best first, and their indices.
+
+    Of equal elements the first come first; NaN comes last.
+    """
+    n = x.shape[axis]
+    if isinstance(n, int) and not 0 <= k <= n:
+        raise ShapeError(f"top_k: {k} elements cannot be taken from axis {axis} of {show_shape(x.shape)}")
+    indices = slice_axis(argsort(x, axis=axis, descending=largest), axis, 0, k)
+    return take_along_axis(x, indices, axis), indices
