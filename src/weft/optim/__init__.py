@@ -1,0 +1,32 @@
+"""Optimisers, learning-rate schedules and gradient clipping."""
+
+from .adam import Adam, AdamW
+from .group import ParamGroup
+from .optimizer import Optimizer
+from .schedule import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    Schedule,
+    SequentialLR,
+    StepLR,
+)
+from .sgd import SGD
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "Optimizer",
+    "ParamGroup",
+    "SGD",
+    "Schedule",
+    "SequentialLR",
+    "StepLR",
+]

@@ -1,0 +1,121 @@
+"""Adam, and AdamW, which differs in where the weight decay goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir.dtype import float64
+from ..ops.composite.define import composite
+from ..ops.elementwise import cast, exp, log, maximum
+from ._interim import sqrt
+from .group import FRACTIONS, POSITIVE, ParamGroup
+from .optimizer import Optimizer
+from .precision import narrow, scalar, widen
+
+
+@composite
+def adam_step(
+    p,
+    g,
+    step,
+    mean,
+    square,
+    peak,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    *,
+    decay,
+    decoupled,
+    amsgrad,
+    maximize,
+):
+    """Moving averages of g and g*g, each divided by 1 - beta**step; p' = p - lr mean / (sqrt(square) + eps)."""
+    step = step + 1
+    x, g = widen(p), widen(g)
+    if maximize:
+        g = -g
+    if decay and decoupled:
+        x = x * scalar(1 - lr * weight_decay, x)
+    elif decay:
+        g = g + scalar(weight_decay, x) * x
+    mean = mean + scalar(1 - beta1, x) * (g - mean)
+    square = scalar(beta2, x) * square + scalar(1 - beta2, x) * (g * g)
+    # The corrections are numbers: worked out in float64, however many steps there were.
+    count = cast(step, dtype=float64)
+    size = lr / (1 - exp(count * log(beta1)))
+    spread = sqrt(1 - exp(count * log(beta2)))
+    highest = square
+    if amsgrad:
+        highest = peak = maximum(peak, square)
+    x = x - scalar(size, x) * (mean / (sqrt(highest) / scalar(spread, x) + scalar(eps, x)))
+    return (narrow(x, p), step, mean, square, *((peak,) if amsgrad else ()))
+
+
+class Adam(Optimizer):
+    """Adam: steps scaled by running averages of the gradient g and of its square.
+
+        m <- b1 m + (1 - b1) g            v <- b2 v + (1 - b2) g^2
+        p <- p - lr * m/(1 - b1^t) / (sqrt(v/(1 - b2^t)) + eps)        at step t = 1, 2, ...
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
+            None: `bind` them later.
+        weight_decay: added to the gradient, times the parameter (L2 penalty). `AdamW` decays the parameter itself.
+        amsgrad: use the largest v so far.
+        maximize: climb instead of descending.
+
+    Reference: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015, https://arxiv.org/abs/1412.6980
+    """
+
+    rule = adam_step
+    ranges = {"lr": POSITIVE, "betas": FRACTIONS, "eps": POSITIVE, "weight_decay": POSITIVE}
+    switches = ("amsgrad", "maximize")
+    all_slots = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Any = None,
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
+        eps: Any = 1e-8,
+        weight_decay: Any = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize),
+        )
+
+    def slot_names(self, group: ParamGroup) -> tuple[str, ...]:
+        return self.all_slots if group["amsgrad"] else self.all_slots[:3]
+
+    def attributes(self, group: ParamGroup) -> dict[str, Any]:
+        return {"decay": not group.is_zero("weight_decay"), "decoupled": self.decoupled, **group.switches()}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p <- (1 - lr * weight_decay) p before each step, instead of a term in g.
+
+    Reference: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Any = None,
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
+        eps: Any = 1e-8,
+        weight_decay: Any = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

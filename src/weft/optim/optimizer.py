@@ -1,0 +1,292 @@
+"""What all optimisers share: parameter groups, the step, and saved state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from ..arrays.cell import flush
+from ..arrays.grad import enable_grad, no_grad
+from ..arrays.outer import outer_zeros
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError, DTypeError, GradientError, ShapeError, StateError
+from ..base.state import state, version
+from ..ir.dtype import float32, int64
+from ..ir.node import GRAD, TRACED, Aval, Node
+from ..ops.composite.define import Composite
+from ..ops.movement import zeros
+from .group import ParamGroup, Range
+from .state_dict import load_state, save_state
+
+
+class Optimizer:
+    """Base class of optimisers.
+
+    A subclass says in three lines what is its own: `rule`, a composite over nodes that computes one parameter's new
+    value and slots from (parameter, gradient, slots..., numbers...); `ranges`, its numeric options with what they may
+    be; `switches`, its boolean options; and `slot_names(group)`, what it remembers about a parameter. `step` applies
+    the rule to every parameter that has a gradient, then computes everything that is pending, in one program.
+
+    An optimiser may be made without parameters and be given them later (`bind`), as `Trainer` does.
+    """
+
+    rule: ClassVar[Composite]
+    ranges: ClassVar[dict[str, Range]]
+    switches: ClassVar[tuple[str, ...]] = ()
+    all_slots: ClassVar[tuple[str, ...]]
+    takes_complex: ClassVar[bool] = False
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.param_groups: list[ParamGroup] = []
+        self._make_group([], defaults, None)  # checks the options, also where there are no parameters yet
+        if params is not None:
+            self.bind(params)
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    # -- parameters -----------------------------------------------------------------------------------------
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has parameters to update."""
+        return bool(self.param_groups)
+
+    def bind(self, params: Any) -> None:
+        """Give parameters to an optimiser that was made without any."""
+        if self.bound:
+            raise ArgumentError(f"this {self.name} has parameters already; add others with add_param_group")
+        if isinstance(params, Tensor):
+            raise ArgumentError("params must be a list or another iterable of tensors, got a single tensor")
+        items = list(params)
+        if not items:
+            raise ArgumentError(f"{self.name} got an empty list of parameters: there is nothing to optimise")
+        if any(isinstance(i, Mapping) for i in items):
+            for group in items:
+                self.add_param_group(group)
+        else:
+            self.add_param_group({"params": items})
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own: `{"params": [...], "lr": 0.01}`; others are the defaults."""
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ArgumentError('a parameter group is a dict with the key "params"')
+        given = group["params"]
+        params, names = _split_names([given] if isinstance(given, Tensor) else list(given))
+        if not params:
+            raise ArgumentError(f"a parameter group of {self.name} is empty")
+        self._check_params(params)
+        options = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
+        self.param_groups.append(self._make_group(params, options, names))
+        version.bump()
+
+    def _make_group(self, params: list[Any], options: dict[str, Any], names: list[str] | None) -> ParamGroup:
+        group = ParamGroup(self.name, self.ranges, self.switches)
+        for key, value in options.items():
+            group[key] = value
+        self.check_group(group)
+        group.params, group.names = params, names
+        group.slots = [{} for _ in params]
+        for p, slots in zip(params, group.slots, strict=True):
+            if _has_shape(p):
+                self._fill(group, p, slots)
+        return group
+
+    def _check_params(self, params: list[Any]) -> None:
+        taken = {id(p) for g in self.param_groups for p in g.params}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise ArgumentError(f"{self.name} updates tensors, got {type(p).__name__} as parameter {i}")
+            if id(p) in taken:
+                raise ArgumentError(
+                    f"parameter {i} is in this optimiser already; every parameter is updated once"
+                )
+            taken.add(id(p))
+            if not _has_shape(p):
+                continue
+            if not p.dtype.inexact:
+                raise DTypeError(
+                    f"parameter {i} is of dtype {p.dtype}; only floating tensors can be optimised"
+                )
+            if p.dtype.kind == "c" and not self.takes_complex:
+                raise DTypeError(
+                    f"{self.name} does not take complex parameters (parameter {i} is {p.dtype}); "
+                    "keep real and imaginary part as two parameters"
+                )
+            if p._cell.node.flags & GRAD and not p._cell.requires_grad:
+                raise GradientError(
+                    f"parameter {i} is computed from other tensors, so that changing it would change nothing; "
+                    "give the tensors it is computed from, or detach() it and set requires_grad"
+                )
+
+    # -- the step -------------------------------------------------------------------------------------------
+
+    def check_group(self, group: ParamGroup) -> None:
+        """Raise where options of a group contradict each other."""
+
+    def slot_names(self, group: ParamGroup) -> tuple[str, ...]:
+        """What the rule remembers about a parameter under the options of `group`; the others are None."""
+        return self.all_slots
+
+    def attributes(self, group: ParamGroup) -> dict[str, Any]:
+        """The attributes of the rule: what of the options is structure."""
+        return group.switches()
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Update every parameter that has a gradient; returns what `closure` (which recomputes the loss) returns."""
+        if not self.bound:
+            raise ArgumentError(
+                f"this {self.name} has no parameters; give them when it is made: {self.name}(params)"
+            )
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        self._announce()
+        with no_grad():
+            for group in self.param_groups:
+                self._step_group(group)
+        if not state.ambient & TRACED:
+            flush()
+        return loss
+
+    def _step_group(self, group: ParamGroup) -> None:
+        numbers = group.numbers()
+        attributes = self.attributes(group)
+        for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
+            if not _has_shape(p):
+                continue
+            gradient = p.grad
+            if gradient is None:
+                continue
+            _check_gradient(group, i, p, gradient)
+            names = self._fill(group, p, slots)
+            held = [slots[n]._cell if n in names else None for n in self.all_slots]
+            nodes = [None if c is None else c.node for c in held]
+            found = self.rule(p._cell.node, gradient._cell.node, *nodes, *numbers, **attributes)
+            new = iter((found,) if isinstance(found, Node) else found)
+            p._cell.rebind(next(new))
+            for cell in held:
+                if cell is not None:
+                    cell.rebind(next(new))
+
+    def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
+        """Make the slots of a parameter that are not there yet."""
+        names = self.slot_names(group)
+        for name in names:
+            if name not in slots:
+                slots[name] = outer_zeros(slot_type(name, p))
+        return names
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zeros."""
+        for group in self.param_groups:
+            for p in group.params:
+                if not _has_shape(p):
+                    continue
+                if set_to_none:
+                    p._cell.grad = None
+                elif p.grad is not None:
+                    p._cell.grad = Tensor(zeros(p._cell.node.aval))
+
+    # -- what compiled functions ask ------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        for trace in reversed(state.traces):
+            told = getattr(trace, "on_module", None)
+            if told is not None:
+                told(self)
+                return
+
+    def _assumptions(self) -> tuple[Any, ...]:
+        return tuple([(tuple([id(p) for p in g.params]), *g.assumptions()) for g in self.param_groups])
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Nothing: the parameters are the model's, which names them."""
+        return iter(())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The optimiser's own tensors: options and slots, as `group0.lr`, `group0.3.exp_avg`, ..."""
+        for i, group in enumerate(self.param_groups):
+            for key, tensors in group._numbers.items():
+                for j, t in enumerate(tensors):
+                    yield f"group{i}.{key}" + (str(j + 1) if len(tensors) > 1 else ""), t
+            for j, slots in enumerate(group.slots):
+                for key, t in slots.items():
+                    yield f"group{i}.{group.names[j] if group.names else j}.{key}", t
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> Mapping[Any, dict[str, Tensor]]:
+        """What is remembered about each parameter: `optimizer.state[p]["exp_avg"]`."""
+        return _States(self.param_groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on later: `{"state": {number of parameter: slots}, "param_groups": [...]}`."""
+        return save_state(self.param_groups)
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. If it does not fit, `StateError` lists why, and nothing is changed."""
+        if not self.bound:
+            raise StateError(f"this {self.name} has no parameters yet: bind them before loading its state")
+        load_state(self, saved)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.param_groups)) or 'no parameters yet'})"
+
+
+class _States(Mapping[Any, dict[str, Tensor]]):
+    """Slots by parameter; parameters are told apart by identity."""
+
+    def __init__(self, groups: list[ParamGroup]) -> None:
+        self._pairs = [(p, s) for g in groups for p, s in zip(g.params, g.slots, strict=True)]
+
+    def __getitem__(self, p: Any) -> dict[str, Tensor]:
+        for other, slots in self._pairs:
+            if other is p:
+                return slots
+        raise KeyError("this tensor is not a parameter of the optimiser")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([p for p, _ in self._pairs])
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+
+def slot_type(name: str, p: Tensor) -> Aval:
+    """The type of a slot: `step` counts, all others are like the parameter, but at least float32."""
+    if name == "step":
+        return Aval((), int64)
+    return Aval(p.shape, float32 if p.dtype.storage_only else p.dtype)
+
+
+def _has_shape(p: Any) -> bool:
+    """False for a parameter of a lazy layer that has not seen data yet."""
+    try:
+        return p._cell is not None
+    except StateError:
+        return False
+
+
+def _split_names(items: Iterable[Any]) -> tuple[list[Any], list[str] | None]:
+    """Parameters, and their names if they came as (name, parameter) pairs."""
+    found = list(items)
+    named = [isinstance(i, tuple) and len(i) == 2 and isinstance(i[0], str) for i in found]
+    if not any(named):
+        return found, None
+    if not all(named):
+        raise ArgumentError("give either all parameters with their names or none")
+    return [p for _, p in found], [name for name, _ in found]
+
+
+def _check_gradient(group: ParamGroup, index: int, p: Tensor, gradient: Tensor) -> None:
+    if gradient._cell.node.sig.out is p._cell.node.sig.out:
+        return
+    title = f"parameter {group.names[index] if group.names else index}"
+    got, want = gradient._cell.node.aval.describe(), p._cell.node.aval.describe()
+    kind = ShapeError if gradient.shape != p.shape else DTypeError
+    raise kind(f"the gradient of {title} is {got}, the parameter {want}; they must be of one type")
