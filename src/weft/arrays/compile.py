@@ -33,7 +33,7 @@ from .cell import Cell, flush, value_of
 from .creation import tensor
 from .tensor import Tensor
 
-_BASE_FLAGS = 3  # state.active where no functional transformation is running
+_BASE_FLAGS = state.active  # state.active where no functional transformation is running
 
 
 @dataclass(frozen=True)

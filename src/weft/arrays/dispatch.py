@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff.transforms import with_residuals
+from ..autodiff.transforms import saving_node
 from ..base.errors import ArgumentError, DTypeError
-from ..base.state import state
 from ..ir.dtype import DType, promote, weak_dtype
-from ..ir.node import TRACED, Aval, Node, make_node
-from ..ir.primitive import Primitive, leaf, pick, results
+from ..ir.node import Aval, Node
+from ..ir.primitive import Primitive, leaf, pick
 from ..ops.composite.define import Composite
 from ..ops.define import constant
 from ..ops.elementwise import cast
 from ..runtime.buffer import Buffer
-
-_GRADS = ~(TRACED | 12)  # GRAD and every level bit
 
 
 def is_number(x: Any) -> bool:
@@ -101,17 +98,10 @@ def apply_nodes(composite: Composite, nodes: tuple[Node | None, ...], attrs: tup
     given = tuple([n for n in nodes if n is not None])
     sig = composite.signature(tuple([None if n is None else n.aval for n in nodes]), attrs)
     count = len(sig.outs)
-    if state.grad and sig.differentiable:
-        bits = state.active & _GRADS
-        need = tuple([bool(n.flags & bits) for n in given])
-        if any(need):
-            wide = with_residuals(sig, need)
-            node = make_node(wide, given)
-            if count == 1:
-                return pick(node, 0) if type(wide.out) is tuple else node
-            return tuple([pick(node, i) for i in range(count)])
-    node = make_node(sig, given)
-    return node if count == 1 else results(node)
+    node = saving_node(sig, given)
+    if count > 1:
+        return tuple([pick(node, i) for i in range(count)])
+    return pick(node, 0) if type(node.sig.out) is tuple else node
 
 
 def buffer_leaf(array: np.ndarray, dtype: DType) -> Node:

@@ -116,7 +116,7 @@ class Tensor:
         self, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
         """Add d self / d leaf to `leaf.grad` for every leaf that requires a gradient."""
-        from .grad import backward
+        from .backward import backward
 
         backward([self], [gradient], retain_graph=retain_graph, create_graph=create_graph)
 

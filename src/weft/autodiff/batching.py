@@ -6,22 +6,30 @@ from collections.abc import Sequence
 
 from ..base.state import state
 from ..ir.graph import toposort
-from ..ir.node import Node
+from ..ir.node import TRACED, Node
 from ..ir.primitive import pick_prim
+from ..ir.shape import Size
 from ..ops.movement import broadcast_in_dim
 from .rules import node_batch
+from .saved import unread
 
 
 def batch_nodes(
-    outputs: Sequence[Node], inputs: Sequence[Node], batched_inputs: Sequence[Node], size: int
+    outputs: Sequence[Node],
+    inputs: Sequence[Node],
+    batched_inputs: Sequence[Node],
+    size: Size,
+    *,
+    traced: bool = False,
 ) -> list[tuple[Node, bool]]:
     """`outputs` with each of `inputs` replaced by a node that carries a batch axis of length `size` at the front.
 
     Returns for each output the node and whether it carries the axis; one that does not depend on the inputs
-    does not.
+    does not. If the inputs are `traced` placeholders, only nodes flagged so are looked at.
     """
-    order = toposort(outputs)
+    order = toposort(outputs, (lambda n: [a for a in n.args if a.flags & TRACED]) if traced else None)
     many: dict[Node, Sequence[Node]] = {i: (b,) for i, b in zip(inputs, batched_inputs, strict=True)}
+    plain = unread(order)
     saved = state.site
     try:
         for node in order:
@@ -32,12 +40,13 @@ def batch_nodes(
                 continue
             state.site = node.site
             args = [many[a][0] if a in many else a for a in node.args]
-            many[node] = node_batch(node, args, [a in many for a in node.args], size)
+            like = Node(plain[node], node.args, None, node.flags, node.site) if node in plain else node
+            many[node] = node_batch(like, args, [a in many for a in node.args], size)
     finally:
         state.site = saved
     return [(many[o][0], True) if o in many else (o, False) for o in outputs]
 
 
-def spread(node: Node, size: int) -> Node:
+def spread(node: Node, size: Size) -> Node:
     """A node repeated along a new first axis."""
     return broadcast_in_dim(node, shape=(size, *node.shape), axes=tuple(range(1, node.ndim + 1)))

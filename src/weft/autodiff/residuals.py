@@ -7,7 +7,7 @@ from ..ir.graph import fresh_inputs, toposort
 from ..ir.node import Signature, make_node
 from ..ir.primitive import pick_prim
 from .rules import node_vjp
-from .transforms import Residuals
+from .saved import Saved
 
 
 def vjp_reads(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int], ...]:
@@ -16,7 +16,7 @@ def vjp_reads(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int],
     found = sig.memo.get(key)
     if found is None:
         rule = sig.attrs.get("rule")
-        found = rule.pair_.reads if isinstance(rule, Residuals) else _trace(sig, need)
+        found = rule.reads if isinstance(rule, Saved) else _trace(sig, need)
         sig.memo[key] = found
     return found
 

@@ -15,15 +15,13 @@ from .rules import node_vjp
 def differentiable_path(
     outputs: Sequence[Node], wrt: Sequence[Node], bit: int
 ) -> tuple[list[Node], set[Node]]:
-    """The nodes between `wrt` and `outputs` that carry the flag `bit`: in order, and those that depend on `wrt`."""
-    sources = set(wrt)
+    """The nodes behind `outputs` that carry the flag `bit`: in order, and those that depend on `wrt`."""
+    leaf = LEAF if bit == GRAD else 0
     order = toposort(
         [o for o in outputs if o.flags & bit],
-        lambda n: (
-            [] if n in sources or (n.flags & LEAF and bit == GRAD) else [a for a in n.args if a.flags & bit]
-        ),
+        lambda n: () if n.flags & leaf else [a for a in n.args if a.flags & bit],
     )
-    reached = set(sources)
+    reached = set(wrt)
     for node in order:
         if node not in reached:
             for a in node.args:
@@ -38,10 +36,11 @@ def pullback(
 ) -> list[Node | None]:
     """For each node of `wrt`: the sum over outputs of J^T cotangent, or None if no output depends on it.
 
-    The new nodes take over the source lines of the nodes they differentiate.
+    Nodes of `wrt` may depend on each other. The new nodes take over the source lines of those they differentiate.
     """
     order, reached = differentiable_path(outputs, wrt, bit)
     sources = set(wrt)
+    leaf = LEAF if bit == GRAD else 0
     cts: dict[Node, Any] = {}  # of a node with several results: a list with one entry for each
     for out, ct in zip(outputs, cotangents, strict=True):
         if out in reached:
@@ -49,16 +48,20 @@ def pullback(
     saved = state.site
     try:
         for node in reversed(order):
-            if node not in reached or node in sources:
-                continue
-            ct = cts.pop(node, None)
+            ct = cts.get(node)
             if ct is None:
                 continue
             if node.sig.prim is pick_prim:
-                _collect(cts, node.args[0], node.sig.attrs["index"], ct)
+                if node.args[0] in reached:
+                    _collect(cts, node.args[0], node.sig.attrs["index"], ct)
                 continue
-            state.site = node.site
             need = [a in reached for a in node.args]
+            if node in sources:
+                if node.flags & leaf or True not in need:
+                    continue
+            else:
+                del cts[node]
+            state.site = node.site
             found = node_vjp(node, ct if type(ct) is list else (ct,), need)
             for arg, part in zip(node.args, found, strict=True):
                 if part is not None and arg in reached:

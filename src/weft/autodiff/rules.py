@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..base.errors import GradientError
 from ..base.site import describe_site
-from ..ir.node import GRAD, TRACED, Node, make_node
+from ..base.state import state
+from ..ir.node import GRAD, SPENT, Node, make_node
 from ..ir.primitive import Primitive, results
+from ..ir.shape import Size
 from ..ops.define import constant
 from ..ops.elementwise import conj, mul, neg
 from ..ops.movement import broadcast_to, reshape, sum_to, zeros
@@ -168,7 +170,7 @@ def _jvp_from_vjp(node: Node, tangents: Sequence[Maybe]) -> list[Maybe]:
     return [next(found) if o.dtype.inexact else None for o in outs]
 
 
-def node_batch(node: Node, args: Sequence[Node], batched: Sequence[bool], size: int) -> Sequence[Node]:
+def node_batch(node: Node, args: Sequence[Node], batched: Sequence[bool], size: Size) -> Sequence[Node]:
     """`node` for arguments of which those marked carry a batch axis at the front; all results carry it."""
     prim = node.sig.prim
     if prim.elementwise:
@@ -193,8 +195,8 @@ def node_batch(node: Node, args: Sequence[Node], batched: Sequence[bool], size: 
 
 
 def _as_cut(new: Node, old: Node) -> Node:
-    if not old.flags & ~TRACED:
-        new.flags &= TRACED
+    if not old.flags & ~(state.tracing | SPENT):
+        new.flags &= state.tracing
     return new
 
 

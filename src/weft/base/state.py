@@ -15,8 +15,16 @@ class ThreadState(threading.local):
     """Flags and registries of the running thread. Class attributes are the defaults of a new thread."""
 
     grad: bool = True  #: operations on tracked nodes are recorded for reverse mode
-    active: int = 3  #: node flags that new nodes inherit: GRAD, TRACED and one bit per running grad or jvp
+    active: int = (
+        11  #: node flags that new nodes inherit: GRAD, TRACED, SPENT and one bit per running grad or jvp
+    )
     ambient: int = 0  #: flags that every new node receives (TRACED while `compile` traces)
+    tracing: int = (
+        2  #: TRACED and one bit per open trace of a function body: flags that say nothing of derivatives
+    )
+    body: bool = (
+        False  #: graph bodies are being built, which take on their residuals only when differentiated
+    )
     site: Any = None  #: source line that new nodes take over; None means: find the user's frame
     eager: bool = False
     debug_nan: bool = False
@@ -33,12 +41,12 @@ state = ThreadState()
 @contextmanager
 def isolated() -> Iterator[None]:
     """Build graph bodies free of the surrounding flags: gradients recorded, nothing traced, no user line."""
-    saved = state.grad, state.ambient, state.site
-    state.grad, state.ambient, state.site = True, 0, NO_SITE
+    saved = state.grad, state.ambient, state.site, state.body
+    state.grad, state.ambient, state.site, state.body = True, 0, NO_SITE, True
     try:
         yield
     finally:
-        state.grad, state.ambient, state.site = saved
+        state.grad, state.ambient, state.site, state.body = saved
 
 
 class Version:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..base.errors import GraphError
-from .node import GRAD, TRACED, Aval, Node, make_node
+from ..base.state import state
+from .node import GRAD, Aval, Node, make_node
 from .primitive import Primitive, input_prim, leaf_prim, pick, pick_prim, placeholder
 from .shape import Dim
 
@@ -127,11 +128,9 @@ def fresh_inputs(avals: Iterable[Aval]) -> list[Node]:
 
 def rebuild(node: Node, args: tuple[Node, ...]) -> Node:
     """The same operation on other arguments of the same types. What was cut off from derivatives stays so."""
-    if node.sig.prim is pick_prim:
-        return pick(args[0], node.sig.attrs["index"])
-    new = make_node(node.sig, args)
+    new = pick(args[0], node.sig.attrs["index"]) if node.sig.prim is pick_prim else make_node(node.sig, args)
     if not node.flags & GRAD:
-        new.flags &= TRACED
+        new.flags &= state.tracing
     return new
 
 

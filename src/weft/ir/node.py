@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: input). TRACED: it depends on the placeholder of an open trace and has no value. LEAF: `backward` accumulates here
 #: and goes no further. SPENT: `backward` has passed and released what it had saved. Bits from LEVEL up belong to the
 #: nested functional transformations (`grad`, `jvp`) that are running. New nodes inherit the bits in `state.active`
-#: (GRAD, TRACED and the levels in use), so those of transformations that have returned die out.
+#: (GRAD, TRACED, SPENT and the levels in use), so those of transformations that have returned die out. A trace that
+#: must tell what was made inside it (cond, checkpoint) takes a bit of the same kind, which `state.tracing` lists.
 GRAD = 1
 TRACED = 2
 LEAF = 4
@@ -183,7 +184,7 @@ def make_node(sig: Signature, args: tuple[Node, ...]) -> Node:
     for a in args:
         flags |= a.flags
     if flags:
-        flags &= state.active if sig.differentiable and state.grad else TRACED
+        flags &= state.active if sig.differentiable and state.grad else state.tracing
         if flags & TRACED and not state.traces:
             escaped()
     return Node(sig, args, None, flags, state.site or user_site())

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..base.errors import GraphError, WeftError
-from .node import TRACED, Aval, Node, Signature, make_node
+from ..base.state import state
+from .node import Aval, Node, Signature, make_node
 
 Rule = Callable[..., Any]
 
@@ -191,7 +192,7 @@ def pick(node: Node, index: int) -> Node:
     if sig is None:
         sig = Signature(pick_prim, {"outs": outs, "index": index}, (), outs[index])  # type: ignore[index]
         pick_prim.signatures[outs, index] = sig
-    flags = node.flags if sig.differentiable else node.flags & TRACED
+    flags = node.flags if sig.differentiable else node.flags & state.tracing
     picked = Node(sig, (node,), None, flags, node.site)
     value = node.value
     if value is not None:

@@ -199,7 +199,7 @@ def _coarser(x: Index, by: int) -> tuple[Index, Index, int] | None:
     for g in sorted({math.gcd(f, by) for f in x.factors.values()} - {1}, reverse=True):
         whole, rest = _split(x, g)
         low, high = rest.bounds
-        if 0 <= low and high < g:
+        if low >= 0 and high < g:
             return whole, rest, g
     return None
 
@@ -210,7 +210,7 @@ def quotient(x: Index, by: int) -> Index:
         return x
     whole, rest = _undivided(x, by)
     low, high = rest.bounds
-    if 0 <= low and high < by:
+    if low >= 0 and high < by:
         return whole
     coarse = _coarser(rest, by)
     if coarse is not None:
@@ -228,7 +228,7 @@ def remainder(x: Index, by: int) -> Index:
         return Index({}, 0)
     _, rest = _undivided(x, by)
     low, high = rest.bounds
-    if 0 <= low and high < by:
+    if low >= 0 and high < by:
         return rest
     coarse = _coarser(rest, by)
     if coarse is not None:

@@ -116,7 +116,7 @@ def realize(roots: Sequence[Node]) -> None:
     roots = [r for r in roots if r.value is None]
     if not roots:
         return
-    bits = GRAD | (state.active & ~(LEVEL - 1))
+    bits = GRAD | (state.active & ~(LEVEL - 1) & ~state.tracing)
     with _walking:
         pending = Pending(roots)
         wanted = roots

@@ -1,0 +1,193 @@
+"""Running a user's function on stand-ins, to get its graph: what `vmap`, `scan`, `cond` and `checkpoint` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..autodiff.saved import unread
+from ..base.errors import TraceError
+from ..base.site import describe_site, user_site
+from ..base.state import isolated, state
+from ..ir.graph import Graph, fresh_inputs, toposort
+from ..ir.node import LEVEL, SPENT, TRACED, Aval, Node, escaped, make_node
+from ..ir.primitive import input_prim, pick, pick_prim, placeholder
+from .cell import Cell
+from .tensor import Tensor
+
+
+class Trace:
+    """An open trace. It watches tensors that are older than itself: they must not be changed inside."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.depth = len(state.traces)  #: how many traces are open around it
+
+    def on_rebind(self, cell: Cell, old: Node) -> None:
+        raise TraceError(
+            f"a tensor made outside is changed inside {self.what}{_here()}, where operations describe one step of "
+            "many and not the step itself; return the new value from the function and assign it outside"
+        )
+
+    def on_grad_read(self, cell: Cell) -> None:
+        outer = self._outer(cell)
+        if outer is not None:
+            outer.on_grad_read(cell)
+
+    def on_grad_write(self, cell: Cell) -> None:
+        raise TraceError(
+            f"the .grad of a tensor made outside is set inside {self.what}{_here()}; use weft.grad inside, or call "
+            "backward() on what the function returns"
+        )
+
+    def on_module(self, module: Any) -> None:
+        if self.depth:
+            state.traces[self.depth - 1].on_module(module)
+
+    def _outer(self, cell: Cell) -> Any:
+        return state.traces[self.depth - 1] if cell.depth < self.depth else None
+
+
+def _here() -> str:
+    where = describe_site(user_site())
+    return f" ({where})" if where else ""
+
+
+@contextmanager
+def opened(trace: Trace) -> Iterator[None]:
+    """Inside, `trace` is the innermost one."""
+    depth = len(state.traces)
+    state.traces.append(trace)
+    try:
+        yield
+    finally:
+        del state.traces[depth:]
+
+
+@contextmanager
+def marking() -> Iterator[int]:
+    """Inside, every new node carries one more flag, the one yielded: it tells what a function body computes itself
+    from what was there before."""
+    bit = LEVEL
+    while state.active & bit:
+        bit <<= 1
+    saved = state.active, state.tracing, state.ambient
+    state.active |= bit
+    state.tracing |= bit
+    state.ambient |= bit
+    try:
+        yield bit
+    finally:
+        state.active, state.tracing, state.ambient = saved
+
+
+def stand_in(aval: Aval) -> Node:
+    """A placeholder for a value that a traced function is given.
+
+    An inexact one counts as differentiable at every level, so that what the function computes under `no_grad`
+    can be told from the rest.
+    """
+    bits = state.active & ~(state.tracing | SPENT)
+    return placeholder(aval, bits | TRACED if aval.dtype.inexact else TRACED)
+
+
+def refuse_escaped(nodes: list[Node]) -> None:
+    """Raise if a result belongs to a trace that is no longer open."""
+    if not state.traces and any(n.flags & TRACED for n in nodes):
+        escaped()
+
+
+def tensors_only(leaves: list[Any], what: str) -> list[Tensor]:
+    """The leaves of a result, all of which must be tensors; numbers become tensors."""
+    from .creation import tensor
+
+    out = []
+    for x in leaves:
+        if isinstance(x, (bool, int, float, complex)):
+            x = tensor(x)
+        if not isinstance(x, Tensor):
+            raise TraceError(
+                f"{what} must return tensors (in tuples, lists or dicts), got {type(x).__name__}"
+            )
+        out.append(x)
+    return out
+
+
+def close(
+    outputs: Sequence[Node], inputs: Sequence[Node], *, bit: int = 0, hoist: bool = False
+) -> tuple[Graph, list[Node]]:
+    """The graph of `outputs` as a function of the placeholders `inputs` and of every tensor it uses beside them.
+
+    The latter become its first inputs; they are returned as nodes. With `hoist` everything that does not depend on
+    `inputs` is computed outside, otherwise only what is not marked with `bit`, being older than the trace. Python
+    numbers become inputs too, so that a changed learning rate is no new graph, but for 0, 1, -1 and 2.
+    """
+    own = set(inputs)
+    order = toposort(outputs, lambda n: _follow(n, own, bit))
+    inside = _inside(order, own, 0 if hoist else bit)
+    operands: dict[Any, Node] = {}
+    for node in [*[a for n in order if n in inside for a in n.args], *outputs]:
+        if node not in inside and node not in own and not _is_small(node.value):
+            operands.setdefault(_identity(node), node)
+    with isolated():
+        graph = _copy(order, inside, list(operands.values()), inputs, outputs)
+    return graph, list(operands.values())
+
+
+def _follow(node: Node, own: set[Node], bit: int) -> Sequence[Node]:
+    return node.args if node.value is None and node not in own and node.flags & (TRACED | bit) else ()
+
+
+def _inside(order: Sequence[Node], own: set[Node], bit: int) -> set[Node]:
+    """The nodes that depend on the placeholders `own`, or are marked with `bit`."""
+    inside: set[Node] = set()
+    for n in order:
+        if n in own or n.value is not None:
+            continue
+        marked = n.flags & bit and n.sig.prim is not pick_prim and n.sig.prim is not input_prim
+        if marked or any(a in own or a in inside for a in n.args):
+            inside.add(n)
+    return inside
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, complex)) and value in (0, 1, -1, 2)
+
+
+def _identity(node: Node) -> Any:
+    value = node.value
+    return (node.aval, repr(value)) if isinstance(value, (bool, int, float, complex)) else node
+
+
+def _copy(
+    order: Sequence[Node],
+    inside: set[Node],
+    operands: list[Node],
+    inputs: Sequence[Node],
+    outputs: Sequence[Node],
+) -> Graph:
+    """The nodes `inside` as a graph of their own. What was cut off from derivatives stays so, and nodes whose
+    residuals nobody reads lose them."""
+    fresh = fresh_inputs([n.aval for n in (*operands, *inputs)])
+    known: dict[Any, Node] = {_identity(n): f for n, f in zip(operands, fresh, strict=False)}
+    env: dict[Node, Node] = dict(zip(inputs, fresh[len(operands) :], strict=True))
+    plain = unread([n for n in order if n in inside])
+
+    def get(node: Node) -> Node:
+        found = env.get(node)
+        return found if found is not None else known.get(_identity(node), node)
+
+    for n in order:
+        if n not in inside:
+            continue
+        args = tuple([get(a) for a in n.args])
+        if n.sig.prim is pick_prim:
+            new = pick(args[0], n.sig.attrs["index"]) if type(args[0].sig.out) is tuple else args[0]
+        else:
+            new = make_node(plain.get(n, n.sig), args)
+            new.site = n.site
+        if not n.flags & ~(state.tracing | SPENT):
+            new.flags &= state.tracing
+        env[n] = new
+    return Graph(fresh, [get(o) for o in outputs])

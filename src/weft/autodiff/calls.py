@@ -1,0 +1,183 @@
+"""Derivatives and batching of `call`: a named body, differentiated as a whole.
+
+The `rule` of a call is None (everything follows from the body) or an object, compared by content, with any of
+
+- `vjp(cts, outs, *args)`: cotangents of the arguments, as a composite states them
+- `pair(body, need) -> Pair`: the whole forward/backward pair
+- `tangents(body, moving) -> (graph, present)`: forward mode, like `jvp_graph`
+- `remat = True`: keep nothing but the arguments for reverse mode
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir.graph import Graph
+from ..ir.node import Node, Signature, make_node
+from ..ir.primitive import results
+from ..ir.shape import Size
+from ..ops.control import call
+from ..ops.movement import zeros
+from .graphs import batch_graph, jvp_graph
+from .pairs import Need, Pair, batch_pair, vjp_pair
+from .saved import Saved, saving_results, widen, with_residuals
+
+
+class Residuals(Saved):
+    """The rule of a call that returns its residuals already."""
+
+    __slots__ = ("pair",)
+
+    def __init__(self, plain: Signature, need: Need, pair: Pair) -> None:
+        super().__init__(plain, need, pair.reads)
+        self.pair = pair
+
+
+def _widen(sig: Signature, need: Need) -> Signature:
+    pair = vjp_pair(sig.attrs["body"], need, sig.attrs["rule"])
+    return call.signature(sig.inputs, (sig.attrs["name"], pair.forward, Residuals(sig, need, pair)))
+
+
+widen[call] = _widen
+
+
+def call_vjp(
+    cts: Sequence[Node | None],
+    outs: Sequence[Node],
+    args: Sequence[Node],
+    name: str,
+    body: Graph,
+    rule: Any,
+    need: Need,
+) -> list[Node | None]:
+    """Reverse mode through a `call` node."""
+    if isinstance(rule, Residuals):
+        count = rule.pair.results
+        if not any(c is not None for c in cts[count:]):
+            if rule.covers(need):
+                return _pull(cts, outs, outs, args, name, rule.pair, need)
+            cts, outs = cts[:count], outs[:count]
+            sig = rule.plain
+        else:  # the residuals are differentiated themselves, for a second derivative
+            sig = call.signature(body.in_avals, (name, body, None))
+    else:
+        sig = call.signature(body.in_avals, (name, body, rule))
+    wide = with_residuals(sig, need)
+    pair: Pair = wide.attrs["rule"].pair
+    saved = outs if len(pair.forward.outputs) == len(outs) else results(make_node(wide, tuple(args)))
+    return _pull(cts, outs, saved, args, name, pair, need)
+
+
+def _pull(
+    cts: Sequence[Node | None],
+    outs: Sequence[Node],
+    saved: Sequence[Node],
+    args: Sequence[Node],
+    name: str,
+    pair: Pair,
+    need: Need,
+) -> list[Node | None]:
+    out: list[Node | None] = [None] * len(args)
+    if not pair.found:
+        return out
+    given = [
+        c if c is not None else zeros(o.aval)
+        for c, o in zip(cts[: pair.results], outs[: pair.results], strict=True)
+        if o.dtype.inexact
+    ]
+    inputs = [args[i] if is_arg else saved[i] for is_arg, i in pair.reads]
+    sig = call.signature(pair.backward.in_avals, (name + ".vjp", pair.backward, None))
+    for i, found in zip(pair.found, saving_results(sig, (*inputs, *given)), strict=True):
+        out[i] = found if need[i] else None
+    return out
+
+
+def tangent_graph(body: Graph, moving: Need, rule: Any) -> tuple[Graph, Need]:
+    """`jvp_graph`, or what the rule has in its place."""
+    own = getattr(rule, "tangents", None)
+    return jvp_graph(body, moving) if own is None else own(body, moving)
+
+
+def call_jvp(
+    tangents: Sequence[Node | None],
+    outs: Sequence[Node],
+    args: Sequence[Node],
+    name: str,
+    body: Graph,
+    rule: Any,
+) -> list[Node | None]:
+    """Forward mode through a `call` node."""
+    if isinstance(rule, Residuals):
+        inner = rule.plain.attrs["rule"]
+        if not hasattr(inner, "tangents"):
+            return call_jvp(tangents, outs, args, name, body, None)
+        # The results have their own forward rule, the residuals follow from how they are computed.
+        count = rule.pair.results
+        own = call_jvp(tangents, outs[:count], args, name, rule.plain.attrs["body"], inner)
+        rest = Graph(body.inputs, body.outputs[count:])
+        return own + call_jvp(tangents, outs[count:], args, name, rest, None) if rest.outputs else own
+    graph, present = tangent_graph(body, tuple([t is not None for t in tangents]), rule)
+    if not any(present):
+        return [None] * len(outs)
+    sig = call.signature(graph.in_avals, (name + ".jvp", graph, None))
+    moved = (*args, *[t for t in tangents if t is not None])
+    found = iter(saving_results(sig, moved))
+    return [next(found) if p else None for p in present]
+
+
+class BatchedRule:
+    """The rule of a call whose body is the batch of one that had a rule."""
+
+    __slots__ = ("batched", "body", "rule", "size")
+
+    def __init__(self, rule: Any, body: Graph, batched: Need, size: Size) -> None:
+        self.rule = rule
+        self.body = body
+        self.batched = batched
+        self.size = size
+
+    @property
+    def _content(self) -> tuple[Any, ...]:
+        return self.rule, self.body, self.batched, self.size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BatchedRule) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __repr__(self) -> str:
+        return f"<batch of {self.rule!r}>"
+
+    def pair(self, body: Graph, need: Need) -> Pair:
+        return batch_pair(vjp_pair(self.body, need, self.rule), self.batched, self.size)
+
+    def tangents(self, body: Graph, moving: Need) -> tuple[Graph, Need]:
+        graph, present = tangent_graph(self.body, moving, self.rule)
+        carried = [b for b, m in zip(self.batched, moving, strict=True) if m]
+        return batch_graph(graph, (*self.batched, *carried), self.size), present
+
+
+def _batched(sig: Signature, batched: Need, size: Size) -> Signature:
+    """The signature of the batch of a call."""
+    key = ("batch", batched, size)
+    found = sig.memo.get(key)
+    if found is None:
+        name, body, rule = sig.attrs["name"], sig.attrs["body"], sig.attrs["rule"]
+        graph = batch_graph(body, batched, size)
+        if isinstance(rule, Residuals):
+            plain = _batched(rule.plain, batched, size)
+            rule = Residuals(plain, rule.need, batch_pair(rule.pair, batched, size))
+        elif rule is not None:
+            rule = BatchedRule(rule, body, batched, size)
+        found = sig.memo[key] = call.signature(graph.in_avals, (name, graph, rule))
+    return found
+
+
+def call_batch(
+    size: Size, batched: Need, args: Sequence[Node], name: str, body: Graph, rule: Any
+) -> tuple[Node, ...]:
+    """Batching of a `call` node."""
+    sig = call.signature(body.in_avals, (name, body, rule))
+    return saving_results(_batched(sig, batched, size), tuple(args))
