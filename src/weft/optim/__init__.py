@@ -1,6 +1,7 @@
 """Optimisers, learning-rate schedules and gradient clipping."""
 
 from .adam import Adam, AdamW
+from .clip import clip_grad_norm_, clip_grad_value_
 from .group import ParamGroup
 from .optimizer import Optimizer
 from .schedule import (
@@ -29,4 +30,6 @@ __all__ = [
     "Schedule",
     "SequentialLR",
     "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]
