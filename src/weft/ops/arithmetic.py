@@ -350,12 +350,12 @@ def clip(x, low, high):
 @clip.partials
 def _(out, x, low, high):
     from .bits import bitwise_and, bitwise_or
-    from .comparison import less, less_equal
+    from .comparison import equal, less, less_equal
     from .selection import where
 
     within = bitwise_and(less_equal(low, x), less_equal(x, high))
     under = bitwise_and(less(x, low), less_equal(low, high))
-    over = bitwise_and(bitwise_or(less(high, x), less(high, low)), less_equal(high, high))
+    over = bitwise_and(bitwise_or(less(high, x), less(high, low)), equal(out, high))
     return tuple([where(mask, 1.0, 0.0, dtype=out.dtype) for mask in (within, under, over)])
 
 

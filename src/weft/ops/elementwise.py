@@ -47,9 +47,10 @@ from .comparison import (
     signbit,
 )
 from .complex import angle, conj, imag, make_complex, real
+from .gamma import digamma, lgamma, polygamma
 from .rounding import ceil, floor, round_, trunc
 from .selection import cast, stop_gradient, where
-from .special import erf, erfc
+from .special import erf, erfc, erfinv
 from .transcendental import (
     acos,
     acosh,
@@ -100,10 +101,12 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "digamma",
     "div",
     "equal",
     "erf",
     "erfc",
+    "erfinv",
     "exp",
     "exp2",
     "expm1",
@@ -119,6 +122,7 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
+    "lgamma",
     "log",
     "log10",
     "log1p",
@@ -136,6 +140,7 @@ __all__ = [
     "nextafter",
     "not_equal",
     "positive",
+    "polygamma",
     "pow_",
     "real",
     "reciprocal",

@@ -65,10 +65,10 @@ dim_size.computes = False
 
 @dim_size.batch
 def _(size, batched, x, *, axis):
-    return full_like_scalar(dim_size(x, axis=axis + 1), size)
+    return repeated(dim_size(x, axis=axis + 1), size)
 
 
-def full_like_scalar(x: Node, size: Size) -> Node:
+def repeated(x: Node, size: Size) -> Node:
     """A scalar repeated `size` times."""
     return broadcast_in_dim(x, shape=(size,), axes=())
 
@@ -76,7 +76,7 @@ def full_like_scalar(x: Node, size: Size) -> Node:
 # -- gather and scatter -------------------------------------------------------------------------------------------
 
 
-def _check_indices(indices: tuple[Aval, ...], axes: Axes, x: Aval) -> Shape:
+def check_indices(indices: tuple[Aval, ...], axes: Axes, x: Aval) -> Shape:
     if len(indices) != len(axes) or not axes:
         raise ShapeError(f"one index array for each of the axes {axes} expected, got {len(indices)}")
     if len(set(axes)) != len(axes) or not all(0 <= a < x.ndim for a in axes):
@@ -92,7 +92,7 @@ def _rest(x: Any, axes: Axes) -> Shape:
 
 
 def _gather_infer(x: Aval, *indices: Aval, axes: Axes) -> Aval:
-    return Aval((*_check_indices(indices, axes, x), *_rest(x, axes)), x.dtype)
+    return Aval((*check_indices(indices, axes, x), *_rest(x, axes)), x.dtype)
 
 
 def _index_samples(updates: bool):
@@ -189,7 +189,7 @@ def _(ct, index, x, updates, *indices, axes):
         return scatter(ct, zeros(updates.aval), *indices, axes=axes)
     # Number the updates, write the numbers, and see whose number stayed.
     shape = broadcast_shapes(*[i.shape for i in indices])
-    order = broadcast_to(reshape_lead(_positions(shape), updates.ndim - len(shape)), updates.shape)
+    order = broadcast_to(with_ones(_positions(shape), updates.ndim - len(shape)), updates.shape)
     written = scatter(full(Aval(x.shape, int64), -1), order, *indices, axes=axes)
     stayed = equal(gather(written, *indices, axes=axes), order)
     return where(stayed, gather(ct, *indices, axes=axes), 0)
@@ -202,7 +202,7 @@ def _positions(shape: Shape) -> Node:
     return reshape(iota(size=size_of(shape), dtype=int64), shape=shape)
 
 
-def reshape_lead(x: Node, count: int) -> Node:
+def with_ones(x: Node, count: int) -> Node:
     """x with `count` axes of size 1 added at the end."""
     return reshape(x, shape=(*x.shape, *[1] * count)) if count else x
 
@@ -220,7 +220,7 @@ def _with_batch(size: Size, indices: tuple[Node, ...], batched: tuple[bool, ...]
     """The index arrays, and before them one that runs along the batch."""
     lined = _lined(size, indices, batched)
     rank = max([i.ndim - b for i, b in zip(lined, batched, strict=True)])
-    return [reshape_lead(iota(size=size, dtype=int64), rank), *lined]
+    return [with_ones(iota(size=size, dtype=int64), rank), *lined]
 
 
 @gather.batch
@@ -247,156 +247,6 @@ def _scatter_batch(prim):
 for _prim in (scatter_add, scatter):
     _scatter_batch(_prim)
 gather.computes = scatter.computes = False
-
-
-# -- windows whose place is known at run time -----------------------------------------------------------------------
-
-
-def _check_starts(x: Aval, starts: tuple[Aval, ...], axes: Axes) -> None:
-    _check_indices(starts, axes, x)
-    for s in starts:
-        if s.ndim:
-            raise ShapeError(f"a start must be a single integer, got {s.describe()}")
-
-
-def _dynamic_slice_infer(x: Aval, *starts: Aval, axes: Axes, sizes: Shape) -> Aval:
-    _check_starts(x, starts, axes)
-    out = list(x.shape)
-    for a, n in zip(axes, sizes, strict=True):
-        room = x.shape[a] - n
-        if (isinstance(n, int) and n < 0) or (isinstance(room, int) and room < 0):
-            raise ShapeError(f"a window of {n} does not fit into axis {a} of {x.describe()}")
-        out[a] = n
-    return Aval(tuple(out), x.dtype)
-
-
-def _window(x: Any, starts: Any, axes: Axes, sizes: Any) -> tuple[slice, ...]:
-    where = [slice(None)] * x.ndim
-    for s, a, n in zip(starts, axes, sizes, strict=True):
-        first = int(s)
-        if not 0 <= first <= x.shape[a] - n:
-            raise IndexError(
-                f"a window of {n} from {first} is out of bounds for axis {a} with size {x.shape[a]}"
-            )
-        where[a] = slice(first, first + n)
-    return tuple(where)
-
-
-def _start(n: int, dtype: Any = np.int64) -> np.ndarray:
-    return np.asarray(n, dtype)
-
-
-def _dynamic_slice_samples() -> list[Sample]:
-    x = values((4, 5))
-    return [
-        Sample((x, _start(1)), {"axes": (0,), "sizes": (2,)}),
-        Sample((x, _start(0), _start(4)), {"axes": (0, 1), "sizes": (4, 1)}),
-        Sample((x, _start(2, np.int32), _start(0, np.int32)), {"axes": (1, 0), "sizes": (3, 1)}),
-        Sample((x.astype(np.float32), _start(5)), {"axes": (1,), "sizes": (0,)}),
-        Sample((complex_values((3, 2)), _start(1)), {"axes": (0,), "sizes": (2,)}),
-        Sample((np.arange(6), _start(2)), {"axes": (0,), "sizes": (3,)}, smooth=False),
-    ]
-
-
-@primitive(_dynamic_slice_infer, attrs=("axes", "sizes"), samples=_dynamic_slice_samples)
-def dynamic_slice(x, *starts, axes, sizes):
-    """A window of x: `sizes` elements along `axes` from run-time integers `starts`, everything along other axes.
-
-    A window that does not lie inside x raises `IndexError` when the program runs; starts are never negative.
-    """
-    return x[_window(x, starts, axes, sizes)]
-
-
-@dynamic_slice.transpose(0)
-def _(ct, index, x, *starts, axes, sizes):
-    return dynamic_update_slice(zeros(x.aval), ct, *starts, axes=axes)
-
-
-def _dynamic_update_infer(x: Aval, updates: Aval, *starts: Aval, axes: Axes) -> Aval:
-    if updates.ndim != x.ndim:
-        raise ShapeError(f"updates of {x.ndim} dimensions are expected, got {updates.describe()}")
-    want = _dynamic_slice_infer(x, *starts, axes=axes, sizes=tuple([updates.shape[a] for a in axes]))
-    if updates is not want:
-        raise ShapeError(f"updates of {want.describe()} are expected here, got {updates.describe()}")
-    return x
-
-
-def _dynamic_update_samples() -> list[Sample]:
-    out = []
-    for s in _dynamic_slice_samples():
-        x, *starts = s.args
-        shape = list(x.shape)
-        for a, n in zip(s.attrs["axes"], s.attrs["sizes"], strict=True):
-            shape[a] = n
-        updates = (values(tuple(shape), seed=3) * 3).astype(x.dtype)
-        out.append(Sample((x, updates, *starts), {"axes": s.attrs["axes"]}, s.smooth))
-    return out
-
-
-@primitive(_dynamic_update_infer, attrs=("axes",), samples=_dynamic_update_samples)
-def dynamic_update_slice(x, updates, *starts, axes):
-    """x with `updates` in place of the window that `dynamic_slice` reads at the run-time integers `starts`.
-
-    A window that does not lie inside x raises `IndexError` when the program runs; starts are never negative.
-    """
-    out = np.array(x)
-    out[_window(x, starts, axes, [updates.shape[a] for a in axes])] = updates
-    return out
-
-
-@dynamic_update_slice.transpose(0, 1)
-def _(ct, index, x, updates, *starts, axes):
-    if index == 0:
-        return dynamic_update_slice(ct, zeros(updates.aval), *starts, axes=axes)
-    return dynamic_slice(ct, *starts, axes=axes, sizes=tuple([updates.shape[a] for a in axes]))
-
-
-for _prim in (dynamic_slice, dynamic_update_slice, scatter, scatter_add, gather):
-    _prim.movement = False
-dynamic_slice.computes = dynamic_update_slice.computes = False
-
-
-def _spots(
-    size: Size, starts: tuple[Node, ...], batched: tuple[bool, ...], axes: Axes, sizes: Shape
-) -> list[Node]:
-    """Index arrays of (batch, *sizes) for windows that begin at other places in every element of the batch."""
-    rank = len(axes)
-    out = [reshape_lead(iota(size=size, dtype=int64), rank)]
-    for k, (s, own, n) in enumerate(zip(starts, batched, sizes, strict=True)):
-        steps = reshape(iota(size=n, dtype=s.dtype), shape=(1, *[n if j == k else 1 for j in range(rank)]))
-        out.append(steps + (reshape_lead(s, rank) if own else s))
-    return out
-
-
-@dynamic_slice.batch
-def _(size, batched, x, *starts, axes, sizes):
-    moved = tuple([a + 1 for a in axes])
-    if not any(batched[1:]):
-        return dynamic_slice(x, *starts, axes=moved, sizes=sizes)
-    x = x if batched[0] else broadcast_to(x, (size, *x.shape))
-    out = gather(x, *_spots(size, starts, batched[1:], axes, sizes), axes=(0, *moved))
-    # (batch, windows in the order of `axes`, the other axes): every axis back to its place.
-    source = {a: 1 + k for k, a in enumerate(axes)}
-    rest = iter(range(1 + len(axes), out.ndim))
-    order = [source[a] if a in source else next(rest) for a in range(out.ndim - 1)]
-    return permute(out, axes=(0, *order))
-
-
-@dynamic_update_slice.batch
-def _(size, batched, x, updates, *starts, axes):
-    moved = tuple([a + 1 for a in axes])
-    x = x if batched[0] else broadcast_to(x, (size, *x.shape))
-    updates = updates if batched[1] else broadcast_to(updates, (size, *updates.shape))
-    if not any(batched[2:]):
-        return dynamic_update_slice(x, updates, *starts, axes=moved)
-    sizes = tuple([updates.shape[a] for a in moved])
-    others = [a for a in range(1, x.ndim) if a not in moved]
-    return scatter(
-        x,
-        permute(updates, axes=(0, *moved, *others)),
-        *_spots(size, starts, batched[2:], axes, sizes),
-        axes=(0, *moved),
-    )
 
 
 # -- derived ------------------------------------------------------------------------------------------------------

@@ -104,7 +104,19 @@ def cast(x, *, dtype):
         return np.where(
             wide >= above, target.type(info.max), np.where(wide < low, target.type(info.min), inside)
         )
+    if dtype.name == "bfloat16" and (x.dtype.kind in "ui" or x.dtype == np.float64):
+        x = _to_odd(x.astype(np.float64))
     return x.astype(target)
+
+
+def _to_odd(x):
+    """float64 to float32 so that rounding on to fewer bits is right: what is inexact ends in an odd bit."""
+    near = x.astype(np.float32)
+    wide = near.astype(np.float64)
+    bits = near.view(np.uint32)
+    bits = np.where(np.abs(wide) > np.abs(x), bits - np.uint32(1), bits)
+    inexact = (wide != x) & ~np.isnan(x)
+    return np.where(inexact, bits | np.uint32(1), near.view(np.uint32)).astype(np.uint32).view(np.float32)
 
 
 cast.computes = False
