@@ -208,3 +208,10 @@ def test_arbitrary_factors_have_no_derivative(prim, attrs):
     outs = outputs(prim, attrs)(x)
     with pytest.raises(GradientError, match=r"3 x 2.*(reduced|full_matrices=False)"):
         pullback([outs[0]], [node(np.ones(outs[0].shape))], [x], GRAD)
+
+
+def test_factors_can_be_looked_at_one_by_one():
+    x = node(np.diag([1.0, 2.0]), grad=True)
+    w, v = outputs(f.eigh, {})(x)
+    assert arrays(w)[0].tolist() == [1, 2]
+    np.testing.assert_allclose(np.abs(arrays(v)[0]), np.eye(2))

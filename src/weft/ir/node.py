@@ -98,10 +98,11 @@ class Node:
     """One operation of a graph, or one of its leaves.
 
     `value` is None until computed; a leaf has one from the start (a buffer or a Python number), a placeholder
-    never gets one. `cell` is a weak reference to the tensor cell that was made for this node, if any.
+    never gets one. `cell` is a weak reference to the tensor cell that was made for this node, if any. A node with
+    several results has no value itself; `parts` holds those of its results that are known (None: not yet).
     """
 
-    __slots__ = ("sig", "args", "value", "flags", "site", "cell", "__weakref__")
+    __slots__ = ("sig", "args", "value", "flags", "site", "cell", "parts", "__weakref__")
 
     sig: Signature
     args: tuple[Node, ...]
@@ -109,6 +110,7 @@ class Node:
     flags: int
     site: Any
     cell: ref[Any] | None
+    parts: list[Any] | None
 
     def __init__(self, sig: Signature, args: tuple[Node, ...], value: Any, flags: int, site: Any) -> None:
         self.sig = sig
@@ -117,6 +119,7 @@ class Node:
         self.flags = flags
         self.site = site
         self.cell = None
+        self.parts = None
 
     if TYPE_CHECKING:  # the operators are filled in by `ops.operators`
 

@@ -194,9 +194,9 @@ def pick(node: Node, index: int) -> Node:
         pick_prim.signatures[outs, index] = sig
     flags = node.flags if sig.differentiable else node.flags & state.tracing
     picked = Node(sig, (node,), None, flags, node.site)
-    value = node.value
-    if value is not None:
-        picked.value = value[index]
+    parts = node.parts
+    if parts is not None:
+        picked.value = parts[index]
     return picked
 
 

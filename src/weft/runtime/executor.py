@@ -170,9 +170,9 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     for node, value in zip(wanted, values, strict=True):
         if node.sig.prim is pick_prim and node.flags & bits:
             parent = node.args[0]
-            if parent.value is None:
-                parent.value = [None] * len(parent.sig.outs)
-            parent.value[node.attrs["index"]] = value
+            if parent.parts is None:
+                parent.parts = [None] * len(parent.sig.outs)
+            parent.parts[node.attrs["index"]] = value
     for node in wanted:
         if not node.flags & bits:
             node.args = ()
