@@ -1,4 +1,4 @@
-"""Helpers for tests of node-level functions: evaluation, and derivatives and batching against plain definitions."""
+"""Helpers for tests of node-level functions: evaluation, and derivatives against finite differences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 import weft.arrays  # noqa: F401  (registers the reference backend)
-from weft.autodiff.batching import batch_nodes
 from weft.autodiff.forward import pushforward
 from weft.autodiff.reverse import pullback
 from weft.ir.dtype import dtype
 from weft.ir.node import GRAD, Aval, Node
-from weft.ir.primitive import leaf, placeholder
+from weft.ir.primitive import leaf
 from weft.ops.movement import identity
 from weft.runtime.buffer import Buffer
 from weft.runtime.executor import realize
@@ -112,33 +111,3 @@ def check_derivatives(
             return [f for f in found if f is not None]
 
         check_derivatives(gradient, args, order=order - 1, tol=tol, step=step)
-
-
-def _another(a: np.ndarray, j: int, rng: np.random.Generator) -> np.ndarray:
-    """An array like `a` with other values: scaled numbers (which stay definite, regular, ...), other integers."""
-    if a.dtype.kind in "fc":
-        return (a * (1 + 0.25 * j)).astype(a.dtype)
-    return rng.permutation(a.ravel()).reshape(a.shape)
-
-
-def check_batch(
-    function: Callable[..., Any], args: Sequence[Any], *, size: int = 3, tol: float = 1e-12
-) -> None:
-    """The batching rule against one application after the other, for every set of arguments that carry the axis."""
-    rng = np.random.default_rng(1)
-    args = [np.asarray(a) for a in args]
-    for mask in range(1, 2 ** len(args)):
-        carries = [bool(mask >> i & 1) for i in range(len(args))]
-        many = [
-            np.stack([_another(a, j, rng) for j in range(size)]) if c else a
-            for a, c in zip(args, carries)
-        ]
-        plain = [placeholder(node(a).aval) if c else node(a) for a, c in zip(args, carries)]
-        outs = _tuple(function(*plain))
-        mapped = [(p, node(m)) for p, m, c in zip(plain, many, carries) if c]
-        pairs = batch_nodes(outs, [p for p, _ in mapped], [m for _, m in mapped], size)
-        found = arrays(*[n for n, _ in pairs])
-        for j in range(size):
-            single = run(lambda *a: _tuple(function(*a)), *[m[j] if c else m for m, c in zip(many, carries)])
-            for (_, has), f, s in zip(pairs, found, single):
-                np.testing.assert_allclose(f[j] if has else f, s, rtol=tol, atol=tol)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nodes import check_batch, node, run
+from nodes import node, run
 from weft.base.errors import ArgumentError, DTypeError
 from weft.ir.shape import Dim
 from weft.ops import random as r
@@ -77,16 +77,6 @@ def test_a_batch_of_states_draws_for_each():
     got = run(lambda s: random_bits(s, shape=(6,), bits=32), states)
     for row, (seed, counter) in zip(got, states):
         np.testing.assert_array_equal(row, bits(int(seed), int(counter), (6,)))
-
-
-@pytest.mark.parametrize("sample", random_bits.samples())
-def test_batching_of_bits(sample):
-    check_batch(lambda s: random_bits(s, **sample.attrs), sample.args)
-
-
-@pytest.mark.parametrize("sample", advance.samples())
-def test_batching_of_advance(sample):
-    check_batch(advance, sample.args)
 
 
 def test_blocks():
