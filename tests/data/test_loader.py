@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weft.arrays.random import Generator
+from weft.arrays.random import seed as manual_seed
 from weft.base.errors import ArgumentError, DataError
 from weft.data import DataLoader, Dataset, Subset, TensorDataset, collate
 
@@ -46,9 +48,19 @@ def test_a_generator_gives_the_seed():
     data = TensorDataset(np.arange(30))
 
     def order():
-        return numbers(DataLoader(data, 30, True, generator=np.random.default_rng(4)))
+        return numbers(DataLoader(data, 30, True, generator=Generator(4)))
 
     assert order() == order()
+
+
+def test_the_default_generator_gives_it_otherwise():
+    data = TensorDataset(np.arange(30))
+    orders = []
+    for _ in range(2):
+        manual_seed(7)
+        orders.append((numbers(DataLoader(data, 30, True)), numbers(DataLoader(data, 30, True))))
+    assert orders[0] == orders[1]
+    assert orders[0][0] != orders[0][1]
 
 
 def test_two_iterators_of_one_loader_do_not_disturb_each_other():
@@ -107,7 +119,7 @@ def test_a_batch_is_its_own_memory():
         (lambda: DataLoader(TensorDataset([1.0]), 1.5), ArgumentError, "positive integer"),
         (lambda: DataLoader(TensorDataset([1.0]), 2, drop_last=True), DataError, "at most 1"),
         (lambda: DataLoader(x for x in [1]), DataError, "TensorDataset"),
-        (lambda: DataLoader([1], seed=1, generator=np.random.default_rng()), ArgumentError, "not both"),
+        (lambda: DataLoader([1], seed=1, generator=Generator()), ArgumentError, "not both"),
         (lambda: collate([np.zeros(2), np.zeros(3)]), DataError, "pad"),
         (lambda: collate([(1, 2), (1,)]), DataError, "numbers of parts"),
     ],

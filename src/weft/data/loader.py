@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.random import Generator, bits
 from ..base.errors import ArgumentError, DataError
 from .dataset import Dataset, host_array, to_tensor
 from .shuffle import permutation
@@ -20,8 +21,8 @@ class DataLoader:
         batch_size: samples in a batch; the last one of an epoch may be smaller.
         shuffle: a new random order in every epoch. The order depends on `seed` and the number of the epoch alone,
             so a run with the same seed sees the same batches.
-        seed: an integer; by default another one for every loader, drawn when it is made.
-        generator: a NumPy generator that `seed` is drawn from instead.
+        seed: an integer; by default another one for every loader, drawn when it is made from `generator`.
+        generator: a generator of random numbers, by default the one that `weft.manual_seed` seeds.
         drop_last: leave out a last batch that is smaller than the others.
         collate_fn: makes a batch from a list of samples. By default the samples' parts are stacked.
 
@@ -38,7 +39,7 @@ class DataLoader:
         drop_last: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         seed: int | None = None,
-        generator: np.random.Generator | None = None,
+        generator: Generator | None = None,
     ) -> None:
         n = _length(dataset)
         if n == 0:
@@ -53,8 +54,7 @@ class DataLoader:
         if seed is not None and generator is not None:
             raise ArgumentError("give seed or generator, not both")
         if seed is None:
-            source = np.random.default_rng() if generator is None else generator
-            seed = int(source.integers(2**63))
+            seed = draw_seed(generator)
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
@@ -87,6 +87,12 @@ class DataLoader:
 
     def __repr__(self) -> str:
         return f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, shuffle={self.shuffle})"
+
+
+def draw_seed(generator: Generator | None = None) -> int:
+    """A random number for a seed, from a generator (by default the one that everything draws from)."""
+    low, high = bits((2,), generator=generator).numpy()
+    return int(high) << 32 | int(low)
 
 
 def _length(dataset: Any) -> int:

@@ -14,7 +14,7 @@ from ..ops.composite.define import composite
 from ..ops.contraction import dot_general
 from ..ops.elementwise import cast, equal, greater, less, less_equal, where
 from ..ops.movement import broadcast_in_dim, broadcast_to, reshape
-from ..ops.reduce import max_, sum_
+from ..ops.reduce import argmax, max_, sum_
 from .streaming import same_shape
 
 
@@ -45,11 +45,9 @@ def rank_of_target(scores, targets):
 
 @composite
 def label_of(scores):
-    """The class (axis 1) with the highest score; among equals the first. Where a score is NaN: no class."""
-    n = scores.shape[1]
-    highest = broadcast_in_dim(max_(scores, axes=(1,)), shape=scores.shape, axes=(0, *range(2, scores.ndim)))
-    numbers = broadcast_to(classes_along(n, scores, 1), scores.shape)
-    return -max_(-where(equal(scores, highest), numbers, n), axes=(1,))
+    """The class (axis 1) with the highest score; among equals the first. Where it is NaN: -1, no class."""
+    highest = max_(scores, axes=(1,))
+    return where(equal(highest, highest), argmax(scores, axis=1), -1)
 
 
 @composite

@@ -10,7 +10,7 @@ from ..arrays import dispatch
 from ..arrays.tensor import Tensor
 from ..ir.dtype import float64
 from ..ops.composite.define import composite
-from ..ops.elementwise import cast, maximum
+from ..ops.elementwise import abs_, cast
 from ..ops.reduce import sum_
 from .streaming import Metric, count, per_sample, same_shape
 
@@ -21,7 +21,7 @@ def error_sums(predictions, targets):
     axes = tuple(range(predictions.ndim))
     p, t = cast(predictions, dtype=float64), cast(targets, dtype=float64)
     e = p - t
-    return tuple([sum_(x, axes=axes) for x in (e * e, maximum(e, -e), t, t * t)])
+    return tuple([sum_(x, axes=axes) for x in (e * e, abs_(e), t, t * t)])
 
 
 class _Errors(Metric):

@@ -6,8 +6,7 @@ from typing import Any
 
 from ..ir.dtype import float64
 from ..ops.composite.define import composite
-from ..ops.elementwise import cast, exp, log, maximum
-from ._interim import sqrt
+from ..ops.elementwise import cast, maximum, pow_, sqrt
 from .group import FRACTIONS, POSITIVE, ParamGroup
 from .optimizer import Optimizer
 from .precision import narrow, scalar, widen
@@ -45,8 +44,8 @@ def adam_step(
     square = scalar(beta2, x) * square + scalar(1 - beta2, x) * (g * g)
     # The corrections are numbers: worked out in float64, however many steps there were.
     count = cast(step, dtype=float64)
-    size = lr / (1 - exp(count * log(beta1)))
-    spread = sqrt(1 - exp(count * log(beta2)))
+    size = lr / (1 - pow_(beta1, count))
+    spread = sqrt(1 - pow_(beta2, count))
     highest = square
     if amsgrad:
         highest = peak = maximum(peak, square)

@@ -12,18 +12,10 @@ from ..base.errors import ArgumentError, NumericError
 from ..ir.dtype import float64, promote, real_dtype
 from ..ops.composite.define import composite
 from ..ops.define import constant
-from ..ops.elementwise import cast, conj, exp, log, maximum, real
+from ..ops.elementwise import abs_, cast, maximum, minimum, pow_, sqrt
 from ..ops.reduce import max_, sum_
-from ._interim import sqrt
 from .group import is_number
 from .precision import narrow, scalar, widen
-
-
-def _size(g):
-    """|g|, element by element."""
-    if g.dtype.kind == "c":
-        return sqrt(real(g * conj(g)))
-    return maximum(g, -g)
 
 
 @composite
@@ -36,7 +28,7 @@ def clip_by_norm(limit, power, *gradients, kind):
     dtype = real_dtype(wide[0].dtype)
     for g in wide[1:]:
         dtype = promote(dtype, real_dtype(g.dtype))
-    sizes = [cast(_size(g), dtype=dtype) for g in wide]
+    sizes = [cast(abs_(g), dtype=dtype) for g in wide]
     axes = [tuple(range(g.ndim)) for g in wide]
     if kind == "largest":
         norm = max_(sizes[0], axes=axes[0])
@@ -44,13 +36,13 @@ def clip_by_norm(limit, power, *gradients, kind):
             norm = maximum(norm, max_(s, axes=a))
     else:
         p = cast(power, dtype=dtype)
-        raised = [s * s if kind == "two" else exp(p * log(s)) for s in sizes]
+        raised = [s * s if kind == "two" else pow_(s, p) for s in sizes]
         norm = sum_(raised[0], axes=axes[0])
         for s, a in zip(raised[1:], axes[1:], strict=True):
             norm = norm + sum_(s, axes=a)
-        norm = sqrt(norm) if kind == "two" else exp(log(norm) / p)
+        norm = sqrt(norm) if kind == "two" else pow_(norm, 1 / p)
     # The smaller of 1 and the ratio; a NaN wins, so that it is not hidden.
-    factor = -maximum(-(cast(limit, dtype=dtype) / (norm + 1e-6)), -1.0)
+    factor = minimum(cast(limit, dtype=dtype) / (norm + 1e-6), 1.0)
     return norm, *[narrow(g * scalar(factor, g), old) for g, old in zip(wide, gradients, strict=True)]
 
 
@@ -58,7 +50,7 @@ def clip_by_norm(limit, power, *gradients, kind):
 def clip_by_value(g, limit):
     """Every element moved to the nearest one in [-limit, limit]."""
     high = scalar(limit, g)
-    return -maximum(-maximum(g, -high), -high)
+    return minimum(maximum(g, -high), high)
 
 
 def _with_gradients(parameters: Any) -> list[Tensor]:
