@@ -13,7 +13,7 @@ from .tensor import Tensor
 def outer_tensor(value: np.ndarray | float, aval: Aval) -> Tensor:
     """A tensor with the given memory or number as its value, which a trace that is open captures as it does any
     older tensor, instead of making it anew in every call."""
-    out = Tensor(leaf(aval, value if isinstance(value, float) else Buffer(value)))
+    out = Tensor(leaf(aval, Buffer(value) if isinstance(value, np.ndarray) else value))
     out._cell.depth = 0
     return out
 
