@@ -46,6 +46,14 @@ class FormatError(WeftError, ValueError):
     """A file that is truncated, altered, or not of the expected kind."""
 
 
+class FileError(WeftError, OSError):
+    """A file that cannot be written or read: no permission, no space, no such folder."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file that is not there."""
+
+
 class StateError(WeftError, RuntimeError):
     """Saved state that does not fit the model or optimiser it is loaded into."""
 

@@ -23,6 +23,9 @@ def call(*args, name, body, rule):
     raise NotImplementedError("backends evaluate the body")
 
 
+call.advisory = ("rule",)
+
+
 @call.vjp
 def _(cts, outs, *args, name, body, rule, need, ad):
     return ad.call_vjp(cts, outs, args, name, body, rule, need)

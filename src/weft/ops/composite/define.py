@@ -11,6 +11,7 @@ from ...base.state import isolated
 from ...ir.graph import Graph, fresh_inputs
 from ...ir.node import Aval, Node, Signature, make_node
 from ...ir.primitive import results
+from ...ir.serialize import register_codec
 from ..control import call
 from ..define import lift
 
@@ -47,6 +48,18 @@ class OwnDerivative:
 
     def __repr__(self) -> str:
         return f"<derivative of {self.composite.name}>"
+
+
+def _restore(data: Any, value_of: Callable[[Any], Any]) -> OwnDerivative | None:
+    """The rule of a saved call; None (the body is differentiated) where this Weft's composite has none like it."""
+    name, attrs, present = value_of(data)
+    found = registry.get(name)
+    if found is None or found.vjp_rule is None or len(attrs) != len(found.attr_names):
+        return None
+    return OwnDerivative(found, attrs, present)
+
+
+register_codec(OwnDerivative, "derivative", lambda r, plain: plain((r.composite.name, r.attrs, r.present)), _restore)
 
 
 class Composite:

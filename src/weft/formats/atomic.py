@@ -1,0 +1,91 @@
+"""Files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from os import PathLike
+from typing import IO
+
+from ..base.errors import ArgumentError, FileError, MissingFileError
+
+Path = str | PathLike[str]
+
+_MENDS = {
+    errno.ENOSPC: "the disk is full; free some space and save again",
+    errno.EDQUOT: "your disk quota is used up; free some space and save again",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.EACCES: "you have no permission there; choose another folder or change its permissions",
+    errno.EPERM: "you have no permission there; choose another folder or change its permissions",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "that is a folder, a file is needed",
+}
+
+
+def file_error(what: str, path: Path, error: OSError) -> FileError:
+    """`error` as an error of Weft's that names the file and the mend; `errno` and `filename` are kept."""
+    mend = _MENDS.get(error.errno or 0, error.strerror or str(error))
+    kind = MissingFileError if error.errno == errno.ENOENT else FileError
+    return kind(error.errno or 0, f"cannot {what}: {mend}", os.fspath(path))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write to, which takes the place of `path` when the block ends without an error.
+
+    Readers see the old file or the new one, never a part. On any error (a full disk, an exception in the block, an
+    interrupt) the old file stays as it was and nothing else is left behind. A symbolic link is followed, permissions
+    of an existing file are kept. Errors of the system are raised as `FileError`.
+    """
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name:
+        raise ArgumentError(f"a file's path must be a text, got {path!r}")
+    target = os.path.realpath(name)
+    folder, base = os.path.split(target)
+    temporary = None
+    try:
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        handle, temporary = tempfile.mkstemp(prefix=f".{base[:64]}.", suffix=".part", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as e:
+        if isinstance(e, FileError):
+            raise
+        raise file_error("write", name, e) from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    _sync_folder(folder)
+
+
+def _mode(target: str) -> int:
+    """The permissions of the file that is replaced, or those that a new file gets."""
+    try:
+        return stat.S_IMODE(os.stat(target).st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name survive a power failure, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
