@@ -23,10 +23,11 @@ from ..ir.dtype import complex128, float64
 from ..ir.dtype import dtype as as_dtype
 from ..ir.graph import Graph
 from ..ir.node import GRAD, Aval, Node, make_node
-from ..ir.primitive import leaf, leaf_prim, results
+from ..ir.primitive import leaf, results
 from ..ir.shape import check_shape
 from ..ops.control import call
 from ..runtime.buffer import Buffer
+from ..runtime.exported import Fixed
 from ..runtime.program import Program
 from .capture import Capture, Static, argument, capture, leaf_flags
 from .cell import Cell, flush, value_of
@@ -56,15 +57,16 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> Spec:
 class Traced:
     """One program of a compiled function: a capture, made executable when it is first run."""
 
-    def __init__(self, name: str, found: Capture, structure: Structure, arguments: list[str]) -> None:
+    def __init__(self, name: str, found: Capture, structure: Structure, leaves: list[str | Fixed]) -> None:
         self.name = name
         self.capture = found
         self.structure = structure  #: of (args, kwargs)
-        self.arguments = arguments  #: names of the tensor arguments
+        self.leaves = leaves  #: for each leaf of the arguments: a tensor's name, or what is fixed there
+        self.arguments = [x for x in leaves if isinstance(x, str)]  #: names of the tensor arguments
         self.calls = 0
         self._program: Program | None = None
         rebound = {id(c) for c in found.rebound}
-        first = len(arguments)
+        first = len(self.arguments)
         #: positions of inputs whose memory the program may take over, since it replaces them
         self.donatable = [first + i for i, c in enumerate(found.captured) if id(c) in rebound]
         self._donate = tuple([i in self.donatable for i in range(first + len(found.captured))])
@@ -178,7 +180,10 @@ def _leaf(buffer: Buffer) -> Node:
 
 def _held(cell: Cell, buffer: Buffer) -> Node:
     """The leaf that `cell` is about to hold."""
-    node = Node(leaf_prim.signature((), (cell.node.sig.out,)), (), buffer, leaf_flags(cell), None)
+    node = _leaf(buffer)
+    node.flags = leaf_flags(cell)
+    if node.sig.out is not cell.node.sig.out:
+        version.bump()  # programs that captured the cell took its type for granted
     node.cell = ref(cell)
     return node
 
@@ -279,8 +284,9 @@ class Compiled:
                 stacklevel=4,
             )
         stand_ins = [_stand_in(x) for x in leaves]
-        names = _argument_names(self._names, structure, leaves)
-        traced = Traced(self.__name__, capture(self.function, structure, stand_ins), structure, names)
+        names = iter(_argument_names(self._names, structure, leaves))
+        inputs = [next(names) if isinstance(x, Tensor) else Fixed(x) for x in stand_ins]
+        traced = Traced(self.__name__, capture(self.function, structure, stand_ins), structure, inputs)
         self._programs.setdefault(key, []).append(traced)
         self._programs.move_to_end(key)
         while sum(map(len, self._programs.values())) > self.max_programs:

@@ -52,7 +52,11 @@ def drop_unused_residuals(graph: Graph) -> Graph:
 
 
 def _without_residuals(graph: Graph) -> Graph:
-    read = {n.args[0] for n in graph.nodes if n.sig.prim is pick_prim and n.attrs["index"] >= _own_results(n.args[0])}
+    read = {
+        n.args[0]
+        for n in graph.nodes
+        if n.sig.prim is pick_prim and n.attrs["index"] >= _own_results(n.args[0])
+    }
     changed = False
 
     def make(node: Node, args: tuple[Node, ...]) -> Node:

@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     folder, base = os.path.split(target)
     temporary = None
     try:
-        if os.path.isdir(target):
+        if os.path.isdir(target) or name.endswith((os.sep, "/")):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         handle, temporary = tempfile.mkstemp(prefix=f".{base[:64]}.", suffix=".part", dir=folder)
         with os.fdopen(handle, "wb") as file:

@@ -60,10 +60,11 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], kind: str, metadata: Ma
     for _, array in stored:
         digest.update(_bytes(array))
     header["__metadata__"]["weft.digest"] = digest.hexdigest()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the elements start at a multiple of eight
+    text = _header_text(header)
     if len(text) > _MAX_HEADER:
-        raise ArgumentError(f"the description of what is saved takes {len(text)} bytes, at most {_MAX_HEADER} fit")
+        raise ArgumentError(
+            f"the description of what is saved takes {len(text)} bytes, at most {_MAX_HEADER} fit"
+        )
     with replacing(path) as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
@@ -79,7 +80,7 @@ def _layout(
     halves: list[str] = []
     for name, array in tensors.items():
         _check_name(name)
-        kind = d.dtype(array.dtype)
+        kind = d.dtype(array.dtype.newbyteorder("="))
         array = np.asarray(array, dtype=kind.numpy.newbyteorder("<"), order="C")
         if kind.kind == "c":
             halves.append(name)
@@ -93,7 +94,11 @@ def _layout(
     at = 0
     for name, array in stored:
         end = at + array.nbytes
-        header[name] = {"dtype": _CODES[d.dtype(array.dtype)], "shape": list(array.shape), "data_offsets": [at, end]}
+        header[name] = {
+            "dtype": _CODES[d.dtype(array.dtype)],
+            "shape": list(array.shape),
+            "data_offsets": [at, end],
+        }
         at = end
     return stored, header
 
@@ -112,6 +117,12 @@ def _check_name(name: Any) -> None:
 def _bytes(array: np.ndarray) -> Any:
     """The elements of a contiguous array, without a copy."""
     return memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+
+
+def _header_text(header: Mapping[str, Any]) -> bytes:
+    """The header as it is written: padded with spaces, so that the elements start at a multiple of eight."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
 
 
 def _canonical(header: Mapping[str, Any]) -> bytes:
@@ -142,7 +153,9 @@ def _read(file: IO[bytes], size: int, title: str) -> Content:
     length = int.from_bytes(start, "little")
     if size < 8 or length > min(size - 8, _MAX_HEADER):
         raise FormatError(f"{title} is not a file that Weft wrote, or it is truncated ({size} bytes)")
-    header = _parse_header(file.read(length), title)
+    text = file.read(length)
+    header = _parse_header(text, title)
+    exact = _header_text(header) == text
     about = header.pop("__metadata__", {})
     entries = _check_entries(header, about, size - 8 - length, title)
     header["__metadata__"] = about
@@ -159,7 +172,7 @@ def _read(file: IO[bytes], size: int, title: str) -> Content:
                 np.not_equal(array.view(np.uint8), 0, out=array)
         tensors[name] = array.astype(kind.numpy, copy=False)
     if any(key.startswith("weft.") for key in about):
-        _check_ours(about, digest.hexdigest(), title)
+        _check_ours(about, digest.hexdigest() if exact else "", title)
     _join_complex(tensors, about, title)
     return Content({name: tensors[name] for name in sorted(tensors)}, about)
 
@@ -169,7 +182,9 @@ def _refuse_others(start: bytes, file: IO[bytes], title: str) -> None:
     if start[:4] == b"PK\x03\x04":
         head = start + file.read(4096)
         if b".npy" in head:
-            raise FormatError(f"{title} is a NumPy archive (.npz): read it with numpy.load and pass the arrays on")
+            raise FormatError(
+                f"{title} is a NumPy archive (.npz): read it with numpy.load and pass the arrays on"
+            )
         raise FormatError(
             f"{title} is a zip archive: if another framework saved it (.pt, .pth, .keras), it holds pickled Python "
             "objects or code, which Weft never runs. Save it there as safetensors, and load that"
@@ -197,7 +212,9 @@ def _parse_header(text: bytes, title: str) -> dict[str, Any]:
     try:
         header = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=float)
     except (ValueError, RecursionError) as e:
-        raise FormatError(f"{title} is not a file that Weft wrote, or it is damaged: its header is not JSON ({e})") from None
+        raise FormatError(
+            f"{title} is not a file that Weft wrote, or it is damaged: its header is not JSON ({e})"
+        ) from None
     about = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(about, dict) or not all(isinstance(v, str) for v in about.values()):
         raise FormatError(f"{title} is damaged: its header does not describe tensors")
@@ -215,14 +232,18 @@ def _check_entries(header: dict[str, Any], about: dict[str, str], size: int, tit
             raise FormatError(f"{title} is damaged: the entry of {name!r} is not a tensor's")
         code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(code, str) or code not in _DTYPES:
-            raise FormatError(f"the tensor {name!r} in {title} has the element type {code!r}, which Weft does not have")
+            raise FormatError(
+                f"the tensor {name!r} in {title} has the element type {code!r}, which Weft does not have"
+            )
         kind = _DTYPES[code]
         if not (_sizes(shape) and len(shape) <= 64 and _sizes(offsets) and len(offsets) == 2):
             raise FormatError(f"{title} is damaged: the shape or place of {name!r} is not made of sizes")
         if math.prod([n for n in shape if n]) * kind.itemsize >= 2**62:
             raise FormatError(f"{title} is damaged: no memory holds {name!r} of shape {shape}")
         if offsets[1] - offsets[0] != math.prod(shape) * kind.itemsize:
-            raise FormatError(f"{title} is damaged: {name!r} has {offsets[1] - offsets[0]} bytes for shape {shape}")
+            raise FormatError(
+                f"{title} is damaged: {name!r} has {offsets[1] - offsets[0]} bytes for shape {shape}"
+            )
         found.append((offsets[0], offsets[1], (name, kind, tuple(shape))))
     found.sort(key=lambda e: e[:2])
     at = 0
@@ -243,9 +264,13 @@ def _sizes(value: Any) -> bool:
 def _check_ours(about: dict[str, str], digest: str, title: str) -> None:
     version = about.get("weft.format", "")
     if version != FORMAT and version.isdigit():
-        raise FormatError(f"{title} is in format {version}, this Weft reads format {FORMAT}: a newer Weft can read it")
+        raise FormatError(
+            f"{title} is in format {version}, this Weft reads format {FORMAT}: a newer Weft can read it"
+        )
     if about.get("weft.digest") != digest or version != FORMAT or "weft.kind" not in about:
-        raise FormatError(f"{title} was altered or damaged after it was written: its digest does not fit. Use another copy")
+        raise FormatError(
+            f"{title} was altered or damaged after it was written: its digest does not fit. Use another copy"
+        )
 
 
 def _join_complex(tensors: dict[str, np.ndarray], about: dict[str, str], title: str) -> None:
@@ -257,7 +282,12 @@ def _join_complex(tensors: dict[str, np.ndarray], about: dict[str, str], title: 
         raise FormatError(f"{title} is damaged: its list of complex tensors is none") from None
     for name in names:
         halves = tensors.get(name)
-        if halves is None or halves.dtype.kind != "f" or halves.dtype.itemsize < 4 or halves.shape[-1:] != (2,):
+        if (
+            halves is None
+            or halves.dtype.kind != "f"
+            or halves.dtype.itemsize < 4
+            or halves.shape[-1:] != (2,)
+        ):
             raise FormatError(f"{title} is damaged: {name!r} is not a complex tensor")
         kind = d.complex_dtype(d.dtype(halves.dtype)).numpy
         tensors[name] = halves.view(kind).reshape(halves.shape[:-1])

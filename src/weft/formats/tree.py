@@ -37,9 +37,15 @@ def split(tree: Any) -> tuple[dict[str, np.ndarray], Any]:
 
     def plain(x: Any, path: tuple[str, ...]) -> Any:
         if len(path) > _MAX_DEPTH:
-            raise ArgumentError(f"{_show(path[:4])}... is nested more than {_MAX_DEPTH} deep, or contains itself")
+            raise ArgumentError(
+                f"{_show(path[:4])}... is nested more than {_MAX_DEPTH} deep, or contains itself"
+            )
         if isinstance(x, np.generic) and not isinstance(x, (np.character, np.object_)):
-            x = np.asarray(x) if x.dtype.kind not in "biuf" or x.dtype.name not in _plain_scalars else x.item()
+            x = (
+                np.asarray(x)
+                if x.dtype.kind not in "biuf" or x.dtype.name not in _plain_scalars
+                else x.item()
+            )
         if x is None or type(x) in (bool, int, str):
             return x
         if type(x) is float:
@@ -125,7 +131,9 @@ def _join(tensors: Mapping[str, np.ndarray], x: Any, depth: int) -> Any:
         return tuple([_join(tensors, v, depth + 1) for v in inner])
     if tag == "dict":
         return {k: _join(tensors, v, depth + 1) for k, v in inner}
-    raise FormatError(f"the description of what the file holds has an unknown kind {tag!r}; a newer Weft may know it")
+    raise FormatError(
+        f"the description of what the file holds has an unknown kind {tag!r}; a newer Weft may know it"
+    )
 
 
 def parse(text: str, what: str) -> Any:

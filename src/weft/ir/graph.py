@@ -194,7 +194,10 @@ def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     def make(node: Node, args: tuple[Node, ...]) -> Node:
         if node.sig.prim is pick_prim:
             return pick(args[0], node.sig.attrs["index"])
-        return node.sig.prim.bind(args, tuple([size(v) for v in node.sig.attrs.values()]))
+        new = node.sig.prim.bind(args, tuple([size(v) for v in node.sig.attrs.values()]))
+        if not node.flags & GRAD:
+            new.flags &= TRACED
+        return new
 
     inputs = fresh_inputs([size(a) for a in graph.in_avals])
     return Graph(inputs, instantiate(graph, inputs, make))

@@ -67,7 +67,9 @@ class Primitive:
         self.batch_rule: Rule | None = None
         self.elementwise = False
         self.movement = False  # moves elements without computing: cheaper to redo than to keep
-        self.advisory: tuple[str, ...] = ()  # attributes that hold derivatives: no part of what the node computes
+        self.advisory: tuple[
+            str, ...
+        ] = ()  # attributes that hold derivatives: no part of what the node computes
         self.computes = True  # does arithmetic: 16-bit floats are widened for it
         register(self)
 

@@ -143,7 +143,9 @@ class _Writer:
             "nodes": [self._node(n, number) for n in graph.nodes],
             "outputs": [number[n] for n in graph.outputs],
         }
-        cut = [number[n] for n in graph.nodes if _is_cut(n)]
+        # A graph in which no gradient was recorded at all (inference) says nothing of where one would stop.
+        recorded = any(n.flags & GRAD for n in graph.nodes)
+        cut = [number[n] for n in graph.nodes if recorded and _is_cut(n)]
         if cut:
             data["cut"] = cut
         return data
@@ -348,7 +350,9 @@ class _Reader:
         except FormatError:
             raise
         except Exception as e:
-            raise FormatError(f"the graph in the file is damaged: {name} does not accept what it says: {e}") from None
+            raise FormatError(
+                f"the graph in the file is damaged: {name} does not accept what it says: {e}"
+            ) from None
         said = entry[3]
         out = tuple([self._type(t) for t in said]) if type(said) is list else self._type(said)
         if out != node.sig.out:

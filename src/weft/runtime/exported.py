@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,42 +13,61 @@ from ..ir.graph import Graph
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """A leaf of the arguments or of the result that is not a tensor: the value it had when the program was traced."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class ExportedProgram:
     """A traced function as data.
 
-    - `graph`: its inputs are the leaves of the arguments, then the state; its outputs are the leaves of the
-      result, then the new values of the state that the function rebinds. Dimensions may be open.
-    - `in_structure`: the structure of `(args, kwargs)`; `out_structure`: that of the result
-    - `input_names`: a readable name for each argument leaf, `x` or `batch['mask']`
-    - `state`: name and value of each captured tensor (parameters, buffers, the random generator's counter)
-    - `updates`: for each trailing output, the position in `state` of the tensor it is the new value of
+    The graph's inputs are the tensors among the leaves of the arguments, then the state; its outputs are the
+    tensors among the leaves of the result, then the new values of the state that the function rebinds. Dimensions
+    may be open.
     """
 
+    name: str
     graph: Graph
-    in_structure: Structure
-    out_structure: Structure
-    input_names: tuple[str, ...]
-    state: tuple[tuple[str, np.ndarray], ...] = field(repr=False)
-    updates: tuple[int, ...] = ()
-    name: str = "program"
+    in_structure: Structure  #: of `(args, kwargs)`
+    out_structure: Structure  #: of the result
+    arguments: tuple[
+        str | Fixed, ...
+    ]  #: for each leaf of the arguments: a tensor's name, or what is fixed there
+    results: tuple[
+        Fixed | None, ...
+    ]  #: for each leaf of the result: None for a tensor, or what is fixed there
+    state: tuple[tuple[str, np.ndarray], ...] = field(repr=False)  #: name and value of each captured tensor
+    updates: tuple[int, ...] = ()  #: for each trailing output, the number of the state tensor it replaces
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the tensor arguments, in the order of the graph's inputs."""
+        return tuple([a for a in self.arguments if isinstance(a, str)])
+
+    @property
+    def tensor_results(self) -> int:
+        """How many of the graph's outputs are results."""
+        return sum(r is None for r in self.results)
 
     def __post_init__(self) -> None:
-        arguments, results = self.in_structure.size, self.out_structure.size
-        if len(self.input_names) != arguments or len(self.graph.inputs) != arguments + len(self.state):
+        first, last = len(self.input_names), self.tensor_results
+        ins, outs = self.graph.in_avals, self.graph.out_avals
+        if (len(self.arguments), len(self.results)) != (self.in_structure.size, self.out_structure.size):
+            raise GraphError("the leaves of a program's arguments and results do not fit their structures")
+        if len(ins) != first + len(self.state) or len(outs) != last + len(self.updates):
             raise GraphError(
-                f"a graph of {len(self.graph.inputs)} inputs does not fit {len(self.input_names)} names of "
-                f"{arguments} arguments and {len(self.state)} state tensors"
-            )
-        if len(self.graph.outputs) != results + len(self.updates):
-            raise GraphError(
-                f"a graph of {len(self.graph.outputs)} outputs does not fit {results} results and "
-                f"{len(self.updates)} updates"
+                f"a graph of {len(ins)} inputs and {len(outs)} outputs does not fit {first} arguments, "
+                f"{len(self.state)} state tensors, {last} results and {len(self.updates)} updates"
             )
         if len({name for name, _ in self.state}) != len(self.state):
-            raise GraphError("two state tensors have the same name")
-        for (name, value), aval in zip(self.state, self.graph.in_avals[arguments:], strict=True):
+            raise GraphError("two state tensors of a program have one name")
+        for (name, value), aval in zip(self.state, ins[first:], strict=True):
             if value.shape != aval.shape or value.dtype != aval.dtype.numpy:
-                raise GraphError(f"state {name!r} is {value.dtype} {value.shape}, the graph takes {aval.describe()}")
-        for i, out in zip(self.updates, self.graph.out_avals[results:], strict=True):
-            if not 0 <= i < len(self.state) or out is not self.graph.in_avals[arguments + i]:
-                raise GraphError(f"update {i} does not fit a state tensor")
+                raise GraphError(
+                    f"state {name!r} is {value.dtype} {value.shape}, the graph takes {aval.describe()}"
+                )
+        for i, out in zip(self.updates, outs[last:], strict=True):
+            if not 0 <= i < len(self.state) or out is not ins[first + i]:
+                raise GraphError(f"update {i} of a program does not fit a state tensor")

@@ -1,0 +1,75 @@
+"""A compiled function's program as data, its state included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..autodiff.residuals import drop_unused_residuals
+from ..base.errors import ArgumentError
+from ..ir.graph import Graph, fresh_inputs
+from ..runtime.buffer import to_array
+from ..runtime.exported import ExportedProgram, Fixed
+from .cell import Cell, value_of
+from .compile import Compiled, Traced
+
+
+def export(program: Compiled | Traced) -> ExportedProgram:
+    """The one program of a compiled function, or the given one (`f.trace(*args)`), with copies of its state.
+
+    Gradients that a program leaves in `.grad` are no part of it.
+    """
+    traced = _only(program) if isinstance(program, Compiled) else program
+    found = traced.capture
+    silent = [c for c in found.rebound if c not in found.captured]  # written, never read
+    cells = [*found.captured, *silent]
+    names = [*found.names, *_fresh_names(found.names, len(silent))]
+    for name, cell, new in zip(
+        [names[cells.index(c)] for c in found.rebound],
+        found.rebound,
+        found.graph.out_avals[found.tensors :],
+        strict=False,
+    ):
+        if cell.node.aval is not new:
+            raise ArgumentError(
+                f"{traced.name} turns the state {name!r} from {cell.node.aval.describe()} into {new.describe()}; "
+                "a program in a file keeps the types of its state"
+            )
+    kept = found.graph.outputs[: found.tensors + len(found.rebound)]
+    inputs = [*found.graph.inputs, *fresh_inputs([c.node.aval for c in silent])]
+    return ExportedProgram(
+        name=traced.name,
+        graph=drop_unused_residuals(Graph(inputs, kept)),
+        in_structure=traced.structure,
+        out_structure=found.result_structure,
+        arguments=tuple(traced.leaves),
+        results=tuple([None if r is None else Fixed(r.value) for r in found.results]),
+        state=tuple([(name, _value(cell)) for name, cell in zip(names, cells, strict=True)]),
+        updates=tuple([cells.index(c) for c in found.rebound]),
+    )
+
+
+def _only(compiled: Compiled) -> Traced:
+    programs = compiled.programs
+    if len(programs) != 1:
+        state = "has not been called or traced yet" if not programs else f"holds {len(programs)} programs"
+        raise ArgumentError(
+            f"{compiled.__name__} {state}: choose one with {compiled.__name__}.trace(...), which takes arguments "
+            "or weft.spec(...) for each, and pass that"
+        )
+    return programs[0]
+
+
+def _fresh_names(taken: list[str], count: int) -> list[str]:
+    out: list[str] = []
+    number = 0
+    while len(out) < count:
+        name = f"output{number}"
+        number += 1
+        if name not in taken:
+            out.append(name)
+    return out
+
+
+def _value(cell: Cell) -> np.ndarray:
+    """A copy: a later call of the program may be given the memory."""
+    return np.array(to_array(value_of(cell), cell.node.aval.dtype.numpy))

@@ -1,0 +1,209 @@
+"""Programs that were loaded from a file: called like the functions they were saved from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..arrays.capture import Capture, Guards, Static, current_flags
+from ..arrays.cell import value_of
+from ..arrays.compile import Traced
+from ..arrays.creation import node_from_numpy
+from ..arrays.grad import no_grad
+from ..arrays.tensor import Tensor
+from ..autodiff.transforms import with_residuals
+from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..base.pytree import Structure, unflatten
+from ..base.state import state, version
+from ..ir.graph import Graph, bind_dims
+from ..ir.node import GRAD, LEVEL, Aval, Node, make_node
+from ..ir.primitive import leaf, results
+from ..ir.shape import show_shape
+from ..ops.control import call
+from ..runtime.buffer import to_array
+from ..runtime.exported import ExportedProgram, Fixed
+from ..runtime.program import dim_sizes
+from .tree import tensor_of
+
+
+class LoadedProgram:
+    """A program with its state. Calling it takes and returns what the saved function did.
+
+    Its tensors are in `state`, by name; what the program rebinds (statistics, an optimiser's slots) changes there.
+    Gradients flow through a call, to the arguments and to those of `state` that are given `requires_grad`.
+    """
+
+    def __init__(self, exported: ExportedProgram) -> None:
+        self.exported = exported
+        self.name = exported.name
+        self.state: dict[str, Tensor] = {name: tensor_of(np.array(value)) for name, value in exported.state}
+        self._cells = [t._cell for t in self.state.values()]
+        self._rebound = [self._cells[i] for i in exported.updates]
+        self._traced = Traced(exported.name, self._capture(), exported.in_structure, list(exported.arguments))
+
+    def _capture(self) -> Capture:
+        exported = self.exported
+        return Capture(
+            graph=exported.graph,
+            captured=self._cells,
+            results=[None if r is None else Static(r.value) for r in exported.results],
+            result_structure=exported.out_structure,
+            rebound=self._rebound,
+            grads=[],
+            guards=Guards([], [], [], current_flags()),
+            names=list(self.state),
+            differentiable=False,
+            version=version.value,
+        )
+
+    @property
+    def graph(self) -> Graph:
+        """The program as a graph: inputs are the arguments, then the state."""
+        return self.exported.graph
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program. Arguments must have the structure, dtypes and shapes it was saved with; open
+        dimensions take any size. Python numbers and NumPy arrays stand for tensors."""
+        found = list(_match((args, kwargs), self.exported.in_structure, self.name))
+        avals = iter(self.graph.in_avals)
+        nodes = []
+        for want, (path, x) in zip(self.exported.arguments, found, strict=True):
+            if isinstance(want, Fixed):
+                if type(x) is not type(want.value) or x != want.value:
+                    raise ArgumentError(
+                        f"{self.name} was saved with {path} fixed at {want.value!r}, got {x!r}"
+                    )
+            else:
+                nodes.append(_argument(x, want, next(avals)))
+        sizes = self._sizes(nodes)
+        bits = GRAD | state.active & ~(LEVEL - 1)
+        tracked = state.grad and any(n.flags & bits for n in [*nodes, *[c.node for c in self._cells]])
+        if tracked or state.traces:
+            return self._apply(nodes, sizes)
+        return self._traced.run([_value(n) for n in nodes])
+
+    def _sizes(self, nodes: list[Node]) -> dict[str, int]:
+        wanted = self.graph.in_avals
+        for name, node, want in zip(self.exported.input_names, nodes, wanted, strict=False):
+            if node.ndim != len(want.shape) or any(
+                type(w) is int and w != n for w, n in zip(want.shape, node.shape, strict=True)
+            ):
+                raise ShapeError(
+                    f"{self.name} takes {name} of shape {show_shape(want.shape)}, got {show_shape(node.shape)}"
+                )
+        try:
+            return dim_sizes(self.graph, [*[n.shape for n in nodes], *[c.node.shape for c in self._cells]])  # type: ignore[list-item]
+        except ShapeError as e:
+            raise ShapeError(f"{self.name}: {e}") from None
+
+    def _apply(self, nodes: list[Node], sizes: dict[str, int]) -> Any:
+        """The call as a pending node, part of whatever is being traced or differentiated."""
+        graph = self._bound(sizes)
+        args = (*nodes, *[c.node for c in self._cells])
+        sig = call.signature(graph.in_avals, (self.name, graph, None))
+        bits = GRAD | state.active & ~(LEVEL - 1)
+        if state.grad:
+            sig = with_residuals(sig, tuple([bool(a.flags & bits) for a in args]))
+        outs: Iterator[Node] = iter(results(make_node(sig, args)))
+        out = [Tensor(next(outs)) if r is None else r.value for r in self.exported.results]
+        with no_grad():
+            for cell in self._rebound:
+                node = next(outs)
+                node.flags &= ~GRAD
+                cell.rebind(node)
+        return unflatten(self.exported.out_structure, out)
+
+    def _bound(self, sizes: dict[str, int]) -> Graph:
+        if not sizes:
+            return self.graph
+        key = ("bound", tuple(sorted(sizes.items())))
+        memo = self.graph.memo
+        if key not in memo:
+            memo[key] = bind_dims(self.graph, sizes)
+        return memo[key]
+
+    def export(self) -> ExportedProgram:
+        """The program with the state it has now, to be saved again."""
+        now = [(name, to_array(value_of(t._cell), t.dtype.numpy)) for name, t in self.state.items()]
+        return replace(self.exported, state=tuple(now))
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+    def __repr__(self) -> str:
+        count = len(self.exported.input_names)
+        takes = ", ".join(
+            f"{n}: {a!r}" for n, a in zip(self.exported.input_names, self.graph.in_avals[:count], strict=True)
+        )
+        gives = ", ".join(map(repr, self.graph.out_avals[: self.exported.tensor_results]))
+        return f"<program {self.name}({takes}) -> ({gives}), {len(self.state)} state tensors>"
+
+
+def _argument(x: Any, name: str, want: Aval) -> Node:
+    if isinstance(x, Tensor):
+        node = x._node
+    elif isinstance(x, (np.ndarray, np.generic)):
+        node = node_from_numpy(np.asarray(x))
+    elif isinstance(x, (bool, int, float, complex)):
+        if want.shape != () or "buifc".index(_kind(x)) > "buifc".index(want.dtype.kind):
+            raise DTypeError(f"{name} must be {want.describe()}, got the number {x!r}")
+        return leaf(want, x)
+    else:
+        raise ArgumentError(f"{name} must be a tensor, got a {type(x).__name__}")
+    if node.dtype is not want.dtype:
+        raise DTypeError(
+            f"{name} must be {want.describe()}, got {node.aval.describe()}; convert it with astype"
+        )
+    return node
+
+
+def _kind(x: Any) -> str:
+    return (
+        {bool: "b", int: "u", float: "f", complex: "c"}[type(x)]
+        if type(x) in (bool, int, float, complex)
+        else "f"
+    )
+
+
+def _value(node: Node) -> Any:
+    if node.value is None:
+        return value_of(Tensor(node)._cell)
+    return node.value
+
+
+def _match(value: Any, structure: Structure, name: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of `value` at the places of those of `structure`, each with its path, or an error with the path."""
+    given, kwargs = value
+    positional, keyword = structure.children
+    if len(given) != len(positional.children) or set(kwargs) != set(keyword.aux):
+        wants = [f"{len(positional.children)} positional arguments", *[f"{k}=" for k in keyword.aux]]
+        got = [f"{len(given)}", *[f"{k}=" for k in kwargs]]
+        raise ArgumentError(f"{name} takes {', '.join(wants)}; got {', '.join(got)}")
+    for i, (x, s) in enumerate(zip(given, positional.children, strict=True)):
+        yield from _inside(x, s, f"argument {i}")
+    for k, s in zip(keyword.aux, keyword.children, strict=True):
+        yield from _inside(kwargs[k], s, k)
+
+
+def _inside(x: Any, s: Structure, path: str) -> Iterator[tuple[str, Any]]:
+    if s.kind is None:
+        yield path, x
+    elif s.kind is type(None):
+        if x is not None:
+            raise ArgumentError(f"{path} was None when the program was saved, got a {type(x).__name__}")
+    elif s.kind in (dict, OrderedDict):
+        if not isinstance(x, dict) or set(x) != set(s.aux):
+            got = f"the keys {list(x)!r}" if isinstance(x, dict) else f"a {type(x).__name__}"
+            raise ArgumentError(f"{path} must be a dict with the keys {list(s.aux)!r}, got {got}")
+        for k, child in zip(s.aux, s.children, strict=True):
+            yield from _inside(x[k], child, f"{path}[{k!r}]")
+    else:
+        if not isinstance(x, (tuple, list)) or len(x) != len(s.children):
+            got = f"{len(x)} entries" if isinstance(x, (tuple, list)) else f"a {type(x).__name__}"
+            raise ArgumentError(f"{path} must be a {s.kind.__name__} of {len(s.children)} entries, got {got}")
+        for i, (v, child) in enumerate(zip(x, s.children, strict=True)):
+            yield from _inside(v, child, f"{path}[{i}]")
