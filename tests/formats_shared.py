@@ -17,3 +17,10 @@ def _(cts, outs, x, *, axis):
     (y,) = outs
     weighted = cts[0] * y
     return [weighted - y * restore(sum_(weighted, axes=(axis,)), x, (axis,))]
+
+
+@composite
+def standardize_for_tests(x, *, axis):
+    """x over the sum of its exponentials: a body whose derivative needs what is inside."""
+    e = exp(x)
+    return x / restore(sum_(e, axes=(axis,)), x, (axis,))

@@ -98,7 +98,7 @@ def test_names_that_cannot_be_written(tmp_path, name):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(MissingFileError, match="nothing.safetensors"):
+    with pytest.raises(MissingFileError, match=r"nothing\.safetensors"):
         container.read(tmp_path / "nothing.safetensors")
 
 

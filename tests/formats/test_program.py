@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import weft.formats as f
+from formats_shared import softmax_for_tests
 from weft.arrays.compile import compile, spec
 from weft.arrays.creation import tensor
 from weft.arrays.dispatch import operation
@@ -24,8 +25,6 @@ from weft.ir.shape import Dim
 from weft.ops.composite.define import registry
 from weft.ops.elementwise import exp
 from weft.runtime.executor import programs
-
-from formats_shared import softmax_for_tests
 
 softmax = operation(softmax_for_tests)
 rng = np.random.default_rng(0)

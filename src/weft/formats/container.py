@@ -116,7 +116,7 @@ def _check_name(name: Any) -> None:
 
 def _bytes(array: np.ndarray) -> Any:
     """The elements of a contiguous array, without a copy."""
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""
+    return array.reshape(-1).view(np.uint8).data if array.size else b""
 
 
 def _header_text(header: Mapping[str, Any]) -> bytes:

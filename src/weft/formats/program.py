@@ -6,7 +6,6 @@ import json
 from collections import OrderedDict, namedtuple
 from typing import Any
 
-
 from ..arrays.compile import Compiled, Traced
 from ..arrays.export import export
 from ..base.errors import ArgumentError, FormatError, WeftError

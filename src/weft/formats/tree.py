@@ -62,7 +62,7 @@ def split(tree: Any) -> tuple[dict[str, np.ndarray], Any]:
             inside = [plain(v, (*path, str(i))) for i, v in enumerate(x)]
             return inside if type(x) is list else {"tuple": inside}
         if not isinstance(x, Mapping) and callable(getattr(x, "state_dict", None)):
-            x = x.state_dict()
+            x = x.state_dict()  # type: ignore[union-attr]
         if isinstance(x, Mapping):
             return {"dict": [[_key(k, path), plain(v, (*path, str(k)))] for k, v in x.items()]}
         raise ArgumentError(

@@ -261,6 +261,10 @@ def _field(data: Any, name: str, kind: type) -> Any:
     return data[name]
 
 
+def _is_list(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, list) and least <= len(value) <= most
+
+
 def _index(value: Any, count: int, what: str) -> int:
     _require(type(value) is int and 0 <= value < count, f"there is no {what} {value!r}")
     return value
@@ -406,7 +410,7 @@ class _Reader:
 
 
 def _complex(data: Any) -> complex:
-    _require(type(data) is list and len(data) == 2, "a complex number has two parts")
+    _require(_is_list(data, 2, 2), "a complex number has two parts")
     return complex(float.fromhex(data[0]), float.fromhex(data[1]))
 
 
@@ -424,9 +428,8 @@ _plain_tags: dict[str, Callable[[Any], Any]] = {
 
 
 def _type(data: Any) -> Aval:
-    _require(type(data) is list and len(data) == 2 and type(data[1]) is list, "a type is a dtype and sizes")
+    _require(_is_list(data, 2, 2) and _is_list(data[1], 0, _MAX_RANK), "a type is a dtype and sizes")
     kind = _dtype(data[0])
-    _require(len(data[1]) <= _MAX_RANK, "a type has too many dimensions")
     shape = tuple([_size(s) for s in data[1]])
     known = math.prod([s for s in shape if type(s) is int and s])
     _require(known * kind.itemsize <= _MAX_BYTES, f"no memory holds {kind} of shape {shape}")
@@ -439,10 +442,10 @@ def _size(data: Any) -> Any:
         return data
     if type(data) is str:
         return Dim(data)
-    _require(type(data) is list and 0 < len(data) <= 64, f"{data!r} is not a size")
+    _require(_is_list(data, 1, 64), f"{data!r} is not a size")
     total: Any = 0
     for term in data:
-        _require(type(term) is list and 0 < len(term) <= 16, f"{data!r} is not a size")
+        _require(_is_list(term, 1, 16), f"{data!r} is not a size")
         _require(type(term[0]) is int and abs(term[0]) <= _MAX_BYTES, f"{data!r} is not a size")
         product: Any = term[0]
         for name in term[1:]:

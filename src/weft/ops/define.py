@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import DTypeError
+from ..base.errors import ArgumentError, DTypeError
 from ..ir.dtype import DType, bool_, real_dtype, weak_dtype
 from ..ir.node import Aval, Node
 from ..ir.primitive import Primitive, leaf
@@ -56,12 +56,15 @@ class Elementwise(Primitive):
         check: Callable[..., None] | None = None,
     ) -> None:
         super().__init__(name, evaluate, self._infer, attrs=attrs, samples=samples)
+        self.arity = evaluate.__code__.co_argcount
         self.kinds = kinds
         self.out = out
         self.check = check
         self.elementwise = True
 
     def _infer(self, *avals: Aval, **attrs: Any) -> Aval:
+        if len(avals) != self.arity:
+            raise ArgumentError(f"takes {self.arity} operands, got {len(avals)}")
         dtype = avals[0].dtype
         for a in avals:
             if a.dtype is not dtype:
