@@ -106,7 +106,7 @@ def test_graphs_come_back_equal(name):
 def test_array_constants_are_shared_not_copied():
     k = leaf(Aval((3,), float32), Buffer(np.ones(3, np.float32)))
     graph = trace_graph(lambda x: x * k + k, [X])
-    data, values = graph_to_data(graph)
+    _, values = graph_to_data(graph)
     assert values == [k.value]
     assert through(graph) == graph
     body = trace_graph(lambda x: x * k, [X])
@@ -350,7 +350,9 @@ def test_attributes_without_a_plain_form_cannot_be_written(monkeypatch):
     monkeypatch.setitem(registry, "odd_for_test", odd)
     try:
         graph = trace_graph(lambda x: odd(x, how=frozenset([1])), [X])
-        with pytest.raises(FormatError, match="attribute 'how' of odd_for_test cannot be saved: .*frozenset"):
+        with pytest.raises(
+            FormatError, match=r"attribute 'how' of odd_for_test cannot be saved: .*frozenset"
+        ):
             graph_to_data(graph)
     finally:
         del registry["odd_for_test"]

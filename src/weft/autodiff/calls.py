@@ -16,6 +16,7 @@ from typing import Any
 from ..ir.graph import Graph
 from ..ir.node import Node, Signature, make_node
 from ..ir.primitive import results
+from ..ir.serialize import follows_body
 from ..ir.shape import Size
 from ..ops.control import call
 from ..ops.movement import zeros
@@ -136,6 +137,11 @@ class BatchedRule:
         self.body = body
         self.batched = batched
         self.size = size
+
+    @property
+    def follows_body(self) -> bool:
+        """Whether the derivative is that of the batched body."""
+        return follows_body(self.rule)
 
     @property
     def _content(self) -> tuple[Any, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..base.state import isolated
-from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, subgraphs, toposort
+from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, toposort
 from ..ir.node import GRAD, Node, Signature, make_node
 from ..ir.primitive import pick_prim
 from .rules import node_vjp
-from .saved import Saved
+from .saved import Saved, unread
 
 
 def vjp_reads(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int], ...]:
@@ -44,54 +42,20 @@ def drop_unused_residuals(graph: Graph) -> Graph:
 
     A graph recorded with gradients on but never differentiated becomes what it would have been without them.
     """
-    found = graph.memo.get("plain")
-    if found is None:
-        found = graph.memo["plain"] = _without_residuals(graph)
-        found.memo["plain"] = found
-    return found
-
-
-def _without_residuals(graph: Graph) -> Graph:
-    read = {
-        n.args[0]
-        for n in graph.nodes
-        if n.sig.prim is pick_prim and n.attrs["index"] >= _own_results(n.args[0])
-    }
-    changed = False
+    plain = unread(graph.nodes)
+    if not plain:
+        return graph
 
     def make(node: Node, args: tuple[Node, ...]) -> Node:
-        nonlocal changed
         if node.sig.prim is pick_prim and type(args[0].sig.out) is not tuple:
             return args[0]
-        if not subgraphs(node):
+        if node not in plain:
             return rebuild(node, args)
-        values = tuple([_plain(v) for v in node.attrs.values()])
-        rule = node.attrs.get("rule")
-        if isinstance(rule, Residuals) and node not in read:
-            body = node.attrs["body"]
-            body = drop_unused_residuals(Graph(body.inputs, body.outputs[: rule.pair_.results]))
-            values = (node.attrs["name"], body, rule.inner)
-        if values == tuple(node.attrs.values()):
-            return rebuild(node, args)
-        changed = True
-        new = make_node(node.prim.signature(node.sig.inputs, values), args)
-        new.flags &= node.flags | ~GRAD
+        new = make_node(plain[node], args)
+        if not node.flags & GRAD:
+            new.flags = 0
         return new
 
     with isolated():
         inputs = fresh_inputs(graph.in_avals)
-        outputs = instantiate(graph, inputs, make)
-    return Graph(inputs, outputs) if changed else graph
-
-
-def _own_results(node: Node) -> int:
-    rule = node.attrs.get("rule")
-    return rule.pair_.results if isinstance(rule, Residuals) else len(node.sig.outs)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Graph):
-        return drop_unused_residuals(value)
-    if isinstance(value, tuple):
-        return tuple([_plain(v) for v in value])
-    return value
+        return Graph(inputs, instantiate(graph, inputs, make))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from ..base.state import state
 from ..ir.node import GRAD, SPENT, Node, Signature, make_node
 from ..ir.primitive import Primitive, pick, pick_prim
+from ..ir.serialize import follows_body
 
 Need = tuple[bool, ...]
 
@@ -30,6 +31,11 @@ class Saved:
     def covers(self, need: Iterable[bool]) -> bool:
         """Whether cotangents were foreseen for all the arguments marked in `need`."""
         return all(r or not n for r, n in zip(self.need, need, strict=True))
+
+    @property
+    def follows_body(self) -> bool:
+        """Whether the derivative is that of the node's own body."""
+        return follows_body(self.plain.attrs.get("rule"))
 
     def __repr__(self) -> str:
         return "residuals"

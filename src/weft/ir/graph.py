@@ -196,7 +196,7 @@ def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:
             return pick(args[0], node.sig.attrs["index"])
         new = node.sig.prim.bind(args, tuple([size(v) for v in node.sig.attrs.values()]))
         if not node.flags & GRAD:
-            new.flags &= TRACED
+            new.flags &= ~GRAD
         return new
 
     inputs = fresh_inputs([size(a) for a in graph.in_avals])

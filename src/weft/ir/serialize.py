@@ -35,7 +35,7 @@ from ..base.errors import FormatError, GradientError, nearest
 from ..base.state import isolated
 from .dtype import ALL, DType
 from .graph import Graph, fresh_inputs, subgraphs
-from .node import GRAD, TRACED, Aval, Node
+from .node import GRAD, Aval, Node
 from .primitive import input_prim, leaf, leaf_prim, pick, pick_prim, registry
 from .shape import Dim
 
@@ -79,7 +79,7 @@ class LostDerivative:
             "program inside no_grad(), or differentiate the model that it was saved from"
         )
 
-    jvp = vjp
+    tangents = vjp
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LostDerivative) and self.name == other.name
@@ -92,6 +92,14 @@ class LostDerivative:
 
 
 register_codec(LostDerivative, "lost", lambda rule, _: rule.name, lambda name, _: LostDerivative(str(name)))
+
+
+def follows_body(rule: Any) -> bool:
+    """Whether the derivatives that `rule` gives are those of the body, found in another way: then a file may leave
+    it out. Rules say so with an attribute `follows_body`; the rules of composites are tested for it."""
+    if rule is None or getattr(rule, "follows_body", False) or getattr(rule, "remat", False):
+        return True
+    return type(rule) in _codecs and not isinstance(rule, LostDerivative)
 
 
 # -- writing --------------------------------------------------------------------------------------------------
@@ -163,8 +171,10 @@ class _Writer:
         self.primitives.add(prim.name)
         attrs = {}
         for name, value in node.attrs.items():
-            if name in prim.advisory and value is not None and type(value) not in _codecs:
-                value = LostDerivative(str(node.attrs.get("name", prim.name)))
+            if name in prim.advisory and type(value) not in _codecs:
+                value = (
+                    None if follows_body(value) else LostDerivative(str(node.attrs.get("name", prim.name)))
+                )
             try:
                 attrs[name] = self.plain(value)
             except FormatError as e:
@@ -321,7 +331,7 @@ class _Reader:
             _require(type(entry) is list and entry and type(entry[0]) is str, "a node is not a list")
             node = self._node(entry, nodes)
             if len(nodes) in cut:
-                node.flags &= TRACED
+                node.flags &= ~GRAD
             nodes.append(node)
             steps += 1
             for sub in subgraphs(node):
