@@ -9,7 +9,7 @@ from ..base.errors import GradientError, ShapeError, TraceError
 from ..base.site import describe_site, user_site
 from ..base.state import state, version
 from ..ir.graph import toposort
-from ..ir.node import GRAD, LEAF, TRACED, Node
+from ..ir.node import GRAD, LEAF, SHARED, TRACED, Node, settle
 from ..ir.primitive import leaf
 from ..ops.movement import identity
 from ..runtime.executor import LOOKED_AT, realize
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 #: A program that grows without being looked at is cut when it has this many pending tensors ...
 _LONG = 1024
 #: ... at the next operation from the line where the last cut was made, or at twice that many anywhere.
+
+
+class Handle:
+    """What the machinery needs to know of a tensor: it has a cell. `Tensor` is the one public kind."""
+
+    __slots__ = ("_cell", "__weakref__")
+
+    _cell: Cell
 
 
 class Cell:
@@ -41,7 +49,13 @@ class Cell:
         self._grad = None
         self.requires_grad = False
         self.depth = len(state.traces)
-        register(self, node)
+        # register(), written out: this runs once for every operation.
+        node.cell = reference = ref(self)
+        if node.value is None and not node.flags & TRACED:
+            pending = state.pending
+            pending.append(reference)
+            if len(pending) > _LONG or state.eager:
+                _cut(node)
 
     @property
     def grad(self) -> Tensor | None:
@@ -116,9 +130,10 @@ def alias(node: Node) -> Node:
 
 def own_node(node: Node) -> Node:
     """A node of the same value that no other cell holds, cut off from what `node` was computed from."""
-    if (
-        node.value is not None and not state.ambient & TRACED
-    ):  # a trace must see where its constants come from
+    # A trace must see where its constants come from.
+    if node.value is not None and not state.ambient & TRACED:
+        if node.flags & SHARED:
+            settle((node,))
         new = leaf(node.aval, node.value)
         new.flags = node.flags & TRACED
         return new
@@ -131,18 +146,19 @@ def own_node(node: Node) -> Node:
 
 def register(cell: Cell, node: Node) -> None:
     """Note that `cell` is alive and holds `node`, so that the next flush computes it."""
-    reference = ref(cell)
-    node.cell = reference
+    node.cell = reference = ref(cell)
     if node.value is None and not node.flags & TRACED:
         pending = state.pending
         pending.append(reference)
-        if state.eager:
-            flush()
-        elif len(pending) > _LONG:
+        if len(pending) > _LONG or state.eager:
             _cut(node)
 
 
 def _cut(node: Node) -> None:
+    """Compute what is pending: in eager mode, or where a program has grown long without being looked at."""
+    if state.eager:
+        flush()
+        return
     last = state.config.get("cut_site")
     if last is None or node.site == last or len(state.pending) > 2 * _LONG:
         pending = state.pending = [

@@ -148,8 +148,11 @@ class Traced:
         rest = iter(outs[first + len(nodes) :])
         cells = [cell for cell, _ in found.grads]
         grads = [Tensor(_leaf(next(rest))) if exists else None for _, exists in found.grads]
+        changed = any((cell._grad is not None) is not exists for cell, exists in found.grads)
         deque(map(Cell.node.__set__, found.rebound, nodes), 0)  # type: ignore[attr-defined]
         deque(map(Cell._grad.__set__, cells, grads), 0)  # type: ignore[attr-defined]
+        if changed:  # whether a gradient exists is something that other programs assume
+            version.bump()
 
     def apply(self, nodes: list[Node]) -> Any:
         """The same as a pending `call` node, through which gradients flow to the captured leaves."""

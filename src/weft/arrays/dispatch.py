@@ -3,87 +3,210 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..autodiff.transforms import saving_node
 from ..base.errors import ArgumentError, DTypeError
-from ..ir.dtype import DType, promote, weak_dtype
-from ..ir.node import Aval, Node
-from ..ir.primitive import Primitive, leaf, pick
+from ..base.site import user_site
+from ..base.state import state
+from ..ir.dtype import DEFAULT_FLOAT, INTEGERS, DType, promote, weak_dtype
+from ..ir.dtype import dtype as to_dtype
+from ..ir.node import Aval, Node, make_node
+from ..ir.primitive import Primitive, leaf, leaf_prim, pick
 from ..ops.composite.define import Composite
-from ..ops.define import constant
 from ..ops.elementwise import cast
 from ..runtime.buffer import Buffer
+from .cell import Handle
+
+if TYPE_CHECKING:
+    from .tensor import Tensor, WeakScalar
+else:
+    Tensor = WeakScalar = None  # tensor.py, which imports this module, hands over its classes: see install()
+
+#: Kinds of tensor whose dtype counts in promotion: all but WeakScalar. They take the fast path.
+strong: set[type] = set()
+
+#: (primitive, type of x, type of y) -> the signature of x op y, where both operands can be used as they are; for a
+#: Python number its type stands for it, and the value is (signature, signature of the number's leaf, least, greatest).
+_pairs: dict[tuple[Primitive, Any, Any], Any] = {}
+
+#: Least and greatest value of the integer types, and what certainly fits every other.
+_limits = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in INTEGERS}
+_HUGE = float("inf")
+
+
+def install(tensor: type, weak: type) -> None:
+    """Make the tensor classes known here."""
+    global Tensor, WeakScalar
+    Tensor, WeakScalar = tensor, weak  # type: ignore[misc]
+    strong.add(tensor)
+
+
+def wrap(node: Node) -> Tensor:
+    """A new tensor that stands for a node."""
+    return Tensor(node)
 
 
 def is_number(x: Any) -> bool:
-    """Whether `x` is a Python or NumPy scalar that takes its type from the tensors beside it."""
-    return isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic)
+    """Whether `x` is a scalar that takes its type from the tensors beside it: bool, int, float or complex.
+
+    NumPy's float64 and complex128 scalars are Python floats and complex numbers by inheritance, and count as such
+    (`x * np.sqrt(2)` keeps the dtype of x); its other scalars have the dtype they say.
+    """
+    return isinstance(x, (bool, int, float, complex))
+
+
+def number_leaf(value: Any, dtype: DType) -> Node:
+    """A Python number as a 0-dimensional leaf: a run-time input of a program. Integers must fit the dtype."""
+    kind = dtype.kind
+    if kind == "f" or kind == "c":
+        value = complex(value) if kind == "c" else float(value)
+    elif kind == "b":
+        value = bool(value)
+    else:
+        value = int(value)
+        low, high = _limits[dtype]
+        if not low <= value <= high:
+            raise DTypeError(
+                f"the number {value} does not fit {dtype} ({low} to {high}); "
+                "cast the tensor to a wider type with astype"
+            )
+    return Node(leaf_prim.signature((), (Aval((), dtype),)), (), value, 0, None)
 
 
 def node_of(x: Any, beside: DType | None = None) -> Node:
     """The node of a tensor, of a Python number (typed by the tensor beside it) or of a NumPy array."""
-    from .tensor import Tensor
-
-    if isinstance(x, Tensor):
+    if isinstance(x, Handle):
         return x._cell.node
     if is_number(x):
-        return constant(x, weak_dtype(x, beside))
+        return number_leaf(x, weak_dtype(x, beside))
     if isinstance(x, (np.ndarray, np.generic)):
-        from .creation import node_from_numpy
+        dtype = to_dtype(x.dtype)
+        return buffer_leaf(np.array(x, dtype=dtype.numpy, order="C", copy=True), dtype)
+    raise DTypeError(f"expected a tensor or a number, got {type(x).__name__}; make one with weft.asarray")
 
-        return node_from_numpy(np.asarray(x))
-    raise DTypeError(f"expected a tensor or a number, got {type(x).__name__}")
+
+def result_dtype(operands: tuple[Any, ...]) -> DType:
+    """The dtype that operands take together; Python numbers and weak scalars give way to tensors."""
+    dtype: DType | None = None
+    weak: list[Any] = []
+    for x in operands:
+        if isinstance(x, DType):
+            found = x
+        elif isinstance(x, WeakScalar):
+            weak.append(0j if x.dtype.kind == "c" else 0.0)
+            continue
+        elif isinstance(x, Handle):
+            found = x._cell.node.sig.out.dtype  # type: ignore[union-attr]
+        elif is_number(x):
+            weak.append(x)
+            continue
+        elif isinstance(x, (np.ndarray, np.generic)):
+            found = to_dtype(x.dtype)
+        else:
+            raise DTypeError(
+                f"expected a tensor or a number, got {type(x).__name__}; make one with weft.asarray"
+            )
+        dtype = found if dtype is None else promote(dtype, found)
+    for kind in (bool, int, float, complex):  # from weak to strong: the strongest has the last word
+        for x in weak:
+            if isinstance(x, kind) and not (kind is int and isinstance(x, bool)):
+                dtype = weak_dtype(x, dtype)
+                break
+    if dtype is None:
+        raise ArgumentError("a dtype can only be worked out from at least one tensor, number or dtype")
+    return dtype
 
 
 def promoted(*operands: Any) -> tuple[Node, ...]:
     """The operands as nodes of one dtype; Python numbers and weak scalars give way to tensors."""
-    from .tensor import Tensor, WeakScalar
+    dtype = result_dtype(operands)
+    return tuple([as_dtype(x, dtype) for x in operands])
 
-    dtype: DType | None = None
-    for x in operands:
-        if isinstance(x, WeakScalar) or is_number(x):
-            continue
-        found = x._cell.node.sig.out.dtype if isinstance(x, Tensor) else node_of(x).dtype  # type: ignore[union-attr]
-        dtype = found if dtype is None else promote(dtype, found)
-    kinds = {type(x) if is_number(x) else complex if x.dtype.kind == "c" else float for x in operands
-             if is_number(x) or isinstance(x, WeakScalar)}  # fmt: skip
-    for kind in (bool, int, float, complex):
-        if kind in kinds:
-            dtype = weak_dtype(kind(), dtype)
-    assert dtype is not None
+
+def promoted_floating(*operands: Any) -> tuple[Node, ...]:
+    """As `promoted`, and integers and booleans become floats of the default type."""
+    dtype = result_dtype(operands)
+    if not dtype.inexact:
+        dtype = DEFAULT_FLOAT
     return tuple([as_dtype(x, dtype) for x in operands])
 
 
 def as_dtype(x: Any, dtype: DType) -> Node:
     """An operand as a node of the given dtype."""
-    if is_number(x):
-        return constant(x, dtype)
-    node = node_of(x)
+    if not isinstance(x, Handle) and is_number(x):
+        return number_leaf(x, dtype)
+    return converted(node_of(x), dtype)
+
+
+def converted(node: Node, dtype: DType) -> Node:
+    """A node as the given dtype; itself where it has it."""
     return node if node.sig.out.dtype is dtype else cast.bind((node,), (dtype,))  # type: ignore[union-attr]
 
 
 def binary(prim: Primitive, x: Any, y: Any) -> Any:
-    """An elementwise primitive of two operands, at least one of them a tensor."""
-    from .tensor import Tensor
+    """An elementwise primitive of two operands, at least one of them a tensor.
 
-    if type(x) is Tensor and type(y) is Tensor:
-        a, b = x._cell.node, y._cell.node
-        if a.sig.out.dtype is b.sig.out.dtype:  # type: ignore[union-attr]
-            return Tensor(prim.bind((a, b)))
-    return Tensor(prim.bind(promoted(x, y)))
+    This is the hot path of eager work, written out for the two cases that matter: tensors of one dtype, and a tensor
+    with a Python number that takes its dtype. NotImplemented if an operand is no tensor, number or NumPy array.
+    """
+    if type(x) in strong:
+        a = x._cell.node
+        kind = type(y)
+        if kind in strong:
+            b = y._cell.node
+            sig = _pairs.get((prim, a.sig.out, b.sig.out))
+            if sig is None:
+                return _binary_first(prim, x, y)
+        else:
+            found = _pairs.get((prim, a.sig.out, kind))
+            if found is None:
+                return _binary_first(prim, x, y)
+            sig, number, low, high = found
+            if not low <= y <= high and y == y:
+                return _binary_first(prim, x, y)
+            b = Node(number, (), y, 0, None)
+        flags = state.ambient | a.flags | b.flags
+        if flags:
+            return Tensor(make_node(sig, (a, b)))
+        return Tensor(Node(sig, (a, b), None, 0, state.site or user_site()))
+    return _binary_first(prim, x, y)
+
+
+def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
+    """Any application; notes the signature where the next one with operands of these types can be quick."""
+    for operand in (x, y):
+        if not isinstance(operand, (Handle, bool, int, float, complex, np.ndarray, np.generic)):
+            return NotImplemented
+    a, b = (promoted if _takes_integers(prim) else promoted_floating)(x, y)
+    node = prim.bind((a, b))
+    if type(x) in strong and a is x._cell.node:
+        if len(_pairs) > 100_000:
+            _pairs.clear()
+        if type(y) in strong and b is y._cell.node:
+            _pairs[prim, a.sig.out, b.sig.out] = node.sig
+        elif type(y) is int or (type(y) is float and a.dtype.kind in "fc"):
+            _pairs[prim, a.sig.out, type(y)] = node.sig, b.sig, *_limits.get(a.dtype, (-_HUGE, _HUGE))
+    return Tensor(node)
+
+
+def _takes_integers(prim: Primitive) -> bool:
+    return "i" in prim.kinds  # type: ignore[attr-defined]
+
+
+def unary(prim: Primitive, x: Any) -> Any:
+    """An elementwise primitive of one operand."""
+    return Tensor(prim.bind((node_of(x),)))
 
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:
     """A composite applied to tensors; numbers take the dtype of the first inexact tensor, None stays None."""
-    from .tensor import Tensor
-
     dtype = None
     for a in args:
-        if isinstance(a, Tensor):
-            found = a.dtype
+        if isinstance(a, Handle):
+            found = a._cell.node.dtype
             if dtype is None or (found.inexact and not dtype.inexact):
                 dtype = found
     nodes = tuple([None if a is None else node_of(a, dtype) for a in args])

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 #: nested functional transformations (`grad`, `jvp`) that are running. New nodes inherit the bits in `state.active`
 #: (GRAD, TRACED, SPENT and the levels in use), so those of transformations that have returned die out. A trace that
 #: must tell what was made inside it (cond, checkpoint) takes a bit of the same kind, which `state.tracing` lists.
+#: SHARED: a leaf whose memory somebody outside may still write to; the first operation on it gives it a copy.
 GRAD = 1
 TRACED = 2
 LEAF = 4
 SPENT = 8
 LEVEL = 16
+SHARED = 1 << 60
 
 
 class Aval:
@@ -187,10 +189,20 @@ def make_node(sig: Signature, args: tuple[Node, ...]) -> Node:
     for a in args:
         flags |= a.flags
     if flags:
+        if flags & SHARED:
+            settle(args)
         flags &= state.active if sig.differentiable and state.grad else state.tracing
         if flags & TRACED and not state.traces:
             escaped()
     return Node(sig, args, None, flags, state.site or user_site())
+
+
+def settle(nodes: tuple[Node, ...]) -> None:
+    """Give leaves in shared memory a copy of their own: what is computed from them later is what they hold now."""
+    for n in nodes:
+        if n.flags & SHARED:
+            n.value = n.value.copy()
+            n.flags &= ~SHARED
 
 
 def escaped() -> None:

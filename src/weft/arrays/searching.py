@@ -1,0 +1,276 @@
+"""Positions, order and sets: argmax, sort, searchsorted, take, nonzero, unique."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..base.errors import DTypeError, ShapeError
+from ..ir.dtype import DEFAULT_INT, bool_, int64, uint8
+from ..ir.node import Node
+from ..ir.shape import normalize_axis, show_shape
+from ..ops import elementwise as e
+from ..ops import indexing as at
+from ..ops import movement as m
+from ..ops import reduce as r
+from ..ops import sorting
+from ..ops.comparison import truth
+from . import dispatch
+from .dispatch import as_dtype, buffer_leaf, converted, node_of, number_leaf, promoted, wrap
+from .indexing import known
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+# -- extremes and order ---------------------------------------------------------------------------------------
+
+
+def _arg(prim: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    node = node_of(x)
+    rank = node.ndim
+    if axis is None:
+        shape = (1,) * rank if keepdims else ()
+        node, at_axis = m.reshape.bind((node,), ((node.size,),)), 0
+    else:
+        at_axis = normalize_axis(axis, rank)
+        shape = tuple(
+            [1 if i == at_axis else n for i, n in enumerate(node.shape) if keepdims or i != at_axis]
+        )
+    out = prim.bind((node,), (at_axis,))
+    return wrap(out if out.shape == shape else m.reshape.bind((out,), (shape,)))
+
+
+def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the largest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
+    return _arg(r.argmax, x, axis, keepdims)
+
+
+def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the smallest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
+    return _arg(r.argmin, x, axis, keepdims)
+
+
+def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """x in order along `axis`. Equal elements keep their order; NaN comes last in both directions."""
+    node = node_of(x)
+    return wrap(sorting.sort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
+
+
+def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices that put x in order along `axis`. Equal elements keep their order; NaN comes last."""
+    node = node_of(x)
+    return wrap(sorting.argsort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
+
+
+def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The k largest (or smallest) elements along `axis`, best first, and their indices."""
+    node = node_of(x)
+    values, indices = sorting.top_k(node, k, normalize_axis(axis, node.ndim), largest=largest)
+    return wrap(values), wrap(indices)
+
+
+def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
+    """Where to insert the elements of x2 into the sorted vector x1 so that it stays sorted.
+
+    "left": before equal elements; "right": after them. `sorter` are indices that sort x1.
+    """
+    dispatch.check_choice("side", side, ("left", "right"))
+    edges, x = promoted(x1, x2)
+    if edges.ndim != 1:
+        raise ShapeError(f"searchsorted takes a sorted vector first, got shape {show_shape(edges.shape)}")
+    if sorter is not None:
+        edges = at.take(edges, node_of(sorter), 0)
+    return wrap(sorting.searchsorted(edges, x, side=side))
+
+
+# -- selection ------------------------------------------------------------------------------------------------
+
+
+def _indices(indices: Any) -> Node:
+    node = node_of(np.asarray(indices) if isinstance(indices, (list, tuple)) else indices)
+    if node.dtype.kind not in "ui":
+        raise DTypeError(f"indices must be integers, got {node.aval.describe()}")
+    return node
+
+
+def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
+    """The slices of x at integer positions along `axis` (which a vector need not name).
+
+    Negative indices count from the end; one outside the axis raises `IndexError` when the value is computed.
+    """
+    node = node_of(x)
+    if axis is None:
+        if node.ndim != 1:
+            raise ShapeError(f"take from a tensor of shape {show_shape(node.shape)} needs an axis")
+        axis = 0
+    return wrap(at.take(node, _indices(indices), normalize_axis(axis, node.ndim)))
+
+
+def take_along_axis(x: Tensor, indices: Any, /, *, axis: int = -1) -> Tensor:
+    """out[..., j, ...] = x[..., indices[..., j, ...], ...]: what `argsort` and `argmax(keepdims=True)` index.
+
+    `indices` has as many dimensions as x; all axes but `axis` are broadcast.
+    """
+    node, places = node_of(x), _indices(indices)
+    if node.ndim != places.ndim:
+        raise ShapeError(
+            f"take_along_axis needs indices of {node.ndim} dimensions like x, got {show_shape(places.shape)}"
+        )
+    k = normalize_axis(axis, node.ndim)
+    # Where x has size 1 and the indices more, x is broadcast.
+    shape = list(node.shape)
+    for i, n in enumerate(places.shape):
+        if i != k and shape[i] == 1:
+            shape[i] = n
+    return wrap(at.take_along_axis(m.broadcast_to(node, tuple(shape)), places, k))
+
+
+# -- results whose shape depends on the values --------------------------------------------------------------------
+
+_SIZED = "Fix the number of results with size=n."
+
+
+def nonzero(x: Tensor, /, *, size: int | None = None, fill_value: int = 0) -> tuple[Tensor, ...]:
+    """The positions of the elements that differ from zero, in row-major order: one vector of indices for each axis.
+
+    How many there are depends on the values, which are computed now. With `size` there are that many, whatever the
+    values: surplus ones are left out, missing ones are `fill_value`; then nothing is computed now, and the function
+    can be traced.
+    """
+    node = node_of(x)
+    if node.ndim == 0:
+        raise ShapeError("nonzero takes a tensor of at least one dimension")
+    if size is not None:
+        return _nonzero_sized(node, size, fill_value)
+    lines = np.nonzero(known(node, "nonzero finds as many positions as are not zero", _SIZED))
+    return tuple([wrap(buffer_leaf(np.array(line, np.int64), int64)) for line in lines])
+
+
+def _nonzero_sized(node: Node, size: int, fill_value: int) -> tuple[Tensor, ...]:
+    mask = m.reshape.bind((truth(node),), ((node.size,),))
+    count = r.sum_(converted(mask, int64), axes=(0,))
+    order = sorting.argsort(converted(mask, uint8), axis=0, descending=True)
+    total = node.size
+    if size <= total:
+        order = m.slice_axis(order, 0, 0, size)
+    else:
+        order = m.pad(order, number_leaf(0, int64), low=(0,), high=(size - total,), interior=(0,))
+    present = e.less(at.iota(size=size, dtype=int64), count)
+    out = []
+    for n in reversed(node.shape):
+        place = e.remainder(order, number_leaf(max(int(n), 1), int64))
+        order = e.floor_divide(order, number_leaf(max(int(n), 1), int64))
+        out.append(wrap(e.where.bind((present, place, number_leaf(fill_value, int64)))))
+    return tuple(out[::-1])
+
+
+class UniqueAll(NamedTuple):
+    """What `unique_all` returns."""
+
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+class UniqueCounts(NamedTuple):
+    """What `unique_counts` returns."""
+
+    values: Tensor
+    counts: Tensor
+
+
+class UniqueInverse(NamedTuple):
+    """What `unique_inverse` returns."""
+
+    values: Tensor
+    inverse_indices: Tensor
+
+
+def _unique(x: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    node = node_of(x)
+    array = known(node, "unique values are as many as differ", "unique_values(x, size=n) fixes their number.")
+    values, first, inverse, counts = np.unique(
+        array, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+    )
+    leaves = [buffer_leaf(np.array(values, node.dtype.numpy), node.dtype)]
+    leaves += [
+        buffer_leaf(np.array(a, np.int64), DEFAULT_INT) for a in (first, inverse.reshape(array.shape), counts)
+    ]
+    a, b, c, d = [wrap(n) for n in leaves]
+    return a, b, c, d
+
+
+def unique_all(x: Tensor, /) -> UniqueAll:
+    """The distinct elements in ascending order, where each occurs first in the flattened tensor, which of them each
+    element of x is (in the shape of x), and how often they occur. Every NaN is distinct. Computed now."""
+    return UniqueAll(*_unique(x))
+
+
+def unique_counts(x: Tensor, /) -> UniqueCounts:
+    """The distinct elements in ascending order and how often they occur. Every NaN is distinct. Computed now."""
+    values, _, _, counts = _unique(x)
+    return UniqueCounts(values, counts)
+
+
+def unique_inverse(x: Tensor, /) -> UniqueInverse:
+    """The distinct elements in ascending order, and which of them each element of x is. Every NaN is distinct.
+    Computed now."""
+    values, _, inverse, _ = _unique(x)
+    return UniqueInverse(values, inverse)
+
+
+def unique_values(x: Tensor, /, *, size: int | None = None, fill_value: Any = None) -> Tensor:
+    """The distinct elements in ascending order. Every NaN is distinct.
+
+    How many there are depends on the values, which are computed now. With `size` there are that many: the largest are
+    left out, missing ones are `fill_value` (by default the smallest element); then the function can be traced.
+    """
+    if size is None:
+        return _unique(x)[0]
+    node = node_of(x)
+    flat = sorting.sort(m.reshape.bind((node,), ((node.size,),)), axis=0, descending=False)
+    n = flat.shape[0]
+    if n == 0:
+        raise ShapeError("unique_values of an empty tensor has no elements to fill size with")
+    new = e.not_equal(m.slice_axis(flat, 0, 1, n), m.slice_axis(flat, 0, 0, n - 1))
+    first = m.broadcast_in_dim.bind((number_leaf(True, bool_),), ((1,), ()))
+    (places,) = _nonzero_sized(m.concatenate.bind((first, new), (0,)), size, -1)
+    found = places._cell.node
+    missing = e.less(found, number_leaf(0, int64))
+    values = at.take(flat, e.where.bind((missing, number_leaf(0, int64), found)), 0)
+    if fill_value is None:
+        return wrap(values)
+    return wrap(e.where.bind((missing, as_dtype(fill_value, flat.dtype), values)))
+
+
+_FEW = 4096
+
+
+def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
+    """Whether each element of x1 occurs in x2 (does not occur, with `invert`). NaN occurs nowhere."""
+    x, pool = promoted(x1, x2)
+    flat = m.reshape.bind((pool,), ((pool.size,),))
+    n = flat.shape[0]
+    if n == 0:
+        out = m.full(x.aval, 0)
+        out = e.not_equal(out, out)
+    elif x.dtype.kind in "bc" or (isinstance(x.size, int) and isinstance(n, int) and x.size * n <= _FEW):
+        wide = m.reshape.bind((x,), ((*x.shape, 1),))
+        out = r.any_(e.equal(wide, flat), axes=(x.ndim,))
+    else:
+        ordered = sorting.sort(flat, axis=0, descending=False)
+        place = e.minimum(sorting.searchsorted(ordered, x, side="left"), number_leaf(int(n) - 1, int64))
+        out = e.equal(at.take(ordered, place, 0), x)
+    return wrap(e.bitwise_not(out) if invert else out)
+
+
+def bincount(x: Any, /, *, length: int) -> Tensor:
+    """How often each of 0, 1, ..., length - 1 occurs among integers."""
+    node = _indices(x)
+    flat = m.reshape.bind((node,), ((node.size,),))
+    ones = m.broadcast_in_dim.bind((number_leaf(1, int64),), (flat.shape, ()))
+    zeros = m.broadcast_in_dim.bind((number_leaf(0, int64),), ((length,), ()))
+    return wrap(at.scatter_add.bind((zeros, ones, flat), ((0,),)))
