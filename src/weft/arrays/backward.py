@@ -130,7 +130,12 @@ def backward(
             cell = leaf.cell() if leaf.cell is not None else None
             if cell is not None and gradient is not None:
                 before = cell.grad
-                cell.grad = Tensor(gradient if before is None else before._node + gradient)
+                if before is None:
+                    cell.grad = Tensor(gradient)
+                elif create_graph:
+                    cell.grad = Tensor(before._node + gradient)
+                else:  # in place: whoever holds the gradient sees the sum, and a compiled step captures one cell
+                    before._cell.rebind(before._node + gradient)
     if not (retain_graph or create_graph):
         _release(order)
 
