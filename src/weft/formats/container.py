@@ -189,7 +189,8 @@ def _refuse_others(start: bytes, file: IO[bytes], title: str) -> None:
             f"{title} is a zip archive: if another framework saved it (.pt, .pth, .keras), it holds pickled Python "
             "objects or code, which Weft never runs. Save it there as safetensors, and load that"
         )
-    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
+    # A header of 640, 896, ... bytes starts with the same two bytes as a pickle, but then come zeros.
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[2:8] != bytes(6):
         raise FormatError(
             f"{title} is a pickle: loading it could run any code, so Weft does not. "
             "Save the tensors as safetensors, and load that"
