@@ -111,3 +111,22 @@ def check_derivatives(
             return [f for f in found if f is not None]
 
         check_derivatives(gradient, args, order=order - 1, tol=tol, step=step)
+
+
+def gradients(function: Callable[..., Any], *args: Any) -> list[np.ndarray]:
+    """The gradients of the sum of the real parts of all results in the floating and complex arguments."""
+    nodes = [node(a, grad=np.asarray(a).dtype.kind in "fc") for a in args]
+    outs = [o for o in _tuple(function(*nodes)) if o.dtype.inexact]
+    wrt = [n for n in nodes if n.dtype.inexact]
+    ones = [node(np.ones(o.shape, o.dtype.numpy)) for o in outs]
+    found = pullback(outs, ones, wrt, GRAD)
+    return [np.zeros(w.shape, w.dtype.numpy) if g is None else arrays(g)[0] for w, g in zip(wrt, found)]
+
+
+def same(got: Any, want: Any) -> None:
+    """Equal in dtype, shape and value, where NaN equals NaN and the signs of zeros count."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)
+    if got.dtype.kind == "f":
+        np.testing.assert_array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(want)]))

@@ -205,8 +205,12 @@ def pow_(x, y):
     d/dx is y * x**(y - 1), which is 0 at y = 0 even where x = 0. d/dy is x**y * log(x); at x = 0 it is 0 (also
     at 0**0), for a negative real x it is NaN unless x**y is 0.
     """
-    if x.dtype.kind not in "ui":
+    if x.dtype.kind == "c":
         return np.power(x, y)
+    if x.dtype.kind == "f":
+        # NumPy takes the square root for a power of 1/2, which differs at -inf and -0.
+        edge = (y == 0.5) & ((x == 0) | np.isinf(x))
+        return np.where(edge, np.abs(x), np.power(x, y))
     out = np.power(x, np.maximum(y, 0))
     if x.dtype.kind == "i":
         odd = np.where(y % 2 == 0, 1, x)

@@ -10,19 +10,22 @@ from ..base.errors import ArgumentError
 from ..ir.node import Aval
 from .define import Sample, elementwise, unary
 
-# Chebyshev expansions on [1, 2], computed to 60 digits and rounded.
+# Chebyshev expansions, computed to 60 digits and rounded.
 #
-#: lgamma(x) / ((x - 1) (x - 2)).
+#: lgamma(x) / ((x - 1) (x - 2)) on [0.5, 2].
 _LGAMMA = (
-    0.49141539302938714, -0.07611416167043585, 0.008432324965932778, -0.001079493726328608,
-    0.00014900748003692963, -2.1512399888556784e-05, 3.1979329860862186e-06, -4.851693012139927e-07,
-    7.47148782116316e-08, -1.1638296700170518e-08, 1.829400437118668e-09, -2.8969180607129607e-10,
-    4.61570140620909e-11, -7.392810230497983e-12, 1.1894280008333085e-12, -1.9212068676522805e-13,
-    3.113975526387164e-14, -5.0628432984486114e-15, 8.254150281631144e-16, -1.3490578987574844e-16,
-    2.209876116782623e-17, -3.6274129549239766e-18,
+    0.5562605514259185, -0.16101568672557182, 0.034242297261238556, -0.008476274047076085,
+    0.002265961581136819, -0.000633607087287952, 0.00018238962431238353, -5.3576383985208115e-05,
+    1.597522347016356e-05, -4.818898330857947e-06, 1.4671482892843103e-06, -4.5010187854970784e-07,
+    1.389720426419949e-07, -4.3143636265105565e-08, 1.3457305543033182e-08, -4.214960953305166e-09,
+    1.3249876336714564e-09, -4.178663725355441e-10, 1.3216692174834174e-10, -4.1912396810530114e-11,
+    1.3322603461673726e-11, -4.243944688812779e-12, 1.3545764737012027e-12, -4.3313151628858637e-13,
+    1.3872546183113288e-13, -4.4499748299595596e-14, 1.4294693734406044e-14, -4.597950115690431e-15,
+    1.4807660295701394e-15, -4.774259479427262e-16, 1.5409586947545437e-16, -4.978658968018719e-17,
+    1.610066407397001e-17, -5.2114811852567556e-18,
 )  # fmt: skip
 
-#: digamma(x) / (x - its zero).
+#: digamma(x) / (x - its zero) on [1, 2].
 _DIGAMMA = (
     0.983570260441567, -0.2270640863346444, 0.03336889902393011, -0.005320077271596548,
     0.0008788656937820505, -0.00014773492650606044, 2.5060543468359146e-05, -4.2721034029993324e-06,
@@ -40,8 +43,9 @@ _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617
 _FAR = 10.0  #: from here on the asymptotic series in 1/x is exact to the last place
 
 
-def _series(coefficients, x):
-    return np.polynomial.chebyshev.chebval(2 * x - 3, coefficients)
+def _series(coefficients, x, low):
+    """A Chebyshev expansion on [low, 2]."""
+    return np.polynomial.chebyshev.chebval((2 * x - (low + 2)) / (2 - low), coefficients)
 
 
 def _whole(x):
@@ -50,15 +54,15 @@ def _whole(x):
 
 def _lgamma_positive(x):
     """lgamma(x) for x > 0."""
-    # In between: x = base + n with base in [1, 2], and lgamma(x) = lgamma(base) + log(base ... (x - 1)).
+    # In between: x = base + n with base in [0.5, 2], and lgamma(x) = lgamma(base) + log(base ... (x - 1)).
     base, product = np.clip(x, 5e-324, _FAR), np.ones_like(x)
     for _ in range(int(_FAR)):
         step = base > 2
         base = np.where(step, base - 1, base)
         product = np.where(step, product * base, product)
-    shift = np.where(base < 1, -np.log(base), np.log(product))
-    base = np.where(base < 1, base + 1, base)
-    near = (base - 1) * (base - 2) * _series(_LGAMMA, base) + shift
+    shift = np.where(base < 0.5, -np.log(base), np.log(product))
+    base = np.where(base < 0.5, base + 1, base)
+    near = (base - 1) * (base - 2) * _series(_LGAMMA, base, 0.5) + shift
     y = np.maximum(x, _FAR)
     tail = sum(b / (2 * k * (2 * k - 1)) * y ** (1 - 2 * k) for k, b in enumerate(_BERNOULLI, 1))
     far = (y - 0.5) * np.log(y) - y + 0.5 * math.log(2 * math.pi) + tail
@@ -83,7 +87,7 @@ def _digamma_positive(x):
     below = base < 1
     total = np.where(below, -1 / base, total)
     base = np.where(below, base + 1, base)
-    near = ((base - _ZERO) - _ZERO_LOW) * _series(_DIGAMMA, base) + total
+    near = ((base - _ZERO) - _ZERO_LOW) * _series(_DIGAMMA, base, 1.0) + total
     y = np.maximum(x, _FAR)
     far = np.log(y) - 0.5 / y - sum(b / (2 * k) * y ** (-2 * k) for k, b in enumerate(_BERNOULLI, 1))
     return np.where(x < _FAR, near, np.where(np.isinf(x), x, far))

@@ -59,7 +59,9 @@ def _restore(data: Any, value_of: Callable[[Any], Any]) -> OwnDerivative | None:
     return OwnDerivative(found, attrs, present)
 
 
-register_codec(OwnDerivative, "derivative", lambda r, plain: plain((r.composite.name, r.attrs, r.present)), _restore)
+register_codec(
+    OwnDerivative, "derivative", lambda r, plain: plain((r.composite.name, r.attrs, r.present)), _restore
+)
 
 
 class Composite:
