@@ -15,6 +15,7 @@ from . import (  # noqa: F401  (declaration is the purpose)
     dynamic,
     elementwise,
     factorization,
+    fft,
     gamma,
     gather,
     indexing,
