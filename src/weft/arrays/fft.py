@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..base.errors import ArgumentError, DTypeError, ShapeError
@@ -70,7 +71,7 @@ def _resized(x: Node, axis: int, size: int) -> Node:
 
 def _size(n: Any, default: Any) -> int:
     if n is None:
-        return default
+        return index(default)
     try:
         return n.__index__()
     except AttributeError:
@@ -90,7 +91,7 @@ def _sizes(x: Node, s: Any, axes: Any) -> tuple[tuple[int, ...], list[int]]:
     along = normalize_axes(None if axes is None else tuple(axes), x.ndim, "axes")
     if s is None:
         return along, [-1] * len(along)
-    sizes = [_size(n, None) for n in s]
+    sizes = [_size(n, -1) for n in s]
     if len(sizes) != len(along):
         raise ArgumentError(f"s gives {len(sizes)} sizes for {len(along)} axes")
     return along, sizes
@@ -159,7 +160,7 @@ def _many(x: Any, s: Any, axes: Any, norm: str, inverse: bool) -> Tensor:
     along, sizes = _sizes(node, s, axes)
     count = 1
     for a, n in zip(along, sizes, strict=True):
-        size = node.shape[a] if n == -1 else n
+        size = index(node.shape[a]) if n == -1 else n
         node = _resized(node, a, size)
         count *= size
     return _scaled(prims.fft(node, axes=along, inverse=inverse), count, norm, inverse)
@@ -204,7 +205,7 @@ def rfftn(
         raise ArgumentError("rfftn needs at least one axis")
     count = 1
     for a, n in zip(along, sizes, strict=True):
-        size = node.shape[a] if n == -1 else n
+        size = index(node.shape[a]) if n == -1 else n
         node = _resized(node, a, size)
         count *= size
     half = prims.rfft(node, axis=along[-1], double=False)
@@ -220,15 +221,16 @@ def irfftn(
     along, sizes = _sizes(node, s, axes)
     if not along:
         raise ArgumentError("irfftn needs at least one axis")
+    *others, end = along
     count = 1
-    for a, n in zip(along[:-1], sizes[:-1], strict=True):
-        size = node.shape[a] if n == -1 else n
+    for a, n in zip(others, sizes, strict=False):
+        size = index(node.shape[a]) if n == -1 else n
         node = _resized(node, a, size)
         count *= size
-    if len(along) > 1:
-        node = prims.fft(node, axes=along[:-1], inverse=True)
-    last = 2 * (node.shape[along[-1]] - 1) if sizes[-1] == -1 else sizes[-1]
-    return _scaled(_to_real(node, along[-1], last), count * last, norm, True)
+    if others:
+        node = prims.fft(node, axes=tuple(others), inverse=True)
+    last = 2 * (index(node.shape[end]) - 1) if sizes[-1] == -1 else sizes[-1]
+    return _scaled(_to_real(node, end, last), count * last, norm, True)
 
 
 def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
@@ -254,22 +256,22 @@ def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backw
 def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies that `fft` gives, for samples d apart: 0, 1, ..., then the negative ones, over n d."""
     size, real = _count(n, dtype)
-    index = iota(size=size, dtype=int64)
+    position = iota(size=size, dtype=int64)
     half = constant((size + 1) // 2, int64)
-    folded = where(less(index, half), index, index - constant(size, int64))
+    folded = where(less(position, half), position, position - constant(size, int64))
     return Tensor(div(cast(folded, dtype=real), constant(size * float(d), real)))
 
 
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies that `rfft` gives, for samples d apart: 0, 1, ..., n // 2 over n d."""
     size, real = _count(n, dtype)
-    index = iota(size=size // 2 + 1, dtype=int64)
-    return Tensor(div(cast(index, dtype=real), constant(size * float(d), real)))
+    position = iota(size=size // 2 + 1, dtype=int64)
+    return Tensor(div(cast(position, dtype=real), constant(size * float(d), real)))
 
 
 def _count(n: Any, dtype: Any) -> tuple[int, Any]:
-    size = _size(n, None)
-    if size is None or size < 1:
+    size = _size(n, 0)
+    if size < 1:
         raise ArgumentError(f"n must be an integer of at least 1, got {n!r}")
     real = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     if real.kind != "f":

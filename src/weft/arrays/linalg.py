@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,7 +146,7 @@ def _tolerance(x: Node, rtol: Any) -> Node:
     real = real_dtype(x.dtype)
     if rtol is None:
         precise = real if not real.storage_only else as_dtype("float32")
-        rtol = max(x.shape[-2:]) * float(np.finfo(precise.numpy).eps)
+        rtol = max(index(n) for n in x.shape[-2:]) * float(np.finfo(precise.numpy).eps)
     if isinstance(rtol, Tensor):
         return cast(rtol._node, dtype=real)
     return dispatch.node_of(float(rtol), real)
