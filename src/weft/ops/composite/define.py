@@ -64,6 +64,19 @@ register_codec(
 )
 
 
+class Recompute:
+    """The rule of a composite whose backward pass computes the body again instead of keeping parts of it."""
+
+    remat = True
+
+    def __repr__(self) -> str:
+        return "recompute"
+
+
+RECOMPUTE = Recompute()
+register_codec(Recompute, "recompute", lambda r, plain: None, lambda data, value_of: RECOMPUTE)
+
+
 class Composite:
     """An operation with a name and a body over primitives.
 
@@ -74,8 +87,9 @@ class Composite:
     `rule(cts, outs, *args, **attrs)`, the cotangents of all arguments; tests hold it against the derived one.
     """
 
-    def __init__(self, body: Callable[..., Any], name: str) -> None:
+    def __init__(self, body: Callable[..., Any], name: str, *, remat: bool = False) -> None:
         self.name = name
+        self.remat = remat
         self.body = body
         self.__doc__ = body.__doc__
         self.__name__ = name
@@ -111,7 +125,9 @@ class Composite:
         if sig is None:
             body = self.trace(avals, attrs)
             present = tuple([a is not None for a in avals])
-            rule = OwnDerivative(self, attrs, present) if self.vjp_rule is not None else None
+            rule = RECOMPUTE if self.remat else None
+            if self.vjp_rule is not None:
+                rule = OwnDerivative(self, attrs, present)
             sig = call.signature(body.in_avals, (self.name, body, rule))
             if len(self.signatures) > 20_000:
                 self.signatures.clear()
@@ -147,3 +163,8 @@ def _first_dtype(args: tuple[Any, ...]) -> Any:
 def composite(body: Callable[..., Any]) -> Composite:
     """Declare a composite from its body; its name is the function's."""
     return Composite(body, body.__name__.rstrip("_"))
+
+
+def cheap(body: Callable[..., Any]) -> Composite:
+    """Declare a composite that is cheaper to compute again than to keep: reverse mode saves only its arguments."""
+    return Composite(body, body.__name__.rstrip("_"), remat=True)

@@ -1,0 +1,233 @@
+"""Modules that hold modules: `Sequential`, `ModuleList`, `ModuleDict`, `ParameterList`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, overload
+
+from ..base.errors import ArgumentError, IndexingError, WeftError, nearest
+from .module import CHILD, PARAMETER, Module, brief
+from .parameter import Parameter
+
+
+def _position(index: Any, length: int, what: str) -> int:
+    try:
+        n = index.__index__()
+    except (AttributeError, TypeError):
+        raise ArgumentError(f"{what} takes integer indices and slices, got {index!r}") from None
+    if not -length <= n < length:
+        raise IndexingError(f"index {n} is outside a {what} of {length}")
+    return n % length
+
+
+def _check_module(module: Any, what: str) -> Module:
+    if isinstance(module, type) and issubclass(module, Module):
+        raise ArgumentError(
+            f"{what} holds module objects, got the class {module.__name__}; write {module.__name__}(...)"
+        )
+    if not isinstance(module, Module):
+        raise ArgumentError(f"{what} holds modules, got {type(module).__name__}")
+    return module
+
+
+class _Numbered(Module):
+    """Children under the names "0", "1", ... or, in a `Sequential`, under names of one's own."""
+
+    def _items(self) -> list[Module]:
+        return [m for _, m in self._members(CHILD)]
+
+    def _reset(self, modules: Iterable[Module]) -> None:
+        """Hold exactly `modules`, numbered afresh."""
+        modules = [_check_module(m, type(self).__name__) for m in modules]
+        for name in [n for n, _ in self._members(CHILD)]:
+            delattr(self, name)
+        for i, m in enumerate(modules):
+            self.register_module(str(i), m)
+
+    def __len__(self) -> int:
+        return len(self._items())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._items())
+
+    def __contains__(self, module: object) -> bool:
+        return any(m is module for m in self._items())
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        names = [n for n, _ in self._members(CHILD)]
+        setattr(
+            self,
+            names[_position(index, len(names), type(self).__name__)],
+            _check_module(module, type(self).__name__),
+        )
+
+    def __delitem__(self, index: int | slice) -> None:
+        items = self._items()
+        del items[index if isinstance(index, slice) else _position(index, len(items), type(self).__name__)]
+        self._reset(items)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end; returns the container."""
+        self.register_module(str(len(self)), _check_module(module, type(self).__name__))
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add several modules at the end; returns the container."""
+        for m in modules:
+            self.append(m)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before position `index`; returns the container."""
+        items = self._items()
+        items.insert(index, _check_module(module, type(self).__name__))
+        self._reset(items)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take a module out and return it."""
+        items = self._items()
+        found = items.pop(_position(index, len(items), type(self).__name__))
+        self._reset(items)
+        return found
+
+
+class Sequential(_Numbered):
+    """Modules applied one after the other: `Sequential(nn.Linear(4, 8), nn.ReLU())`.
+
+    Takes modules, or one ordered mapping from names to modules. Indexing gives a module, slicing a `Sequential`.
+    An error inside a layer is raised with the layer's place in its message.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named = modules[0]
+        else:
+            named = {str(i): m for i, m in enumerate(modules)}
+        for name, m in named.items():
+            self.register_module(name, _check_module(m, "Sequential"))
+
+    def forward(self, x: Any) -> Any:
+        for name, m in self._members(CHILD):
+            try:
+                x = m(x)
+            except WeftError as e:
+                _locate(e, f"layer {name!r} of {type(self).__name__}, {brief(m)}")
+                raise
+        return x
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Sequential(OrderedDict(list(self._members(CHILD))[index]))
+        items = self._items()
+        return items[_position(index, len(items), "Sequential")]
+
+    def __add__(self, other: Sequential) -> Sequential:
+        return Sequential(*self, *other)
+
+
+class ModuleList(_Numbered):
+    """A list whose modules are registered: `ModuleList(nn.Linear(8, 8) for _ in range(3))`. It has no forward."""
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        self.extend(modules or ())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: Any) -> Any:
+        items = self._items()
+        if isinstance(index, slice):
+            return ModuleList(items[index])
+        return items[_position(index, len(items), "ModuleList")]
+
+
+class ModuleDict(Module):
+    """A dictionary whose modules are registered, in order of insertion. It has no forward."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def __getitem__(self, key: str) -> Module:
+        known = dict(self._members(CHILD))
+        if key not in known:
+            raise ArgumentError(f"ModuleDict has no module {key!r}. {nearest(str(key), known)}")
+        return known[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.register_module(key, _check_module(module, "ModuleDict"))
+
+    def __delitem__(self, key: str) -> None:
+        self[key]
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(dict(self._members(CHILD)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._members(CHILD)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in dict(self._members(CHILD))
+
+    def keys(self) -> Any:
+        """The names."""
+        return dict(self._members(CHILD)).keys()
+
+    def values(self) -> Any:
+        """The modules."""
+        return dict(self._members(CHILD)).values()
+
+    def items(self) -> Any:
+        """(name, module) pairs."""
+        return dict(self._members(CHILD)).items()
+
+    def pop(self, key: str) -> Module:
+        """Take a module out and return it."""
+        found = self[key]
+        delattr(self, key)
+        return found
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace modules."""
+        for key, m in dict(modules).items():
+            self[key] = m
+
+
+class ParameterList(Module):
+    """A list whose parameters are registered. Tensors and arrays become parameters."""
+
+    def __init__(self, parameters: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        for p in parameters or ():
+            self.append(p)
+
+    def append(self, parameter: Any) -> ParameterList:
+        """Add a parameter at the end; returns the list."""
+        p = parameter if isinstance(parameter, Parameter) else Parameter(parameter)
+        self.register_parameter(str(len(self)), p)
+        return self
+
+    def __len__(self) -> int:
+        return len(list(self._members(PARAMETER)))
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter([p for _, p in self._members(PARAMETER)])
+
+    def __getitem__(self, index: int) -> Parameter:
+        items = list(self)
+        return items[_position(index, len(items), "ParameterList")]
+
+
+def _locate(error: WeftError, where: str) -> None:
+    """Add to an error in which layer it was raised."""
+    error.add_note(f"in {where}")

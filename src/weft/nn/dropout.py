@@ -1,0 +1,38 @@
+"""Dropout layers."""
+
+from __future__ import annotations
+
+from ..arrays.tensor import Tensor
+from . import functional as F
+from .factory import probability
+from .module import Module
+
+
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        self.p = probability(type(self).__name__, p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout(_Dropout):
+    """In training: elements put to 0 with probability p, the others divided by 1 - p. In evaluation: nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+
+class Dropout1d(_Dropout):
+    """`Dropout` of whole channels of (N, C, L)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout1d(x, self.p, self.training)
+
+
+class Dropout2d(_Dropout):
+    """`Dropout` of whole channels of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, self.training)

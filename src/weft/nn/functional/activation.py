@@ -1,0 +1,195 @@
+"""Activation functions on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...arrays.dispatch import apply, node_of
+from ...arrays.tensor import Tensor
+from ...base.errors import ArgumentError, DTypeError, ShapeError
+from ...ir.dtype import DType
+from ...ir.dtype import dtype as as_dtype
+from ...ir.shape import divide, normalize_axis, show_shape
+from ...ops.composite import activations as a
+from ...ops.composite import softmax as s
+from ...ops.composite.define import Composite
+from ...ops.elementwise import cast
+from ...ops.elementwise import tanh as tanh_
+
+
+def _floating(name: str, x: Any) -> Tensor:
+    """`x` as a floating tensor, or an error that names the function."""
+    if not isinstance(x, Tensor):
+        x = Tensor(node_of(x))
+    if x.dtype.kind != "f":
+        raise DTypeError(
+            f"{name} takes a floating tensor, got {x._node.aval.describe()}; use x.astype('float32')"
+        )
+    return x
+
+
+def _unary(composite: Composite, x: Any, *numbers: Any, **attrs: Any) -> Tensor:
+    return apply(composite, _floating(composite.name, x), *numbers, **attrs)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared."""
+    return apply(a.relu, input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return _unary(a.relu6, input)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x clamped to [min_val, max_val]."""
+    return _unary(a.hardtanh, input, min_val, max_val)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x for x > 0, else negative_slope * x."""
+    return _unary(a.leaky_relu, input, negative_slope)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x for x > 0, else weight * x; weight holds one number, or one for each channel (axis 1)."""
+    x = _floating("prelu", input)
+    if weight.size != 1:
+        if x.ndim < 2 or weight.shape != x.shape[1:2]:
+            raise ShapeError(
+                f"prelu: weight {show_shape(weight.shape)} does not fit the channels of {show_shape(x.shape)}"
+            )
+        weight = weight.reshape((weight.shape[0], *[1] * (x.ndim - 2)))
+    return apply(a.prelu, x, weight)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x for x > 0, else alpha * (e**x - 1)."""
+    return _unary(a.elu, input, alpha)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x for x > 0, else alpha * (e**(x / alpha) - 1)."""
+    return _unary(a.celu, input, alpha)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The self-normalising scaled ELU."""
+    return _unary(a.selu, input)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x * P(Z <= x) for a standard normal Z; approximate="tanh" uses a formula with tanh."""
+    if approximate not in ("none", "tanh"):
+        raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return _unary(a.gelu, input, approximate=approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)."""
+    return _unary(a.silu, input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x))."""
+    return _unary(a.mish, input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e**-x)."""
+    return _unary(a.sigmoid, input)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), accurate for very negative x."""
+    return _unary(a.log_sigmoid, input)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e**(beta * x)) / beta, and x itself where beta * x > threshold."""
+    return _unary(a.softplus, input, beta, threshold)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return Tensor(tanh_.bind((_floating("tanh", input)._node,)))
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """x / 6 + 1/2 clamped to [0, 1]."""
+    return _unary(a.hardsigmoid, input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * hardsigmoid(x)."""
+    return _unary(a.hardswish, input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return _unary(a.softsign, input)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return _unary(a.tanhshrink, input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd."""
+    return _unary(a.softshrink, input, lambd)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0."""
+    return _unary(a.hardshrink, input, lambd)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else value."""
+    return _unary(a.threshold, input, threshold, value)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim` times the sigmoid of the second half."""
+    x = _floating("glu", input)
+    axis = normalize_axis(dim, x.ndim, "dim")
+    half = divide(x.shape[axis], 2)
+    if half is None:
+        raise ShapeError(
+            f"glu halves axis {axis}, whose size is {x.shape[axis]} (shape {show_shape(x.shape)})"
+        )
+    return apply(a.glu, x, axis=axis)
+
+
+# -- along an axis --------------------------------------------------------------------------------------------
+
+
+def _along(composite: Composite, x: Any, dim: Any, dtype: Any) -> Tensor:
+    if dtype is not None:
+        want: DType = as_dtype(dtype)
+        x = Tensor(cast(node_of(x), dtype=want))
+    x = _floating(composite.name, x)
+    if dim is None:
+        raise ArgumentError(
+            f"{composite.name} needs the axis to run along: dim=-1 for the last, dim=1 for classes"
+        )
+    if x.ndim == 0:
+        raise ShapeError(f"{composite.name} needs at least one axis, got a single number")
+    return apply(composite, x, axis=normalize_axis(dim, x.ndim, "dim"))
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """e**x / sum(e**x) along `dim`."""
+    return _along(s.softmax, input, dim, dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x) along `dim`."""
+    return _along(s.softmax, -input, dim, dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along `dim`, accurate where the softmax is tiny."""
+    return _along(s.log_softmax, input, dim, dtype)

@@ -1,0 +1,175 @@
+"""Convolution on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...arrays.dispatch import apply
+from ...arrays.tensor import Tensor
+from ...base.errors import ArgumentError, ShapeError
+from ...ir.shape import show_shape
+from ...ops.composite import conv as c
+from ...ops.movement import reshape
+
+
+def sizes(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, ...]:
+    """`value` as one integer for each spatial axis; a single integer stands for all of them."""
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(items) == 1 and rank > 1:
+        items = items * rank
+    for n in items:
+        if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < least:
+            raise ArgumentError(f"{name} must be {least} or more along each axis, got {value!r}")
+    if len(items) != rank:
+        raise ArgumentError(f"{name} needs one integer or {rank} of them, got {value!r}")
+    return tuple([n.__index__() for n in items])
+
+
+def paddings(value: Any, kernel: tuple[Any, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
+    """Padding as (low, high) for each axis, from integers, "valid" or "same"."""
+    if value == "valid":
+        return ((0, 0),) * len(kernel)
+    if value == "same":
+        if any(s != 1 for s in stride):
+            raise ArgumentError(f"padding='same' needs stride 1, got {stride}")
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return tuple([(t // 2, t - t // 2) for t in totals])
+    if isinstance(value, str):
+        raise ArgumentError(f"padding must be 'same', 'valid' or integers, got {value!r}")
+    return tuple([(p, p) for p in sizes("padding", value, len(kernel), least=0)])
+
+
+def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
+    """x with a batch axis: an input without one is a batch of one."""
+    if x.ndim == rank + 1:
+        return Tensor(reshape(x._node, shape=(1, *x.shape))), True
+    return x, False
+
+
+def _unbatched(x: Tensor, lone: bool) -> Tensor:
+    return Tensor(reshape(x._node, shape=x.shape[1:])) if lone else x
+
+
+def _check_weight(name: str, weight: Tensor, rank: int) -> None:
+    if weight.ndim != rank + 2:
+        raise ShapeError(
+            f"{name} takes a weight of {rank + 2} axes (out, in, *kernel), got {show_shape(weight.shape)}"
+        )
+
+
+def _conv(
+    rank: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Tensor:
+    _check_weight(f"conv{rank}d", weight, rank)
+    stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
+    pads = paddings(padding, weight.shape[2:], stride, dilation)
+    x, lone = _batched(x, rank)
+    out = apply(c.convolution, x, weight, bias, stride=stride, padding=pads, dilation=dilation, groups=groups)
+    return _unbatched(out, lone)
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of (N, C, L) or (C, L) with weight (O, C / groups, K)."""
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of (N, C, H, W) or (C, H, W) with weight (O, C / groups, KH, KW)."""
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of (N, C, D, H, W) with weight (O, C / groups, KD, KH, KW)."""
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(
+    rank: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
+    _check_weight(f"conv_transpose{rank}d", weight, rank)
+    stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
+    extra = sizes("output_padding", output_padding, rank, least=0)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ArgumentError(
+            f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
+        )
+    x, lone = _batched(x, rank)
+    out = apply(
+        c.convolution_transpose,
+        x,
+        weight,
+        bias,
+        stride=stride,
+        padding=sizes("padding", padding, rank, least=0),
+        output_padding=extra,
+        dilation=dilation,
+        groups=groups,
+    )
+    return _unbatched(out, lone)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv1d`, for weight (C, O / groups, K)."""
+    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv2d`, for weight (C, O / groups, KH, KW)."""
+    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)

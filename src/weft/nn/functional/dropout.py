@@ -1,0 +1,55 @@
+"""Dropout on tensors: the random bits come from the default generator, or the one given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...arrays import random
+from ...arrays.dispatch import apply
+from ...arrays.tensor import Tensor
+from ...base.errors import ShapeError
+from ...ir.shape import Shape, show_shape
+from ...ops.composite import dropout as d
+from ..factory import probability
+
+
+def random_bits(shape: Shape, generator: Any = None) -> Tensor:
+    """Random 32-bit numbers for a dropout over `shape`."""
+    return random.bits(shape, generator=generator)
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """In training: elements put to 0 with probability p, the others divided by 1 - p. Else the input itself."""
+    probability("dropout", p)
+    if not training or p == 0:
+        return input
+    return apply(d.dropout, input, random_bits(input.shape, generator), p)
+
+
+def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any) -> Tensor:
+    probability(f"dropout{rank}d", p)
+    if input.ndim not in (rank + 1, rank + 2):
+        raise ShapeError(
+            f"dropout{rank}d takes (channels, ...) or (batch, channels, ...) with {rank} spatial axes, got shape "
+            f"{show_shape(input.shape)}"
+        )
+    if not training or p == 0:
+        return input
+    lead = input.ndim - rank
+    return apply(d.dropout, input, random_bits((*input.shape[:lead], *[1] * rank), generator), p)
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """`dropout` of whole channels of (N, C, L) or (C, L)."""
+    return _channels(1, input, p, training, generator)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """`dropout` of whole channels of (N, C, H, W) or (C, H, W)."""
+    return _channels(2, input, p, training, generator)

@@ -1,0 +1,128 @@
+"""Losses on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...arrays.dispatch import apply, check_choice
+from ...arrays.tensor import Tensor
+from ...base.errors import ArgumentError, DTypeError
+from ...ops.composite import losses as c
+
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def _operands(name: str, *tensors: Any) -> None:
+    for t in tensors:
+        if t is not None and not isinstance(t, Tensor):
+            raise DTypeError(f"{name} takes tensors, got {type(t).__name__}; make one with weft.tensor(...)")
+
+
+def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **attrs: Any) -> Tensor:
+    _operands(composite.name, x, y)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    return apply(composite, x, y, *numbers, reduction=reduction, **attrs)
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)**2, averaged, summed or as it is."""
+    return _compare(c.mse_loss, input, target, reduction=reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - target|."""
+    return _compare(c.l1_loss, input, target, reduction=reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Quadratic below |input - target| = beta, linear above, with slope 1."""
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    return _compare(c.smooth_l1_loss, input, target, float(beta), reduction=reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Quadratic below |input - target| = delta, linear above, with slope delta."""
+    if delta <= 0:
+        raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
+    return _compare(c.huber_loss, input, target, float(delta), reduction=reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """-(y log x + (1 - y) log(1 - x)) for probabilities x. Prefer `binary_cross_entropy_with_logits`."""
+    return _compare(c.binary_cross_entropy, input, target, weight, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), without overflow; pos_weight multiplies the positive class."""
+    return _compare(
+        c.binary_cross_entropy_with_logits, input, target, weight, pos_weight, reduction=reduction
+    )
+
+
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target * (log target - input) for log-probabilities `input`. reduction="batchmean" is the divergence."""
+    _operands("kl_div", input, target)
+    check_choice("reduction", reduction, (*_REDUCTIONS, "batchmean"))
+    return apply(c.kl_div, input, target, reduction=reduction, log_target=bool(log_target))
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] for log-probabilities input (N, C, ...) and class indices target (N, ...)."""
+    _operands("nll_loss", input, target, weight)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    return apply(c.nll_loss, input, target, weight, ignore_index=int(ignore_index), reduction=reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target], for scores input (N, C, ...).
+
+    Args:
+        input: scores (N, C), (C,) or (N, C, d1, ...).
+        target: class indices (N), () or (N, d1, ...), or floating probabilities of the input's shape.
+        weight: one factor for each class; the mean is weighted by it.
+        ignore_index: a class index that counts nothing.
+        label_smoothing: how much of the target is spread evenly over all classes.
+
+    Raises:
+        IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
+    """
+    _operands("cross_entropy", input, target, weight)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
+        raise ArgumentError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    smoothing = (
+        None if isinstance(label_smoothing, (int, float)) and label_smoothing == 0 else label_smoothing
+    )
+    if target.dtype.kind == "f":
+        if target.shape != input.shape:
+            raise DTypeError(
+                "cross_entropy: floating targets are probabilities of the scores' shape; got "
+                f"{target._node.aval.describe()} for scores {input._node.aval.describe()}. Class indices must be "
+                "integers: target.astype('int64')"
+            )
+        return apply(c.cross_entropy_probabilities, input, target, weight, smoothing, reduction=reduction)
+    return apply(
+        c.cross_entropy, input, target, weight, smoothing, ignore_index=int(ignore_index), reduction=reduction
+    )

@@ -1,0 +1,76 @@
+"""Normalisation on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...arrays.cell import own_node
+from ...arrays.dispatch import apply
+from ...arrays.tensor import Tensor
+from ...base.errors import ArgumentError
+from ...ir.shape import check_shape, normalize_axis
+from ...ops.composite import normalization as c
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each trailing block of shape `normalized_shape` to mean 0 and variance 1, then scaled and shifted."""
+    return apply(c.layer_norm, input, weight, bias, eps, shape=check_shape(normalized_shape))
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """x / sqrt(mean(x**2) + eps) over each trailing block. eps defaults to the spacing of numbers at 1."""
+    if eps is None:
+        eps = {"float64": 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}.get(input.dtype.name, 2.0**-23)
+    return apply(c.rms_norm, input, weight, eps, shape=check_shape(normalized_shape))
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted."""
+    return apply(c.group_norm, input, weight, bias, eps, groups=num_groups)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | Tensor = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel: in training over this batch, moving the running statistics; else with those.
+
+    In training `running_mean` and `running_var` are rebound to (1 - momentum) * old + momentum * batch.
+    """
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ArgumentError("batch_norm without training needs running_mean and running_var")
+        return apply(c.batch_norm, input, weight, bias, running_mean, running_var, eps)
+    y, mean, var = apply(c.batch_norm_train, input, weight, bias, running_mean, running_var, momentum, eps)
+    if running_mean is not None and running_var is not None:
+        running_mean._cell.rebind(own_node(mean._node))
+        running_var._cell.rebind(own_node(var._node))
+    return y
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(norm(x), eps), the norm taken along `dim`."""
+    axis = normalize_axis(dim, input.ndim, "dim")
+    if p != 2:
+        raise ArgumentError(f"normalize is there for the Euclidean norm, p=2, got p={p!r}")
+    return apply(c.l2_normalize, input, eps, axis=axis)

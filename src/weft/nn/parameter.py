@@ -1,0 +1,65 @@
+"""Parameters: tensors that belong to a module and require gradients."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from ..arrays.cell import Cell, own_node
+from ..arrays.creation import tensor
+from ..arrays.tensor import Tensor
+from ..base.errors import StateError
+
+
+class Parameter(Tensor):
+    """A tensor that a module registers when it is assigned as an attribute.
+
+    Holds a copy of `data` (a tensor, an array or nested lists) of its own, cut off from what `data` was computed
+    from. Operations on parameters give plain tensors.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        if not isinstance(data, Tensor):
+            data = tensor(data)
+        super().__init__(own_node(data._node))
+        if requires_grad:
+            self._cell.require_grad(True)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        self.realize()
+        return type(self)(self, self._cell.requires_grad)
+
+    def __reduce__(self) -> Any:
+        return Parameter, (tensor(self), self._cell.requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter({super().__repr__()})"
+
+
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is not known before its module has seen data. Using it raises `StateError`."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: str = "this module") -> None:
+        self._owner = owner
+
+    @property
+    def _cell(self) -> Cell:  # type: ignore[override]
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise StateError(
+            f"a parameter of {self._owner} has no shape yet: it is inferred from the first input. Call the model once "
+            "on a batch (under weft.no_grad() if you like) before its parameters are used, saved or optimised"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
+        return UninitializedParameter(self._owner)
+
+    def __reduce__(self) -> Any:
+        return UninitializedParameter, (self._owner,)
+
+    def __repr__(self) -> str:
+        return "UninitializedParameter()"

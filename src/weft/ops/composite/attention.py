@@ -1,0 +1,151 @@
+"""Attention: values averaged with weights that come from comparing queries with keys."""
+
+from __future__ import annotations
+
+import math
+
+from ...base.errors import DTypeError, ShapeError
+from ...ir.node import Node
+from ...ir.shape import broadcast_shapes, divide, show_shape
+from ..contraction import dot_general, matmul
+from ..elementwise import equal, exp, where
+from ..movement import broadcast_to, permute, reshape, slice_axis
+from ..rearrange import swapaxes, tri
+from ..reduce import max_, sum_
+from .common import as_type, floating, keep, stop_gradient, widened
+from .define import composite
+from .dropout import dropped
+
+
+@composite
+def masked_softmax(x):
+    """Softmax along the last axis in which a row of nothing but -inf gives zeros."""
+    axis = (x.ndim - 1,)
+    top = keep(max_(x, axes=axis), x, axis)
+    e = exp(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
+    total = keep(sum_(e, axes=axis), e, axis)
+    return e / where(equal(total, 0), 1, total)
+
+
+@masked_softmax.vjp
+def _(cts, outs, x):
+    y, ct = outs[0], cts[0]
+    axis = (x.ndim - 1,)
+    return ((ct - keep(sum_(ct * y, axes=axis), y, axis)) * y,)
+
+
+def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool) -> Node:
+    """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E)."""
+    scores = widened(matmul(q, swapaxes(k, k.ndim - 2, k.ndim - 1)))
+    scores = (
+        scores / math.sqrt(max(int(q.shape[-1]), 1))
+        if scale is None
+        else scores * as_type(scale, scores.dtype)
+    )
+    if causal:
+        scores = where(tri(q.shape[-2], k.shape[-2]), scores, float("-inf"))
+    if mask is not None:
+        shape = broadcast_shapes(scores.shape, mask.shape)
+        if shape != scores.shape:
+            raise ShapeError(
+                f"attention: a mask of shape {show_shape(mask.shape)} does not broadcast to the scores "
+                f"{show_shape(scores.shape)} (..., queries, keys)"
+            )
+        if mask.dtype.kind == "b":
+            scores = where(broadcast_to(mask, scores.shape), scores, float("-inf"))
+        elif mask.dtype.kind == "f":
+            scores = scores + as_type(mask, scores.dtype)
+        else:
+            raise DTypeError(f"attention: a mask is boolean or floating, got {mask.aval.describe()}")
+    if k.shape[-2] == 0:
+        return scores
+    return masked_softmax(scores)
+
+
+def _check(q: Node, k: Node, v: Node) -> None:
+    floating("scaled_dot_product_attention", query=q, key=k, value=v)
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ShapeError(
+            "attention takes queries (..., L, E), keys (..., S, E) and values (..., S, V), got "
+            f"{show_shape(q.shape)}, {show_shape(k.shape)} and {show_shape(v.shape)}"
+        )
+
+
+@composite
+def scaled_dot_product_attention(q, k, v, mask, scale, bits, p, *, causal=False):
+    """softmax(q k^T * scale + mask) v for q (..., L, E), k (..., S, E) and v (..., S, V).
+
+    A boolean mask is True where a query may look; a floating one is added. `causal` lets query i see keys 0 .. i. A
+    query that sees nothing gets zeros. With random `bits` of the scores' shape the weights are dropped out.
+    """
+    _check(q, k, v)
+    weights = weights_of(q, k, mask, scale, causal)
+    if bits is not None:
+        weights = dropped(weights, bits, as_type(p, weights.dtype))
+    return matmul(as_type(weights, v.dtype), v)
+
+
+def _project(x: Node, weight: Node, bias: Node | None) -> Node:
+    out = dot_general(x, weight, contract=((x.ndim - 1,), (1,)), batch=((), ()))
+    return out if bias is None else out + bias
+
+
+def _heads(x: Node, heads: int) -> Node:
+    """(N, L, E) to (N, heads, L, E / heads)."""
+    each = divide(x.shape[-1], heads)
+    return permute(reshape(x, shape=(*x.shape[:-1], heads, each)), axes=(0, 2, 1, 3))
+
+
+@composite
+def multi_head_attention(
+    q,
+    k,
+    v,
+    w_in,
+    b_in,
+    w_q,
+    w_k,
+    w_v,
+    w_out,
+    b_out,
+    mask,
+    bits,
+    p,
+    *,
+    heads,
+    causal=False,
+    weights=False,
+    average=True,
+):
+    """Attention in `heads` subspaces: project, attend in each, join, project.
+
+    q (N, L, E), k (N, S, Ek) and v (N, S, Ev), batch first. k None means q, v None means k. The projections are
+    packed, w_in (3E, E), or apart, w_q (E, E), w_k (E, Ek), w_v (E, Ev); b_in (3E) is packed in either case. The mask
+    broadcasts to (N, heads, L, S). With `weights` the attention weights (averaged over heads, if `average`) are
+    returned too.
+    """
+    width = q.shape[-1]
+    if w_in is not None and k is None:
+        q, k, v = _thirds(_project(q, w_in, b_in), width, q.ndim - 1)
+    else:
+        k = q if k is None else k
+        v = k if v is None else v
+        parts = _thirds(w_in, width, 0) if w_in is not None else (w_q, w_k, w_v)
+        shifts = (None, None, None) if b_in is None else _thirds(b_in, width, 0)
+        q, k, v = [_project(x, w, b) for x, w, b in zip((q, k, v), parts, shifts, strict=True)]
+    q, k, v = _heads(q, heads), _heads(k, heads), _heads(v, heads)
+    share = weights_of(q, k, mask, None, causal)
+    if bits is not None:
+        share = dropped(share, bits, as_type(p, share.dtype))
+    out = matmul(as_type(share, v.dtype), v)  # (N, heads, L, E / heads)
+    out = permute(out, axes=(0, 2, 1, 3))
+    out = _project(reshape(out, shape=(*out.shape[:2], width)), w_out, b_out)
+    if not weights:
+        return out
+    share = as_type(share, out.dtype)
+    return out, (sum_(share, axes=(1,)) / heads if average else share)
+
+
+def _thirds(x: Node, width: int, axis: int) -> tuple[Node, Node, Node]:
+    a, b, c = [slice_axis(x, axis, i * width, (i + 1) * width) for i in range(3)]
+    return a, b, c

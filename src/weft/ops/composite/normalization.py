@@ -1,0 +1,173 @@
+"""Normalisation: subtract a mean, divide by a standard deviation, scale and shift."""
+
+from __future__ import annotations
+
+from ...base.errors import ArgumentError, ShapeError
+from ...ir.node import Node
+from ...ir.shape import divide, is_static, show_shape, size_of
+from ..elementwise import less_equal, rsqrt, sqrt, where
+from ..movement import broadcast_in_dim, reshape
+from ..reduce import sum_
+from .common import along, as_type, count, floating, keep, stop_gradient, widened
+from .define import composite
+
+
+@composite
+def standardize(x, eps, *, axes):
+    """((x - mean) / sqrt(var + eps), mean, var) with mean and (biased) variance over `axes`, which are kept."""
+    n = count(x, axes)
+    mean = keep(sum_(x, axes=axes), x, axes) / n
+    centred = x - mean
+    var = keep(sum_(centred * centred, axes=axes), x, axes) / n
+    return centred * rsqrt(var + eps), mean, var
+
+
+@standardize.vjp
+def _(cts, outs, x, eps, *, axes):
+    normal, mean, var = outs
+    ct, ct_mean, ct_var = cts
+    n = count(x, axes)
+    scale = rsqrt(var + eps)
+    found = None
+    if ct is not None:
+        level = keep(sum_(ct, axes=axes), x, axes) / n
+        slope = keep(sum_(ct * normal, axes=axes), x, axes) / n
+        found = (ct - level - normal * slope) * scale
+    if ct_var is not None:
+        part = (x - mean) * (ct_var * 2 / n)
+        found = part if found is None else found + part
+    if ct_mean is not None:
+        part = broadcast_in_dim(ct_mean / n, shape=x.shape, axes=tuple(range(x.ndim)))
+        found = part if found is None else found + part
+    return found, None
+
+
+def _affine(y: Node, weight: Node | None, bias: Node | None) -> Node:
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias
+
+
+def _wide(v: Node | None) -> Node | None:
+    return None if v is None else widened(v)
+
+
+def _check_trailing(name: str, x: Node, shape: tuple, **vectors: Node | None) -> None:
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ShapeError(
+            f"{name}: the input of shape {show_shape(x.shape)} does not end in {show_shape(shape)}"
+        )
+    for what, v in vectors.items():
+        if v is not None and v.shape != shape:
+            raise ShapeError(f"{name}: {what} has shape {show_shape(v.shape)}, expected {show_shape(shape)}")
+
+
+@composite
+def layer_norm(x, weight, bias, eps, *, shape):
+    """Each trailing block of the given shape to mean 0 and variance 1, then times weight, plus bias."""
+    floating("layer_norm", input=x, weight=weight, bias=bias)
+    _check_trailing("layer_norm", x, shape, weight=weight, bias=bias)
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    if size_of(shape) == 0:
+        return x
+    normal, _, _ = standardize(widened(x), widened(eps), axes=axes)
+    return as_type(_affine(normal, _wide(weight), _wide(bias)), x.dtype)
+
+
+@composite
+def rms_norm(x, weight, eps, *, shape):
+    """x / sqrt(mean(x**2) + eps) over each trailing block of the given shape, times weight."""
+    floating("rms_norm", input=x, weight=weight)
+    _check_trailing("rms_norm", x, shape, weight=weight)
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    w = widened(x)
+    square = keep(sum_(w * w, axes=axes), w, axes) / count(w, axes)
+    return as_type(_affine(w * rsqrt(square + widened(eps)), _wide(weight), None), x.dtype)
+
+
+def _check_channels(name: str, x: Node, **vectors: Node | None) -> None:
+    if x.ndim < 2:
+        raise ShapeError(f"{name} takes an input (batch, channels, ...), got shape {show_shape(x.shape)}")
+    for what, v in vectors.items():
+        if v is not None and v.shape != x.shape[1:2]:
+            raise ShapeError(
+                f"{name}: the input of shape {show_shape(x.shape)} has {x.shape[1]} channels, but {what} has "
+                f"shape {show_shape(v.shape)}"
+            )
+
+
+def _lay(v: Node | None, x: Node) -> Node | None:
+    return None if v is None else along(widened(v), x, 1)
+
+
+@composite
+def group_norm(x, weight, bias, eps, *, groups):
+    """Each group of neighbouring channels of each sample to mean 0 and variance 1, then scaled and shifted."""
+    floating("group_norm", input=x, weight=weight, bias=bias)
+    _check_channels("group_norm", x, weight=weight, bias=bias)
+    each = divide(x.shape[1], groups)
+    if each is None:
+        raise ShapeError(f"group_norm: {x.shape[1]} channels do not divide into {groups} groups")
+    w = reshape(widened(x), shape=(x.shape[0], groups, each, *x.shape[2:]))
+    normal, _, _ = standardize(w, widened(eps), axes=tuple(range(2, w.ndim)))
+    normal = reshape(normal, shape=x.shape)
+    return as_type(_affine(normal, _lay(weight, normal), _lay(bias, normal)), x.dtype)
+
+
+@composite
+def batch_norm(x, weight, bias, mean, var, eps):
+    """(x - mean) / sqrt(var + eps) * weight + bias with given statistics, one of each per channel (axis 1)."""
+    floating("batch_norm", input=x, weight=weight, bias=bias)
+    _check_channels("batch_norm", x, weight=weight, bias=bias, running_mean=mean, running_var=var)
+    w = widened(x)
+    scale = rsqrt(as_type(var, w.dtype) + widened(eps))
+    if weight is not None:
+        scale = scale * widened(weight)
+    out = (w - along(as_type(mean, w.dtype), w, 1)) * along(scale, w, 1)
+    return as_type(_affine(out, None, _lay(bias, w)), x.dtype)
+
+
+@composite
+def batch_norm_train(x, weight, bias, mean, var, momentum, eps):
+    """Normalise each channel over batch and space; also the running statistics moved towards this batch's.
+
+    Returns (y, mean, var), new_mean = (1 - momentum) * mean + momentum * batch mean, and likewise var with the
+    unbiased variance of the batch. The statistics carry no gradient. Without running ones (None) they are the
+    batch's own.
+    """
+    floating("batch_norm", input=x, weight=weight, bias=bias)
+    _check_channels("batch_norm", x, weight=weight, bias=bias, running_mean=mean, running_var=var)
+    axes = (0, *range(2, x.ndim))
+    sizes = tuple([x.shape[a] for a in axes])
+    if is_static(sizes) and size_of(sizes) < 2:
+        raise ArgumentError(
+            f"batch_norm in training needs more than one value per channel, got shape {show_shape(x.shape)}; use a "
+            "larger batch (drop_last=True leaves out a short last one) or eval()"
+        )
+    w = widened(x)
+    normal, batch_mean, batch_var = standardize(w, widened(eps), axes=axes)
+    y = as_type(_affine(normal, _lay(weight, w), _lay(bias, w)), x.dtype)
+    n = count(w, axes)
+    new_mean = stop_gradient(reshape(batch_mean, shape=x.shape[1:2]))
+    new_var = stop_gradient(reshape(batch_var, shape=x.shape[1:2])) * (n / (n - 1))
+    if mean is None or var is None:
+        return y, new_mean, new_var
+    step = widened(momentum)
+    return y, _towards(mean, new_mean, step), _towards(var, new_var, step)
+
+
+def _towards(old: Node, new: Node, step: Node) -> Node:
+    wide = stop_gradient(as_type(old, new.dtype))
+    return as_type(wide * (1 - step) + new * step, old.dtype)
+
+
+@composite
+def l2_normalize(x, eps, *, axis):
+    """x / max(sqrt(sum(x**2)), eps) along `axis`. At the zero vector the derivative is 1 / eps."""
+    floating("normalize", input=x)
+    w = widened(x)
+    square = keep(sum_(w * w, axes=(axis,)), w, (axis,))
+    small = less_equal(square, widened(eps) * widened(eps))
+    # The root is only taken where it is differentiable.
+    norm = where(small, widened(eps), sqrt(where(small, 1, square)))
+    return as_type(w / norm, x.dtype)
