@@ -1,6 +1,6 @@
 """Floor 8: files. Weights and checkpoints as safetensors, programs as graph and weights in one file."""
 
-from .atomic import replacing
+from ..base.atomic import replacing
 from .files import SavedState, fingerprint, load, load_weights, save, save_weights
 from .loaded import LoadedProgram
 from .program import load_program, save_program

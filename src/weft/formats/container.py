@@ -25,7 +25,7 @@ import numpy as np
 
 from ..base.errors import ArgumentError, FormatError
 from ..ir import dtype as d
-from .atomic import Path, file_error, replacing
+from ..base.atomic import Path, file_error, replacing
 
 FORMAT = "1"
 _MAX_HEADER = 100_000_000  # the bound that readers of safetensors share

@@ -16,7 +16,7 @@ from ..base.errors import ArgumentError, FormatError
 from ..ir.dtype import dtype
 from ..runtime.exported import ExportedProgram
 from . import container
-from .atomic import Path
+from ..base.atomic import Path
 from .loaded import LoadedProgram
 from .program import program_from, save_program
 from .tree import array_of, join, parse, split, tensor_of

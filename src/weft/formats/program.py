@@ -16,7 +16,7 @@ from ..ir.serialize import graph_from_data, graph_to_data
 from ..runtime.buffer import Buffer, to_array
 from ..runtime.exported import ExportedProgram, Fixed
 from . import container
-from .atomic import Path
+from ..base.atomic import Path
 from .loaded import LoadedProgram
 from .tree import join, parse, split
 

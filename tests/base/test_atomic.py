@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
+from weft.base.atomic import replacing
 from weft.base.errors import FileError, MissingFileError
-from weft.formats.atomic import replacing
 
 
 def write(path, data):
@@ -102,7 +102,7 @@ def test_no_permission():
     code = """
 import os, sys
 from weft.base.errors import FileError
-from weft.formats.atomic import replacing
+from weft.base.atomic import replacing
 if os.getuid() == 0:
     os.setuid(65534)
 try:

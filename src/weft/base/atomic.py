@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import IO
 
-from ..base.errors import ArgumentError, FileError, MissingFileError
+from .errors import ArgumentError, FileError, MissingFileError
 
 Path = str | PathLike[str]
 
