@@ -286,8 +286,8 @@ def eye(
     """Ones on the k-th diagonal (0 the main one, positive above it), zeros elsewhere; square without `n_cols`."""
     check_device(device)
     want = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
-    shape = check_shape((n_rows, n_rows if n_cols is None else n_cols))
-    return wrap(rearrange.eye(*shape, number_leaf(int(k), int64), want))
+    rows, columns = check_shape((n_rows, n_rows if n_cols is None else n_cols))
+    return wrap(rearrange.eye(rows, columns, number_leaf(int(k), int64), want))
 
 
 def _matrix(x: Any, name: str) -> Node:

@@ -39,8 +39,7 @@ _HUGE = float("inf")
 
 def install(tensor: type, weak: type) -> None:
     """Make the tensor classes known here."""
-    global Tensor, WeakScalar
-    Tensor, WeakScalar = tensor, weak  # type: ignore[misc]
+    globals().update(Tensor=tensor, WeakScalar=weak)
     strong.add(tensor)
 
 

@@ -57,7 +57,7 @@ class _Part:
             self.reverse, start, step = True, start + (count - 1) * step if count else 0, -step
         # Both ends given, on the same side: a window, as in x[i : i + n]. Otherwise the size moves with the start.
         self.moves = step == 1 and not self.reverse and key.start is not None and key.stop is not None
-        if self.moves and (operator.index(key.start) < 0) != (operator.index(key.stop) < 0):
+        if self.moves and (operator.index(key.start) < 0) != (operator.index(key.stop) < 0):  # type: ignore[arg-type]
             self.moves = False
         if count == 0:
             start, step, self.moves = 0, 1, False

@@ -60,7 +60,7 @@ def numpy_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     if method != "__call__" or kwargs:
         return NotImplemented
     name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
-    function = getattr(products if name == "matmul" else elementwise, name, None)
+    function = getattr(products if name == "matmul" else elementwise, str(name), None)
     return NotImplemented if function is None else function(*inputs)
 
 
@@ -172,7 +172,7 @@ def _same_value(x: Handle, copy: bool | None) -> Any:
 
 def unpickle(kind: type, array: np.ndarray, dtype: DType, requires_grad: bool, grad: Any) -> Any:
     """What a pickled tensor is rebuilt by."""
-    x = kind.__new__(kind)
+    x: Any = object.__new__(kind)
     x._cell = Cell(dispatch.buffer_leaf(np.array(array, dtype=dtype.numpy, order="C", copy=True), dtype))
     x._cell.require_grad(requires_grad)
     x._cell.grad = grad

@@ -291,7 +291,7 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None
     if len(shifts) != len(places):
         raise ArgumentError(f"roll needs one shift for each axis, got {shift} for axes {axis}")
     for place, by in zip(places, shifts, strict=True):
-        size = node.shape[place]
+        size: Any = node.shape[place]
         if size in (0, 1) or by % size == 0:
             continue
         head, tail = _cut(node, place, [size - by % size, size])
@@ -324,7 +324,7 @@ def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     else:
         at = normalize_axis(axis, node.ndim)
     counts = _counts(repeats)
-    size = node.shape[at]
+    size: Any = node.shape[at]
     if counts.ndim == 0 or counts.size == 1:
         times = int(counts.reshape(()))
         if times < 0:

@@ -4,6 +4,9 @@ Where NumPy's and PyTorch's methods agree, so does the one here; `axis` and `kee
 words. `axis` may be given by position.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# `self` is annotated as the one class that these methods end up in.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

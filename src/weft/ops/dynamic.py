@@ -11,7 +11,7 @@ from ..ir.dtype import int64
 from ..ir.node import Aval, Node
 from ..ir.shape import Shape
 from .define import Sample, complex_values, primitive, values
-from .gather import check_indices, dim_size, gather, iota, reshape_lead, scatter
+from .gather import check_indices, dim_size, gather, iota, scatter, with_ones
 from .movement import broadcast_to, permute, reshape, zeros
 
 Axes = tuple[int, ...]
@@ -130,12 +130,12 @@ def _spots(
     from .selection import as_dtype, where
 
     rank = len(axes)
-    out = [reshape_lead(iota(size=x.shape[0], dtype=int64), rank)]
+    out = [with_ones(iota(size=x.shape[0], dtype=int64), rank)]
     for k, (s, own, a, n) in enumerate(zip(starts, batched, axes, sizes, strict=True)):
         s = as_dtype(s, int64)
         s = where(less(s, 0), dim_size(x, axis=a + 1), s)
         steps = reshape(iota(size=n, dtype=int64), shape=(1, *[n if j == k else 1 for j in range(rank)]))
-        out.append(steps + (reshape_lead(s, rank) if own else s))
+        out.append(steps + (with_ones(s, rank) if own else s))
     return out
 
 

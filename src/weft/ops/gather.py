@@ -184,7 +184,7 @@ def _(ct, index, x, updates, *indices, axes):
         return scatter(ct, zeros(updates.aval), *indices, axes=axes)
     # Number the updates, write the numbers, and see whose number stayed.
     shape = broadcast_shapes(*[i.shape for i in indices])
-    order = broadcast_to(reshape_lead(_positions(shape), updates.ndim - len(shape)), updates.shape)
+    order = broadcast_to(with_ones(_positions(shape), updates.ndim - len(shape)), updates.shape)
     written = scatter(full(Aval(x.shape, int64), -1), order, *indices, axes=axes)
     stayed = equal(gather(written, *indices, axes=axes), order)
     return where(stayed, gather(ct, *indices, axes=axes), 0)
@@ -197,7 +197,7 @@ def _positions(shape: Shape) -> Node:
     return reshape(iota(size=size_of(shape), dtype=int64), shape=shape)
 
 
-def reshape_lead(x: Node, count: int) -> Node:
+def with_ones(x: Node, count: int) -> Node:
     """x with `count` axes of size 1 added at the end."""
     return reshape(x, shape=(*x.shape, *[1] * count)) if count else x
 
@@ -215,7 +215,7 @@ def _with_batch(size: Size, indices: tuple[Node, ...], batched: tuple[bool, ...]
     """The index arrays, and before them one that runs along the batch."""
     lined = _lined(size, indices, batched)
     rank = max([i.ndim - b for i, b in zip(lined, batched, strict=True)])
-    return [reshape_lead(iota(size=size, dtype=int64), rank), *lined]
+    return [with_ones(iota(size=size, dtype=int64), rank), *lined]
 
 
 @gather.batch

@@ -7,7 +7,7 @@ from ..ir.dtype import int64
 from ..ir.node import Node
 from .define import lift
 from .dynamic import dynamic_slice, dynamic_update_slice
-from .gather import dim_size, gather, iota, iota_along, reshape_lead, scatter, scatter_add
+from .gather import dim_size, gather, iota, iota_along, scatter, scatter_add, with_ones
 from .movement import permute, reshape
 
 __all__ = [
@@ -19,11 +19,11 @@ __all__ = [
     "iota",
     "iota_along",
     "put_along_axis",
-    "reshape_lead",
     "scatter",
     "scatter_add",
     "take",
     "take_along_axis",
+    "with_ones",
 ]
 
 

@@ -100,24 +100,24 @@ def arange(size: Size, start, step, dtype: DType) -> Node:
     return start + iota(size=size, dtype=dtype) * step
 
 
-def eye(rows: Size, columns: Size, offset: int, dtype: DType) -> Node:
+def eye(rows: Size, columns: Size, offset: int | Node, dtype: DType) -> Node:
     """A matrix with ones on a diagonal (`offset` above the main one), zeros elsewhere."""
     shape = (rows, columns)
     return cast(equal(iota_along(shape, 0) + offset, iota_along(shape, 1)), dtype=dtype)
 
 
-def tri(rows: Size, columns: Size, offset: int = 0) -> Node:
+def tri(rows: Size, columns: Size, offset: int | Node = 0) -> Node:
     """A boolean matrix that is True on and below a diagonal (`offset` above the main one)."""
     shape = (rows, columns)
     return less_equal(iota_along(shape, 1), iota_along(shape, 0) + offset)
 
 
-def tril(x: Node, offset: int = 0) -> Node:
+def tril(x: Node, offset: int | Node = 0) -> Node:
     """x with zeros above a diagonal of its last two axes."""
     return where(tri(x.shape[-2], x.shape[-1], offset), x, 0)
 
 
-def triu(x: Node, offset: int = 0) -> Node:
+def triu(x: Node, offset: int | Node = 0) -> Node:
     """x with zeros below a diagonal of its last two axes."""
     return where(tri(x.shape[-2], x.shape[-1], offset - 1), 0, x)
 
