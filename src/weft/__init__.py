@@ -197,19 +197,20 @@ _LATER: dict[str, tuple[str, str | None]] = {
     **{name: (".arrays." + name, None) for name in ("fft", "linalg", "random")},
     **{name: (".base." + name, None) for name in ("errors", "pytree")},
     **{name: (".arrays.compile", name) for name in ("compile", "spec")},
-    **{name: (".arrays.backward", name) for name in ("enable_grad", "no_grad")},
-    **{name: (".arrays.grad", name) for name in ("grad", "jvp", "value_and_grad", "vjp")},
+    **{name: (".arrays.backward", name) for name in ("enable_grad", "gradients", "no_grad")},
+    **{name: (".arrays.grad", name) for name in ("grad", "jvp", "linear_transpose", "value_and_grad", "vjp")},
+    **{name: (".arrays.control", name) for name in ("cond", "scan", "switch", "while_loop")},
     **{name: (".arrays.jacobian", name) for name in ("hessian", "jacfwd", "jacrev")},
     **{name: (".arrays.vmap", name) for name in ("vmap",)},
     **{name: (".arrays.random", name) for name in ("manual_seed",)},
 }
 
 __all__ = [
-    "__array_api_version__",
-    "__array_namespace_info__",
     "DType",
     "Dim",
     "Tensor",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "abs",
     "acos",
     "acosh",
@@ -248,6 +249,7 @@ __all__ = [
     "complex64",
     "concat",
     "concatenate",
+    "cond",
     "config",
     "conj",
     "copysign",
@@ -289,6 +291,7 @@ __all__ = [
     "full",
     "full_like",
     "grad",
+    "gradients",
     "greater",
     "greater_equal",
     "hessian",
@@ -313,6 +316,7 @@ __all__ = [
     "less_equal",
     "lgamma",
     "linalg",
+    "linear_transpose",
     "linspace",
     "log",
     "log10",
@@ -363,6 +367,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scan",
     "searchsorted",
     "sign",
     "signbit",
@@ -379,6 +384,7 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "switch",
     "take",
     "take_along_axis",
     "tan",
@@ -405,6 +411,7 @@ __all__ = [
     "vjp",
     "vmap",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]
@@ -412,9 +419,10 @@ __all__ = [
 if TYPE_CHECKING:
     from . import data, metrics, nn, optim
     from .arrays import fft, linalg, random
-    from .arrays.backward import enable_grad, no_grad
+    from .arrays.backward import enable_grad, gradients, no_grad
     from .arrays.compile import compile, spec
-    from .arrays.grad import grad, jvp, value_and_grad, vjp
+    from .arrays.control import cond, scan, switch, while_loop
+    from .arrays.grad import grad, jvp, linear_transpose, value_and_grad, vjp
     from .arrays.jacobian import hessian, jacfwd, jacrev
     from .arrays.random import manual_seed
     from .arrays.vmap import vmap

@@ -10,9 +10,13 @@ from ..autodiff.saved import unread
 from ..base.errors import TraceError
 from ..base.site import describe_site, user_site
 from ..base.state import isolated, state
+from ..ir.dtype import uint64
 from ..ir.graph import Graph, fresh_inputs, toposort
 from ..ir.node import LEVEL, SPENT, TRACED, Aval, Node, escaped, make_node
 from ..ir.primitive import input_prim, pick, pick_prim, placeholder
+from ..ir.shape import Size
+from ..ops.define import constant
+from ..ops.random import advance
 from .cell import Cell
 from .tensor import Tensor
 
@@ -47,6 +51,64 @@ class Trace:
 
     def _outer(self, cell: Cell) -> Any:
         return state.traces[self.depth - 1] if cell.depth < self.depth else None
+
+
+class Draws:
+    """Random draws inside a body. They take their bits from a state that is an input of the body: the first draw its
+    beginning, later ones further on. Outside, the generator steps over all that the body may take."""
+
+    def __init__(self) -> None:
+        self.generators: dict[int, Any] = {}
+        self.inputs: dict[int, Node] = {}
+        self.counts: dict[int, Size] = {}
+
+    def draw(self, generator: Any, count: Size) -> Node:
+        """The state for a draw of `count` blocks."""
+        key = id(generator)
+        if key not in self.inputs:
+            self.generators[key] = generator
+            self.inputs[key] = stand_in(Aval((2,), uint64))
+            self.counts[key] = 0
+        before = self.counts[key]
+        self.counts[key] = before + count
+        return stepped(self.inputs[key], before)
+
+    def moved(self) -> list[Node]:
+        """The states after all draws."""
+        return [stepped(self.inputs[k], n) for k, n in self.counts.items()]
+
+    def reserve(self, times: Size) -> list[Node]:
+        """States for `times` runs of the body, one for each generator, which steps over what they may take."""
+        return [self.generators[k].draw_state(n * times) for k, n in self.counts.items()]
+
+    @staticmethod
+    def union(several: Sequence[Draws]) -> Draws:
+        """Draws for bodies of which one runs: as many from each generator as the one that takes most."""
+        out = Draws()
+        for d in several:
+            for k, n in d.counts.items():
+                out.generators[k] = d.generators[k]
+                out.inputs.setdefault(k, d.inputs[k])
+                out.counts[k] = max(n, out.counts.get(k, 0)) if isinstance(n, int) else n
+        return out
+
+
+def stepped(state_: Node, count: Size) -> Node:
+    """A random state some blocks further on."""
+    if isinstance(count, int) and count == 0:
+        return state_
+    return advance(state_, constant(count, uint64))  # type: ignore[arg-type]
+
+
+class BodyTrace(Trace):
+    """The trace of a function body that becomes a graph."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.draws = Draws()
+
+    def draw(self, generator: Any, count: Size) -> Node:
+        return self.draws.draw(generator, count)
 
 
 def _here() -> str:
@@ -92,6 +154,17 @@ def stand_in(aval: Aval) -> Node:
     return placeholder(aval, bits | TRACED if aval.dtype.inexact else TRACED)
 
 
+@contextmanager
+def outside(trace: Trace) -> Iterator[None]:
+    """Inside the block, things are as around `trace`: what is done there is done once, not in the body."""
+    inner = state.traces[trace.depth :]
+    del state.traces[trace.depth :]
+    try:
+        yield
+    finally:
+        state.traces.extend(inner)
+
+
 def refuse_escaped(nodes: list[Node]) -> None:
     """Raise if a result belongs to a trace that is no longer open."""
     if not state.traces and any(n.flags & TRACED for n in nodes):
@@ -124,6 +197,7 @@ def close(
     numbers become inputs too, so that a changed learning rate is no new graph, but for 0, 1, -1 and 2.
     """
     own = set(inputs)
+    neutral = state.tracing | bit | SPENT  # flags that say nothing of derivatives
     order = toposort(outputs, lambda n: _follow(n, own, bit))
     inside = _inside(order, own, 0 if hoist else bit)
     operands: dict[Any, Node] = {}
@@ -131,7 +205,7 @@ def close(
         if node not in inside and node not in own and not _is_small(node.value):
             operands.setdefault(_identity(node), node)
     with isolated():
-        graph = _copy(order, inside, list(operands.values()), inputs, outputs)
+        graph = _copy([n for n in order if n in inside], list(operands.values()), inputs, outputs, neutral)
     return graph, list(operands.values())
 
 
@@ -161,33 +235,27 @@ def _identity(node: Node) -> Any:
 
 
 def _copy(
-    order: Sequence[Node],
-    inside: set[Node],
-    operands: list[Node],
-    inputs: Sequence[Node],
-    outputs: Sequence[Node],
+    order: Sequence[Node], operands: list[Node], inputs: Sequence[Node], outputs: Sequence[Node], neutral: int
 ) -> Graph:
-    """The nodes `inside` as a graph of their own. What was cut off from derivatives stays so, and nodes whose
+    """The nodes `order` as a graph of their own. What was cut off from derivatives stays so, and nodes whose
     residuals nobody reads lose them."""
     fresh = fresh_inputs([n.aval for n in (*operands, *inputs)])
     known: dict[Any, Node] = {_identity(n): f for n, f in zip(operands, fresh, strict=False)}
     env: dict[Node, Node] = dict(zip(inputs, fresh[len(operands) :], strict=True))
-    plain = unread([n for n in order if n in inside])
+    plain = unread(order)
 
     def get(node: Node) -> Node:
         found = env.get(node)
         return found if found is not None else known.get(_identity(node), node)
 
     for n in order:
-        if n not in inside:
-            continue
         args = tuple([get(a) for a in n.args])
         if n.sig.prim is pick_prim:
             new = pick(args[0], n.sig.attrs["index"]) if type(args[0].sig.out) is tuple else args[0]
         else:
             new = make_node(plain.get(n, n.sig), args)
             new.site = n.site
-        if not n.flags & ~(state.tracing | SPENT):
+        if not n.flags & ~neutral:
             new.flags &= state.tracing
         env[n] = new
     return Graph(fresh, [get(o) for o in outputs])

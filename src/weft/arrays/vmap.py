@@ -12,13 +12,18 @@ from ..autodiff.batching import batch_nodes, spread
 from ..base.errors import ArgumentError, ShapeError, TraceError
 from ..base.pytree import Structure, flatten, unflatten
 from ..base.state import state
+from ..ir.dtype import uint64
 from ..ir.node import Aval, Node
 from ..ir.shape import Size, normalize_axis, show_shape
+from ..ops.arithmetic import mul
+from ..ops.define import constant
+from ..ops.indexing import iota
 from ..ops.movement import permute
+from ..ops.random import advance
 from . import dispatch
 from .creation import tensor
 from .tensor import Tensor
-from .tracing import Trace, opened, refuse_escaped, stand_in, tensors_only
+from .tracing import Trace, opened, outside, refuse_escaped, stand_in, tensors_only
 
 
 class VmapTrace(Trace):
@@ -37,6 +42,20 @@ class VmapTrace(Trace):
         self.inputs.append(inner)
         self.batched.append(node)
         return inner
+
+    def draw(self, generator: Any, count: Size) -> Node:
+        """The state for a random draw of `count` blocks."""
+        if self.randomness == "error":
+            raise ArgumentError(
+                "a random draw inside vmap: pass randomness='different' for numbers of its own for every example, "
+                "or randomness='same' for the same numbers for all"
+            )
+        with outside(self):
+            if self.randomness == "same":
+                return generator.draw_state(count)
+            start = generator.draw_state(count * self.size)
+            steps = mul(iota(size=self.size, dtype=uint64), constant(count, uint64))  # type: ignore[arg-type]
+            return self.map(advance(start, steps))
 
 
 def vmap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..base.errors import GradientError
 from ..base.state import isolated
 from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, toposort
 from ..ir.node import GRAD, Node, Signature, make_node
@@ -28,7 +29,10 @@ def _trace(sig: Signature, need: tuple[bool, ...]) -> tuple[tuple[bool, int], ..
         args = fresh_inputs(sig.inputs)
         node = make_node(sig, tuple(args))
         cts = [fresh_inputs([o])[0] if o.dtype.inexact else None for o in sig.outs]
-        found = [c for c in node_vjp(node, cts, need) if c is not None]
+        try:
+            found = [c for c in node_vjp(node, cts, need) if c is not None]
+        except GradientError:  # it has no reverse mode, which is an error only if that is asked for
+            return ()
     reached = set(toposort(found, lambda n: () if n is node else n.args))
     reads: list[tuple[bool, int]] = [(True, i) for i, a in enumerate(args) if a in reached]
     if type(sig.out) is not tuple:

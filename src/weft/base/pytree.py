@@ -128,3 +128,20 @@ def tree_map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
             raise ArgumentError(f"trees of different structure: {structure!r} and {shape!r}")
         columns.append(more)
     return unflatten(structure, [function(*row) for row in zip(*columns, strict=True)])
+
+
+def leaf_paths(structure: Structure, root: str = "") -> list[str]:
+    """Where each leaf is, as one would write it: `[0]['weight']` behind `root`."""
+    if structure.kind is None:
+        return [root]
+    aux = structure.aux
+    keys = (
+        aux
+        if isinstance(aux, tuple) and len(aux) == len(structure.children)
+        else range(len(structure.children))
+    )
+    return [
+        path
+        for key, child in zip(keys, structure.children, strict=True)
+        for path in leaf_paths(child, f"{root}[{key!r}]")
+    ]

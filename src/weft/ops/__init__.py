@@ -20,6 +20,7 @@ from . import (  # noqa: F401  (declaration is the purpose)
     gather,
     indexing,
     linalg,
+    loops,
     movement,
     operators,
     random,

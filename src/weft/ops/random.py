@@ -93,7 +93,7 @@ def random_bits(state, *, shape, bits):
             for word, values in enumerate(philox((block & _LOW, block >> _32, zero, zero), key)):
                 row[at : at + _PIECE, word] = values
     words = out.reshape(len(out), -1).view("<u4" if bits == 32 else "<u8")
-    return words[:, :size].reshape(*lead, *shape)
+    return words[:, :size].reshape((*lead, *shape))
 
 
 random_bits.nondifferentiable("random bits are integers")

@@ -14,9 +14,7 @@ from ...ir.primitive import pick_prim
 from ...ops.control import call
 from ...runtime.backend import Commit, Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
-
-#: How primitives with sub-graphs run: name -> evaluate(run_body, node, arrays).
-lowerings: dict[str, Callable[..., Any]] = {}
+from .control import LOWERINGS
 
 
 class ReferenceBackend:
@@ -95,7 +93,7 @@ def evaluate(node: Node, arrays: list[Any]) -> Any:
         outs = body_of(node.attrs["body"])(arrays)
         return outs[0] if len(outs) == 1 else tuple(outs)
     if prim.higher_order:
-        return lowerings[prim.name](body_of, node, arrays)
+        return LOWERINGS[prim.name](body_of, node, arrays)
     narrow = any(a.dtype.storage_only for a in node.sig.inputs)
     if narrow and prim.computes:
         arrays = [
