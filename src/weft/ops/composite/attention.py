@@ -34,6 +34,13 @@ def _(cts, outs, x):
     return ((ct - keep(sum_(ct * y, axes=axis), y, axis)) * y,)
 
 
+def _fits(mask: Node, scores: Node) -> bool:
+    try:
+        return broadcast_shapes(scores.shape, mask.shape) == scores.shape
+    except ShapeError:
+        return False
+
+
 def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool) -> Node:
     """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E)."""
     scores = widened(matmul(q, swapaxes(k, k.ndim - 2, k.ndim - 1)))
@@ -45,8 +52,7 @@ def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: 
     if causal:
         scores = where(tri(q.shape[-2], k.shape[-2]), scores, float("-inf"))
     if mask is not None:
-        shape = broadcast_shapes(scores.shape, mask.shape)
-        if shape != scores.shape:
+        if not _fits(mask, scores):
             raise ShapeError(
                 f"attention: a mask of shape {show_shape(mask.shape)} does not broadcast to the scores "
                 f"{show_shape(scores.shape)} (..., queries, keys)"

@@ -1,0 +1,124 @@
+"""Attention with masks, and dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from composites import Case, composite_tests, functional, gradients, run, spread
+from weft.base.errors import DTypeError, ShapeError
+from weft.ops.composite import attention as a
+from weft.ops.composite import dropout as d
+
+Q, K, V = spread(2, 3, 4), spread(2, 5, 4, seed=1), spread(2, 5, 6, seed=2)
+SEEN = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
+ADDED = spread(3, 5, seed=3)
+
+
+def _sdpa(mask=None, **attrs):
+    def call(q, k, v):
+        from nodes import node
+
+        return a.scaled_dot_product_attention(
+            q, k, v, None if mask is None else node(mask), None, None, None, **attrs
+        )
+
+    return call
+
+
+def _torch(mask=None, **attrs):
+    def call(q, k, v):
+        import torch
+
+        m = None if mask is None else torch.tensor(mask)
+        return functional("scaled_dot_product_attention", m, **attrs)(q, k, v)
+
+    return call
+
+
+HEADS = (spread(2, 4, 6), spread(18, 6, seed=1), spread(18, seed=2), spread(6, 6, seed=3), spread(6, seed=4))
+
+
+def _self_attention(x, w_in, b_in, w_out, b_out):
+    return a.multi_head_attention(
+        x, None, None, w_in, b_in, None, None, None, w_out, b_out, None, None, None, heads=3, weights=True
+    )
+
+
+def _torch_self_attention(x, w_in, b_in, w_out, b_out):
+    import torch
+
+    t = x.transpose(0, 1)
+    out, weights = torch.nn.functional.multi_head_attention_forward(
+        t, t, t, 6, 3, w_in, b_in, None, None, False, 0.0, w_out, b_out, training=False
+    )
+    return out.transpose(0, 1), weights
+
+
+CASES = [
+    Case("attention", _sdpa(), (Q, K, V), _torch()),
+    Case("attention", _sdpa(SEEN), (Q, K, V), _torch(SEEN), label="seen"),
+    Case("attention", _sdpa(ADDED), (Q, K, V), _torch(ADDED), label="added"),
+    Case("attention", _sdpa(causal=True), (Q, K, V), _torch(is_causal=True), label="causal"),
+    Case(
+        "attention",
+        _sdpa(),
+        (spread(1, 2, 3, 4), spread(2, 2, 5, 4), spread(2, 2, 5, 6)),
+        lambda q, k, v: _torch()(q.expand(2, 2, 3, 4), k, v),
+        label="broadcast",
+        batch=False,
+    ),
+    Case(
+        "attention",
+        lambda q, k, v: a.scaled_dot_product_attention(q, k, v, None, 0.3, None, None),
+        (Q, K, V),
+        _torch(scale=0.3),
+        label="scale",
+    ),
+    Case("attention", _sdpa(), (Q[:0], K[:0], V[:0]), _torch(), label="nothing"),
+    Case("heads", _self_attention, HEADS, _torch_self_attention, batch=False),
+]
+
+test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(CASES)
+
+
+def test_a_query_that_sees_nothing_gets_zeros_and_gives_no_nan():
+    blind = SEEN.copy()
+    blind[1] = False
+    (out,), found = gradients(_sdpa(blind), [Q, K, V])
+    assert not out[:, 1].any() and all(np.isfinite(g).all() for g in found)
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ShapeError, match="queries"):
+        run(_sdpa(), Q, K[:, :, :3], V)
+    with pytest.raises(ShapeError, match=r"mask of shape \(3, 4\)"):
+        run(_sdpa(SEEN[:, :4]), Q, K, V)
+    with pytest.raises(DTypeError, match="boolean or floating"):
+        run(_sdpa(SEEN.astype(int)), Q, K, V)
+
+
+# -- dropout ----------------------------------------------------------------------------------------------------
+
+BITS = np.random.default_rng(0).integers(0, 2**32, (2000,), dtype=np.uint32)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 1.0])
+def test_dropout_keeps_the_mean_and_drops_by_the_bits(p):
+    (out,), (gradient,) = gradients(lambda x: d.dropout(x, _bits(), p), [np.ones(2000)])
+    kept = p <= (BITS >> 8) * 2.0**-24
+    want = np.where(kept, 1 / (1 - p) if p < 1 else 0.0, 0.0)
+    np.testing.assert_allclose(out, want, rtol=1e-6)
+    np.testing.assert_array_equal(gradient != 0, kept)
+    assert abs(kept.mean() - (1 - p)) < 0.03
+
+
+def _bits():
+    from nodes import node
+
+    return node(BITS)
+
+
+def test_dropout_wants_bits():
+    with pytest.raises(DTypeError, match="random bits"):
+        run(lambda x: d.dropout(x, x, 0.5), np.ones(3))
