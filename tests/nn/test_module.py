@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_loading_keeps_parameters_learnable():
 def test_copies_are_independent_and_keep_sharing_inside():
     net = Net()
     net.again = net.first
-    for other in (copy.deepcopy(net),):
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert other.again is other.first and other.first is not net.first
         assert isinstance(other.scale, nn.Parameter) and other.scale.requires_grad
         for n, v in _values(net).items():

@@ -23,9 +23,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..base.atomic import Path, file_error, replacing
 from ..base.errors import ArgumentError, FormatError
 from ..ir import dtype as d
-from ..base.atomic import Path, file_error, replacing
 
 FORMAT = "1"
 _MAX_HEADER = 100_000_000  # the bound that readers of safetensors share

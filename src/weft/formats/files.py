@@ -12,11 +12,11 @@ import numpy as np
 
 from ..arrays.compile import Compiled, Traced
 from ..arrays.tensor import Tensor
+from ..base.atomic import Path
 from ..base.errors import ArgumentError, FormatError
 from ..ir.dtype import dtype
 from ..runtime.exported import ExportedProgram
 from . import container
-from ..base.atomic import Path
 from .loaded import LoadedProgram
 from .program import program_from, save_program
 from .tree import array_of, join, parse, split, tensor_of

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arrays.compile import Compiled, Traced
 from ..arrays.export import export
+from ..base.atomic import Path
 from ..base.errors import ArgumentError, FormatError, WeftError
 from ..base.pytree import LEAF, Structure, register_pytree
 from ..ir.dtype import dtype
@@ -16,7 +17,6 @@ from ..ir.serialize import graph_from_data, graph_to_data
 from ..runtime.buffer import Buffer, to_array
 from ..runtime.exported import ExportedProgram, Fixed
 from . import container
-from ..base.atomic import Path
 from .loaded import LoadedProgram
 from .tree import join, parse, split
 

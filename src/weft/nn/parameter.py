@@ -26,13 +26,6 @@ class Parameter(Tensor):
         if requires_grad:
             self._cell.require_grad(True)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        self.realize()
-        return type(self)(self, self._cell.requires_grad)
-
-    def __reduce__(self) -> Any:
-        return Parameter, (tensor(self), self._cell.requires_grad)
-
     def __repr__(self) -> str:
         return f"Parameter({super().__repr__()})"
 
@@ -58,7 +51,7 @@ class UninitializedParameter(Parameter):
     def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
         return UninitializedParameter(self._owner)
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         return UninitializedParameter, (self._owner,)
 
     def __repr__(self) -> str:

@@ -152,7 +152,7 @@ def batch_norm_train(x, weight, bias, mean, var, momentum, eps):
     new_var = stop_gradient(reshape(batch_var, shape=x.shape[1:2])) * (n / (n - 1))
     if mean is None or var is None:
         return y, new_mean, new_var
-    step = widened(momentum)
+    step = as_type(momentum, w.dtype)
     return y, _towards(mean, new_mean, step), _towards(var, new_var, step)
 
 

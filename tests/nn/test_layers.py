@@ -1,0 +1,247 @@
+"""Every layer and loss against PyTorch's with the same parameters: values, gradients, state, 16 bits, vmap, compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import weft as wf
+from composites import integers, spread
+from weft import nn
+
+
+@dataclass
+class Layer:
+    """A layer by its class name and arguments, which are the same in both libraries, and what it is called with."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    inputs: tuple[np.ndarray, ...]
+    keywords: dict[str, Any] | None = None
+    train: bool = True
+    batch: bool = True  # whether the first axis counts samples that do not see each other
+    empty: bool = True
+    label: str = ""
+    tol: float = 1e-9
+
+    @property
+    def id(self) -> str:
+        return self.name + (f"-{self.label}" if self.label else "")
+
+    def make(self) -> nn.Module:
+        return getattr(nn, self.name)(*self.arguments, **(self.keywords or {})).double().train(self.train)
+
+    def theirs(self) -> Any:
+        import torch
+
+        arguments = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in self.arguments]
+        keywords = {
+            k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in (self.keywords or {}).items()
+        }
+        return getattr(torch.nn, self.name)(*arguments, **keywords).double().train(self.train)
+
+
+X, IMAGES, SEQUENCES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9)
+Y, P = spread(4, 6, seed=1) * 0.9 + 0.05, spread(4, 6, low=0.05, high=0.95, seed=2)
+CLASSES = integers(4, high=6)
+IDS = integers(2, 5, high=7)
+
+LAYERS = [
+    Layer("Identity", (), (X,)),
+    Layer("Linear", (6, 3), (X,)),
+    Layer("Linear", (6, 3), (X,), {"bias": False}, label="no bias"),
+    Layer("Bilinear", (6, 6, 3), (X, Y)),
+    Layer("Flatten", (), (IMAGES,)),
+    Layer("Flatten", (2, 3), (IMAGES,), label="axes"),
+    Layer("Unflatten", (1, (2, 3)), (X,)),
+    Layer("Embedding", (7, 4), (IDS,)),
+    Layer("Embedding", (7, 4), (IDS,), {"padding_idx": 2}, label="padding"),
+    Layer("Conv1d", (3, 4, 3), (SEQUENCES,), {"padding": "same"}),
+    Layer("Conv2d", (3, 4, 3), (IMAGES,)),
+    Layer("Conv2d", (3, 6, (3, 2), (2, 1)), (IMAGES,), {"padding": (1, 0), "groups": 3, "bias": False}, label="all"),
+    Layer("Conv2d", (3, 4, 4), (IMAGES,), {"padding": "same", "dilation": 2}, label="same"),
+    Layer("Conv2d", (3, 4, 3), (IMAGES[0],), batch=False, empty=False, label="one image"),
+    Layer("Conv3d", (3, 2, 2), (spread(2, 3, 3, 4, 3),)),
+    Layer("ConvTranspose1d", (3, 4, 3), (SEQUENCES,), {"stride": 2, "padding": 1, "output_padding": 1}),
+    Layer("ConvTranspose2d", (3, 6, 3), (IMAGES,), {"stride": 2, "groups": 3}),
+    Layer("MaxPool1d", (2,), (SEQUENCES,)),
+    Layer("MaxPool2d", (3, 2, 1), (IMAGES,), {"ceil_mode": True}),
+    Layer("AvgPool1d", (2,), (SEQUENCES,)),
+    Layer("AvgPool2d", (3, 2, 1), (IMAGES,), {"count_include_pad": False}),
+    Layer("AdaptiveAvgPool1d", (4,), (SEQUENCES,)),
+    Layer("AdaptiveAvgPool2d", ((3, None),), (IMAGES,)),
+    Layer("AdaptiveMaxPool1d", (4,), (SEQUENCES,)),
+    Layer("AdaptiveMaxPool2d", (1,), (IMAGES,)),
+    Layer("BatchNorm1d", (6,), (X,), batch=False, empty=False),
+    Layer("BatchNorm1d", (3,), (SEQUENCES,), {"momentum": None}, batch=False, empty=False, label="average"),
+    Layer("BatchNorm2d", (3,), (IMAGES,), batch=False, empty=False),
+    Layer("BatchNorm2d", (3,), (IMAGES,), train=False, label="eval"),
+    Layer("BatchNorm2d", (3,), (IMAGES,), {"affine": False, "track_running_stats": False}, batch=False, empty=False,
+          label="plain"),
+    Layer("LayerNorm", (6,), (X,)),
+    Layer("LayerNorm", ((7, 8),), (IMAGES,), {"bias": False}, label="two axes"),
+    Layer("RMSNorm", (6,), (X,)),
+    Layer("GroupNorm", (2, 6), (spread(2, 6, 5),)),
+    Layer("Dropout", (0.5,), (X,), train=False),
+    Layer("Dropout", (0.0,), (X,), label="none"),
+    Layer("Dropout2d", (0.5,), (IMAGES,), train=False),
+    *[Layer(name, (), (X,)) for name in (
+        "ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Sigmoid", "LogSigmoid", "Tanh", "Softsign",
+        "Tanhshrink", "GELU",
+        "LeakyReLU", "ELU", "CELU", "Hardtanh", "Softplus", "Softshrink", "Hardshrink", "PReLU", "GLU",
+    )],
+    Layer("Hardsigmoid", (), (X,), tol=1e-7),  # PyTorch divides by 6 in single precision
+    Layer("GELU", ("tanh",), (X,), label="tanh"),
+    Layer("PReLU", (3,), (IMAGES,), label="channels"),
+    Layer("Threshold", (0.5, 0.1), (X,)),
+    *[Layer(name, (1,), (X,)) for name in ("Softmax", "Softmin", "LogSoftmax")],
+    *[Layer(name, (), (X, Y), batch=False, empty=False) for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")],
+    Layer("KLDivLoss", (), (X, P), {"reduction": "batchmean"}, batch=False, empty=False),
+    Layer("BCELoss", (), (P, P[::-1].copy()), batch=False, empty=False),
+    Layer("BCEWithLogitsLoss", (), (X, P), {"pos_weight": np.arange(1.0, 7.0)}, batch=False, empty=False),
+    Layer("NLLLoss", (), (X, CLASSES), {"reduction": "sum"}, batch=False, empty=False),
+    Layer("CrossEntropyLoss", (np.arange(1.0, 7.0),), (X, CLASSES), {"label_smoothing": 0.1}, batch=False, empty=False),
+    Layer("CrossEntropyLoss", (), (X, P), batch=False, empty=False, label="probabilities"),
+]  # fmt: skip
+
+
+def _leaves(out: Any) -> list[Any]:
+    if isinstance(out, (tuple, list)):
+        return [x for o in out for x in _leaves(o)]
+    return [] if out is None else [out]
+
+
+def _build(layer: Layer) -> nn.Module:
+    """Our layer, arrays among its arguments made tensors."""
+    arguments = [wf.tensor(a) if isinstance(a, np.ndarray) else a for a in layer.arguments]
+    keywords = {
+        k: wf.tensor(v) if isinstance(v, np.ndarray) else v for k, v in (layer.keywords or {}).items()
+    }
+    return getattr(nn, layer.name)(*arguments, **keywords).double().train(layer.train)
+
+
+def _weights(outs: list[Any]) -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    return [rng.standard_normal(tuple(o.shape)) for o in outs]
+
+
+def _loss(outs: list[Any], make: Callable[[np.ndarray], Any]) -> Any:
+    return sum((o * make(w)).sum() for o, w in zip(outs, _weights(outs)))
+
+
+def _inputs(layer: Layer) -> list[wf.Tensor]:
+    return [wf.tensor(a, requires_grad=a.dtype.kind == "f") for a in layer.inputs]
+
+
+everything = pytest.mark.parametrize("layer", LAYERS, ids=[x.id for x in LAYERS])
+
+
+@everything
+def test_values_and_gradients_are_those_of_torch(layer: Layer):
+    torch = pytest.importorskip("torch")
+    theirs, ours = layer.theirs(), _build(layer)
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    given = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in layer.inputs]
+    inputs = _inputs(layer)
+    want, got = _leaves(theirs(*given)), _leaves(ours(*inputs))
+    _loss(want, torch.tensor).backward()
+    _loss(got, wf.tensor).backward()
+    for w, g in zip(want, got, strict=True):
+        np.testing.assert_allclose(g.numpy(), w.detach().numpy(), rtol=layer.tol, atol=1e-10)
+    named = dict(ours.named_parameters())
+    for name, p in theirs.named_parameters():
+        np.testing.assert_allclose(
+            named[name].grad.numpy(), p.grad.numpy(), rtol=1e-8, atol=1e-9, err_msg=name
+        )
+    for i, (t, x) in enumerate(zip(given, inputs)):
+        if t.grad is not None:
+            np.testing.assert_allclose(
+                x.grad.numpy(), t.grad.numpy(), rtol=10 * layer.tol, atol=layer.tol, err_msg=f"input {i}"
+            )
+    for (name, w), (other, b) in zip(theirs.named_buffers(), ours.named_buffers(), strict=True):
+        assert name == other
+        np.testing.assert_allclose(b.numpy(), w.numpy(), rtol=1e-12, err_msg=name)
+
+
+@everything
+def test_it_prints_as_in_torch(layer: Layer):
+    pytest.importorskip("torch")
+    if layer.name in (
+        "LayerNorm",
+        "RMSNorm",
+        "Softplus",
+        "MaxPool2d",
+        "AvgPool1d",
+        "Hardtanh",
+        "CrossEntropyLoss",
+    ):
+        assert repr(_build(layer)).startswith(layer.name + "(")
+    else:
+        ours = repr(_build(layer))
+        theirs = repr(layer.theirs())
+        assert ours.split("(")[0] == theirs.split("(")[0]
+
+
+@everything
+def test_initial_parameters_have_the_spread_of_torch(layer: Layer):
+    pytest.importorskip("torch")
+    wf.manual_seed(0)
+    theirs, ours = layer.theirs(), _build(layer)
+    named = dict(ours.named_parameters())
+    assert list(named) == [n for n, _ in theirs.named_parameters()]
+    for name, p in theirs.named_parameters():
+        mine, other = named[name].numpy(), p.detach().numpy()
+        assert mine.shape == other.shape
+        if other.std() == 0:
+            np.testing.assert_array_equal(mine, other)
+        elif mine.size >= 8:
+            assert abs(mine).max() <= 1.7 * max(abs(other).max(), 1e-9) and mine.std() > 0.4 * other.std()
+
+
+@everything
+def test_sixteen_bits(layer: Layer):
+    ours = _build(layer).bfloat16()
+    cast = [wf.tensor(a).astype(wf.bfloat16) if a.dtype.kind == "f" else wf.tensor(a) for a in layer.inputs]
+    for out in _leaves(ours(*cast)):
+        assert out.dtype is wf.bfloat16 and np.isfinite(out.astype("float32").numpy()).all()
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x.batch], ids=[x.id for x in LAYERS if x.batch])
+def test_one_sample_at_a_time_under_vmap(layer: Layer):
+    if layer.name in ("Flatten", "Unflatten", "Bilinear"):
+        pytest.skip("a single sample has other axes")
+    ours = _build(layer)
+    inputs = [wf.tensor(a) for a in layer.inputs]
+    one = wf.vmap(lambda *xs: _leaves(ours(*[x[None] for x in xs]))[0][0])(*inputs)
+    np.testing.assert_allclose(one.numpy(), _leaves(ours(*inputs))[0].numpy(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if x.empty], ids=[x.id for x in LAYERS if x.empty])
+def test_an_empty_batch(layer: Layer):
+    ours = _build(layer)
+    full = _leaves(ours(*[wf.tensor(a) for a in layer.inputs]))
+    empty = _leaves(ours(*[wf.tensor(a[:0]) for a in layer.inputs]))
+    for e, f in zip(empty, full):
+        assert e.numpy().shape == (0, *f.shape[1:])
+
+
+@everything
+def test_compiled_and_not_agree(layer: Layer):
+    plain = _build(layer)
+    compiled = _build(layer)
+    compiled.load_state_dict(plain.state_dict())
+    inputs = [wf.tensor(a) for a in layer.inputs]
+
+    @wf.compile
+    def run(*xs):
+        return compiled(*xs)
+
+    for _ in range(2):
+        for a, b in zip(_leaves(plain(*inputs)), _leaves(run(*inputs)), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    for a, b in zip(plain.buffers(), compiled.buffers(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
