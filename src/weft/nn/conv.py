@@ -154,7 +154,7 @@ class _LazyConv(_Conv):
 
     def _materialize(self, in_channels: int) -> None:
         with outside_traces():
-            self.__class__ = self._final
+            self.__class__ = self._final  # type: ignore[assignment]
             self._make(in_channels)
 
     def _prepare_load(self, prefix: str, state: Any) -> None:

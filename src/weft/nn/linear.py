@@ -96,7 +96,7 @@ class LazyLinear(Linear):
             if self.bias is not None:
                 self.bias = Parameter(empty((self.out_features,), dtype, device))
             del self._options
-            self.__class__ = Linear
+            self.__class__ = Linear  # type: ignore[assignment]
             self.reset_parameters()
 
     def _prepare_load(self, prefix: str, state: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         rows = weight.shape[0]
         if not -rows <= padding_idx < rows:
             raise ArgumentError(f"padding_idx must be one of the {rows} rows, got {padding_idx}")
-        padding_idx = int(padding_idx) % rows
+        padding_idx = int(padding_idx) % rows  # type: ignore[operator]
     return apply(c.embedding, Tensor(node_of(input)), weight, padding_idx=padding_idx)
 
 
