@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from weft.arrays import random
+from weft.arrays import generator, random
 from weft.arrays.compile import compile
 from weft.base.errors import ArgumentError, DTypeError, ShapeError
 from weft.ops.random import random_bits
@@ -96,7 +96,7 @@ def test_compiled_draws_are_those_of_the_plain_function():
 
 
 def test_the_default_generator_first_used_inside_a_trace(monkeypatch):
-    monkeypatch.setattr(random, "_default", None)
+    monkeypatch.setattr(generator, "_default", None)
     compiled = compile(lambda: random.bits(4))
     assert not np.array_equal(compiled().numpy(), compiled().numpy())
     random.seed(2)

@@ -1,139 +1,35 @@
-"""Random tensors: generators, and the distributions drawn from them.
+"""Random tensors of many distributions.
 
-A generator's state is a tensor like any other, so a draw is an ordinary lazy operation, `compile` captures the state
-as it captures a parameter, and what is drawn is a function of the seed and of the draws before it alone.
+Every draw takes `generator=`, a `Generator`, or uses the default one, which `manual_seed` seeds. Parameters may be
+tensors, to which gradients flow where the number drawn is a smooth function of them; `shape=None` stands for the shape
+that they broadcast to. A draw is lazy like any operation, and compiled functions take the generator's state along.
 """
 
 from __future__ import annotations
 
-import secrets
-import threading
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..base.errors import ArgumentError, DTypeError, ShapeError
-from ..base.state import state as thread
-from ..ir.dtype import uint64
-from ..ir.node import Aval, Node
-from ..ir.primitive import leaf
-from ..ir.shape import Shape, Size, check_shape
-from ..ops.define import constant
-from ..ops.random import advance, blocks, random_bits
-from ..runtime.buffer import Buffer
+from ..base.errors import ArgumentError, DTypeError, IndexingError, ShapeError
+from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, DType, float32, int64, uint64
+from ..ir.dtype import dtype as as_dtype
+from ..ir.node import Node
+from ..ir.shape import Shape, Size, broadcast_shapes, check_shape, normalize_axis, show_shape
+from ..ops.composite import distributions as d
+from ..ops.composite.define import Composite
+from ..ops.elementwise import cast, log
+from ..ops.indexing import iota, take
+from ..ops.movement import reshape, slice_axis
+from ..ops.random import blocks, random_bits
+from . import dispatch
+from .cell import Handle
+from .generator import Generator, checked_generator, default_generator, manual_seed, seed
 from .tensor import Tensor
 
-_MASK = (1 << 64) - 1
+Number = Any  #: a Python number or a tensor
 
 
-def _fresh_state(seed: int, counter: int = 0) -> Node:
-    return leaf(Aval((2,), uint64), Buffer(np.array([seed, counter], np.uint64)))
-
-
-def _checked_seed(seed: int | None) -> int:
-    if seed is None:
-        return secrets.randbits(64)
-    try:
-        return seed.__index__() & _MASK
-    except AttributeError:
-        raise ArgumentError(f"a seed is an integer or None, got {seed!r}") from None
-
-
-class Generator:
-    """A stream of random numbers.
-
-    Args:
-        seed: an integer, taken modulo 2**64. Generators with one seed give one stream; None takes a seed from the
-            operating system.
-
-    The numbers are those of Philox4x32-10 in counter mode: the same on every machine, backend and thread count.
-    """
-
-    def __init__(self, seed: int | None = None) -> None:
-        self._lock = threading.RLock()
-        self._tensor = Tensor(_fresh_state(_checked_seed(seed)))
-
-    def seed(self, seed: int | None = None) -> Generator:
-        """Start the stream of another seed from its beginning; returns the generator itself."""
-        with self._lock:
-            self._tensor._cell.rebind(_fresh_state(_checked_seed(seed)))
-        return self
-
-    manual_seed = seed
-
-    @property
-    def state(self) -> Tensor:
-        """Seed and position in the stream, uint64 (2,). Assign what was read before to draw the same again."""
-        return Tensor(self._tensor._node)
-
-    @state.setter
-    def state(self, value: Any) -> None:
-        if isinstance(value, Tensor):
-            if value.shape != (2,):
-                raise ShapeError(f"a generator's state has shape (2,), got {value.shape}")
-            if value.dtype is not uint64:
-                raise DTypeError(f"a generator's state is uint64, got {value.dtype}")
-            node = value.detach()._node
-        else:
-            seed, counter = (int(v) & _MASK for v in value)
-            node = _fresh_state(seed, counter)
-        with self._lock:
-            self._tensor._cell.rebind(node)
-
-    def draw_state(self, count: Size) -> Node:
-        """A state for a draw of `count` blocks (`ops.random.blocks`), and step over them.
-
-        The only place that reads and advances the state. A trace that treats it in its own way (one state for each
-        element of a `vmap`, for each step of a `scan`) has a method `draw(generator, count) -> Node`.
-        """
-        cell = self._tensor._cell
-        trace = thread.traces[-1] if cell.depth < len(thread.traces) else None
-        draw = getattr(trace, "draw", None)
-        if draw is not None:
-            return draw(self, count)
-        with self._lock:
-            node = cell.node
-            cell.rebind(advance(node, constant(count, uint64)))  # type: ignore[arg-type]
-        return node
-
-    def __getstate__(self) -> list[int]:
-        return [int(v) for v in self._tensor.numpy()]
-
-    def __setstate__(self, saved: list[int]) -> None:
-        self._lock = threading.RLock()
-        self._tensor = Tensor(_fresh_state(*saved))
-
-    def __repr__(self) -> str:
-        return f"Generator({int(self._tensor.numpy()[0])})" if not thread.traces else "Generator(...)"
-
-
-_default: Generator | None = None
-
-
-def default_generator() -> Generator:
-    """The generator of all draws that are given none. Until it is seeded, its seed is the system's choice."""
-    global _default
-    if _default is None:
-        _default = Generator()
-        # Should this be inside a trace, the generator is nevertheless older than it: state, and not a constant.
-        _default._tensor._cell.depth = 0
-    return _default
-
-
-def seed(seed: int | None = None) -> Generator:
-    """Seed the default generator; returns it."""
-    return default_generator().seed(seed)
-
-
-manual_seed = seed
-
-
-def _draw_state(generator: Generator | None, shape: Shape, bits: int) -> Node:
-    """The state for a draw of `shape` elements that take `bits` random bits each."""
-    source = default_generator() if generator is None else generator
-    if not isinstance(source, Generator):
-        raise ArgumentError(f"generator must be a weft.random.Generator or None, got {source!r}")
-    return source.draw_state(blocks(shape, bits))
+# -- bits ---------------------------------------------------------------------------------------------------------
 
 
 def bits(shape: Any = (), width: int = 32, *, generator: Generator | None = None) -> Tensor:
@@ -141,4 +37,358 @@ def bits(shape: Any = (), width: int = 32, *, generator: Generator | None = None
     size = check_shape(shape)
     if width not in (32, 64):
         raise ArgumentError(f"width must be 32 or 64, got {width!r}")
-    return Tensor(random_bits(_draw_state(generator, size, width), shape=size, bits=width))
+    state = checked_generator(generator).draw_state(blocks(size, width))
+    return Tensor(random_bits(state, shape=size, bits=width))
+
+
+def _draw(
+    composite: Composite,
+    generator: Generator | None,
+    advance_by: Size,
+    parameters: Sequence[Node | None],
+    **attrs: Any,
+) -> Tensor:
+    state = checked_generator(generator).draw_state(advance_by)
+    return Tensor(dispatch.apply_nodes(composite, (state, *parameters), composite.attrs(attrs)))
+
+
+def _floating(dtype: Any, *parameters: Number) -> DType:
+    """The dtype asked for, or that of the tensors among the parameters, or the default."""
+    if dtype is not None:
+        found = as_dtype(dtype)
+    else:
+        tensors = [p for p in parameters if isinstance(p, Handle)]
+        found = dispatch.result_dtype(tuple(tensors)) if tensors else DEFAULT_FLOAT
+        if not found.inexact:
+            found = DEFAULT_FLOAT
+    d.bits_for(found)
+    return found
+
+
+def _shape(shape: Any, *parameters: Number) -> Shape:
+    """The shape asked for, to which the parameters must broadcast; None: theirs."""
+    given = [p._cell.node.shape for p in parameters if isinstance(p, Handle)]
+    if shape is None:
+        return broadcast_shapes((), *given)
+    size = check_shape(shape)
+    for g in given:
+        if broadcast_shapes(size, g) != size:
+            raise ShapeError(f"a parameter of shape {show_shape(g)} does not broadcast to {show_shape(size)}")
+    return size
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ArgumentError(message)
+
+
+def _known(*values: Number) -> bool:
+    """Whether the parameters are Python numbers, whose values can be checked."""
+    return all(dispatch.is_number(v) for v in values)
+
+
+# -- continuous ---------------------------------------------------------------------------------------------------
+
+
+def uniform(
+    shape: Any = None,
+    low: Number = 0.0,
+    high: Number = 1.0,
+    *,
+    dtype: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Numbers in [low, high), all equally likely.
+
+    >>> weft.random.uniform((2, 3), -1.0, 1.0).shape
+    (2, 3)
+    """
+    if _known(low, high):
+        _require(low <= high, f"uniform needs low <= high, got {low!r} and {high!r}")
+    size, kind = _shape(shape, low, high), _floating(dtype, low, high)
+    plain = _known(low, high) and low == 0 and high == 1
+    ends = (None, None) if plain else (dispatch.as_dtype(low, kind), dispatch.as_dtype(high, kind))
+    return _draw(d.random_uniform, generator, blocks(size, d.bits_for(kind)), ends, shape=size, dtype=kind)
+
+
+def normal(
+    shape: Any = None,
+    mean: Number = 0.0,
+    std: Number = 1.0,
+    *,
+    dtype: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normally distributed numbers of the given mean and standard deviation (method of Box and Muller)."""
+    if _known(std):
+        _require(std >= 0, f"normal needs std >= 0, got {std!r}")
+    size, kind = _shape(shape, mean, std), _floating(dtype, mean, std)
+    location = None if _known(mean) and mean == 0 else dispatch.as_dtype(mean, kind)
+    scale = None if _known(std) and std == 1 else dispatch.as_dtype(std, kind)
+    count = d.normal_blocks(size, d.bits_for(kind))
+    return _draw(d.random_normal, generator, count, (location, scale), shape=size, dtype=kind)
+
+
+def truncated_normal(
+    shape: Any = None,
+    mean: Number = 0.0,
+    std: Number = 1.0,
+    low: Number = -2.0,
+    high: Number = 2.0,
+    *,
+    dtype: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normally distributed numbers, those outside [low, high] left out."""
+    if _known(std):
+        _require(std > 0, f"truncated_normal needs std > 0, got {std!r}")
+    if _known(low, high):
+        _require(low < high, f"truncated_normal needs low < high, got {low!r} and {high!r}")
+    numbers = (mean, std, low, high)
+    size, kind = _shape(shape, *numbers), _floating(dtype, *numbers)
+    given = [dispatch.as_dtype(v, kind) for v in numbers]
+    return _draw(
+        d.random_truncated_normal, generator, blocks(size, d.bits_for(kind)), given, shape=size, dtype=kind
+    )
+
+
+def exponential(
+    shape: Any = None, rate: Number = 1.0, *, dtype: Any = None, generator: Generator | None = None
+) -> Tensor:
+    """Waiting times of events that happen `rate` times per unit: density rate * exp(-rate * x) for x >= 0."""
+    if _known(rate):
+        _require(rate > 0, f"exponential needs rate > 0, got {rate!r}")
+    size, kind = _shape(shape, rate), _floating(dtype, rate)
+    scale = None if _known(rate) and rate == 1 else dispatch.as_dtype(rate, kind)
+    return _draw(
+        d.random_exponential, generator, blocks(size, d.bits_for(kind)), (scale,), shape=size, dtype=kind
+    )
+
+
+def gumbel(
+    shape: Any = None,
+    loc: Number = 0.0,
+    scale: Number = 1.0,
+    *,
+    dtype: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Gumbel-distributed numbers loc - scale * log(-log(u)): the limit law of maxima."""
+    size, kind = _shape(shape, loc, scale), _floating(dtype, loc, scale)
+    given = (
+        None if _known(loc) and loc == 0 else dispatch.as_dtype(loc, kind),
+        None if _known(scale) and scale == 1 else dispatch.as_dtype(scale, kind),
+    )
+    return _draw(d.random_gumbel, generator, blocks(size, d.bits_for(kind)), given, shape=size, dtype=kind)
+
+
+# -- discrete -----------------------------------------------------------------------------------------------------
+
+
+def bernoulli(
+    p: Number = 0.5, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
+) -> Tensor:
+    """True with probability p, else False; with a `dtype`, 1 and 0 of that type."""
+    if _known(p):
+        _require(0 <= p <= 1, f"a probability is between 0 and 1, got {p!r}")
+    size = _shape(shape, p)
+    given = dispatch.as_dtype(p, float32)
+    out = _draw(d.random_bernoulli, generator, blocks(size, 32), (given,), shape=size)
+    return out if dtype is None else Tensor(cast(out._node, dtype=as_dtype(dtype)))
+
+
+def integers(
+    low: Number,
+    high: Number = None,
+    shape: Any = None,
+    *,
+    dtype: Any = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Integers from low up to, not including, high, all equally likely; of one number, from 0 up to it.
+
+    >>> weft.random.integers(10, shape=(2, 2)).dtype
+    weft.int64
+    """
+    if high is None:
+        low, high = 0, low
+    kind = DEFAULT_INT if dtype is None else as_dtype(dtype)
+    if kind.kind not in "ui":
+        raise DTypeError(f"integers are drawn in an integer dtype, got {kind}")
+    first, span = _integer_range(low, high, kind)
+    size = _shape(shape, low, high)
+    return _draw(d.random_integers, generator, blocks(size, 64), (first, span), shape=size, dtype=kind)
+
+
+def _integer_range(low: Number, high: Number, kind: DType) -> tuple[Node, Node]:
+    """low and high - low, modulo 2**64."""
+    if not _known(low, high):
+        first, last = (_modulo(v) for v in (low, high))
+        return first, last - first  # type: ignore[operator]
+    for v in (low, high):
+        _require(int(v) == v, f"the ends of a range of integers are integers, got {v!r}")
+    low, high = int(low), int(high)
+    _require(low < high, f"there is no integer from {low} up to, not including, {high}")
+    bottom = 0 if kind.kind == "u" else -(1 << (kind.bits - 1))
+    top = bottom + (1 << kind.bits)
+    _require(
+        bottom <= low and high <= top,
+        f"integers from {low} up to {high} do not fit {kind} ({bottom} to {top - 1})",
+    )
+    whole = 1 << 64
+    return dispatch.number_leaf(low % whole, uint64), dispatch.number_leaf((high - low) % whole, uint64)
+
+
+def _modulo(v: Number) -> Node:
+    if dispatch.is_number(v):
+        return dispatch.number_leaf(int(v) % (1 << 64), uint64)
+    node = dispatch.node_of(v)
+    if node.dtype.kind not in "ui":
+        raise DTypeError(f"the ends of a range of integers are integers, got {node.aval.describe()}")
+    return cast(node, dtype=uint64)
+
+
+def categorical(
+    logits: Tensor, shape: Any = (), *, axis: int = -1, generator: Generator | None = None
+) -> Tensor:
+    """Indices along `axis` of logits, drawn with probabilities softmax(logits).
+
+    Returns: int64 of shape (*shape, *(logits.shape without axis)).
+    """
+    node = _weights(logits)
+    at = normalize_axis(axis, node.ndim) - node.ndim
+    lead = check_shape(shape)
+    count = blocks((*lead, *node.shape), d.bits_for(node.dtype))
+    return _draw(d.random_categorical, generator, count, (node,), shape=lead, axis=at)
+
+
+def _weights(x: Any) -> Node:
+    (node,) = dispatch.promoted_floating(x)
+    if node.ndim == 0 or node.dtype.kind != "f":
+        raise ShapeError(f"real weights of at least one dimension expected, got {node.aval.describe()}")
+    return node
+
+
+def permutation(x: Any, /, *, axis: int = 0, generator: Generator | None = None) -> Tensor:
+    """The slices of x along `axis` in random order; of an integer n, the integers 0 ... n - 1 in random order."""
+    if isinstance(x, Handle):
+        node = dispatch.node_of(x)
+        at = normalize_axis(axis, node.ndim)
+        order = _order(node.shape[at], None, None, generator)
+        return Tensor(take(node, order, at))
+    return Tensor(_order(_population(x), None, None, generator))
+
+
+def _population(n: Any) -> int:
+    try:
+        count = n.__index__()
+    except AttributeError:
+        raise ArgumentError(f"expected a tensor or how many there are to choose from, got {n!r}") from None
+    _require(count >= 0, f"there cannot be {count} to choose from")
+    return count
+
+
+def _order(size: Any, count: int | None, logits: Node | None, generator: Generator | None) -> Node:
+    wide = 64 if logits is None else d.bits_for(logits.dtype)
+    drawn = _draw(
+        d.random_order,
+        generator,
+        blocks((size,), wide),
+        (logits,),
+        size=size,
+        count=size if count is None else count,
+    )
+    return drawn._node
+
+
+def choice(
+    x: Any,
+    shape: Any = (),
+    *,
+    replace: bool = True,
+    p: Any = None,
+    axis: int = 0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Slices of x along `axis`, or integers below x, chosen at random.
+
+    Args:
+        shape: how many; it takes the place of `axis` in the result.
+        replace: whether one may be chosen several times.
+        p: weights of the choices, a tensor of one dimension; they need not sum to 1. None: all alike.
+    """
+    node = dispatch.node_of(x) if isinstance(x, Handle) else None
+    at = 0 if node is None else normalize_axis(axis, node.ndim)
+    size = _population(x) if node is None else node.shape[at]
+    lead = check_shape(shape)
+    logits = None if p is None else log(_weights(p))
+    if logits is not None and logits.shape != (size,):
+        raise ShapeError(
+            f"{size} weights expected, one for each choice, got shape {show_shape(logits.shape)}"
+        )
+    chosen = _chosen(size, lead, replace, logits, generator)
+    return Tensor(chosen if node is None else take(node, chosen, at))
+
+
+def _chosen(size: Any, shape: Shape, replace: bool, logits: Node | None, generator: Generator | None) -> Node:
+    count: Any = 1
+    for n in shape:
+        count = count * n
+    if count == 0:
+        return reshape(slice_axis(iota(size=size, dtype=int64), 0, 0, 0), shape=shape)
+    if size == 0:
+        raise IndexingError("there is nothing to choose from")
+    if not replace:
+        _require(count <= size, f"{count} different choices of {size} do not exist; choose with replacement")
+        return reshape(_order(size, count, logits, generator), shape=shape)
+    if logits is None:
+        return integers(size, shape=shape, generator=generator)._node
+    return categorical(Tensor(logits), shape, generator=generator)._node
+
+
+# -- the short names ----------------------------------------------------------------------------------------------
+
+
+def _dims(shape: tuple[Any, ...]) -> Any:
+    return shape[0] if len(shape) == 1 else shape
+
+
+def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """`uniform` on [0, 1): `rand(2, 3)` or `rand((2, 3))`."""
+    return uniform(_dims(shape), dtype=dtype, generator=generator)
+
+
+def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """Standard normal numbers: `randn(2, 3)` or `randn((2, 3))`."""
+    return normal(_dims(shape), dtype=dtype, generator=generator)
+
+
+def randint(
+    low: Number, high: Number, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
+) -> Tensor:
+    """`integers`, also in the form `randint(high, shape)`."""
+    if shape is None and isinstance(high, (tuple, list)):
+        low, high, shape = 0, low, tuple(high)
+    return integers(low, high, shape, dtype=dtype, generator=generator)
+
+
+def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+    """The integers 0 ... n - 1 in random order."""
+    return permutation(_population(n), generator=generator)
+
+
+def rand_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """Uniform numbers on [0, 1) of the shape and dtype of x."""
+    return uniform(x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+
+
+def randn_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
+    """Standard normal numbers of the shape and dtype of x."""
+    return normal(x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+
+
+__all__ = [
+    "Generator", "bernoulli", "bits", "categorical", "choice", "default_generator", "exponential", "gumbel", "integers",
+    "manual_seed", "normal", "permutation", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "seed",
+    "truncated_normal", "uniform",
+]  # fmt: skip
