@@ -202,11 +202,24 @@ _LATER: dict[str, tuple[str, str | None]] = {
     **{name: (".arrays.control", name) for name in ("cond", "scan", "switch", "while_loop")},
     **{name: (".arrays.jacobian", name) for name in ("hessian", "jacfwd", "jacrev")},
     **{name: (".arrays.vmap", name) for name in ("vmap",)},
-    **{name: (".arrays.random", name) for name in ("manual_seed",)},
+    **{
+        name: (".arrays.random", name)
+        for name in (
+            "Generator",
+            "manual_seed",
+            "rand",
+            "rand_like",
+            "randint",
+            "randn",
+            "randn_like",
+            "randperm",
+        )
+    },
 }
 
 __all__ = [
     "DType",
+    "Generator",
     "Dim",
     "Tensor",
     "__array_api_version__",
@@ -357,7 +370,13 @@ __all__ = [
     "pow",
     "prod",
     "pytree",
+    "rand",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
     "random",
+    "randperm",
     "real",
     "reciprocal",
     "remainder",
@@ -424,7 +443,7 @@ if TYPE_CHECKING:
     from .arrays.control import cond, scan, switch, while_loop
     from .arrays.grad import grad, jvp, linear_transpose, value_and_grad, vjp
     from .arrays.jacobian import hessian, jacfwd, jacrev
-    from .arrays.random import manual_seed
+    from .arrays.random import Generator, manual_seed, rand, rand_like, randint, randn, randn_like, randperm
     from .arrays.vmap import vmap
     from .base import errors, pytree
 
