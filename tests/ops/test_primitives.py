@@ -69,11 +69,10 @@ def inexact(sample):
     return [i for i, a in enumerate(numeric(sample)) if a.dtype.kind in "fc"]
 
 
-def output_avals(prim, sample):
-    sig = prim.signature(
+def signature(prim, sample):
+    return prim.signature(
         tuple(aval_of(a) for a in numeric(sample)), tuple(sample.attrs[n] for n in prim.attr_names)
     )
-    return sig
 
 
 def like(aval, seed):
@@ -103,7 +102,7 @@ def digits(*dtypes):
 
 
 def precision(prim, sample):
-    sig = output_avals(prim, sample)
+    sig = signature(prim, sample)
     return digits(*[a.dtype for a in (*sig.inputs, *sig.outs)])
 
 
@@ -142,6 +141,25 @@ def vjp_of(prim, sample):
     return function
 
 
+def chosen(condition):
+    """The samples of all primitives for which a law says something."""
+    return pytest.mark.parametrize(("prim", "sample"), [p for p in SAMPLES if condition(*p.values)])
+
+
+def differentiable(prim, sample):
+    return signature(prim, sample).differentiable and bool(inexact(sample)) and finite(sample)
+
+
+def measurable(prim, sample):
+    """Whether finite differences say something about its derivatives."""
+    return sample.smooth and differentiable(prim, sample) and double(prim, sample)
+
+
+def has_16_bits(prim, sample):
+    kinds = {a.dtype.kind for a in numeric(sample)}
+    return prim.name not in OWN_16_BIT and "f" in kinds and "c" not in kinds
+
+
 # -- laws ---------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +179,7 @@ def test_reasons_name_primitives():
 
 @pytest.mark.parametrize(("prim", "sample"), SAMPLES)
 def test_body_returns_what_infer_promises(prim, sample):
-    outs = output_avals(prim, sample).outs
+    outs = signature(prim, sample).outs
     with np.errstate(all="ignore"):
         got = prim.evaluate(*numeric(sample), **sample.attrs)
     got = got if isinstance(got, tuple) else (got,)
@@ -172,11 +190,9 @@ def test_body_returns_what_infer_promises(prim, sample):
         assert o.dtype.bits == 16 or g.dtype == o.dtype.numpy
 
 
-@pytest.mark.parametrize(("prim", "sample"), SAMPLES)
+@chosen(differentiable)
 def test_reverse_mode_is_the_adjoint_of_forward_mode(prim, sample):
-    sig = output_avals(prim, sample)
-    if not sig.differentiable or not inexact(sample) or not finite(sample):
-        pytest.skip("nothing to differentiate")
+    sig = signature(prim, sample)
     arrays = numeric(sample)
     dx = [like(aval_of(arrays[i]), 10 + i) for i in inexact(sample)]
     u = [like(o, 20 + i) for i, o in enumerate(sig.outs) if o.dtype.inexact]
@@ -205,11 +221,9 @@ def difference(function, arrays, moving, directions, h):
     return [t / (12 * h) for t in total]
 
 
-@pytest.mark.parametrize(("prim", "sample"), [p for p in SAMPLES if p.values[1].smooth])
+@chosen(measurable)
 def test_derivatives_agree_with_finite_differences(prim, sample):
-    sig = output_avals(prim, sample)
-    if not sig.differentiable or not inexact(sample) or not double(prim, sample):
-        pytest.skip("finite differences need double precision")
+    sig = signature(prim, sample)
     arrays, moving = numeric(sample), inexact(sample)
     dx = [like(aval_of(arrays[i]), 10 + i) for i in moving]
     got = evaluate(jvp_of(prim, sample), [*arrays, *dx])
@@ -292,12 +306,10 @@ def test_batching_is_stacking(prim, sample):
 
 
 @pytest.mark.parametrize("narrow", [float16, bfloat16], ids=str)
-@pytest.mark.parametrize(("prim", "sample"), SAMPLES)
+@chosen(has_16_bits)
 def test_16_bit_floats_are_float32_rounded(prim, sample, narrow):
     arrays = numeric(sample)
     floats = [a.dtype.kind == "f" for a in arrays]
-    if prim.name in OWN_16_BIT or not any(floats) or any(a.dtype.kind == "c" for a in arrays):
-        pytest.skip("no floats, or its own rule")
     with np.errstate(all="ignore"):
         small = [a.astype(narrow.numpy) if f else a for a, f in zip(arrays, floats, strict=True)]
         wide = [a.astype(np.float32) if f else a for a, f in zip(small, floats, strict=True)]

@@ -162,8 +162,10 @@ UNARY = ["sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p
          "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex64, np.complex128])
-@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(n, k) for n in UNARY for k in "fdFD" if np.dtype(k).kind in getattr(e, n).kinds],
+)
 def test_values_and_gradients_are_torchs(name, kind, rng):
     torch = pytest.importorskip("torch")
     ours = getattr(e, name)
@@ -172,8 +174,6 @@ def test_values_and_gradients_are_torchs(name, kind, rng):
     )
     x = rng.uniform(low, high, 50).astype(kind)
     if x.dtype.kind == "c":
-        if "c" not in ours.kinds:
-            pytest.skip("real numbers only")
         x = (x + 1j * rng.uniform(0.1, 1, 50)).astype(kind)
     a = torch.tensor(x, requires_grad=True)
     out = getattr(torch, name)(a)

@@ -133,18 +133,16 @@ def _sliced(n, start, limit, stride):
     """The number of elements that start, start + stride, ... below limit selects from n."""
     if stride < 1:
         raise ArgumentError(f"a stride must be positive, got {stride}; flip the axis to go backwards")
-    room = n - limit
-    bad = isinstance(room, int) and room < 0
-    if bad or start < 0 or (isinstance(limit, int) and start > limit):
+    if any(isinstance(d, int) and d < 0 for d in (start, limit - start, n - limit)):
         raise ShapeError(f"cannot slice {start}:{limit} out of an axis of size {n}")
     if stride == 1:
         return limit - start
-    if not isinstance(limit, int):
+    if not isinstance(limit, int) or not isinstance(start, int):
         raise ShapeError(f"an open dimension ({n}) can only be sliced with stride 1, got stride {stride}")
     return -((start - limit) // stride)
 
 
-def _slice_infer(x: Aval, *, start: tuple[int, ...], limit: Shape, stride: tuple[int, ...]) -> Aval:
+def _slice_infer(x: Aval, *, start: Shape, limit: Shape, stride: tuple[int, ...]) -> Aval:
     if not len(start) == len(limit) == len(stride) == x.ndim:
         raise ShapeError(f"one start, limit and stride for each axis of {show_shape(x.shape)} expected")
     return Aval(tuple([_sliced(*a) for a in zip(x.shape, start, limit, stride, strict=True)]), x.dtype)

@@ -29,12 +29,13 @@ def _numeric(x: Aval, *, axes: Axes) -> Aval:
 def _nonempty(x: Aval, *, axes: Axes) -> Aval:
     if x.dtype.kind == "c":
         raise DTypeError(f"complex numbers have no order, got {x.describe()}")
+    out = _infer(x, axes=axes)
     for i in axes:
         if x.shape[i] == 0:
             raise ShapeError(
                 f"axis {i} of a tensor of shape {x.shape} is empty: there is nothing to choose from"
             )
-    return _infer(x, axes=axes)
+    return out
 
 
 def _boolean(x: Aval, *, axes: Axes) -> Aval:
