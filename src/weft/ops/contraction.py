@@ -71,17 +71,19 @@ def _(ct, index, x, y, *, contract, batch):
     free_x, free_y = _free(x.ndim, contract[0], batch[0]), _free(y.ndim, contract[1], batch[1])
     lead = tuple(range(rank_b))
     if index == 0:
-        other, keep, mine, theirs = y, free_y, contract[0], contract[1]
-        used = tuple(range(rank_b + len(free_x), ct.ndim))
-        order = (*batch[0], *free_x, *[mine[theirs.index(j)] for j in sorted(theirs)])
-        out = dot_general(ct, other, contract=(used, keep), batch=(lead, batch[1]))
+        other, keep, along = y, free_y, tuple(range(rank_b + len(free_x), ct.ndim))
+        mine, own, free = contract[0], batch[0], free_x
+        theirs, side = contract[1], batch[1]
     else:
-        other, keep, mine, theirs = x, free_x, contract[1], contract[0]
-        used = tuple(range(rank_b, rank_b + len(free_x)))
-        order = (*batch[1], *free_y, *[mine[theirs.index(j)] for j in sorted(theirs)])
-        out = dot_general(ct, other, contract=(used, keep), batch=(lead, batch[0]))
-    inverse = tuple(int(i) for i in np.argsort(order))
-    return out if inverse == tuple(range(len(inverse))) else permute(out, axes=inverse)
+        other, keep, along = x, free_x, tuple(range(rank_b, rank_b + len(free_x)))
+        mine, own, free = contract[1], batch[1], free_y
+        theirs, side = contract[0], batch[0]
+    left = tuple([mine[theirs.index(j)] for j in sorted(theirs)])  # my axes, as the other operand orders them
+    if (*own, *left, *free) == tuple(range(rank_b + len(left) + len(free))):
+        return dot_general(other, ct, contract=(keep, along), batch=(side, lead))
+    out = dot_general(ct, other, contract=(along, keep), batch=(lead, side))
+    order = tuple(int(i) for i in np.argsort((*own, *free, *left)))
+    return out if order == tuple(range(len(order))) else permute(out, axes=order)
 
 
 @dot_general.batch
@@ -109,6 +111,9 @@ def matmul(x, y):
 
     if y.ndim == 2:
         return dot_general(x, y, contract=((x.ndim - 1,), (0,)), batch=((), ()))
+    if x.ndim == 2:  # one matrix for all: the stack becomes columns
+        out = dot_general(x, y, contract=((1,), (y.ndim - 2,)), batch=((), ()))
+        return permute(out, axes=(*range(1, out.ndim - 1), 0, out.ndim - 1))
     lead = broadcast_shapes(x.shape[:-2], y.shape[:-2])
     x = broadcast_to(x, (*lead, *x.shape[-2:]))
     y = broadcast_to(y, (*lead, *y.shape[-2:]))
