@@ -23,6 +23,7 @@ PACKAGES = {
     "jax": ("import jax, optax", ["jax", "jaxlib", "optax"]),
     "tinygrad": ("import tinygrad", ["tinygrad"]),
     "ort": ("import onnxruntime", ["onnxruntime"]),
+    "weft": ("import weft", ["weft"]),
 }
 
 # Runs in the framework's own interpreter: distribution -> bytes installed, requirements included.
