@@ -28,8 +28,8 @@ FLOORS = (
     ("kernel", "runtime"),
     ("backends",),
     ("arrays",),
-    ("nn", "optim", "data", "metrics"),
-    ("train", "formats", "inspect"),
+    ("nn", "optim", "data", "metrics", "formats"),
+    ("train", "inspect"),
     ("deploy", "dialects"),
     ("cli",),
 )

@@ -193,7 +193,10 @@ __version__ = "0.1.0.dev0"
 
 #: What is imported when it is first asked for: the module, and the name in it (None: the module itself).
 _LATER: dict[str, tuple[str, str | None]] = {
-    **{name: ("." + name, None) for name in ("nn", "optim", "data", "metrics")},
+    **{name: ("." + name, None) for name in ("nn", "optim", "data", "metrics", "train")},
+    **{name: (".train", name) for name in ("History", "Trainer")},
+    **{name: (".formats", name) for name in ("load", "save")},
+    "demo": (".cli.demo", "demo"),
     **{name: (".arrays." + name, None) for name in ("fft", "linalg", "random")},
     **{name: (".base." + name, None) for name in ("errors", "pytree")},
     **{name: (".arrays.compile", name) for name in ("compile", "spec")},
@@ -221,7 +224,9 @@ __all__ = [
     "DType",
     "Generator",
     "Dim",
+    "History",
     "Tensor",
+    "Trainer",
     "__array_api_version__",
     "__array_namespace_info__",
     "abs",
@@ -272,6 +277,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "data",
+    "demo",
     "diff",
     "digamma",
     "divide",
@@ -331,6 +337,7 @@ __all__ = [
     "linalg",
     "linear_transpose",
     "linspace",
+    "load",
     "log",
     "log10",
     "log1p",
@@ -386,6 +393,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "save",
     "scan",
     "searchsorted",
     "sign",
@@ -412,6 +420,7 @@ __all__ = [
     "tensordot",
     "tile",
     "topk",
+    "train",
     "tril",
     "triu",
     "trunc",
@@ -436,7 +445,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import data, metrics, nn, optim
+    from . import data, metrics, nn, optim, train
     from .arrays import fft, linalg, random
     from .arrays.backward import enable_grad, gradients, no_grad
     from .arrays.compile import compile, spec
@@ -446,6 +455,9 @@ if TYPE_CHECKING:
     from .arrays.random import Generator, manual_seed, rand, rand_like, randint, randn, randn_like, randperm
     from .arrays.vmap import vmap
     from .base import errors, pytree
+    from .cli.demo import demo
+    from .formats import load, save
+    from .train import History, Trainer
 
 
 def __getattr__(name: str) -> Any:

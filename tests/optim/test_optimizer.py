@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optim_cases import KINDS, OPTIONS, loss_of, parameter
+from weft import nn
 from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
 from weft.arrays.grad import no_grad
@@ -127,6 +128,12 @@ def test_momentum_switched_on_later(wrap):
 def test_errors(make, error, says):
     with pytest.raises(error, match=says):
         make(parameter([1.0]))
+
+
+def test_lazy_layers_must_see_data_first():
+    """Their parameters are replaced when they take their shape: an optimiser would hold on to the old ones."""
+    with pytest.raises(StateError, match="Call the model once"):
+        SGD(nn.LazyLinear(3).parameters())
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,10 @@ class DataError(WeftError, ValueError):
     """Data that cannot be used for training or evaluation."""
 
 
+class MissingExtraError(WeftError, ImportError):
+    """An optional package that is needed here and not installed."""
+
+
 class BackendError(WeftError, RuntimeError):
     """A backend that is missing or cannot run a program."""
 

@@ -90,8 +90,7 @@ class Optimizer:
         group.params, group.names = params, names
         group.slots = [{} for _ in params]
         for p, slots in zip(params, group.slots, strict=True):
-            if _has_shape(p):
-                self._fill(group, p, slots)
+            self._fill(group, p, slots)
         return group
 
     def _check_params(self, params: list[Any]) -> None:
@@ -104,8 +103,6 @@ class Optimizer:
                     f"parameter {i} is in this optimiser already; every parameter is updated once"
                 )
             taken.add(id(p))
-            if not _has_shape(p):
-                continue
             if not p.dtype.inexact:
                 raise DTypeError(
                     f"parameter {i} is of dtype {p.dtype}; only floating tensors can be optimised"
@@ -156,8 +153,6 @@ class Optimizer:
         numbers = group.numbers()
         attributes = self.attributes(group)
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
-            if not _has_shape(p):
-                continue
             gradient = p.grad
             if gradient is None:
                 continue
@@ -184,8 +179,6 @@ class Optimizer:
         """Forget the gradients of all parameters, or set them to zeros."""
         for group in self.param_groups:
             for p in group.params:
-                if not _has_shape(p):
-                    continue
                 if set_to_none:
                     p._cell.grad = None
                 elif p.grad is not None:
@@ -262,14 +255,6 @@ def slot_type(name: str, p: Tensor) -> Aval:
     if name == "step":
         return Aval((), int64)
     return Aval(p.shape, float32 if p.dtype.storage_only else p.dtype)
-
-
-def _has_shape(p: Any) -> bool:
-    """False for a parameter of a lazy layer that has not seen data yet."""
-    try:
-        return p._cell is not None
-    except StateError:
-        return False
 
 
 def _split_names(items: Iterable[Any]) -> tuple[list[Any], list[str] | None]:

@@ -1,0 +1,5 @@
+"""Floor 10: the command `weft`."""
+
+from .command import main
+
+__all__ = ["main"]

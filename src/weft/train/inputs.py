@@ -1,0 +1,180 @@
+"""What `fit`, `evaluate` and `predict` take: arrays, datasets, loaders; and what is checked before any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError, DataError
+from ..data import DataLoader, Dataset, TensorDataset
+from ..data.dataset import host_array
+from ..ir.dtype import DType
+from ..ir.shape import show_shape
+
+_CHUNK = 4096
+
+
+def as_dataset(x: Any, y: Any, dtype: DType, what: str) -> Any:
+    """Arrays as a dataset, their floats in the model's dtype; datasets as they are."""
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ArgumentError(f"{what}: a dataset brings its labels along; leave out y")
+        return x
+    if y is None and isinstance(x, tuple) and len(x) == 2:
+        x, y = x
+    if y is None:
+        if (
+            hasattr(x, "__getitem__")
+            and not isinstance(x, (Tensor, np.ndarray, list, tuple))
+            and hasattr(x, "__len__")
+        ):
+            return x
+        raise DataError(
+            f"{what} needs labels: give x and y, or a dataset of pairs such as TensorDataset(x, y)"
+        )
+    inputs = x if isinstance(x, tuple) else (x,)
+    names = [f"{what}'s x" if len(inputs) == 1 else f"{what}'s x[{i}]" for i in range(len(inputs))]
+    arrays = [_float_as(host_array(a, n), dtype) for a, n in zip(inputs, names, strict=True)]
+    labels = _float_as(host_array(y, f"{what}'s y"), dtype)
+    for name, a in zip([*names, f"{what}'s y"], [*arrays, labels], strict=True):
+        if a.ndim == 0:
+            raise DataError(f"{name} is a single number; its first axis must count samples")
+    for name, a in zip(names, arrays, strict=True):
+        if len(a) != len(labels):
+            raise DataError(
+                f"{name} has {len(a)} samples and y has {len(labels)}; every sample needs its label"
+            )
+    return TensorDataset(*arrays, labels)
+
+
+def _float_as(array: np.ndarray, dtype: DType) -> np.ndarray:
+    return array.astype(dtype.numpy) if array.dtype == np.float64 and dtype.kind == "f" else array
+
+
+def as_loader(
+    data: Any, batch_size: int | None, shuffle: bool | None, seed: int | None, default_shuffle: bool
+) -> Any:
+    """A loader for a dataset. A loader, or any iterable of batches, is taken as it is."""
+    if isinstance(data, DataLoader) or not hasattr(data, "__getitem__"):
+        given = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
+        for name, value in given.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"the loader has decided about {name} already; give {name} to the loader instead"
+                )
+        if iter(data) is data:
+            raise DataError(
+                "an iterator can be used only once; give a dataset, a DataLoader or a list of batches"
+            )
+        return data
+    shuffle = default_shuffle if shuffle is None else shuffle
+    if len(data) == 0:
+        raise DataError("the dataset is empty: there is nothing to learn from")
+    return DataLoader(data, 32 if batch_size is None else batch_size, shuffle, seed=seed)
+
+
+def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
+    """A batch as (inputs, target): the last part is the target."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise DataError(
+            "a batch must be a tuple (inputs..., targets), got "
+            + (f"one of {len(batch)} part" if isinstance(batch, (tuple, list)) else type(batch).__name__)
+        )
+    return tuple(batch[:-1]), batch[-1]
+
+
+def batch_length(target: Any) -> int:
+    """The number of samples of a batch."""
+    return int(target.shape[0]) if isinstance(target, Tensor) and target.ndim else 1
+
+
+# -- checks -----------------------------------------------------------------------------------------------------
+
+
+class Checks:
+    """What must hold of the data: no NaN or infinity, and class labels that the model has a score for."""
+
+    def __init__(self, loss: Any, scores: Any, target: Any) -> None:
+        self.ignore = getattr(loss, "ignore_index", None)
+        self.classes: int | None = None
+        by_class = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+        if by_class and isinstance(target, Tensor) and isinstance(scores, Tensor) and scores.ndim >= 2:
+            if target.dtype.kind == "f" and target.ndim == scores.ndim - 1:
+                raise DataError(
+                    f"{type(loss).__name__} takes class labels as integers, the labels are {target.dtype}; "
+                    "convert them, for example with y.astype('int64')"
+                )
+            if target.dtype.kind in "ui":
+                self.classes = int(scores.shape[1])
+
+    def dataset(self, data: Any, what: str) -> bool:
+        """Check all of a dataset that hands out many samples at once; False if it must be checked as it comes."""
+        if not isinstance(data, Dataset) or data.take(np.arange(1)) is None:
+            return False
+        for first in range(0, len(data), _CHUNK):
+            parts = data.take(np.arange(first, min(first + _CHUNK, len(data))))
+            assert parts is not None
+            self.batch(parts[:-1], parts[-1], what, first)
+        return True
+
+    def batch(self, inputs: Sequence[Any], target: Any, what: str, first: int = 0) -> None:
+        """Check one batch, whose first sample has the number `first`."""
+        for part in inputs:
+            self._finite(part, f"the inputs of {what}", first, "remove these samples or fill in their values")
+        self._finite(target, f"the labels of {what}", first, "remove these samples")
+        self._in_range(target, what, first)
+
+    def _finite(self, part: Any, title: str, first: int, mend: str) -> None:
+        array = _array(part)
+        if array is None or array.dtype.kind not in "fc":
+            return
+        bad = ~np.isfinite(array)
+        if bad.any():
+            at = np.argwhere(bad)[0]
+            value = array[tuple(at)]
+            raise DataError(
+                f"{title} hold {value} (sample {first + int(at[0]) if len(at) else first}, "
+                f"{int(bad.sum())} such values in this part of the data); {mend}"
+            )
+
+    def _in_range(self, target: Any, what: str, first: int) -> None:
+        array = _array(target)
+        if self.classes is None or array is None or array.dtype.kind not in "ui":
+            return
+        wrong = (array < 0) | (array >= self.classes)
+        if self.ignore is not None:
+            wrong &= array != self.ignore
+        if wrong.any():
+            at = np.argwhere(wrong)[0]
+            raise DataError(
+                f"the labels of {what} hold {array[tuple(at)]} (sample {first + int(at[0])}), but the model has "
+                f"{self.classes} scores, for the labels 0 to {self.classes - 1}; give it more outputs "
+                "or correct the labels"
+            )
+
+
+def _array(part: Any) -> np.ndarray | None:
+    if isinstance(part, Tensor):
+        return part.numpy()
+    return part if isinstance(part, np.ndarray) else None
+
+
+def describe_batch(inputs: Sequence[Any], target: Any) -> str:
+    """The types of a batch, for a note on an error."""
+    parts = [
+        f"{t.dtype} {show_shape(t.shape)}" if isinstance(t, Tensor) else type(t).__name__ for t in inputs
+    ]
+    last = (
+        f"{target.dtype} {show_shape(target.shape)}" if isinstance(target, Tensor) else type(target).__name__
+    )
+    return f"inputs {', '.join(parts)} and targets {last}"
+
+
+def batches(loader: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """(inputs, target) of every batch."""
+    for batch in loader:
+        yield split_batch(batch)

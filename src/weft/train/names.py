@@ -1,0 +1,75 @@
+"""Losses, optimisers and metrics by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .. import metrics as m
+from .. import nn, optim
+from ..base.errors import ArgumentError, nearest
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    "cross_entropy": nn.CrossEntropyLoss,
+    "nll": nn.NLLLoss,
+    "bce": nn.BCELoss,
+    "bce_with_logits": nn.BCEWithLogitsLoss,
+    "mse": nn.MSELoss,
+    "l1": nn.L1Loss,
+    "huber": nn.HuberLoss,
+    "smooth_l1": nn.SmoothL1Loss,
+}
+OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
+    "sgd": lambda: optim.SGD(lr=0.01, momentum=0.9),
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+}
+_THRESHOLDED = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
+
+
+def find_loss(loss: Any) -> Callable[..., Any]:
+    """A loss for a name; a function or module of (predictions, targets) as it is."""
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ArgumentError(f"there is no loss {loss!r}. {nearest(loss, LOSSES)}")
+        return LOSSES[loss]()
+    if isinstance(loss, type):
+        raise ArgumentError(
+            f"the loss must be an object, got the class {loss.__name__}; write {loss.__name__}()"
+        )
+    if not callable(loss):
+        raise ArgumentError(
+            f"the loss is a function of (predictions, targets) or a name, got {type(loss).__name__}"
+        )
+    return loss
+
+
+def find_optimizer(optimizer: Any) -> optim.Optimizer:
+    """An optimiser for a name, with its usual options; an optimiser as it is."""
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise ArgumentError(f"there is no optimizer {optimizer!r}. {nearest(optimizer, OPTIMIZERS)}")
+        return OPTIMIZERS[optimizer]()
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise ArgumentError(f"the optimizer must be an object, got the class {name}; write {name}(lr=...)")
+    if not isinstance(optimizer, optim.Optimizer):
+        raise ArgumentError(f"the optimizer is one of weft.optim or a name, got {type(optimizer).__name__}")
+    return optimizer
+
+
+def find_metrics(specs: Iterable[Any], loss: Any) -> list[m.Metric]:
+    """Metrics for names; with a loss on logits the threshold between two classes is 0."""
+    if isinstance(specs, (str, m.Metric)):
+        specs = [specs]
+    found = []
+    for spec in specs:
+        on_logits = isinstance(loss, nn.BCEWithLogitsLoss) and spec in _THRESHOLDED
+        found.append(m.metric(spec, **({"threshold": 0.0} if on_logits else {})))
+    names = [f.name for f in found]
+    for name in names:
+        if name == "loss" or names.count(name) > 1:
+            raise ArgumentError(
+                f"two figures would be called {name!r}; give one of the metrics another .name"
+            )
+    return found

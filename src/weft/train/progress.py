@@ -1,0 +1,57 @@
+"""Progress of a run: a bar for each epoch in a terminal or notebook, a line for each epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tqdm.auto import tqdm
+
+#: Seconds between two looks at the running loss: looking makes the device catch up.
+_LOOK_EVERY = 0.5
+
+
+class Progress:
+    """The display of one pass over the data."""
+
+    def __init__(self, show: bool, title: str, total: int | None) -> None:
+        self.lines = show and not (sys.stderr.isatty() or _in_notebook())
+        self.title = title
+        self.bar = None
+        self._looked = time.monotonic()
+        if show and not self.lines:
+            self.bar = tqdm(total=total, desc=title, unit="batch", leave=True, dynamic_ncols=True)
+
+    def step(self, figures: Callable[[], Mapping[str, Any]]) -> None:
+        """One more batch is done; `figures()` is asked for now and then."""
+        if self.bar is None:
+            return
+        now = time.monotonic()
+        if now - self._looked > _LOOK_EVERY:
+            self._looked = now
+            self.bar.set_postfix_str(show_figures(figures()), refresh=False)
+        self.bar.update()
+
+    def close(self, figures: Mapping[str, Any], seconds: float) -> None:
+        """The pass is over."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(show_figures(figures), refresh=True)
+            self.bar.close()
+        elif self.lines:
+            print(f"{self.title}: {show_figures(figures)} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+
+    def abandon(self) -> None:
+        """The pass was broken off."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def show_figures(figures: Mapping[str, Any]) -> str:
+    """`loss=0.1234, accuracy=0.98`; arrays are left out."""
+    return ", ".join(f"{k}={v:.4g}" for k, v in figures.items() if isinstance(v, (int, float)))
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules

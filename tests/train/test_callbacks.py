@@ -1,0 +1,216 @@
+"""Callbacks: when they are called, stopping, checkpoints, schedules."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn, optim
+from weft.base.errors import ArgumentError, FileError
+from weft.train import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateSchedule,
+    ModelCheckpoint,
+    Monitor,
+    TerminateOnNaN,
+)
+
+X = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32)
+Y = 2 * X + 1
+
+
+def line(lr=0.1, **options):
+    wf.manual_seed(0)
+    return wf.Trainer(nn.Linear(1, 1), "mse", optim.SGD(lr=lr), **options)
+
+
+def fit(trainer, *callbacks, epochs=3, **options):
+    return trainer.fit(
+        X, Y, epochs=epochs, batch_size=2, callbacks=callbacks, seed=0, progress=False, **options
+    )
+
+
+class Diary(Callback):
+    def __init__(self):
+        self.notes = []
+
+    def on_fit_begin(self, trainer):
+        self.notes.append("fit")
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.notes.append(f"epoch {epoch}")
+
+    def on_batch_end(self, trainer, batch, loss):
+        assert loss.item() >= 0
+        self.notes.append(batch)
+
+    def on_epoch_end(self, trainer, epoch, figures):
+        figures["more"] = 7.0
+        self.notes.append(sorted(figures))
+
+    def on_fit_end(self, trainer):
+        self.notes.append("end")
+
+
+def test_order_of_calls():
+    diary = Diary()
+    history = fit(line(callbacks=[diary]), epochs=2, validation_data=(X, Y))
+    figures = ["loss", "more", "val_loss"]
+    assert diary.notes == ["fit", "epoch 1", 1, 2, figures, "epoch 2", 1, 2, figures, "end"]
+    assert history["more"] == [7.0, 7.0]
+
+
+def test_the_end_is_told_after_an_error():
+    class Failing(Diary):
+        def on_batch_end(self, trainer, batch, loss):
+            raise KeyboardInterrupt
+
+    diary = Failing()
+    trainer = line()
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer, diary)
+    assert diary.notes == ["fit", "epoch 1", "end"]
+    assert trainer.history.stopped == "interrupted"
+
+
+class Scripted(Callback):
+    """Puts given values in the place of a figure, and remembers the weights."""
+
+    def __init__(self, values):
+        self.values = values
+        self.weights = []
+
+    def on_epoch_end(self, trainer, epoch, figures):
+        figures["val_loss"] = self.values[epoch - 1]
+        self.weights.append(trainer.model.weight.item())
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "epochs", "best"),
+    [
+        ([3, 2, 1, 2, 3, 4], 2, 5, 3),
+        ([3, 2, 1, 2, 3, 0], 3, 6, 6),
+        ([1, 2, 3, 4, 5, 6], 1, 2, 1),
+        ([1, 2, 3, 4, 5, 6], 0, 2, 1),
+        ([5, math.nan, 4, math.nan, math.nan, 1], 2, 5, 3),
+        ([math.nan] * 6, 2, 2, None),
+    ],
+)
+def test_early_stopping(values, patience, epochs, best):
+    trainer, script, stopping = line(lr=0.01), Scripted(values), EarlyStopping(patience=patience)
+    history = fit(trainer, script, stopping, epochs=6, validation_data=(X, Y))
+    assert len(history.epochs) == epochs
+    assert (history.stopped is not None) == (epochs < 6)
+    kept = script.weights[best - 1] if best else script.weights[-1]
+    assert trainer.model.weight.item() == kept
+    assert stopping.best_epoch == (best or 0)
+
+
+def test_early_stopping_counts_what_is_better_enough():
+    trainer = line(lr=0.01)
+    stopping = EarlyStopping(patience=2, min_delta=0.5, restore_best=False)
+    history = fit(trainer, Scripted([3, 2.9, 2.8, 1, 1, 1]), stopping, epochs=6, validation_data=(X, Y))
+    assert len(history.epochs) == 3 and stopping.best == 3
+
+
+def test_large_figures_may_be_the_better_ones():
+    assert Monitor("val_accuracy").sign == -1
+    assert Monitor("val_loss").sign == 1
+    assert Monitor("score", mode="max").sign == -1
+
+
+def test_checkpoint_of_the_best_epoch(tmp_path):
+    path = tmp_path / "deep" / "model.safetensors"
+    trainer, script = line(lr=0.01), Scripted([3, 1, 2])
+    checkpoint = ModelCheckpoint(path)
+    fit(trainer, script, checkpoint, validation_data=(X, Y))
+    saved = wf.load(path)
+    assert saved["weight"].item() == script.weights[1] != trainer.model.weight.item()
+    trainer.model.load_state_dict(saved)
+    assert trainer.model.weight.item() == script.weights[1]
+    assert checkpoint.written == str(path)
+
+
+def test_checkpoints_of_every_epoch_hold_all_that_a_resumed_run_needs(tmp_path):
+    pattern = tmp_path / "{epoch:02d}-{loss:.1f}.safetensors"
+    trainer = line()
+    fit(trainer, ModelCheckpoint(pattern, best_only=False, whole=True))
+    files = sorted(tmp_path.iterdir())
+    assert [f.name[:2] for f in files] == ["01", "02", "03"]
+    saved = wf.load(files[-1])
+    assert saved["epoch"] == 3
+    other = line(lr=0.7)
+    fit(other, epochs=1)
+    other.model.load_state_dict(saved["model"])
+    other.optimizer.load_state_dict(saved["optimizer"])
+    assert other.optimizer.param_groups[0]["lr"].item() == 0.1
+    assert other.model.weight.item() == trainer.model.weight.item()
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    fit(line(), ModelCheckpoint(path, best_only=False), epochs=1)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(FileError, match="disk is full"):
+        fit(line(lr=0.05), ModelCheckpoint(path, best_only=False), epochs=1)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_terminate_on_nan():
+    trainer = line(lr=1e30)
+    history = fit(trainer, TerminateOnNaN(), epochs=50)
+    assert len(history.epochs) < 50
+    assert "loss of batch" in history.stopped
+
+
+def test_schedule_by_epoch():
+    history = fit(line(), LearningRateSchedule(lambda epoch: 0.1 / epoch), epochs=3)
+    assert history["lr"] == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("every", "rates"), [("epoch", [0.1, 0.05, 0.025]), ("batch", [0.025, 0.00625, 0.0015625])]
+)
+def test_schedules_of_optim(every, rates):
+    schedule = LearningRateSchedule(make=lambda o: optim.ExponentialLR(o, 0.5), every=every)
+    trainer = line()
+    history = fit(trainer, schedule, epochs=3)
+    assert history["lr"] == pytest.approx(rates)
+    assert trainer._train_program.traces == 1
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "log.csv"
+    history = fit(line(), CSVLogger(path), epochs=2)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["epoch"]) for r in rows] == [1, 2]
+    assert [float(r["loss"]) for r in rows] == history["loss"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: fit(line(), EarlyStopping()), "needs validation_data"),
+        (lambda: fit(line(), EarlyStopping("los")), "'loss'"),
+        (lambda: EarlyStopping(patience=-1), "patience"),
+        (lambda: EarlyStopping(mode="best"), "mode must be"),
+        (lambda: fit(line(), ModelCheckpoint("{epoch}-{acc}", best_only=False)), "cannot be filled in"),
+        (lambda: LearningRateSchedule(), "either"),
+        (lambda: LearningRateSchedule(make=lambda o: o, every="step"), "every must be"),
+        (lambda: fit(line(), LearningRateSchedule(make=lambda o: o)), "must return a schedule"),
+    ],
+)
+def test_errors(make, says):
+    with pytest.raises(ArgumentError, match=says):
+        make()
