@@ -130,7 +130,7 @@ def _samples() -> list[Sample]:
     ]
 
 
-_COLUMNS = 1 << 20  # elements of the gathered columns that one matrix product works on
+_COLUMNS = 1 << 21  # elements of the gathered columns that one matrix product works on
 
 
 def _padded(x, padding, dilation):
@@ -199,14 +199,27 @@ def conv(x, w, *, stride, padding, input_dilation, kernel_dilation, feature_grou
     channels, count, out = view.shape[1], view.shape[2 + rank], view.shape[3 + rank :]
     rows = int(np.prod(kernel, dtype=np.int64)) * channels
     positions = int(np.prod(out, dtype=np.int64))
-    weights = w.reshape(groups, w.shape[0] // groups, rows)
-    result = np.empty((count, *weights.shape[:2], positions), np.result_type(x, w))
+    each = w.shape[0] // groups
+    weights = w.reshape(groups, each, rows)
+    result = np.empty((count, groups, each, positions), np.result_type(x, w))
     chunk = max(1, _COLUMNS // max(1, groups * rows * positions))
+    # The gathered elements are laid out so that the longer of the two last axes is the innermost one.
+    tall = rank > 0 and kernel[-1] > out[-1]
+    if tall:
+        view = view.transpose(0, *range(2 + rank, 3 + 2 * rank), *range(1, 2 + rank))
+        weights = weights.swapaxes(1, 2)
     for at in range(0, count, chunk):
-        columns = view[(slice(None),) * (2 + rank) + (slice(at, at + chunk),)]
-        size = columns.shape[2 + rank]
-        product = np.matmul(weights, columns.reshape(groups, rows, size * positions))
-        result[at : at + size] = product.reshape(*weights.shape[:2], size, positions).transpose(2, 0, 1, 3)
+        size = min(chunk, count - at)
+        part = (
+            view[:, at : at + size] if tall else view[(slice(None),) * (2 + rank) + (slice(at, at + size),)]
+        )
+        if tall:
+            product = np.matmul(part.reshape(groups, size * positions, rows), weights)
+            product = product.reshape(groups, size, positions, each).transpose(1, 0, 3, 2)
+        else:
+            product = np.matmul(weights, part.reshape(groups, rows, size * positions))
+            product = product.reshape(groups, each, size, positions).transpose(2, 0, 1, 3)
+        result[at : at + size] = product
     return result.reshape(count, w.shape[0], *out)
 
 

@@ -22,7 +22,7 @@ _MULTIPLY = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 _ROUNDS = 10
-_PIECE = 1 << 15  # blocks that are worked on together: their words stay in the cache
+_PIECE = 1 << 13  # blocks that are worked on together: their words stay in the cache
 
 
 def philox(counter: Any, key: Any) -> list[np.ndarray]:
