@@ -185,13 +185,18 @@ def flush(*asked: Node) -> None:
         cell = reference()
         if cell is not None and cell.node.value is None and not cell.node.flags & TRACED:
             roots[cell.node] = None
-    state.pending.clear()
+    pending, state.pending = state.pending, []
     try:
         realize(list(roots))
-    except BaseException:
+    except Exception:
         # What cannot be computed must not be asked for again by a later flush; what can, may.
-        if asked:
+        try:
             realize([n for n in asked if n.value is None])
+        except Exception as error:  # it is the asked one that fails: say so once
+            raise error from None
+        raise
+    except BaseException:  # interrupted: everything may be asked for again
+        state.pending[:0] = pending
         raise
 
 

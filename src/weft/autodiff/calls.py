@@ -10,7 +10,7 @@ The `rule` of a call is None (everything follows from the body) or an object, co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir.graph import Graph
@@ -146,6 +146,10 @@ class BatchedRule:
     @property
     def _content(self) -> tuple[Any, ...]:
         return self.rule, self.body, self.batched, self.size
+
+    def with_sizes(self, size: Callable[[Any], Any]) -> BatchedRule:
+        """The same rule once named dimensions have sizes."""
+        return BatchedRule(size(self.rule), size(self.body), self.batched, size(self.size))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BatchedRule) and self._content == other._content

@@ -8,6 +8,7 @@ the backward pass runs nothing twice. A wide node whose residuals nobody reads c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..base.state import state
 from ..ir.node import GRAD, SPENT, Node, Signature, make_node
@@ -36,6 +37,10 @@ class Saved:
     def follows_body(self) -> bool:
         """Whether the derivative is that of the node's own body."""
         return follows_body(self.plain.attrs.get("rule"))
+
+    def with_sizes(self, size: Callable[[Any], Any]) -> Saved | None:
+        """What remains of the rule once named dimensions have sizes: nothing, where the body says the same."""
+        return None if self.follows_body else self
 
     def __repr__(self) -> str:
         return "residuals"

@@ -189,7 +189,10 @@ def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:
             return bind_dims(x, sizes)
         if isinstance(x, Aval):
             return Aval(size(x.shape), x.dtype)
-        return x
+        with_sizes = getattr(
+            x, "with_sizes", None
+        )  # the rules of calls hold attributes and bodies of their own
+        return x if with_sizes is None else with_sizes(size)
 
     def make(node: Node, args: tuple[Node, ...]) -> Node:
         if node.sig.prim is pick_prim:
@@ -253,4 +256,6 @@ def _verify_node(n: Node, seen: set[Node]) -> None:
     if prim.infer(*n.sig.inputs, **n.sig.attrs) != n.sig.out:
         raise GraphError(f"{n!r} has a result type that differs from its primitive's rule")
     for sub in subgraphs(n):
-        verify(sub)
+        if "verified" not in sub.memo:  # bodies are shared by many nodes and programs
+            verify(sub)
+            sub.memo["verified"] = True

@@ -51,7 +51,7 @@ class Aval:
             found = object.__new__(cls)
             found.shape = shape
             found.dtype = dtype
-            cls._interned[key] = found
+            found = cls._interned.setdefault(key, found)  # another thread may have been first
         return found
 
     @property

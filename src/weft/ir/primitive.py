@@ -136,7 +136,7 @@ class Primitive:
                 raise type(e)(f"{self.name}: {e}") from None
             if len(self.signatures) > _MAX_SIGNATURES:
                 self.signatures.clear()
-            sig = self.signatures[key] = Signature(self, named, avals, out)
+            sig = self.signatures.setdefault(key, Signature(self, named, avals, out))
         return sig
 
     def __call__(self, *args: Node, **attrs: Any) -> Node:

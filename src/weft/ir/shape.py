@@ -49,20 +49,22 @@ class Dim:
         return isinstance(other, Dim) and self.terms == other.terms
 
     def __add__(self, other: Size) -> Size:
-        return _from_terms(_add(self.terms, _terms(other), 1))
+        return _from_terms(_add(self.terms, _terms(other), 1)) if _is_size(other) else NotImplemented
 
     __radd__ = __add__
 
     def __sub__(self, other: Size) -> Size:
-        return _from_terms(_add(self.terms, _terms(other), -1))
+        return _from_terms(_add(self.terms, _terms(other), -1)) if _is_size(other) else NotImplemented
 
     def __rsub__(self, other: Size) -> Size:
-        return _from_terms(_add(_terms(other), self.terms, -1))
+        return _from_terms(_add(_terms(other), self.terms, -1)) if _is_size(other) else NotImplemented
 
     def __neg__(self) -> Size:
         return 0 - self
 
     def __mul__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return NotImplemented
         out: dict[tuple[str, ...], int] = {}
         for m1, c1 in self.terms.items():
             for m2, c2 in _terms(other).items():
@@ -72,7 +74,17 @@ class Dim:
 
     __rmul__ = __mul__
 
+    def __pow__(self, exponent: int) -> Size:
+        if type(exponent) is not int or exponent < 0:
+            return NotImplemented
+        out: Size = 1
+        for _ in range(exponent):
+            out = out * self
+        return out
+
     def __floordiv__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return NotImplemented
         quotient = divide(self, other)
         if quotient is None:
             raise ShapeError(f"{self} is not known to be a multiple of {other}")
@@ -93,15 +105,19 @@ class Dim:
         raise ShapeError(f"the size of {self} is not known while the dimension is open")
 
     def __repr__(self) -> str:
-        parts = []
+        text = ""
         for monomial, c in sorted(self.terms.items(), reverse=True):
-            factors = ([str(c)] if c != 1 or not monomial else []) + list(monomial)
-            parts.append("*".join(factors))
-        return "+".join(parts)
+            factors = ([str(abs(c))] if abs(c) != 1 or not monomial else []) + list(monomial)
+            text += ("-" if c < 0 else "+" if text else "") + "*".join(factors)
+        return text
 
 
 Size = int | Dim
 Shape = tuple[Size, ...]
+
+
+def _is_size(x: object) -> bool:
+    return isinstance(x, Dim) or (hasattr(x, "__index__") and not isinstance(x, float))
 
 
 def _terms(x: Size) -> Mapping[tuple[str, ...], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -16,6 +17,8 @@ from ..base.site import describe_site
 from ..base.state import state
 from ..ir.graph import Graph, bind_dims, verify
 from ..ir.node import Node
+from ..ir.primitive import pick_prim
+from ..ir.shape import Dim, show_shape
 from .backend import Commit, Executable, Fault, get_backend
 from .buffer import Buffer, Value
 
@@ -31,16 +34,15 @@ class Program:
             print(graph, file=sys.stderr)
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
-        self._executables: dict[Hashable, Executable] = {}
-        if not self.dims:
-            self._executables[()] = self.backend.compile(graph)
+        self._static = None if self.dims else self.backend.compile(graph)
+        self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
     def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
         executable = self._executable(inputs)
         start = time.perf_counter()
         try:
-            outs = executable.run(inputs, self._watch() if state.debug_nan else None)
+            outs = executable.run(inputs, Watch(self.graph, inputs) if state.debug_nan else None)
         except Fault as fault:
             raise _located(fault, self.graph, sites) from None
         if config.debug >= 2:
@@ -67,31 +69,43 @@ class Program:
         )
 
     def _executable(self, inputs: Sequence[Value]) -> Executable:
-        return self._executables[()] if not self.dims else self._specialized(inputs)
+        return self._static if self._static is not None else self._specialized(inputs)
 
     def _specialized(self, inputs: Sequence[Value]) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
-        found = self._executables.get(key)
-        if found is None:
-            if len(self._executables) > 64:
-                self._executables.clear()
-            found = self._executables[key] = self.backend.compile(bind_dims(self.graph, sizes))
-        return found
+        return self._bound.get(key, lambda: self.backend.compile(bind_dims(self.graph, sizes)))
 
-    def _watch(self) -> Callable[[int, Sequence[np.ndarray]], None]:
-        nodes = self.graph.nodes
 
-        def observe(position: int, arrays: Sequence[np.ndarray]) -> None:
-            node = nodes[position]
-            for a in arrays:
-                if a.dtype.kind in "fc" and not np.all(np.isfinite(a)):
-                    what = "NaN" if np.any(np.isnan(a)) else "infinity"
-                    types = ", ".join(x.describe() for x in node.sig.inputs)
-                    error = NumericError(f"{_title(node)} made the first {what} from operands {types}")
-                    raise Fault(position, error)
+class Watch:
+    """Follows a running program and stops it at the first operation that makes a NaN or an infinity of operands
+    that had none (a NaN of infinities counts as made)."""
 
-        return observe
+    def __init__(self, graph: Graph, inputs: Sequence[Value]) -> None:
+        self.nodes = graph.nodes
+        arrays = [v.array if isinstance(v, Buffer) else np.asarray(v) for v in inputs]
+        self.badness: dict[Node, list[int]] = {
+            n: [_badness(a)] for n, a in zip(graph.inputs, arrays, strict=True)
+        }
+
+    def __call__(self, position: int, arrays: Sequence[np.ndarray]) -> None:
+        node = self.nodes[position]
+        if node.prim is pick_prim:
+            self.badness[node] = [self.badness[node.args[0]][node.attrs["index"]]]
+            return
+        found = self.badness[node] = [_badness(a) for a in arrays]
+        before = max([max(self.badness[a]) for a in node.args], default=0)
+        if node.value is None and max(found, default=0) > before:
+            what = "NaN" if max(found) == 2 else "infinity"
+            types = ", ".join(x.describe() for x in node.sig.inputs)
+            raise Fault(position, NumericError(f"{_title(node)} made the first {what} from operands {types}"))
+
+
+def _badness(array: np.ndarray) -> int:
+    """0 for finite numbers, 1 for an infinity among them, 2 for a NaN."""
+    if array.dtype.kind in "biu" or np.all(np.isfinite(array)):
+        return 0
+    return 2 if np.any(np.isnan(array)) else 1
 
 
 def _title(node: Node) -> str:
@@ -105,21 +119,40 @@ def _located(fault: Fault, graph: Graph, sites: Callable[[int], Any] | None) -> 
 
 
 def dim_sizes(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-    """The sizes of the named dimensions, read off the shapes of the inputs."""
+    """The sizes of the named dimensions, read off the shapes of the inputs.
+
+    A name that stands alone somewhere is read there; 2*n+1 gives n where nothing else does.
+    """
     sizes: dict[str, int] = {}
+    pairs: list[tuple[Dim, int]] = []
     for aval, shape in zip(graph.in_avals, shapes, strict=True):
         if len(shape) != aval.ndim:
-            raise ShapeError(f"an input of {aval.ndim} dimensions is expected, got shape {shape}")
-        for want, got in zip(aval.shape, shape, strict=True):
-            if not isinstance(want, int) and len(want.names) == 1 and want.terms == {tuple(want.names): 1}:
-                (name,) = want.names
-                if sizes.setdefault(name, got) != got:
-                    raise ShapeError(f"dimension {name!r} is {sizes[name]} in one input and {got} in another")
+            raise ShapeError(f"an input of {aval.ndim} dimensions is expected, got shape {show_shape(shape)}")
+        pairs += [(want, got) for want, got in zip(aval.shape, shape, strict=True) if isinstance(want, Dim)]
+    for want, got in pairs:
+        if want.terms == {(name := min(want.names),): 1} and sizes.setdefault(name, got) != got:
+            raise ShapeError(f"dimension {name!r} is {sizes[name]} in one input and {got} in another")
+    for _ in pairs:  # each round may make the next equation solvable
+        for want, got in pairs:
+            _solve(want, got, sizes)
     for aval, shape in zip(graph.in_avals, shapes, strict=True):
         bound = tuple([s if isinstance(s, int) else s.bind(sizes) for s in aval.shape])
         if bound != shape:
-            raise ShapeError(f"an input of shape {aval.shape} is expected, got {shape}")
+            raise ShapeError(
+                f"an input of shape {show_shape(aval.shape)} is expected, got {show_shape(shape)}"
+            )
     return sizes
+
+
+def _solve(want: Dim, got: int, sizes: dict[str, int]) -> None:
+    """Find the one unknown name of `want == got`, if there is just one and it occurs to the first power."""
+    rest = want.bind(sizes) - got
+    if isinstance(rest, Dim) and len(rest.names) == 1:
+        (name,) = rest.names
+        terms = dict(rest.terms)
+        factor, constant = terms.pop((name,), 0), terms.pop((), 0)
+        if factor and not terms and constant % factor == 0 and -constant // factor >= 0:
+            sizes[name] = -constant // factor
 
 
 class ProgramCache:
@@ -130,15 +163,20 @@ class ProgramCache:
         self.hits = 0  #: flushes that found a program
         self.misses = 0  #: flushes that had one made
         self._found: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        found = self._found.get(key)
-        if found is not None:
-            self._found.move_to_end(key)
-            return found
-        found = self._found[key] = make()
-        if len(self._found) > self.limit:
-            self._found.popitem(last=False)
+        """What is kept under `key`, made now if there is nothing. Threads may call it at the same time."""
+        with self._lock:
+            found = self._found.get(key)
+            if found is not None:
+                self._found.move_to_end(key)
+                return found
+        made = make()  # outside the lock: it may take long, and two threads that make the same do no harm
+        with self._lock:
+            found = self._found.setdefault(key, made)
+            while len(self._found) > self.limit:
+                self._found.popitem(last=False)
         return found
 
     def clear(self) -> None:

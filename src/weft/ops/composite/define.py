@@ -36,6 +36,10 @@ class OwnDerivative:
         found = self.composite.vjp_rule(cts, outs, *full, **named)  # type: ignore[misc]
         return [c for c, p in zip(found, self.present, strict=True) if p]
 
+    def with_sizes(self, size: Callable[[Any], Any]) -> OwnDerivative:
+        """The same rule once named dimensions among the attributes have sizes."""
+        return OwnDerivative(self.composite, size(self.attrs), self.present)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, OwnDerivative)
