@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..base.errors import DTypeError, ShapeError
+from ..ir.dtype import bool_
 from ..ir.node import Aval
-from .define import Sample, primitive, values
-from .movement import permute
+from ..ir.shape import broadcast_shapes
+from .define import Sample, complex_values, primitive, values
+from .movement import broadcast_to, permute
 
 Axes = tuple[int, ...]
 
@@ -19,7 +21,19 @@ def _free(rank: int, *used: Axes) -> Axes:
 def _dot_infer(x: Aval, y: Aval, *, contract: tuple[Axes, Axes], batch: tuple[Axes, Axes]) -> Aval:
     if x.dtype is not y.dtype:
         raise DTypeError(f"operands of one dtype expected, got {x.describe()} and {y.describe()}")
+    if x.dtype is bool_:
+        raise DTypeError(
+            f"takes numbers, got {x.describe()} and {y.describe()}; cast to an integer type first"
+        )
+    for v, axes in zip((x, y), zip(contract, batch, strict=True), strict=True):
+        named = [a for group in axes for a in group]
+        if len(set(named)) != len(named) or not all(0 <= a < v.ndim for a in named):
+            raise ShapeError(f"{named} are not distinct axes of {v.describe()}")
     for (xs, ys), what in ((contract, "contracted"), (batch, "batch")):
+        if len(xs) != len(ys):
+            raise ShapeError(
+                f"as many {what} axes of one operand as of the other expected, got {xs} and {ys}"
+            )
         for i, j in zip(xs, ys, strict=True):
             if x.shape[i] != y.shape[j]:
                 raise ShapeError(
@@ -43,6 +57,14 @@ def _dot_samples() -> list[Sample]:
         sample((3, 2, 4), (5, 4, 2), ((1, 2), (2, 1))),
         sample((3,), (2,), ((), ())),
         sample((3, 0), (0, 2), ((1,), (0,))),
+        sample((2, 3, 4, 2), (2, 5, 2, 4), ((2, 3), (3, 2)), ((0,), (0,))),
+        sample((4, 3, 2), (2, 4), ((0,), (1,)), ((2,), (0,))),
+        sample((), (), ((), ())),
+        Sample((values((3, 4)).astype(np.float32), values((4, 2), seed=1).astype(np.float32)),
+               {"contract": ((1,), (0,)), "batch": ((), ())}),
+        Sample((complex_values((2, 3)), complex_values((2, 3), 4)), {"contract": ((1,), (1,)), "batch": ((), ())}),
+        Sample((np.array([[np.inf, 1.0], [np.nan, 0.0]]), np.array([[0.0], [1.0]])),
+               {"contract": ((1,), (0,)), "batch": ((), ())}, smooth=False),
         Sample((np.arange(6).reshape(2, 3), np.arange(6).reshape(3, 2)),
                {"contract": ((1,), (0,)), "batch": ((), ())}, smooth=False),
     ]  # fmt: skip
@@ -53,7 +75,8 @@ def dot_general(x, y, *, contract, batch):
     """Products of x and y summed over the `contract` axes, for each index of the `batch` axes.
 
     out[b..., i..., j...] = sum over k... of x[b, i, k] * y[b, j, k]; the axes of the result are the batch axes,
-    then the free axes of x, then those of y, each in order.
+    then the free axes of x, then those of y, each in order. A sum of nothing is 0; 0 * inf and 0 * NaN are NaN;
+    integers wrap around; complex operands are not conjugated.
     """
     free_x, free_y = _free(x.ndim, contract[0], batch[0]), _free(y.ndim, contract[1], batch[1])
     lead = [x.shape[i] for i in batch[0]]
@@ -106,9 +129,10 @@ def _(size, batched, x, y, *, contract, batch):
 
 def matmul(x, y):
     """Matrix product of two nodes of two or more dimensions, batch axes broadcast."""
-    from ..ir.shape import broadcast_shapes
-    from .movement import broadcast_to
-
+    if x.ndim < 2 or y.ndim < 2:
+        raise ShapeError(
+            f"matmul: two or more dimensions expected of both, got {x.aval.describe()} and {y.aval.describe()}"
+        )
     if y.ndim == 2:
         return dot_general(x, y, contract=((x.ndim - 1,), (0,)), batch=((), ()))
     if x.ndim == 2:  # one matrix for all: the stack becomes columns
