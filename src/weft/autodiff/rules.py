@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..base.errors import GradientError
 from ..base.site import describe_site
@@ -30,6 +31,11 @@ def _scaled(x: Node, factor: Node | int | float) -> Node:
     if factor == 1:
         return x
     return neg(x) if factor == -1 else mul(x, constant(factor, x.dtype))
+
+
+def _made(partial: Any) -> Any:
+    """A partial derivative that is only made where it is needed, made."""
+    return partial() if callable(partial) else partial
 
 
 def _conj(x: Node) -> Node:
@@ -66,7 +72,8 @@ def _vjp_partials(node: Node, ct: Maybe, need: Sequence[bool]) -> list[Maybe]:
         if not wanted or partial is None:
             out.append(None)
             continue
-        factor = _conj(partial) if isinstance(partial, Node) else partial
+        factor = _made(partial)
+        factor = _conj(factor) if isinstance(factor, Node) else factor
         out.append(sum_to(_scaled(ct, factor), arg.shape))
     return out
 
@@ -131,7 +138,7 @@ def _jvp_partials(node: Node, tangents: Sequence[Maybe]) -> Maybe:
     for t, partial in zip(tangents, partials, strict=True):
         if t is None or partial is None:
             continue
-        term = _scaled(t, partial)
+        term = _scaled(t, _made(partial))
         total = term if total is None else total + term  # type: ignore[operator]
     return total if total is None else broadcast_to(total, node.shape)
 

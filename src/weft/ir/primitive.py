@@ -21,7 +21,7 @@ class Primitive:
     tuple of them and raises on operands that do not fit. Exactly one kind of derivative is stated:
 
     - `partials(out, *args, **attrs)`: for elementwise primitives, d out / d arg for every argument
-      (a node, a Python number, or None for zero)
+      (a node, a Python number, None for zero, or a function without arguments that makes one of these if it is needed)
     - `transpose(ct, index, *args, **attrs)`: for primitives linear in each of the arguments `linear_in`, the
       cotangent of `args[index]`; the others are held fixed
     - `vjp(cts, outs, *args, **attrs)`: cotangents of all arguments (None for zero). `cts` has one entry per

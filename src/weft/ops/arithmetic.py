@@ -52,7 +52,7 @@ def div(x, y):
 
 @div.partials
 def _(out, x, y):
-    return 1 / y, -out / y
+    return lambda: 1 / y, lambda: -out / y
 
 
 @elementwise(NUMERIC, samples=unary(integers=True, complex=True))
@@ -171,7 +171,7 @@ def remainder(x, y):
 
 @remainder.partials
 def _(out, x, y):
-    return 1, neg(floor_divide(x, y))
+    return 1, lambda: neg(floor_divide(x, y))
 
 
 # -- powers -------------------------------------------------------------------------------------------------------
@@ -226,9 +226,15 @@ def _(out, x, y):
     from .transcendental import log
 
     origin = equal(x, 0.0)
-    # Where both are 0 the factor y is: any finite power beside it will do.
-    power = where(bitwise_and(origin, equal(y, 0.0)), 1, y) - 1
-    return y * pow_(x, power), where(origin, 0, out * log(where(origin, 1, x)))
+
+    def in_base():
+        # Where both are 0 the factor y is: any finite power beside it will do.
+        return y * pow_(x, where(bitwise_and(origin, equal(y, 0.0)), 1, y) - 1)
+
+    def in_exponent():
+        return where(origin, 0, out * log(where(origin, 1, x)))
+
+    return in_base, in_exponent
 
 
 def _check_power(x: Aval, *, exponent: int) -> None:
@@ -320,7 +326,7 @@ def _extreme_partials(out, x, y):
     from .selection import where
 
     half = where(equal(x, y), 0.5, 0.0, dtype=out.dtype)
-    return where(less(y, x), 1.0, half), where(less(x, y), 1.0, half)
+    return lambda: where(less(y, x), 1.0, half), lambda: where(less(x, y), 1.0, half)
 
 
 def _clip_samples() -> list[Sample]:
@@ -357,10 +363,14 @@ def _(out, x, low, high):
     from .comparison import equal, less, less_equal
     from .selection import where
 
-    within = bitwise_and(less_equal(low, x), less_equal(x, high))
-    under = bitwise_and(less(x, low), less_equal(low, high))
-    over = bitwise_and(bitwise_or(less(high, x), less(high, low)), equal(out, high))
-    return tuple([where(mask, 1.0, 0.0, dtype=out.dtype) for mask in (within, under, over)])
+    def mask(condition):
+        return where(condition, 1.0, 0.0, dtype=out.dtype)
+
+    return (
+        lambda: mask(bitwise_and(less_equal(low, x), less_equal(x, high))),
+        lambda: mask(bitwise_and(less(x, low), less_equal(low, high))),
+        lambda: mask(bitwise_and(bitwise_or(less(high, x), less(high, low)), equal(out, high))),
+    )
 
 
 # -- signs and neighbours -----------------------------------------------------------------------------------------
@@ -377,7 +387,7 @@ def copysign(x, y):
 
 @copysign.partials
 def _(out, x, y):
-    return sign(x) * copysign(1.0, y), None
+    return lambda: sign(x) * copysign(1.0, y), None
 
 
 @elementwise("f", samples=pairs(nan=True, smooth=False))

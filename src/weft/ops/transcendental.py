@@ -202,7 +202,7 @@ def _(out, y, x):
 
     radius = hypot(x, y)
     radius = where(equal(radius, 0.0), 1, radius)
-    return x / radius / radius, -y / radius / radius
+    return lambda: x / radius / radius, lambda: -y / radius / radius
 
 
 @elementwise("f", samples=pairs(nan=True))
@@ -220,7 +220,7 @@ def _(out, x, y):
     from .selection import where
 
     radius = where(equal(out, 0.0), 1, out)
-    return x / radius, y / radius
+    return lambda: x / radius, lambda: y / radius
 
 
 # -- hyperbolic ---------------------------------------------------------------------------------------------------
@@ -316,4 +316,4 @@ def _(out, x, y):
     def share(z):
         return exp(where(bitwise_and(infinite, equal(z, out)), tie, z - out))
 
-    return share(x), share(y)
+    return lambda: share(x), lambda: share(y)
