@@ -237,6 +237,17 @@ def test_compiled_and_mapped_draws(g):
     assert (same == same[0]).all()
 
 
+def test_draws_of_an_open_size(g):
+    f = wf.compile(lambda x: (x + random.normal(x.shape, generator=g), random.uniform(x.shape, generator=g)))
+    traced = f.trace(wf.spec((wf.Dim("n"), 3)))
+    for n in (1, 4):
+        g.seed(1)
+        z, u = traced(wf.zeros((n, 3)))
+        assert g.state.numpy().tolist() == [1, 9 * n]  # twice as much for the normal numbers
+        assert z.shape == (n, 3) and len(np.unique(np.concatenate([z.numpy(), u.numpy()]))) == 6 * n
+        assert abs(z.numpy()).max() < 5 and u.numpy().min() >= 0 and u.numpy().max() < 1
+
+
 def test_short_names(g):
     random.manual_seed(7)
     a = [

@@ -18,8 +18,7 @@ from ..ir.dtype import uint64
 from ..ir.node import Aval, Node
 from ..ir.primitive import leaf
 from ..ir.shape import Size
-from ..ops.define import constant
-from ..ops.random import advance
+from ..ops.random import advance, count_node
 from ..runtime.buffer import Buffer
 from .tensor import Tensor
 
@@ -93,7 +92,7 @@ class Generator:
             return draw(self, count)
         with self._lock:
             node = cell.node
-            cell.rebind(advance(node, constant(count, uint64)))  # type: ignore[arg-type]
+            cell.rebind(advance(node, count_node(count)))
         return node
 
     def __getstate__(self) -> list[int]:

@@ -87,7 +87,7 @@ def solve(x1: Any, x2: Any, /) -> Tensor:
         NumericError: x1 is singular (when the result is looked at).
 
     >>> weft.linalg.solve(weft.asarray([[2.0, 0.0], [0.0, 4.0]]), weft.asarray([2.0, 2.0]))
-    tensor([1. , 0.5])
+    tensor([1. , 0.5], dtype=float32)
     """
     return _solved("solve", x1, x2, linalg.solve)
 

@@ -15,8 +15,7 @@ from ..ir.graph import Graph, fresh_inputs, toposort
 from ..ir.node import LEVEL, SPENT, TRACED, Aval, Node, escaped, make_node
 from ..ir.primitive import input_prim, pick, pick_prim, placeholder
 from ..ir.shape import Size
-from ..ops.define import constant
-from ..ops.random import advance
+from ..ops.random import advance, count_node
 from .cell import Cell
 from .tensor import Tensor
 
@@ -97,7 +96,7 @@ def stepped(state_: Node, count: Size) -> Node:
     """A random state some blocks further on."""
     if isinstance(count, int) and count == 0:
         return state_
-    return advance(state_, constant(count, uint64))  # type: ignore[arg-type]
+    return advance(state_, count_node(count))
 
 
 class BodyTrace(Trace):

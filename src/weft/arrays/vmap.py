@@ -16,10 +16,9 @@ from ..ir.dtype import uint64
 from ..ir.node import Aval, Node
 from ..ir.shape import Size, normalize_axis, show_shape
 from ..ops.arithmetic import mul
-from ..ops.define import constant
 from ..ops.indexing import iota
 from ..ops.movement import permute
-from ..ops.random import advance
+from ..ops.random import advance, count_node
 from . import dispatch
 from .creation import tensor
 from .tensor import Tensor
@@ -54,7 +53,7 @@ class VmapTrace(Trace):
             if self.randomness == "same":
                 return generator.draw_state(count)
             start = generator.draw_state(count * self.size)
-            steps = mul(iota(size=self.size, dtype=uint64), constant(count, uint64))  # type: ignore[arg-type]
+            steps = mul(iota(size=self.size, dtype=uint64), count_node(count))
             return self.map(advance(start, steps))
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from ..base.errors import ArgumentError, DTypeError
 from ..ir.dtype import uint32, uint64
-from ..ir.node import Aval
+from ..ir.node import Aval, Node
 from ..ir.shape import Shape, Size, broadcast_shapes, size_of
-from .define import Sample, primitive
-from .movement import reshape
+from .define import Sample, constant, primitive
+from .movement import full, reshape
+from .reduce import sum_
 
 _MULTIPLY = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -48,6 +49,13 @@ def blocks(shape: Shape, bits: int) -> Size:
         per_block = 128 // bits
         return -(-count // per_block)
     return count  # an open dimension: more than is needed
+
+
+def count_node(count: Size) -> Node:
+    """A number of blocks as an operand. That of an open dimension is counted when the program runs."""
+    if isinstance(count, int):
+        return constant(count, uint64)
+    return sum_(full(Aval((count,), uint64), 1), axes=(0,))
 
 
 def _check_state(state: Aval) -> None:
