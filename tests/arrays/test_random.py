@@ -10,6 +10,7 @@ import pytest
 
 from weft.arrays import generator, random
 from weft.arrays.compile import compile
+from weft.base.config import config
 from weft.base.errors import ArgumentError, DTypeError, ShapeError
 from weft.ops.random import random_bits
 
@@ -31,6 +32,22 @@ def test_draws_follow_each_other_in_the_stream():
     np.testing.assert_array_equal(third.numpy(), direct(5, 3, 1))  # looked at in another order
     np.testing.assert_array_equal(first.numpy(), direct(5, 0, 6))
     np.testing.assert_array_equal(second.numpy().ravel(), direct(5, 2, 4))
+
+
+def test_the_stream_does_not_depend_on_when_values_are_computed():
+    def draws(look):
+        g = random.Generator(8)
+        out = []
+        for n in (3, 8, 1):
+            out.append(random.normal(n, generator=g) + random.uniform((), generator=g))
+            if look:
+                out[-1].numpy()
+        return np.concatenate([x.numpy() for x in out])
+
+    want = draws(look=False)
+    np.testing.assert_array_equal(draws(look=True), want)
+    with config(eager=True):
+        np.testing.assert_array_equal(draws(look=False), want)
 
 
 def test_a_seed_gives_its_stream_again():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import weft as wf
 from nodes import arrays, node, run
+from weft.arrays.tensor import Tensor
 from weft.autodiff.reverse import pullback
 from weft.base.errors import ArgumentError, DTypeError, ShapeError
 from weft.ir.node import GRAD
@@ -151,3 +153,17 @@ def test_errors_name_the_shapes(xs, ws, options, error, words):
 def test_mixed_dtypes_are_refused():
     with pytest.raises(DTypeError, match=r"float32.*float64"):
         conv(node(np.zeros((1, 1, 3), np.float32)), node(np.zeros((1, 1, 3))), **attrs(1))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_of_single_samples(groups, rng):
+    x, w = rng.standard_normal((5, 1, 4, 6)), rng.standard_normal((6, 4 // groups, 3))
+
+    def loss(w, x):
+        out = conv(x._node, w._node, **attrs(1, stride=2, padding=1, feature_groups=groups))
+        return wf.sum(Tensor(out) ** 2)
+
+    each = wf.vmap(wf.grad(loss), in_axes=(None, 0))(wf.asarray(w), wf.asarray(x)).numpy()
+    for i in range(5):
+        one = wf.grad(loss)(wf.asarray(w), wf.asarray(x[i])).numpy()
+        np.testing.assert_allclose(each[i], one, rtol=1e-11)
