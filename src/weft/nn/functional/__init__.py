@@ -28,6 +28,9 @@ from .activation import (
     tanhshrink,
     threshold,
 )
+from .attention import (
+    scaled_dot_product_attention,
+)
 from .conv import (
     conv1d,
     conv2d,
@@ -129,6 +132,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

@@ -1,0 +1,296 @@
+"""Multi-head attention and the transformer's encoder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from ..arrays.dispatch import apply
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..ir.node import Node
+from ..ir.shape import Shape, show_shape
+from ..ops.composite.attention import multi_head_attention
+from ..ops.elementwise import cast, logical_and, logical_not, where
+from ..ops.movement import permute, reshape
+from . import functional as F
+from . import init
+from .containers import ModuleList
+from .dropout import Dropout
+from .factory import empty, positive_int, probability
+from .functional.dropout import random_bits
+from .linear import Linear
+from .module import Module
+from .normalization import LayerNorm
+from .parameter import Parameter
+
+
+class MultiheadAttention(Module):
+    """Attention in several subspaces at once: concat(head_1, ..., head_h) W_o, each head attending in its own.
+
+    Args:
+        embed_dim: the width of queries and results; a multiple of `num_heads`.
+        num_heads: the number of subspaces.
+        dropout: probability with which attention weights are put to 0 in training.
+        bias: whether the projections have biases.
+        kdim, vdim: widths of keys and values, if they differ from `embed_dim`.
+        batch_first: whether tensors are (N, L, E) instead of (L, N, E).
+    """
+
+    in_proj_weight: Parameter | None
+    in_proj_bias: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+    out_proj: Linear
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        name = "MultiheadAttention"
+        self.embed_dim = positive_int(name, "embed_dim", embed_dim)
+        self.num_heads = positive_int(name, "num_heads", num_heads)
+        if embed_dim % num_heads:
+            raise ArgumentError(f"{name}: embed_dim {embed_dim} does not divide into {num_heads} heads")
+        self.head_dim = embed_dim // num_heads
+        self.dropout = probability(name, dropout, "dropout")
+        self.kdim = embed_dim if kdim is None else positive_int(name, "kdim", kdim)
+        self.vdim = embed_dim if vdim is None else positive_int(name, "vdim", vdim)
+        self.batch_first = batch_first
+        if self.kdim == embed_dim and self.vdim == embed_dim:
+            self.in_proj_weight = Parameter(empty((3 * embed_dim, embed_dim), dtype))
+            for missing in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+                self.register_parameter(missing, None)
+        else:
+            self.q_proj_weight = Parameter(empty((embed_dim, embed_dim), dtype))
+            self.k_proj_weight = Parameter(empty((embed_dim, self.kdim), dtype))
+            self.v_proj_weight = Parameter(empty((embed_dim, self.vdim), dtype))
+            self.register_parameter("in_proj_weight", None)
+        self.register_parameter("in_proj_bias", Parameter(empty((3 * embed_dim,), dtype)) if bias else None)
+        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the projections anew (Glorot's uniform distribution); biases 0."""
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
+        if self.in_proj_bias is not None and self.out_proj.bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(result, weights): the result has the query's shape, the weights (N, L, S), or None if not needed.
+
+        Args:
+            query, key, value: (L, N, E), (S, N, kdim), (S, N, vdim), N first if `batch_first`, or without N.
+            key_padding_mask: (N, S), True (or -inf) at keys that nobody looks at.
+            need_weights: whether the attention weights are returned.
+            attn_mask: (L, S) or (N * num_heads, L, S), True where a query may not look, or added to the scores.
+            average_attn_weights: whether the weights are averaged over the heads.
+            is_causal: query i sees keys 0 .. i, without a mask being built.
+        """
+        lone = query.ndim == 2
+        self._check(query, key, value)
+        same_kv, same_qk = value is key, key is query
+        q = self._batch_first(query, lone)
+        k = None if same_qk else self._batch_first(key, lone)
+        v = None if same_kv else self._batch_first(value, lone)
+        batch, length, steps = q.shape[0], q.shape[1], (q if k is None else k).shape[1]
+        scores: Shape = (batch, self.num_heads, length, steps)
+        mask = self._mask(attn_mask, key_padding_mask, scores, lone)
+        dropped = self.dropout if self.training else 0.0
+        out = apply(
+            multi_head_attention,
+            q, k, v,
+            self.in_proj_weight, self.in_proj_bias,
+            self.q_proj_weight, self.k_proj_weight, self.v_proj_weight,
+            self.out_proj.weight, self.out_proj.bias,
+            mask,
+            random_bits(scores) if dropped else None,
+            dropped or None,
+            heads=self.num_heads,
+            causal=bool(is_causal) and attn_mask is None,
+            weights=bool(need_weights),
+            average=bool(average_attn_weights),
+        )  # fmt: skip
+        result, weights = out if need_weights else (out, None)
+        result = self._restored(result, lone)
+        if weights is not None and lone:
+            weights = Tensor(reshape(weights._node, shape=weights.shape[1:]))
+        return result, weights
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        got = ", ".join(show_shape(t.shape) for t in (query, key, value))
+        widths = (self.embed_dim, self.kdim, self.vdim)
+        if query.ndim not in (2, 3) or any(t.ndim != query.ndim for t in (key, value)):
+            order = "(N, L, E)" if self.batch_first else "(L, N, E)"
+            raise ShapeError(f"queries, keys and values are {order} or (L, E), got {got}")
+        if tuple(t.shape[-1] for t in (query, key, value)) != widths or key.shape[:-1] != value.shape[:-1]:
+            raise ShapeError(f"queries, keys and values of widths {widths} are expected, got {got}")
+
+    def _batch_first(self, x: Tensor, lone: bool) -> Tensor:
+        if lone:
+            return Tensor(reshape(x._node, shape=(1, *x.shape)))
+        return x if self.batch_first else Tensor(permute(x._node, axes=(1, 0, 2)))
+
+    def _restored(self, x: Tensor, lone: bool) -> Tensor:
+        if lone:
+            return Tensor(reshape(x._node, shape=x.shape[1:]))
+        return x if self.batch_first else Tensor(permute(x._node, axes=(1, 0, 2)))
+
+    def _mask(self, attn: Tensor | None, padding: Tensor | None, scores: Shape, lone: bool) -> Tensor | None:
+        """Both masks as one that broadcasts to the scores: True where a query may look, or to be added."""
+        batch, heads, length, steps = scores
+        found: list[Node] = []
+        if attn is not None:
+            if attn.shape == (length, steps):
+                found.append(attn._node)
+            elif attn.shape == (batch * heads, length, steps):  # type: ignore[operator]
+                found.append(reshape(attn._node, shape=scores))
+            else:
+                raise ShapeError(
+                    f"attn_mask of shape ({length}, {steps}) or ({batch * heads}, {length}, {steps}) is expected, "  # type: ignore[operator]
+                    f"got {show_shape(attn.shape)}"
+                )
+        if padding is not None:
+            want = (steps,) if lone else (batch, steps)
+            if padding.shape != want:
+                raise ShapeError(
+                    f"key_padding_mask of shape {show_shape(want)} is expected, got {show_shape(padding.shape)}"
+                )
+            found.append(reshape(padding._node, shape=(batch, 1, 1, steps)))
+        if not found:
+            return None
+        for m in found:
+            if m.dtype.kind not in "bf":
+                raise DTypeError(f"attention masks are boolean or floating, got {m.dtype}")
+        if all(m.dtype.kind == "b" for m in found):
+            allowed = [logical_not(m) for m in found]
+            return Tensor(allowed[0] if len(allowed) == 1 else logical_and(*allowed))
+        dtype = next(m.dtype for m in found if m.dtype.kind == "f")
+        added = [
+            where(m, float("-inf"), 0.0, dtype=dtype) if m.dtype.kind == "b" else cast(m, dtype=dtype)
+            for m in found
+        ]
+        return Tensor(added[0] if len(added) == 1 else added[0] + added[1])
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention and a feed-forward network, each with dropout, a shortcut and a layer norm.
+
+    Args:
+        d_model: the width.
+        nhead: the number of attention heads.
+        dim_feedforward: the width between the two linear maps.
+        dropout: probability of the dropouts.
+        activation: "relu", "gelu" or a function of tensors.
+        layer_norm_eps: eps of the layer norms.
+        batch_first: whether tensors are (N, L, E) instead of (L, N, E).
+        norm_first: normalise before attention and feed-forward instead of after the shortcut.
+        bias: whether linear maps and norms have biases.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(activation, str) and activation not in _ACTIVATIONS:
+            raise ArgumentError(f"activation must be 'relu', 'gelu' or a function, got {activation!r}")
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
+        )
+        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """The layer applied to `src`; masks as in `MultiheadAttention`."""
+        x = src
+
+        def attend(v: Tensor) -> Tensor:
+            out, _ = self.self_attn(
+                v, v, v, key_padding_mask=src_key_padding_mask, need_weights=False, attn_mask=src_mask,
+                is_causal=is_causal,
+            )  # fmt: skip
+            return self.dropout1(out)
+
+        def feed(v: Tensor) -> Tensor:
+            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(v)))))
+
+        if self.norm_first:
+            x = x + attend(self.norm1(x))
+            return x + feed(self.norm2(x))
+        x = self.norm1(x + attend(x))
+        return self.norm2(x + feed(x))
+
+
+class TransformerEncoder(Module):
+    """`num_layers` copies of an encoder layer, one after the other, and a final norm if one is given."""
+
+    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        super().__init__()
+        count = positive_int("TransformerEncoder", "num_layers", num_layers)
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(count)])
+        self.num_layers = num_layers
+        self.register_module("norm", norm)
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """All layers applied to `src`; masks as in `MultiheadAttention`."""
+        x = src
+        for layer in self.layers:
+            x = layer(x, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=is_causal)
+        return x if self.norm is None else self.norm(x)

@@ -1,0 +1,345 @@
+"""Recurrent layers: `RNN`, `LSTM`, `GRU` over whole sequences, and their cells for one step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..arrays.dispatch import apply
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError, ShapeError
+from ..ir.node import Aval
+from ..ir.shape import show_shape
+from ..ops.composite import recurrent as r
+from ..ops.movement import concatenate, permute, reshape, slice_axis, zeros
+from ..ops.rearrange import stack
+from . import functional as F
+from . import init
+from .factory import empty, positive_int, probability
+from .module import Module
+from .parameter import Parameter
+
+
+class _Recurrent(Module):
+    """What the recurrent layers share: parameters, layers, directions and layouts."""
+
+    _gates = 1
+    _states = 1  # tensors that the state consists of
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.input_size = positive_int(name, "input_size", input_size)
+        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
+        self.num_layers = positive_int(name, "num_layers", num_layers)
+        self.bias = bool(bias)
+        self.batch_first = bool(batch_first)
+        self.dropout = probability(name, dropout, "dropout")
+        self.bidirectional = bool(bidirectional)
+        rows = self._gates * hidden_size
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size * self._directions
+            for suffix in self._suffixes(layer):
+                setattr(self, f"weight_ih_{suffix}", Parameter(empty((rows, width), dtype)))
+                setattr(self, f"weight_hh_{suffix}", Parameter(empty((rows, hidden_size), dtype)))
+                if bias:
+                    setattr(self, f"bias_ih_{suffix}", Parameter(empty((rows,), dtype)))
+                    setattr(self, f"bias_hh_{suffix}", Parameter(empty((rows,), dtype)))
+        self.reset_parameters()
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"l{layer}", f"l{layer}_reverse"][: self._directions]
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+    def _weights(self, suffix: str) -> tuple[Parameter | None, ...]:
+        w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
+        if not self.bias:
+            return w_ih, w_hh, None, None
+        return w_ih, w_hh, getattr(self, f"bias_ih_{suffix}"), getattr(self, f"bias_hh_{suffix}")
+
+    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
+        """(outputs, *final states) of one direction of one layer."""
+        raise NotImplementedError
+
+    def _run(self, x: Tensor, given: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(outputs, final states): all layers in both directions, in the layout that the caller uses."""
+        lone = x.ndim == 2
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            order = "(N, T, features)" if self.batch_first else "(T, N, features)"
+            raise ShapeError(
+                f"sequences {order} or (T, features) of {self.input_size} features are expected, got "
+                f"{show_shape(x.shape)}"
+            )
+        if lone:
+            x = Tensor(reshape(x._node, shape=(x.shape[0], 1, x.shape[1])))
+        elif self.batch_first:
+            x = Tensor(permute(x._node, axes=(1, 0, 2)))
+        states = self._start(x, given, lone)
+        finals: list[list[Tensor]] = [[] for _ in range(self._states)]
+        for layer in range(self.num_layers):
+            outs = []
+            for i, suffix in enumerate(self._suffixes(layer)):
+                at = layer * self._directions + i
+                out, *after = self._direction(x, [_row(s, at) for s in states], suffix, i == 1)
+                outs.append(out)
+                for kept, s in zip(finals, after, strict=True):
+                    kept.append(s)
+            x = outs[0] if len(outs) == 1 else Tensor(concatenate(*[o._node for o in outs], axis=2))
+            if layer + 1 < self.num_layers:
+                x = F.dropout(x, self.dropout, self.training)
+        return self._finish(x, finals, lone)
+
+    def _start(self, x: Tensor, given: tuple[Tensor, ...] | None, lone: bool) -> list[Tensor]:
+        """The initial states, (layers * directions, N, H) each."""
+        rows = self.num_layers * self._directions
+        shape = (rows, x.shape[1], self.hidden_size)
+        if given is None:
+            return [Tensor(zeros(Aval(shape, x.dtype))) for _ in range(self._states)]
+        states = []
+        for s in given:
+            if lone and s.shape == (rows, self.hidden_size):
+                s = Tensor(reshape(s._node, shape=shape))
+            if s.shape != shape:
+                want = (rows, self.hidden_size) if lone else shape
+                raise ShapeError(
+                    f"initial states of shape {show_shape(want)} (layers * directions, batch, hidden) are expected, "
+                    f"got {show_shape(s.shape)}"
+                )
+            states.append(s)
+        return states
+
+    def _finish(self, x: Tensor, finals: list[list[Tensor]], lone: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        stacked = tuple([Tensor(stack([s._node for s in kept], 0)) for kept in finals])
+        if lone:
+            x = Tensor(reshape(x._node, shape=(x.shape[0], x.shape[2])))
+            return x, tuple([Tensor(reshape(s._node, shape=(s.shape[0], s.shape[2]))) for s in stacked])
+        if self.batch_first:
+            x = Tensor(permute(x._node, axes=(1, 0, 2)))
+        return x, stacked
+
+    def extra_repr(self) -> str:
+        shown = f"{self.input_size}, {self.hidden_size}"
+        for name, default in (("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0)):
+            if getattr(self, name) != default:
+                shown += f", {name}={getattr(self, name)}"
+        return shown + (", bidirectional=True" if self.bidirectional else "")
+
+
+def _row(x: Tensor, index: int) -> Tensor:
+    return Tensor(reshape(slice_axis(x._node, 0, index, index + 1), shape=x.shape[1:]))
+
+
+class RNN(_Recurrent):
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu of it (nonlinearity="relu").
+
+    Called with x and, if it is not zero, h_0 (layers * directions, N, H); returns (all outputs, h_n). Arguments,
+    parameters and shapes are those of `LSTM`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ArgumentError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
+        )
+        self.nonlinearity = nonlinearity
+
+    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
+        return apply(
+            r.rnn, x, *states, *self._weights(suffix), nonlinearity=self.nonlinearity, reverse=reverse
+        )
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        out, (h,) = self._run(x, None if hx is None else (hx,))
+        return out, h
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory: a state h and a cell c that is only scaled and added to.
+
+    i, f, o = sigmoid of, g = tanh of the four parts of W_ih x_t + b_ih + W_hh h_(t-1) + b_hh (in the order i, f, g, o);
+    c_t = f c_(t-1) + i g; h_t = o tanh(c_t). Called with x and, if they are not zero, (h_0, c_0), each
+    (layers * directions, N, H); returns (all h_t, (h_n, c_n)).
+
+    Args:
+        input_size: features of each step.
+        hidden_size: width H of the state.
+        num_layers: layers on top of each other; each takes the outputs of the one below.
+        bias: whether there are biases (one beside each weight).
+        batch_first: whether sequences are (N, T, features) instead of (T, N, features).
+        dropout: probability of a dropout on the outputs of each layer but the last, in training.
+        bidirectional: a second set of layers reads each sequence from its end; outputs are put side by side.
+
+    Parameters are drawn uniformly from [-b, b] with b = 1 / sqrt(H). Layer l has weight_ih_l{l} (gates * H, inputs),
+    weight_hh_l{l} (gates * H, H), bias_ih_l{l} and bias_hh_l{l} (gates * H), and with "_reverse" behind the name
+    those of the other direction.
+
+    Shapes: x (T, N, input_size) and outputs (T, N, directions * H), N first if `batch_first`, or both without N.
+    """
+
+    _gates = 4
+    _states = 2
+
+    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
+        return apply(r.lstm, x, *states, *self._weights(suffix), reverse=reverse)
+
+    def forward(
+        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
+            raise ArgumentError("LSTM takes its initial state as a pair (h_0, c_0)")
+        out, (h, c) = self._run(x, None if hx is None else tuple(hx))
+        return out, (h, c)
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit.
+
+    r, z = sigmoid of the first two parts of W_ih x_t + b_ih + W_hh h_(t-1) + b_hh; from the third parts
+    n = tanh(W_in x_t + b_in + r (W_hn h_(t-1) + b_hn)); h_t = (1 - z) n + z h_(t-1). Called with x and, if it is not
+    zero, h_0 (layers * directions, N, H); returns (all h_t, h_n). Arguments, parameters and shapes are those of `LSTM`.
+    """
+
+    _gates = 3
+
+    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
+        return apply(r.gru, x, *states, *self._weights(suffix), reverse=reverse)
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        out, (h,) = self._run(x, None if hx is None else (hx,))
+        return out, h
+
+
+class _Cell(Module):
+    """One step of a recurrent layer: x (N, I) or (I), and a state of (N, H) or (H), zero if not given."""
+
+    _gates = 1
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.input_size = positive_int(name, "input_size", input_size)
+        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
+        self.bias = bool(bias)
+        rows = self._gates * hidden_size
+        self.weight_ih = Parameter(empty((rows, input_size), dtype))
+        self.weight_hh = Parameter(empty((rows, hidden_size), dtype))
+        self.register_parameter("bias_ih", Parameter(empty((rows,), dtype)) if bias else None)
+        self.register_parameter("bias_hh", Parameter(empty((rows,), dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, uniformly from [-b, b] with b = 1 / sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
+
+    def _operands(self, x: Tensor, states: tuple[Tensor | None, ...]) -> tuple[list[Tensor], bool]:
+        """Input and states, (N, ...) each, and whether there was no batch axis."""
+        lone = x.ndim == 1
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ShapeError(f"an input (N, {self.input_size}) is expected, got {show_shape(x.shape)}")
+        x = Tensor(reshape(x._node, shape=(1, *x.shape))) if lone else x
+        want = (x.shape[0], self.hidden_size)
+        found = [x]
+        for s in states:
+            if s is None:
+                s = Tensor(zeros(Aval(want, x.dtype)))
+            elif lone and s.shape == want[1:]:
+                s = Tensor(reshape(s._node, shape=want))
+            if s.shape != want:
+                raise ShapeError(
+                    f"a state of shape {show_shape(want)} is expected, got {show_shape(s.shape)}"
+                )
+            found.append(s)
+        return found, lone
+
+    def _parameters_in_order(self) -> tuple[Parameter | None, ...]:
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+def _single(x: Tensor, lone: bool) -> Tensor:
+    return Tensor(reshape(x._node, shape=x.shape[1:])) if lone else x
+
+
+class RNNCell(_Cell):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu of it (nonlinearity="relu")."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        *,
+        dtype: Any = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ArgumentError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
+        operands, lone = self._operands(x, (hx,))
+        out = apply(r.rnn_cell, *operands, *self._parameters_in_order(), nonlinearity=self.nonlinearity)
+        return _single(out, lone)
+
+
+class LSTMCell(_Cell):
+    """One step of `LSTM`: (h', c') from x and (h, c)."""
+
+    _gates = 4
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        operands, lone = self._operands(x, (None, None) if hx is None else tuple(hx))
+        h, c = apply(r.lstm_cell, *operands, *self._parameters_in_order())
+        return _single(h, lone), _single(c, lone)
+
+
+class GRUCell(_Cell):
+    """One step of `GRU`: h' from x and h."""
+
+    _gates = 3
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
+        operands, lone = self._operands(x, (hx,))
+        return _single(apply(r.gru_cell, *operands, *self._parameters_in_order()), lone)

@@ -1,0 +1,107 @@
+"""Masks, causality and dropout of attention; stacks of encoder layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import weft as wf
+from composites import spread
+from weft import nn
+from weft.base.errors import ArgumentError, DTypeError, ShapeError
+
+F = nn.functional
+L, S, N, E, H = 3, 4, 2, 6, 2
+Q, K = spread(L, N, E), spread(S, N, E, seed=1)
+HIDDEN = np.array([[False, True, False, False], [True, False, False, True]])  # (N, S): keys that nobody sees
+BLOCKED = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]], bool)  # (L, S)
+ADDED = spread(L, S, seed=3)
+EACH = np.random.default_rng(0).random((N * H, L, S)) > 0.7
+
+MASKS = {
+    "padding": {"key_padding_mask": HIDDEN},
+    "blocked": {"attn_mask": BLOCKED},
+    "added": {"attn_mask": ADDED},
+    "each head": {"attn_mask": EACH},
+    "both": {"attn_mask": BLOCKED, "key_padding_mask": HIDDEN},
+    "both added": {"attn_mask": ADDED, "key_padding_mask": np.where(HIDDEN, -np.inf, 0.0)},
+    "heads apart": {"attn_mask": BLOCKED, "average_attn_weights": False},
+    "no weights": {"attn_mask": BLOCKED, "need_weights": False},
+}
+
+
+@pytest.mark.parametrize("options", MASKS.values(), ids=MASKS.keys())
+def test_masks_are_those_of_torch(options):
+    torch = pytest.importorskip("torch")
+    theirs, ours = torch.nn.MultiheadAttention(E, H).double(), nn.MultiheadAttention(E, H).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+
+    def given(make):
+        return {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+
+    want = theirs(torch.tensor(Q), torch.tensor(K), torch.tensor(K), **given(torch.tensor))
+    k = wf.tensor(K)
+    got = ours(wf.tensor(Q), k, k, **given(wf.tensor))
+    for w, g in zip(want, got):
+        if w is None:
+            assert g is None
+        else:
+            np.testing.assert_allclose(g.numpy(), w.detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_causal_attention_needs_no_mask():
+    attention = nn.MultiheadAttention(E, H).double()
+    x = wf.tensor(spread(4, N, E))
+    future = wf.tensor(np.triu(np.ones((4, 4), bool), 1))
+    masked, _ = attention(x, x, x, attn_mask=future)
+    causal, _ = attention(x, x, x, is_causal=True)
+    np.testing.assert_allclose(causal.numpy(), masked.numpy(), rtol=1e-12)
+
+
+def test_dropout_of_weights_happens_in_training_only_and_keeps_the_mean():
+    wf.manual_seed(0)
+    q, k, v = wf.tensor(spread(400, 2, 4)), wf.tensor(spread(400, 3, 4)), wf.tensor(np.ones((400, 3, 1)))
+    out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5).numpy()
+    assert out.std() > 0.1 and abs(out.mean() - 1) < 0.1
+    attention = nn.MultiheadAttention(4, 2, dropout=0.9)
+    x = wf.tensor(np.ones((3, 2, 4), np.float32))
+    assert not np.array_equal(attention(x, x, x)[0].numpy(), attention(x, x, x)[0].numpy())
+    attention.eval()
+    np.testing.assert_array_equal(attention(x, x, x)[0].numpy(), attention(x, x, x)[0].numpy())
+
+
+def test_grouped_queries():
+    torch = pytest.importorskip("torch")
+    q, k, v = spread(2, 4, 3, 5), spread(2, 2, 6, 5, seed=1), spread(2, 2, 6, 5, seed=2)
+    want = torch.nn.functional.scaled_dot_product_attention(*map(torch.tensor, (q, k, v)), enable_gqa=True)
+    got = F.scaled_dot_product_attention(*map(wf.tensor, (q, k, v)), enable_gqa=True)
+    np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-9)
+
+
+def test_an_encoder_is_copies_of_its_layer():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.TransformerEncoder(
+        torch.nn.TransformerEncoderLayer(E, H, 8, 0.0), 2, torch.nn.LayerNorm(E), enable_nested_tensor=False
+    ).double()
+    ours = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, H, 8, 0.0), 2, nn.LayerNorm(E)).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    want = theirs(torch.tensor(K), src_key_padding_mask=torch.tensor(HIDDEN))
+    got = ours(wf.tensor(K), src_key_padding_mask=wf.tensor(HIDDEN))
+    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_what_does_not_fit_is_named():
+    attention = nn.MultiheadAttention(E, H)
+    x = wf.tensor(Q.astype(np.float32))
+    with pytest.raises(ShapeError, match=r"attn_mask of shape \(3, 3\)"):
+        attention(x, x, x, attn_mask=wf.tensor(BLOCKED))
+    with pytest.raises(ShapeError, match=r"key_padding_mask of shape \(2, 3\)"):
+        attention(x, x, x, key_padding_mask=wf.tensor(HIDDEN))
+    with pytest.raises(DTypeError, match="boolean or floating"):
+        attention(x, x, x, attn_mask=wf.tensor(np.ones((3, 3), int)))
+    with pytest.raises(ShapeError, match="widths"):
+        attention(x, x, wf.tensor(np.ones((3, 2, 5), np.float32)))
+    with pytest.raises(ArgumentError, match="does not divide into 4 heads"):
+        nn.MultiheadAttention(E, 4)
+    with pytest.raises(ArgumentError, match="not both"):
+        F.scaled_dot_product_attention(x, x, x, attn_mask=x, is_causal=True)

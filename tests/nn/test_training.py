@@ -1,0 +1,149 @@
+"""Layers at work: dropout's randomness, running statistics, lazy layers and modes under `compile`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import weft as wf
+from composites import spread
+from weft import nn
+from weft.base.errors import ArgumentError, IndexingError, ShapeError
+
+
+def test_dropout_draws_anew_and_repeats_by_seed():
+    layer, x = nn.Dropout(0.3), wf.ones((1000,))
+    wf.manual_seed(3)
+    first, second = layer(x).numpy(), layer(x).numpy()
+    wf.manual_seed(3)
+    np.testing.assert_array_equal(layer(x).numpy(), first)
+    assert not np.array_equal(first, second) and abs(first.mean() - 1) < 0.1
+    assert set(np.round(np.unique(first), 5)) == {0.0, np.round(np.float32(1 / 0.7), 5)}
+    assert layer.eval()(x) is x
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        nn.Dropout(1.5)
+
+
+def test_dropout_of_channels():
+    out = nn.Dropout2d(0.5)(wf.ones((8, 16, 3, 3))).numpy()
+    per_channel = out.reshape(8, 16, 9)
+    assert (per_channel == per_channel[..., :1]).all() and 0.2 < (per_channel[..., 0] == 0).mean() < 0.8
+
+
+def test_compiled_dropout_draws_the_same_numbers_as_plain():
+    layer, x = nn.Dropout(0.5), wf.ones((50,))
+    run = wf.compile(lambda v: layer(v))
+    wf.manual_seed(1)
+    plain = [layer(x).numpy() for _ in range(3)]
+    wf.manual_seed(1)
+    for p in plain:
+        np.testing.assert_array_equal(run(x).numpy(), p)
+
+
+def test_a_compiled_module_notices_its_mode():
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
+    run = wf.compile(lambda v: net(v))
+    x = wf.tensor(spread(6, 3).astype(np.float32))
+    run(x)
+    mean = net[0].running_mean.numpy().copy()
+    assert mean.any()
+    net.eval()
+    np.testing.assert_array_equal(run(x).numpy(), net(x).numpy())
+    np.testing.assert_array_equal(net[0].running_mean.numpy(), mean)
+    net.train()
+    run(x)
+    assert not np.array_equal(net[0].running_mean.numpy(), mean)
+    assert run.traces <= 3
+
+
+def test_statistics_do_not_keep_the_graph_of_past_batches():
+    layer = nn.BatchNorm1d(3)
+    x = wf.tensor(spread(6, 3).astype(np.float32), requires_grad=True)
+    for _ in range(3):
+        layer(x).sum().backward()
+    assert not layer.running_mean.requires_grad and not layer.running_var.requires_grad
+    assert layer.num_batches_tracked.item() == 3
+
+
+def test_a_training_step_reduces_the_loss():
+    wf.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2))
+    x = spread(64, 2)
+    y = wf.tensor((x[:, 0] * x[:, 1] > 0).astype(np.int64))
+    x = wf.tensor(x.astype(np.float32))
+    losses = []
+    for _ in range(60):
+        net.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        with wf.no_grad():
+            for p in net.parameters():
+                p -= 0.5 * p.grad
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_lazy_layers_are_born_outside_of_traces():
+    net = nn.Sequential(nn.LazyConv2d(2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    x = wf.tensor(spread(2, 1, 5, 5).astype(np.float32))
+    run = wf.compile(lambda v: net(v))
+    first = run(x).numpy()
+    assert type(net[0]) is nn.Conv2d and net[0].in_channels == 1 and net[3].weight.shape == (4, 18)
+    np.testing.assert_array_equal(net(x).numpy(), first)
+    np.testing.assert_array_equal(run(x).numpy(), first)
+    assert all(np.isfinite(p.numpy()).all() for p in net.parameters())
+
+
+def test_a_bad_label_is_found_when_the_loss_is_looked_at():
+    loss = nn.CrossEntropyLoss()(wf.zeros((2, 3)), wf.tensor([0, 3]))
+    with pytest.raises(IndexingError, match="out of bounds"):
+        loss.item()
+    with pytest.raises(IndexError):
+        nn.Embedding(4, 2)(wf.tensor([4])).numpy()
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "words"),
+    [
+        (nn.Linear(3, 2), spread(4, 5), r"Linear\(in_features=3, out_features=2, bias=True\).*5 features"),
+        (nn.Conv2d(3, 2, 3), spread(2, 1, 5, 5), r"Conv2d\(3, 2.*takes 3 input channels"),
+        (nn.BatchNorm2d(3), spread(2, 3), r"BatchNorm2d.*takes a tensor of 4 axes"),
+        (nn.BatchNorm1d(3), spread(2, 4), "4 channels"),
+        (nn.LSTM(3, 4), spread(2, 2, 5), r"LSTM\(3, 4\).*3 features"),
+        (nn.LayerNorm(4), spread(2, 3), r"does not end in \(4,\)"),
+        (nn.LSTMCell(3, 4), spread(2, 5), r"\(N, 3\)"),
+    ],
+)
+def test_a_wrong_input_names_the_layer_and_what_it_wants(layer, x, words):
+    with pytest.raises(ShapeError, match=words):
+        layer(wf.tensor(x.astype(np.float32)))
+
+
+def test_initial_states_are_checked():
+    x = wf.tensor(np.ones((5, 2, 3), np.float32))
+    with pytest.raises(ShapeError, match=r"\(2, 2, 4\)"):
+        nn.GRU(3, 4, 2)(x, wf.zeros((1, 2, 4)))
+    with pytest.raises(ArgumentError, match="pair"):
+        nn.LSTM(3, 4)(x, wf.zeros((1, 2, 4)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(-1, 2),
+        lambda: nn.Linear(2.5, 2),
+        lambda: nn.Conv2d(3, 4, 0),
+        lambda: nn.Conv2d(3, 4, (3, 3, 3)),
+        lambda: nn.Conv2d(3, 4, 3, stride=2, padding="same"),
+        lambda: nn.Conv2d(3, 4, 3, padding="full"),
+        lambda: nn.Conv2d(3, 4, 3, groups=2),
+        lambda: nn.MSELoss("average"),
+        lambda: nn.RNN(3, 4, nonlinearity="gelu"),
+        lambda: nn.Embedding(3, 4, padding_idx=5),
+        lambda: nn.GroupNorm(2, 3),
+        lambda: nn.Sequential(nn.ReLU),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(make):
+    with pytest.raises(ArgumentError):
+        make()
