@@ -60,12 +60,11 @@ def is_number(x: Any) -> bool:
 def number_leaf(value: Any, dtype: DType) -> Node:
     """A Python number as a 0-dimensional leaf: a run-time input of a program. Integers must fit the dtype."""
     kind = dtype.kind
-    if kind == "f" or kind == "c":
-        value = complex(value) if kind == "c" else float(value)
-    elif kind == "b":
-        value = bool(value)
-    else:
-        value = int(value)
+    try:
+        value = (complex if kind == "c" else float if kind == "f" else bool if kind == "b" else int)(value)
+    except (TypeError, ValueError, OverflowError):
+        raise DTypeError(f"{value!r} is not a number of type {dtype}") from None
+    if kind == "u" or kind == "i":
         low, high = _limits[dtype]
         if not low <= value <= high:
             raise DTypeError(

@@ -103,7 +103,7 @@ def dtype(spec: Any) -> DType:
     if spec is not None:
         try:
             return _by_numpy[np.dtype(spec)]
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, ValueError):
             pass
     raise DTypeError(f"{spec!r} is not a data type. {nearest(str(spec), _by_name)}")
 

@@ -178,10 +178,19 @@ def is_static(shape: Iterable[Size]) -> bool:
     return all(type(s) is int for s in shape)
 
 
+_MOST = 2**62
+
+
 def check_shape(shape: Any) -> Shape:
     """`shape` as a tuple of non-negative integers and Dims, or an error that says what is wrong with it."""
-    items = (shape,) if isinstance(shape, (int, Dim)) or hasattr(shape, "__index__") else tuple(shape)
+    if isinstance(shape, (int, Dim)) or hasattr(shape, "__index__"):
+        items = (shape,)
+    elif isinstance(shape, Iterable) and not isinstance(shape, str):
+        items = tuple(shape)
+    else:
+        raise ShapeError(f"a shape is an integer or a tuple of integers, got {shape!r}")
     out: list[Size] = []
+    count = 1
     for s in items:
         if isinstance(s, Dim):
             out.append(s)
@@ -193,6 +202,9 @@ def check_shape(shape: Any) -> Shape:
         if n < 0:
             raise ShapeError(f"a shape holds no negative sizes, got {shape!r}")
         out.append(n)
+        count *= n or 1
+    if count > _MOST:
+        raise ShapeError(f"a tensor of shape {shape!r} has more elements than can be numbered")
     return tuple(out)
 
 

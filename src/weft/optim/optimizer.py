@@ -60,6 +60,8 @@ class Optimizer:
             raise ArgumentError(f"this {self.name} has parameters already; add others with add_param_group")
         if isinstance(params, Tensor):
             raise ArgumentError("params must be a list or another iterable of tensors, got a single tensor")
+        if hasattr(params, "parameters"):
+            raise ArgumentError(f"{self.name} takes parameters, not a module: pass module.parameters()")
         items = list(params)
         if not items:
             raise ArgumentError(f"{self.name} got an empty list of parameters: there is nothing to optimise")

@@ -67,7 +67,10 @@ class Interpreter:
             try:
                 slots[out] = evaluate(node, [slots[a] for a in args])
             except Fault as f:
-                raise Fault(i, f.error) from None
+                named = node.sig.prim is call
+                raise Fault(
+                    i, type(f.error)(f"{node.attrs['name']}: {f.error}") if named else f.error
+                ) from None
             except WeftError as e:
                 raise Fault(i, e) from None
             except IndexError as e:
