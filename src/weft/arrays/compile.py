@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from ..ir.node import GRAD, Aval, Node, make_node
 from ..ir.primitive import leaf, results
 from ..ir.shape import check_shape
 from ..ops.control import call
-from ..runtime.buffer import Buffer
+from ..runtime.buffer import Buffer, holders
 from ..runtime.exported import Fixed
 from ..runtime.program import Program
 from .capture import Capture, Static, argument, capture, leaf_flags
@@ -131,8 +130,8 @@ class Traced:
             if not isinstance(value, Buffer):
                 continue
             node = captured[i - first].node
-            # The node is known to its cell, to `node` and to getrefcount; its buffer to it, `value` and `values`.
-            if value.shared or sys.getrefcount(node) > 3 or not value.sole_owner(3):
+            # The node is known to its cell and to `node`; its buffer to it, `value` and `values`.
+            if value.shared or holders(node) > 2 or not value.sole_owner(3):
                 values[i] = value.copy()
 
     def _results(self, outs: list[Buffer]) -> Iterator[tuple[Static | None, Any]]:

@@ -10,6 +10,21 @@ import numpy as np
 from ..base.errors import BackendError
 
 
+def holders(x: object) -> int:
+    """How many references to `x` there are, a local variable of the caller's among them."""
+    return sys.getrefcount(x) - _OWN_REFERENCES
+
+
+def _own_references() -> int:
+    """What `holders` itself adds: it differs between versions of Python."""
+    probe = object()
+    return holders(probe) - 1
+
+
+_OWN_REFERENCES = 0
+_OWN_REFERENCES = _own_references()
+
+
 class Buffer:
     """A block of memory with a NumPy view of it. Buffers are written once, by whoever makes them.
 
@@ -38,8 +53,9 @@ class Buffer:
 
     def sole_owner(self, expected: int) -> bool:
         """Whether nobody but `expected` known holders (the caller's own references) can see the memory."""
-        # getrefcount counts its own argument; the method's `self` is one more.
-        return sys.getrefcount(self) - 2 <= expected and sys.getrefcount(self._array) - 1 <= 1
+        array = self._array
+        # The array's own holders are the buffer and the variable here.
+        return holders(self) - _SELF_REFERENCES <= expected and holders(array) <= 2
 
     def copy(self) -> Buffer:
         return Buffer(np.array(self.array, copy=True, order="C"))
@@ -53,6 +69,21 @@ class Buffer:
             return "<buffer, donated>"
         return f"<buffer {self._array.dtype} {self._array.shape}>"
 
+
+def _self_references() -> int:
+    """How many holders of a buffer its own methods see besides the caller's."""
+    probe = Buffer(np.empty(0))
+    return next(n for n in range(4) if _sees_only(probe, n))
+
+
+def _sees_only(buffer: Buffer, own: int) -> bool:
+    global _SELF_REFERENCES
+    _SELF_REFERENCES = own
+    return buffer.sole_owner(2)  # the variable here and the one above
+
+
+_SELF_REFERENCES = 0
+_SELF_REFERENCES = _self_references()
 
 #: What a program takes: a buffer, or a Python number that it converts.
 Value = Buffer | bool | int | float | complex

@@ -44,6 +44,7 @@ class Pending:
         """Add what `roots` depend on. This loop runs for every node of every flush: it does nothing twice."""
         number, key = self.number, self.key
         stack = list(roots)
+        stack.reverse()  # what was asked for comes first, so that what else is held does not change its place
         while stack:
             node = stack[-1]
             if node in number:
