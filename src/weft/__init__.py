@@ -203,6 +203,9 @@ _LATER: dict[str, tuple[str, str | None]] = {
     **{name: (".arrays.backward", name) for name in ("enable_grad", "gradients", "no_grad")},
     **{name: (".arrays.grad", name) for name in ("grad", "jvp", "linear_transpose", "value_and_grad", "vjp")},
     **{name: (".arrays.control", name) for name in ("cond", "scan", "switch", "while_loop")},
+    **{
+        name: (".arrays.custom", name) for name in ("checkpoint", "custom_jvp", "custom_vjp", "stop_gradient")
+    },
     **{name: (".arrays.jacobian", name) for name in ("hessian", "jacfwd", "jacrev")},
     **{name: (".arrays.vmap", name) for name in ("vmap",)},
     **{
@@ -261,6 +264,7 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "ceil",
+    "checkpoint",
     "clip",
     "compile",
     "complex128",
@@ -276,6 +280,8 @@ __all__ = [
     "count_nonzero",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_jvp",
+    "custom_vjp",
     "data",
     "demo",
     "diff",
@@ -408,6 +414,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "subtract",
     "sum",
     "swapaxes",
@@ -450,6 +457,7 @@ if TYPE_CHECKING:
     from .arrays.backward import enable_grad, gradients, no_grad
     from .arrays.compile import compile, spec
     from .arrays.control import cond, scan, switch, while_loop
+    from .arrays.custom import checkpoint, custom_jvp, custom_vjp, stop_gradient
     from .arrays.grad import grad, jvp, linear_transpose, value_and_grad, vjp
     from .arrays.jacobian import hessian, jacfwd, jacrev
     from .arrays.random import Generator, manual_seed, rand, rand_like, randint, randn, randn_like, randperm

@@ -26,7 +26,7 @@ from ..ops.random import random_bits
 from . import dispatch
 from .creation import tensor
 from .tensor import Tensor
-from .tracing import BodyTrace, Draws, close, marking, opened, stand_in
+from .tracing import BodyTrace, Draws, Traced, close, marking, opened, stand_in, trace_function, widened
 
 
 def _as_tensor(x: Any, what: str) -> Tensor:
@@ -224,37 +224,6 @@ def _scalar(node: Node) -> Node:
     return node if node.ndim == 0 else reshape(node, shape=())
 
 
-@dataclass
-class _Traced:
-    """What a function returned for stand-ins; turned into a graph when it is known what other functions returned."""
-
-    leaves: list[Any]
-    structure: Structure
-    inputs: list[Node]
-    draws: Draws
-    moved: list[Node]  #: the random states after all draws
-    bit: int
-
-    def close(self, outs: Sequence[Node]) -> tuple[Graph, list[Node]]:
-        """The graph of `outs`, and what it uses from outside. Its inputs: the latter, random states, arguments."""
-        return close(outs, [*self.draws.inputs.values(), *self.inputs], bit=self.bit)
-
-
-def _traced(what: str, function: Callable[..., Any], leaves: Sequence[Any], structure: Structure) -> _Traced:
-    """Run `function` on stand-ins for the tensors among its arguments."""
-    inputs: list[Node] = []
-    replaced = list(leaves)
-    for i, x in enumerate(leaves):
-        if isinstance(x, Tensor):
-            inputs.append(stand_in(x._node.aval))
-            replaced[i] = Tensor(inputs[-1])
-    trace = BodyTrace(what)
-    with opened(trace), marking() as bit:
-        found, out_structure = flatten(function(*unflatten(structure, replaced)))
-        moved = trace.draws.moved()
-    return _Traced(found, out_structure, inputs, trace.draws, moved, bit)
-
-
 def _branch(
     what: str,
     index: Node,
@@ -263,7 +232,7 @@ def _branch(
     operands: tuple[Any, ...],
 ) -> Any:
     leaves, structure = flatten(operands)
-    traced = [_traced(what, f, leaves, structure) for f in functions]
+    traced = [trace_function(what, f, leaves, structure) for f in functions]
     first = traced[0].structure
     for t, name in zip(traced[1:], names[1:], strict=True):
         if t.structure != first:
@@ -278,7 +247,7 @@ def _branch(
     used = list(dict.fromkeys(n for _, ops in closed for n in ops))
     draws = Draws.union([t.draws for t in traced])
     branches = tuple(
-        [_widened(graph, ops, t, used, draws) for (graph, ops), t in zip(closed, traced, strict=True)]
+        [widened(graph, ops, t, used, draws) for (graph, ops), t in zip(closed, traced, strict=True)]
     )
     given = [x._node for x in leaves if isinstance(x, Tensor)]
     args = (index, *used, *draws.reserve(1), *given)
@@ -286,7 +255,7 @@ def _branch(
     return unflatten(first, [Tensor(n) for n in saving_results(sig, args)])
 
 
-def _agreed(what: str, traced: Sequence[_Traced], names: Sequence[str]) -> list[list[Node]]:
+def _agreed(what: str, traced: Sequence[Traced], names: Sequence[str]) -> list[list[Node]]:
     """The results of all branches as nodes of the same types; a Python number takes the dtype of its counterpart."""
     paths = leaf_paths(traced[0].structure, "result")
     columns: list[list[Node]] = []
@@ -307,17 +276,6 @@ def _agreed(what: str, traced: Sequence[_Traced], names: Sequence[str]) -> list[
                 )
         columns.append(nodes)
     return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in traced]
-
-
-def _widened(graph: Graph, ops: Sequence[Node], traced: _Traced, used: Sequence[Node], draws: Draws) -> Graph:
-    """The graph of a branch as a function of everything that any branch uses."""
-    at = dict(zip(ops, graph.inputs, strict=False))
-    rest = graph.inputs[len(ops) :]
-    states = dict(zip(traced.draws.inputs, rest, strict=False))
-    with isolated():
-        inputs = [at[n] if n in at else fresh_inputs([n.aval])[0] for n in used]
-        inputs += [states[k] if k in states else fresh_inputs([n.aval])[0] for k, n in draws.inputs.items()]
-    return Graph([*inputs, *rest[len(states) :]], graph.outputs)
 
 
 # -- while -------------------------------------------------------------------------------------------------------
@@ -348,7 +306,7 @@ def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], ini
     _same_types(before, step.carry, leaf_paths(structure, "carry"), "while_loop: the carry")
     if not before:
         raise ArgumentError("while_loop needs a carry: without one the condition never changes")
-    test = _traced("while_loop", cond_fn, [Tensor(n) for n in before], one)
+    test = trace_function("while_loop", cond_fn, [Tensor(n) for n in before], one)
     pred = test.leaves[0] if len(test.leaves) == 1 else None
     if test.draws.inputs:
         raise TraceError(
@@ -379,7 +337,7 @@ def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], ini
 
 
 def _loop_step(function: Callable[..., Any], before: Sequence[Node], structure: Structure) -> _Step:
-    traced = _traced(
+    traced = trace_function(
         "while_loop", function, [Tensor(n) for n in before], Structure(tuple, None, (structure,))
     )
     _same_structure(structure, traced.structure, "while_loop: the carry")

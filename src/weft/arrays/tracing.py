@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff.saved import unread
 from ..base.errors import TraceError
+from ..base.pytree import Structure, flatten, unflatten
 from ..base.site import describe_site, user_site
 from ..base.state import isolated, state
 from ..ir.dtype import uint64
@@ -102,9 +104,10 @@ def stepped(state_: Node, count: Size) -> Node:
 class BodyTrace(Trace):
     """The trace of a function body that becomes a graph."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, owner: Any = None) -> None:
         super().__init__(what)
         self.draws = Draws()
+        self.owner = owner  #: whose derivative this traces, if anybody's
 
     def draw(self, generator: Any, count: Size) -> Node:
         return self.draws.draw(generator, count)
@@ -258,3 +261,51 @@ def _copy(
             new.flags &= state.tracing
         env[n] = new
     return Graph(fresh, [get(o) for o in outputs])
+
+
+# -- functions as graphs ---
+
+
+@dataclass
+class Traced:
+    """What a function returned for stand-ins; turned into a graph when it is known what other functions returned."""
+
+    leaves: list[Any]
+    structure: Structure
+    inputs: list[Node]
+    draws: Draws
+    moved: list[Node]  #: the random states after all draws
+    bit: int
+
+    def close(self, outs: Sequence[Node]) -> tuple[Graph, list[Node]]:
+        """The graph of `outs`, and what it uses from outside. Its inputs: the latter, random states, arguments."""
+        return close(outs, [*self.draws.inputs.values(), *self.inputs], bit=self.bit)
+
+
+def trace_function(
+    what: str, function: Callable[..., Any], leaves: Sequence[Any], structure: Structure, owner: Any = None
+) -> Traced:
+    """Run `function` on stand-ins for the tensors among its arguments."""
+    inputs: list[Node] = []
+    replaced = list(leaves)
+    for i, x in enumerate(leaves):
+        if isinstance(x, Tensor):
+            inputs.append(stand_in(x._node.aval))
+            replaced[i] = Tensor(inputs[-1])
+    trace = BodyTrace(what, owner)
+    with opened(trace), marking() as bit:
+        found, out_structure = flatten(function(*unflatten(structure, replaced)))
+        moved = trace.draws.moved()
+    return Traced(found, out_structure, inputs, trace.draws, moved, bit)
+
+
+def widened(graph: Graph, ops: Sequence[Node], traced: Traced, used: Sequence[Node], draws: Draws) -> Graph:
+    """The graph of a traced function as one of everything that several functions use: tensors from outside `used`,
+    then random states, then its own arguments."""
+    at = dict(zip(ops, graph.inputs, strict=False))
+    rest = graph.inputs[len(ops) :]
+    states = dict(zip(traced.draws.inputs, rest, strict=False))
+    with isolated():
+        inputs = [at[n] if n in at else fresh_inputs([n.aval])[0] for n in used]
+        inputs += [states[k] if k in states else fresh_inputs([n.aval])[0] for k, n in draws.inputs.items()]
+    return Graph([*inputs, *rest[len(states) :]], graph.outputs)

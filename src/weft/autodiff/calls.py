@@ -5,7 +5,8 @@ The `rule` of a call is None (everything follows from the body) or an object, co
 - `vjp(cts, outs, *args)`: cotangents of the arguments, as a composite states them
 - `pair(body, need) -> Pair`: the whole forward/backward pair
 - `tangents(body, moving) -> (graph, present)`: forward mode, like `jvp_graph`
-- `remat = True`: keep nothing but the arguments for reverse mode
+- `remat = True`: keep nothing but the arguments for reverse mode; `backward_rule`: the rule of the backward call
+- `consts`: so many of the first arguments have no derivative
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..base.errors import GradientError
 from ..ir.graph import Graph
 from ..ir.node import Node, Signature, make_node
 from ..ir.primitive import results
@@ -57,7 +59,7 @@ def call_vjp(
         count = rule.pair.results
         if not any(c is not None for c in cts[count:]):
             if rule.covers(need):
-                return _pull(cts, outs, outs, args, name, rule.pair, need)
+                return _pull(cts, outs, outs, args, name, rule, need)
             cts, outs = cts[:count], outs[:count]
             sig = rule.plain
         else:  # the residuals are differentiated themselves, for a second derivative
@@ -65,9 +67,9 @@ def call_vjp(
     else:
         sig = call.signature(body.in_avals, (name, body, rule))
     wide = with_residuals(sig, need)
-    pair: Pair = wide.attrs["rule"].pair
-    saved = outs if len(pair.forward.outputs) == len(outs) else results(make_node(wide, tuple(args)))
-    return _pull(cts, outs, saved, args, name, pair, need)
+    found: Residuals = wide.attrs["rule"]
+    saved = outs if len(wide.outs) == len(outs) else results(make_node(wide, tuple(args)))
+    return _pull(cts, outs, saved, args, name, found, need)
 
 
 def _pull(
@@ -76,9 +78,11 @@ def _pull(
     saved: Sequence[Node],
     args: Sequence[Node],
     name: str,
-    pair: Pair,
+    rule: Residuals,
     need: Need,
 ) -> list[Node | None]:
+    pair, own = rule.pair, rule.plain.attrs["rule"]
+    _refuse_closed(own, name, need)
     out: list[Node | None] = [None] * len(args)
     if not pair.found:
         return out
@@ -88,10 +92,19 @@ def _pull(
         if o.dtype.inexact
     ]
     inputs = [args[i] if is_arg else saved[i] for is_arg, i in pair.reads]
-    sig = call.signature(pair.backward.in_avals, (name + ".vjp", pair.backward, None))
+    rule_of_backward = getattr(own, "backward_rule", None)
+    sig = call.signature(pair.backward.in_avals, (name + ".vjp", pair.backward, rule_of_backward))
     for i, found in zip(pair.found, saving_results(sig, (*inputs, *given)), strict=True):
         out[i] = found if need[i] else None
     return out
+
+
+def _refuse_closed(rule: Any, name: str, need: Sequence[bool]) -> None:
+    if any(need[: getattr(rule, "consts", 0)]):
+        raise GradientError(
+            f"{name} has a derivative of its own with respect to its arguments alone, but it uses another tensor that "
+            "is differentiated; pass that as an argument, or detach it"
+        )
 
 
 def tangent_graph(body: Graph, moving: Need, rule: Any) -> tuple[Graph, Need]:
@@ -118,7 +131,9 @@ def call_jvp(
         own = call_jvp(tangents, outs[:count], args, name, rule.plain.attrs["body"], inner)
         rest = Graph(body.inputs, body.outputs[count:])
         return own + call_jvp(tangents, outs[count:], args, name, rest, None) if rest.outputs else own
-    graph, present = tangent_graph(body, tuple([t is not None for t in tangents]), rule)
+    moving = tuple([t is not None for t in tangents])
+    _refuse_closed(rule, name, moving)
+    graph, present = tangent_graph(body, moving, rule)
     if not any(present):
         return [None] * len(outs)
     sig = call.signature(graph.in_avals, (name + ".jvp", graph, None))
@@ -142,6 +157,21 @@ class BatchedRule:
     def follows_body(self) -> bool:
         """Whether the derivative is that of the batched body."""
         return follows_body(self.rule)
+
+    @property
+    def consts(self) -> int:
+        """How many arguments the rule has no derivative for."""
+        return getattr(self.rule, "consts", 0)
+
+    @property
+    def backward_rule(self) -> Any:
+        """The rule of the call that is the backward pass."""
+        return getattr(self.rule, "backward_rule", None)
+
+    @property
+    def barrier(self) -> Any:
+        """The rule under which passes keep the call whole, if they must."""
+        return getattr(self.rule, "barrier", None)
 
     @property
     def _content(self) -> tuple[Any, ...]:

@@ -99,7 +99,7 @@ def _vjp_from_jvp(node: Node, cts: Sequence[Maybe], need: Sequence[bool]) -> Seq
     """Transpose the forward rule: it is linear in the tangents, so its reverse mode is the reverse rule."""
     from .reverse import pullback
 
-    tangents = [_variable(a) if n else None for a, n in zip(node.args, need, strict=True)]
+    tangents = [variable(a) if n else None for a, n in zip(node.args, need, strict=True)]
     outs = node_jvp(node, tangents)
     pairs = [(t, c) for t, c in zip(outs, cts, strict=True) if t is not None and c is not None]
     wrt = [t for t in tangents if t is not None]
@@ -107,7 +107,7 @@ def _vjp_from_jvp(node: Node, cts: Sequence[Maybe], need: Sequence[bool]) -> Seq
     return [None if t is None else next(found) for t in tangents]
 
 
-def _variable(like: Node) -> Node:
+def variable(like: Node) -> Node:
     """A stand-in that a linear map is applied to, to be transposed away: its value is never computed."""
     node = zeros(like.aval)
     node.flags |= GRAD
@@ -128,7 +128,7 @@ def node_jvp(node: Node, tangents: Sequence[Maybe]) -> Sequence[Maybe]:
             return prim.jvp_rule(tangents, results(node), *node.args, **node.attrs, ad=transforms)
         return prim.jvp_rule(tangents, results(node), *node.args, **node.attrs)
     if prim.vjp_rule is not None:
-        return _jvp_from_vjp(node, tangents)
+        return jvp_by_transposing(node, tangents)
     raise no_rule(node)
 
 
@@ -163,12 +163,12 @@ def _jvp_linear(node: Node, tangents: Sequence[Maybe]) -> Maybe:
     return total
 
 
-def _jvp_from_vjp(node: Node, tangents: Sequence[Maybe]) -> list[Maybe]:
+def jvp_by_transposing(node: Node, tangents: Sequence[Maybe]) -> list[Maybe]:
     """Transpose the reverse rule, which is linear in the cotangents."""
     from .reverse import pullback
 
     outs = node.sig.outs
-    variables = [_variable(o) if o.dtype.inexact else None for o in results(node)]
+    variables = [variable(o) if o.dtype.inexact else None for o in results(node)]
     need = [t is not None for t in tangents]
     pulled = node_vjp(node, variables, need)
     pairs = [(p, t) for p, t in zip(pulled, tangents, strict=True) if p is not None and t is not None]

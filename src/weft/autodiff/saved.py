@@ -40,7 +40,12 @@ class Saved:
 
     def with_sizes(self, size: Callable[[Any], Any]) -> Saved | None:
         """What remains of the rule once named dimensions have sizes: nothing, where the body says the same."""
-        return None if self.follows_body else self
+        return self.barrier if self.follows_body else self
+
+    @property
+    def barrier(self) -> Any:
+        """The rule under which passes keep the node whole, if they must."""
+        return getattr(self.plain.attrs.get("rule"), "barrier", None)
 
     def __repr__(self) -> str:
         return "residuals"

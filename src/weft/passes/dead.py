@@ -32,8 +32,8 @@ def remove_dead(graph: Graph) -> Graph:
         if len(kept) == len(body.outputs):
             return None
         smaller = Graph(body.inputs, [body.outputs[i] for i in kept])
-        sig = call.signature(smaller.in_avals, (old.attrs["name"], smaller, None))
-        new = call.bind(args, tuple(sig.attrs.values()))
+        barrier = getattr(old.attrs["rule"], "barrier", None)
+        new = call.bind(args, (old.attrs["name"], smaller, barrier))
         stand_in = rebuild(old, args)
         narrowed[stand_in] = dict(zip(kept, results(new), strict=True))
         return stand_in

@@ -18,14 +18,15 @@ Keep = Callable[[Node], bool]
 def decompose(graph: Graph, keep: Keep = lambda node: False) -> Graph:
     """`graph` with the bodies of calls in place of the calls, bodies within bodies included.
 
-    The nodes of a body take over the source line of the call.
+    The nodes of a body take over the source line of the call. A call whose rule is a `barrier` stays: what it
+    computes again on purpose must not be found to be there already.
     """
     opened: dict[Node, tuple[Node, ...]] = {}  # a stand-in for a call with several results -> those results
 
     def open_up(old: Node, args: tuple[Node, ...]) -> Node | None:
         if old.sig.prim is pick_prim and args[0] in opened:
             return opened[args[0]][old.attrs["index"]]
-        if old.sig.prim is not call or keep(old):
+        if old.sig.prim is not call or keep(old) or getattr(old.attrs["rule"], "barrier", None) is not None:
             return None
         saved, state.site = state.site, state.site if state.site[0] is not None else old.site or state.site
         try:
