@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..base.state import isolated
@@ -101,6 +101,10 @@ class CustomVjp(_ByContent):
     def __repr__(self) -> str:
         return "custom_vjp"
 
+    def with_sizes(self, size: Callable[[Any], Any]) -> CustomVjp:
+        """The rule once named dimensions have sizes."""
+        return CustomVjp(size(self.forward), size(self.backward), self.results, self.consts, self.positions)
+
     def pair(self, body: Graph, need: Need) -> Pair:
         """The pair for the needed arguments. A residual that is an argument is read from there."""
         inputs = {n: i for i, n in enumerate(self.forward.inputs)}
@@ -163,6 +167,10 @@ class CustomJvp(_ByContent):
 
     def __repr__(self) -> str:
         return "custom_jvp"
+
+    def with_sizes(self, size: Callable[[Any], Any]) -> CustomJvp:
+        """The rule once named dimensions have sizes."""
+        return CustomJvp(self.name, size(self.push), self.consts)
 
     def with_constants(self, constants: Sequence[Node], own: Sequence[Aval]) -> CustomJvp:
         """The rule with its first inputs fixed, for a body that has inputs of its own in their place."""
