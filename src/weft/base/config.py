@@ -10,11 +10,18 @@ from typing import Any
 from .errors import ArgumentError, nearest
 from .state import state, version
 
+
+def _debug_level(text: str) -> int:
+    if text.strip() not in ("", *"012345"):
+        raise ArgumentError(f"the environment variable WEFT_DEBUG takes a number from 0 to 5, got {text!r}")
+    return int(text.strip() or 0)
+
+
 _DEFAULTS: dict[str, Any] = {
     "eager": False,
     "debug_nan": False,
     "verify": os.environ.get("WEFT_VERIFY", "0") == "1",
-    "debug": int(os.environ.get("WEFT_DEBUG", "0") or 0),
+    "debug": _debug_level(os.environ.get("WEFT_DEBUG", "")),
     "backend": os.environ.get("WEFT_BACKEND", "reference"),
 }
 
@@ -32,6 +39,8 @@ class Config:
     def __getattr__(self, name: str) -> Any:
         if name in _DEFAULTS:
             return state.config.get(name, _DEFAULTS[name])
+        if name.startswith("_"):  # Python and its tools ask every object for such names
+            raise AttributeError(name)
         raise ArgumentError(f"config has no flag {name!r}. {nearest(name, _DEFAULTS)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -40,6 +49,8 @@ class Config:
         if type(_DEFAULTS[name]) is not type(value):
             want = type(_DEFAULTS[name]).__name__
             raise ArgumentError(f"config flag {name!r} takes a {want}, got {value!r}")
+        if name == "debug" and not 0 <= value <= 5:
+            raise ArgumentError(f"config flag 'debug' goes from 0 to 5, got {value}")
         if getattr(self, name) != value:
             state.config[name] = value
             if name in ("eager", "debug_nan"):

@@ -76,4 +76,4 @@ def nearest(name: str, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"Valid names: {', '.join(known)}."
+    return f"Valid names: {', '.join(known)}." if known else "There are none."

@@ -85,7 +85,10 @@ def _handler(x: Any) -> tuple[Flatten, Unflatten] | None:
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of `tree`, left to right, and its structure. `None` is a container without leaves."""
     leaves: list[Any] = []
-    return leaves, _flatten_into(tree, leaves)
+    try:
+        return leaves, _flatten_into(tree, leaves)
+    except RecursionError:
+        raise ArgumentError("a container is nested too deep, or contains itself") from None
 
 
 _NONE = Structure(type(None), None, ())
