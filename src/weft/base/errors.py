@@ -14,6 +14,10 @@ class ShapeError(WeftError, ValueError):
     """Operands whose shapes do not fit the operation."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that a tensor does not have."""
+
+
 class DTypeError(WeftError, TypeError):
     """Operands whose data types do not fit the operation."""
 

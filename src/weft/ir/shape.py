@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..base.errors import ArgumentError, ShapeError
+from ..base.errors import ArgumentError, AxisError, ShapeError
 
 
 class Dim:
@@ -241,9 +241,7 @@ def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
     except (AttributeError, TypeError):
         raise ArgumentError(f"{what} must be an integer, got {axis!r}") from None
     if not -rank <= n < rank:
-        raise ShapeError(
-            f"{what} {n} is outside a tensor of {rank} dimensions (valid: {-rank} to {rank - 1})"
-        )
+        raise AxisError(f"{what} {n} is outside a tensor of {rank} dimensions (valid: {-rank} to {rank - 1})")
     return n % rank if rank else 0
 
 

@@ -145,13 +145,12 @@ def floor_divide(x, y):
     """floor(x / y), rounded toward minus infinity. The derivative is 0.
 
     Integers divided by 0 give 0. For floats: x / 0 is an infinity or (0 / 0) NaN; an infinity over a finite number
-    is the infinity of their signs, over an infinity NaN; a finite number over an infinity is 0, or -1 where the signs
-    differ.
+    is the infinity of their signs, over an infinity NaN; a finite number over an infinity is the 0 of their signs.
     """
     if x.dtype.kind in "ui":
         return np.floor_divide(x, y)
     exact = x / y
-    return np.where(np.isinf(x) & np.isfinite(y), exact, np.floor_divide(x, y)).astype(exact.dtype)
+    return np.where(np.isinf(x) != np.isinf(y), exact, np.floor_divide(x, y)).astype(exact.dtype)
 
 
 @floor_divide.partials

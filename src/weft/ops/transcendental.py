@@ -64,8 +64,17 @@ def _(out, x):
 
 @elementwise("fc", samples=unary(complex=True))
 def expm1(x):
-    """e**x - 1, precise near 0 too, where it keeps the sign of a zero."""
-    return np.expm1(x)
+    """e**x - 1, precise near 0 too, where it keeps the sign of a zero.
+
+    Of a complex x that is not finite it is exp(x) - 1, and real wherever exp(x) is.
+    """
+    out = np.expm1(x)
+    if x.dtype.kind == "c":
+        # NumPy forms the product of e**a and sin(b) also where one is infinite or NaN and the other 0.
+        power = np.exp(x)
+        whole = power - power.dtype.type(1)
+        out = np.where(np.isfinite(x), out, whole)
+    return out
 
 
 @expm1.partials
@@ -250,8 +259,16 @@ def _(out, x):
 
 @elementwise("fc", samples=unary(complex=True))
 def tanh(x):
-    """The hyperbolic tangent: -1 at -inf, 1 at inf. The derivative is 1 - tanh(x)**2."""
-    return np.tanh(x)
+    """The hyperbolic tangent: -1 at -inf, 1 at inf. The derivative is 1 - tanh(x)**2.
+
+    Of a complex x whose real part is infinite the imaginary part is a zero with the sign of that of x.
+    """
+    out = np.tanh(x)
+    if x.dtype.kind == "c":
+        limit = np.empty_like(out)
+        limit.real, limit.imag = np.copysign(1, x.real), np.copysign(0, x.imag)
+        out = np.where(np.isinf(x.real), limit, out)
+    return out
 
 
 @tanh.partials
