@@ -11,7 +11,7 @@ from ..autodiff.transforms import saving_node
 from ..base.errors import ArgumentError, DTypeError
 from ..base.site import user_site
 from ..base.state import state
-from ..ir.dtype import DEFAULT_FLOAT, INTEGERS, DType, promote, weak_dtype
+from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, promote, weak_dtype
 from ..ir.dtype import dtype as to_dtype
 from ..ir.node import Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
@@ -35,6 +35,8 @@ _pairs: dict[tuple[Primitive, Any, Any], Any] = {}
 #: Least and greatest value of the integer types, and what certainly fits every other.
 _limits = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in INTEGERS}
 _HUGE = float("inf")
+
+_number_signatures = {d: leaf_prim.signature((), (Aval((), d),)) for d in ALL}
 
 
 def install(tensor: type, weak: type) -> None:
@@ -71,7 +73,7 @@ def number_leaf(value: Any, dtype: DType) -> Node:
                 f"the number {value} does not fit {dtype} ({low} to {high}); "
                 "cast the tensor to a wider type with astype"
             )
-    return Node(leaf_prim.signature((), (Aval((), dtype),)), (), value, 0, None)
+    return Node(_number_signatures[dtype], (), value, 0, None)
 
 
 def node_of(x: Any, beside: DType | None = None) -> Node:
@@ -166,11 +168,18 @@ def binary(prim: Primitive, x: Any, y: Any) -> Any:
             if not low <= y <= high and y == y:
                 return _binary_first(prim, x, y)
             b = Node(number, (), y, 0, None)
-        flags = state.ambient | a.flags | b.flags
-        if flags:
-            return Tensor(make_node(sig, (a, b)))
-        return Tensor(Node(sig, (a, b), None, 0, state.site or user_site()))
-    return _binary_first(prim, x, y)
+    else:
+        found = _pairs.get((prim, type(x), y._cell.node.sig.out)) if type(y) in strong else None
+        if found is None:
+            return _binary_first(prim, x, y)
+        sig, number, low, high = found
+        if not low <= x <= high and x == x:
+            return _binary_first(prim, x, y)
+        a, b = Node(number, (), x, 0, None), y._cell.node
+    flags = state.ambient | a.flags | b.flags
+    if flags:
+        return Tensor(make_node(sig, (a, b)))
+    return Tensor(Node(sig, (a, b), None, 0, state.site or user_site()))
 
 
 def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
@@ -180,23 +189,55 @@ def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
             return NotImplemented
     a, b = (promoted if _takes_integers(prim) else promoted_floating)(x, y)
     node = prim.bind((a, b))
-    if type(x) in strong and a is x._cell.node:
-        if len(_pairs) > 100_000:
-            _pairs.clear()
-        if type(y) in strong and b is y._cell.node:
-            _pairs[prim, a.sig.out, b.sig.out] = node.sig
-        elif type(y) is int or (type(y) is float and a.dtype.kind in "fc"):
-            _pairs[prim, a.sig.out, type(y)] = node.sig, b.sig, *_limits.get(a.dtype, (-_HUGE, _HUGE))
+    if len(_pairs) > 100_000:
+        _pairs.clear()
+    own_a, own_b = (type(o) in strong and n is o._cell.node for o, n in ((x, a), (y, b)))
+    if own_a and own_b:
+        _pairs[prim, a.sig.out, b.sig.out] = node.sig
+    elif own_a and _as_it_is(y, a.dtype):
+        _pairs[prim, a.sig.out, type(y)] = node.sig, b.sig, *_limits.get(a.dtype, (-_HUGE, _HUGE))
+    elif own_b and _as_it_is(x, b.dtype):
+        _pairs[prim, type(x), b.sig.out] = node.sig, a.sig, *_limits.get(b.dtype, (-_HUGE, _HUGE))
     return Tensor(node)
+
+
+def _as_it_is(x: Any, dtype: DType) -> bool:
+    """Whether numbers of the type of x, within the limits, can be leaves of the dtype without conversion."""
+    return type(x) is int or (type(x) is float and dtype.inexact)
 
 
 def _takes_integers(prim: Primitive) -> bool:
     return "i" in prim.kinds  # type: ignore[attr-defined]
 
 
-def unary(prim: Primitive, x: Any) -> Any:
-    """An elementwise primitive of one operand."""
-    return Tensor(prim.bind((node_of(x),)))
+def unary(prim: Primitive, node: Node) -> Any:
+    """An elementwise primitive of one operand; the quick way there."""
+    sig = _pairs.get((prim, node.sig.out, None))
+    if sig is None:
+        new = prim.bind((node,))
+        _pairs[prim, node.sig.out, None] = new.sig
+        return Tensor(new)
+    flags = state.ambient | node.flags
+    if flags:
+        return Tensor(make_node(sig, (node,)))
+    return Tensor(Node(sig, (node,), None, 0, state.site or user_site()))
+
+
+def matrix_product(prim: Primitive, x: Any, y: Any) -> Any:
+    """A contraction of two tensors whose signature is known from an earlier one (see `note_product`), or None."""
+    if type(x) not in strong or type(y) not in strong:
+        return None
+    a, b = x._cell.node, y._cell.node
+    sig = _pairs.get((prim, a.sig.out, b.sig.out))
+    if sig is None:
+        return None
+    return Tensor(make_node(sig, (a, b)))
+
+
+def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
+    """Remember the signature of a contraction, if it is of the operands as they are."""
+    if type(x) in strong and type(y) in strong and node.args == (x._cell.node, y._cell.node):
+        _pairs[prim, x._cell.node.sig.out, y._cell.node.sig.out] = node.sig
 
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:

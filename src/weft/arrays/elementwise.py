@@ -16,7 +16,7 @@ from ..ir.shape import broadcast_shapes
 from ..ops import elementwise as e
 from ..ops.movement import broadcast_to, identity, zeros
 from .cell import Handle
-from .dispatch import as_dtype, binary, node_of, promoted, wrap
+from .dispatch import as_dtype, binary, converted, node_of, promoted, unary, wrap
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -32,15 +32,14 @@ def _named(function: Callable[..., Any], name: str, op: Any, note: str) -> Calla
 
 def _unary(name: str, op: Any, note: str = "Elementwise; the shape is that of x.") -> Callable[[Any], Tensor]:
     """The tensor-level function of a node-level one."""
-    floats = isinstance(op, Primitive) and "i" not in op.kinds  # type: ignore[attr-defined]
-    if op is e.reciprocal:
-        floats = True
+    primitive = isinstance(op, Primitive)
+    floats = op is e.reciprocal or (primitive and "i" not in op.kinds)  # type: ignore[attr-defined]
 
     def function(x: Any, /) -> Tensor:
         node = node_of(x)
         if floats and not node.dtype.inexact:
-            node = as_dtype(x, DEFAULT_FLOAT)
-        return wrap(op(node))
+            node = converted(node, DEFAULT_FLOAT)
+        return unary(op, node) if primitive else wrap(op(node))
 
     return _named(function, name, op, note)
 

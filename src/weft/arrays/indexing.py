@@ -273,6 +273,10 @@ def _positions(mask: Node, axis: int, shape: Shape) -> tuple[Node, ...]:
 
 def get(node: Node, key: Any) -> Node:
     """`x[key]`."""
+    if type(key) is int and node.shape and type(node.shape[0]) is int:  # the common case, written out
+        start = number_leaf(_checked(key, 0, node.shape), int64)
+        row = dynamic.dynamic_slice.bind((node, start), ((0,), (1,)))
+        return m.reshape.bind((row,), (node.shape[1:],))
     plan = _Plan(node, key)
     if plan.shape != node.shape:
         node = m.reshape.bind((node,), (plan.shape,))
@@ -449,9 +453,9 @@ def _scattered(node: Node, plan: _Plan, update: Node) -> Node:
     places.update({a: number_leaf(i, int64) for a, i in plan.numbers.items()})
     lines = [a for a, p in plan.parts.items() if not p.whole]
     depth = len(lines)
-    grid = {a: at.with_ones(n, depth) for a, n in places.items()}
+    grid = {a: _with_ones(n, depth) for a, n in places.items()}
     for i, a in enumerate(lines):
-        grid[a] = at.with_ones(plan.parts[a].positions(), depth - 1 - i)
+        grid[a] = _with_ones(plan.parts[a].positions(), depth - 1 - i)
     # The update's axes: index dimensions, then those of the lines, then the whole axes.
     sizes = tuple([n for a, n in zip(plan.layout, _lengths(plan), strict=True) if a is not None for n in n])
     if update.shape != sizes:
@@ -477,3 +481,8 @@ def _lengths(plan: _Plan) -> list[Shape]:
     return [
         (1,) if a is None else plan.spread if a == "places" else (plan.parts[a].size,) for a in plan.layout
     ]
+
+
+def _with_ones(node: Node, count: int) -> Node:
+    """`node` with `count` axes of size 1 added at the end."""
+    return m.reshape.bind((node,), ((*node.shape, *[1] * count),)) if count else node

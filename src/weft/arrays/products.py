@@ -17,7 +17,7 @@ from ..ops import indexing as at
 from ..ops import movement as m
 from ..ops import reduce as r
 from .cell import Handle
-from .dispatch import promoted, wrap
+from .dispatch import matrix_product, note_product, promoted, wrap
 from .manipulation import matrix_transpose
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def _numeric(nodes: Sequence[Node], name: str) -> None:
 
 def product(x1: Any, x2: Any) -> Any:
     """`x1 @ x2`; NotImplemented where an operand is of a foreign kind."""
+    known = matrix_product(contraction.dot_general, x1, x2)
+    if known is not None:
+        return known
     if not isinstance(x1, (Handle, np.ndarray)) or not isinstance(x2, (Handle, np.ndarray)):
         return NotImplemented
     x, y = promoted(x1, x2)
@@ -53,7 +56,10 @@ def product(x1: Any, x2: Any) -> Any:
             return wrap(contraction.dot_general.bind((x, y), (((0,), (0,)), ((), ()))))
         out = contraction.matmul(m.reshape.bind((x,), ((1, *x.shape),)), y)
         return wrap(m.reshape.bind((out,), ((*out.shape[:-2], out.shape[-1]),)))
-    return wrap(contraction.matmul(x, y))
+    out = contraction.matmul(x, y)
+    if out.prim is contraction.dot_general:
+        note_product(contraction.dot_general, x1, x2, out)
+    return wrap(out)
 
 
 def matmul(x1: Any, x2: Any, /) -> Tensor:

@@ -369,7 +369,7 @@ class Tensor(Methods, Handle):
         return binary(e.less_equal, other, self)
 
     def __neg__(self, /) -> Tensor:
-        return Tensor(e.neg.bind((self._cell.node,)))
+        return dispatch.unary(e.neg, self._cell.node)
 
     def __pos__(self, /) -> Tensor:
         return Tensor(identity.bind((self._cell.node,)))
