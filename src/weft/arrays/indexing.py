@@ -116,7 +116,9 @@ class _Plan:
         fancy = any(isinstance(k, (Node, tuple)) for k in items)
         axis, between, apart = 0, False, False
         for k in items:
-            if k is None:
+            if k is Ellipsis:  # separates index arrays even where it stands for no axis
+                between = True
+            elif k is None:
                 self.layout.append(None)
                 between = True
             elif type(k) is slice:
@@ -175,7 +177,7 @@ def _expand(key: Any, node: Node) -> tuple[list[Any], Shape]:
     if len(dots) > 1:
         raise IndexingError("an index can contain only one '...'")
     at_dots = dots[0] if dots else len(items)
-    items[at_dots : at_dots + 1] = [_FULL] * (node.ndim - used)
+    items[at_dots + len(dots) : at_dots + 1] = [_FULL] * (node.ndim - used)
     out: list[Any] = []
     shape = list(node.shape)
     axis = 0
@@ -185,7 +187,7 @@ def _expand(key: Any, node: Node) -> tuple[list[Any], Shape]:
                 shape.insert(axis, 1)
             k = _positions(k, axis, tuple(shape))
             axis += len(k)
-        elif k is not None:
+        elif k is not None and k is not Ellipsis:
             axis += 1
         out.append(k)
     return out, tuple(shape)

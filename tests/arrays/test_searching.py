@@ -1,0 +1,143 @@
+"""Positions, order and sets, against NumPy; results whose number depends on the values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import weft as wf
+from weft.base.errors import ArgumentError, DTypeError, ShapeError, TraceError
+
+INTS = hnp.arrays(
+    np.int64, hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5), elements=st.integers(-3, 3)
+)
+
+
+@given(a=INTS, data=st.data())
+def test_extremes_and_order(a, data):
+    x = wf.tensor(a)
+    axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
+    for ours, theirs in ((wf.argmax, np.argmax), (wf.argmin, np.argmin)):
+        np.testing.assert_array_equal(ours(x, axis=axis).numpy(), theirs(a, axis=axis), strict=True)
+        np.testing.assert_array_equal(ours(x, keepdims=True).numpy(), theirs(a, keepdims=True), strict=True)
+    np.testing.assert_array_equal(wf.sort(x, axis=axis).numpy(), np.sort(a, axis), strict=True)
+    np.testing.assert_array_equal(wf.argsort(x, axis=axis).numpy(), np.argsort(a, axis, kind="stable"), strict=True)
+    down = wf.argsort(x, axis=axis, descending=True).numpy()
+    np.testing.assert_array_equal(down, np.argsort(-a, axis, kind="stable"), strict=True)
+    np.testing.assert_array_equal(
+        wf.take_along_axis(x, wf.tensor(down), axis=axis).numpy(), wf.sort(x, axis=axis, descending=True).numpy()
+    )
+
+
+def test_topk():
+    values, places = wf.topk(wf.tensor([3.0, 1.0, 4.0, 1.0, 5.0]), 2)
+    assert values.tolist() == [5.0, 4.0] and places.tolist() == [4, 2]
+    assert wf.topk(wf.tensor([3, 1, 4]), 1, largest=False)[0].tolist() == [1]
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1), hnp.arrays(np.int64, (2, 3), elements=st.integers(-6, 6)))
+def test_searchsorted(edges, x):
+    e = np.array(edges)
+    for side in ("left", "right"):
+        got = wf.searchsorted(wf.tensor(np.sort(e)), wf.tensor(x), side=side)
+        np.testing.assert_array_equal(got.numpy(), np.searchsorted(np.sort(e), x, side), strict=True)
+        sorter = wf.argsort(wf.tensor(e))
+        np.testing.assert_array_equal(wf.searchsorted(wf.tensor(e), wf.tensor(x), side=side, sorter=sorter).numpy(), got.numpy())
+    assert wf.searchsorted(wf.tensor([1.0, 2.0]), 1.5).item() == 1
+    with pytest.raises(ArgumentError, match="side must be one of"):
+        wf.searchsorted(wf.tensor([1]), 1, side="middle")
+
+
+@given(a=INTS, data=st.data())
+def test_take(a, data):
+    axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
+    n = a.shape[axis]
+    places = data.draw(hnp.arrays(np.int64, data.draw(st.integers(0, 5)), elements=st.integers(-n, n - 1)))
+    np.testing.assert_array_equal(
+        wf.take(wf.tensor(a), wf.tensor(places), axis=axis).numpy(), np.take(a, places, axis), strict=True
+    )
+
+
+def test_take_errors():
+    x = wf.ones((2, 3))
+    assert wf.take(wf.arange(4), [1, -1]).tolist() == [1, 3]
+    with pytest.raises(ShapeError, match="needs an axis"):
+        wf.take(x, wf.tensor([0]))
+    with pytest.raises(DTypeError, match="indices must be integers"):
+        wf.take(x, wf.tensor([0.5]), axis=0)
+    with pytest.raises(ShapeError, match="indices of 2 dimensions"):
+        wf.take_along_axis(x, wf.tensor([0]))
+    with pytest.raises(IndexError, match="out of bounds"):
+        wf.take(x, wf.tensor([2]), axis=0).numpy()
+    got = wf.take_along_axis(x * wf.tensor([1.0, 2.0, 3.0]), wf.tensor([[2]]), axis=1)
+    assert got.tolist() == [[3.0], [3.0]], "indices broadcast along the other axes"
+
+
+class TestNonzero:
+    @given(INTS)
+    def test_as_numpy(self, a):
+        for got, want in zip(wf.nonzero(wf.tensor(a)), np.nonzero(a), strict=True):
+            np.testing.assert_array_equal(got.numpy(), want, strict=True)
+
+    @given(INTS, st.integers(0, 12))
+    def test_of_fixed_size(self, a, size):
+        got = wf.nonzero(wf.tensor(a), size=size, fill_value=-1)
+        for line, want in zip(got, np.nonzero(a), strict=True):
+            assert line.tolist() == (want.tolist() + [-1] * size)[:size]
+
+    def test_in_a_trace(self):
+        x = wf.tensor([0, 3, 0, 5])
+        assert wf.compile(lambda x: wf.nonzero(x, size=3)[0])(x).tolist() == [1, 3, 0]
+        with pytest.raises(TraceError, match="size=n"):
+            wf.compile(lambda x: wf.nonzero(x)[0])(x)
+        with pytest.raises(ShapeError, match="at least one dimension"):
+            wf.nonzero(wf.tensor(1))
+
+
+class TestUnique:
+    @given(INTS)
+    def test_as_numpy(self, a):
+        x = wf.tensor(a)
+        values, first, inverse, counts = np.unique(a, return_index=True, return_inverse=True, return_counts=True)
+        got = wf.unique_all(x)
+        for name, want in (("values", values), ("indices", first), ("counts", counts)):
+            np.testing.assert_array_equal(getattr(got, name).numpy(), want, strict=True)
+        np.testing.assert_array_equal(got.inverse_indices.numpy(), inverse.reshape(a.shape), strict=True)
+        assert wf.unique_values(x).tolist() == values.tolist()
+        assert [v.tolist() for v in wf.unique_counts(x)] == [values.tolist(), counts.tolist()]
+        np.testing.assert_array_equal(values[wf.unique_inverse(x).inverse_indices.numpy()], a)
+
+    @given(INTS, st.integers(1, 9))
+    def test_of_fixed_size(self, a, size):
+        want = np.unique(a).tolist()
+        assert wf.unique_values(wf.tensor(a), size=size, fill_value=99).tolist() == (want + [99] * size)[:size]
+        assert wf.unique_values(wf.tensor(a), size=size).tolist() == (want + [want[0]] * size)[:size]
+
+    def test_nan_is_distinct_each_time(self):
+        got = wf.unique_counts(wf.tensor([np.nan, 1.0, np.nan, -0.0, 0.0]))
+        assert got.values.tolist()[:2] == [0.0, 1.0] and got.counts.tolist() == [2, 1, 1, 1]
+
+    def test_in_a_trace(self):
+        assert wf.compile(lambda x: wf.unique_values(x, size=2))(wf.tensor([3, 3, 1])).tolist() == [1, 3]
+        with pytest.raises(TraceError, match="unique_values"):
+            wf.compile(lambda x: wf.unique_counts(x).counts)(wf.tensor([1]))
+
+
+@pytest.mark.parametrize("size", [0, 3, 300])
+@pytest.mark.parametrize("kind", ["int64", "float32", "bool", "complex64"])
+def test_isin(size, kind, rng):
+    a, b = rng.integers(-20, 20, (4, 30)).astype(kind), rng.integers(-9, 9, size).astype(kind)
+    for invert in (False, True):
+        got = wf.isin(wf.tensor(a), wf.tensor(b), invert=invert)
+        np.testing.assert_array_equal(got.numpy(), np.isin(a, b, invert=invert), strict=True)
+    assert wf.isin(wf.tensor([1, 2]), 2).tolist() == [False, True] and wf.isin(2, wf.tensor([1, 2])).item()
+    assert wf.isin(wf.tensor([np.nan]), wf.tensor([np.nan])).tolist() == [False]
+
+
+def test_bincount():
+    assert wf.bincount(wf.tensor([0, 2, 2, 3]), length=5).tolist() == [1, 0, 2, 1, 0]
+    with pytest.raises(IndexError):
+        wf.bincount(wf.tensor([7]), length=5).numpy()
