@@ -94,7 +94,12 @@ def test_filled(shape):
 
 def test_like():
     x = wf.zeros((2, 3), dtype=wf.int16)
-    for make, value in ((wf.zeros_like, 0), (wf.ones_like, 1), (wf.empty_like, 0), (lambda x, **k: wf.full_like(x, 7, **k), 7)):
+    for make, value in (
+        (wf.zeros_like, 0),
+        (wf.ones_like, 1),
+        (wf.empty_like, 0),
+        (lambda x, **k: wf.full_like(x, 7, **k), 7),
+    ):
         assert make(x).dtype is wf.int16 and make(x).tolist() == [[value] * 3] * 2
         assert make(x, dtype=wf.float64).dtype is wf.float64
 
@@ -113,7 +118,12 @@ def test_bad_shapes_and_fillings():
         wf.zeros(2, device="tpu")
 
 
-@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(-6, 6).filter(bool), st.sampled_from(["int64", "int32", "float64"]))
+@given(
+    st.integers(-20, 20),
+    st.integers(-20, 20),
+    st.integers(-6, 6).filter(bool),
+    st.sampled_from(["int64", "int32", "float64"]),
+)
 def test_arange_of_integers(start, stop, step, dtype):
     got = wf.arange(start, stop, step, dtype=dtype)
     np.testing.assert_array_equal(got.numpy(), np.arange(start, stop, step, dtype=dtype), strict=True)
@@ -137,7 +147,11 @@ def test_arange():
 
 
 @given(
-    st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(0, 30), st.booleans(), st.sampled_from(["float32", "float64"])
+    st.floats(-1e6, 1e6),
+    st.floats(-1e6, 1e6),
+    st.integers(0, 30),
+    st.booleans(),
+    st.sampled_from(["float32", "float64"]),
 )
 def test_linspace(start, stop, num, endpoint, dtype):
     got = wf.linspace(start, stop, num, endpoint=endpoint, dtype=dtype).numpy()
@@ -151,7 +165,9 @@ def test_linspace(start, stop, num, endpoint, dtype):
 
 def test_linspace_corners():
     assert wf.linspace(-1.7e308, 1.7e308, 3, dtype=wf.float64).tolist() == [-1.7e308, 0.0, 1.7e308]
-    assert wf.linspace(0, 1j, 3).tolist() == [0j, 0.5j, 1j] and wf.linspace(0, 10, 4, dtype=wf.int64).tolist() == [0, 3, 6, 10]
+    assert wf.linspace(0, 1j, 3).tolist() == [0j, 0.5j, 1j] and wf.linspace(
+        0, 10, 4, dtype=wf.int64
+    ).tolist() == [0, 3, 6, 10]
     with pytest.raises(ArgumentError, match="negative number of points"):
         wf.linspace(0, 1, -1)
     with pytest.raises(DTypeError):

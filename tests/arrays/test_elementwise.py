@@ -94,7 +94,15 @@ def test_logic_of_anything(name):
     assert wf.logical_and(wf.tensor(True), False).item() is False
 
 
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow]
+OPERATORS = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+]
 COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
 
 
@@ -123,12 +131,12 @@ def test_operators_on_bits(op):
     np.testing.assert_array_equal((wf.tensor(BOOLS) & True).numpy(), BOOLS)
 
 
-INPLACE = "+ - * / // % ** & | ^ << >>".split()
+INPLACE = ["+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "<<", ">>"]
 
 
 @pytest.mark.parametrize("symbol", INPLACE)
 def test_in_place(symbol):
-    dtype = np.int64 if symbol in "& | ^ << >>".split() else np.float64
+    dtype = np.int64 if symbol in ["&", "|", "^", "<<", ">>"] else np.float64
     x, y = np.array([5, 3, 8], dtype), np.array([1, 2, 3], dtype)
     names = {"a": wf.tensor(x), "b": wf.tensor(y), "x": x.copy(), "y": y}
     names["same"] = names["a"]
@@ -195,7 +203,9 @@ class TestPromotion:
         assert (x * 2.0).dtype is (2.0 * x).dtype is floating
         assert (x * np.float64(2.0)).dtype is floating, "NumPy's float64 scalar is a Python float"
         assert (x * 1j).dtype.kind == "c"
-        assert (x * 1j).dtype.bits == (128 if d.bits in (64, 128) and d.inexact and d is not wf.complex64 else 64)
+        assert (x * 1j).dtype.bits == (
+            128 if d.bits in (64, 128) and d.inexact and d is not wf.complex64 else 64
+        )
 
     def test_a_number_must_fit(self):
         x = wf.ones(2, dtype=wf.uint8)
@@ -204,7 +214,7 @@ class TestPromotion:
                 x + bad
         x + 255
         with pytest.raises(DTypeError):
-            wf.ones(2, dtype=wf.int8) < 200
+            wf.less(wf.ones(2, dtype=wf.int8), 200)
 
     @given(st.sampled_from(ALL), st.sampled_from(ALL), st.sampled_from(ALL))
     def test_symmetric_and_associative_within_kinds(self, a, b, c):
@@ -224,7 +234,10 @@ class TestPromotion:
     st.randoms(use_true_random=False),
 )
 def test_broadcasting(shapes, rng):
-    a, b, c = [np.array([rng.randrange(-9, 9) for _ in range(int(np.prod(s)))]).reshape(s) for s in shapes.input_shapes]
+    a, b, c = [
+        np.array([rng.randrange(-9, 9) for _ in range(int(np.prod(s)))]).reshape(s)
+        for s in shapes.input_shapes
+    ]
     np.testing.assert_array_equal((wf.tensor(a) + wf.tensor(b)).numpy(), a + b, strict=True)
     np.testing.assert_array_equal(
         wf.where(wf.tensor(a > 0), wf.tensor(b), wf.tensor(c)).numpy(), np.where(a > 0, b, c), strict=True
@@ -248,7 +261,11 @@ def test_powers():
 
 def test_parts_of_complex_numbers():
     z = wf.tensor([1 + 2j, -3j])
-    assert z.real.tolist() == [1.0, 0.0] and z.imag.tolist() == [2.0, -3.0] and z.conj().imag.tolist() == [-2.0, 3.0]
+    assert (
+        z.real.tolist() == [1.0, 0.0]
+        and z.imag.tolist() == [2.0, -3.0]
+        and z.conj().imag.tolist() == [-2.0, 3.0]
+    )
     x = wf.tensor([1.0])
     assert wf.real(x).tolist() == [1.0] and wf.imag(x).tolist() == [0.0] and wf.conj(x).dtype is wf.float32
 
@@ -265,12 +282,12 @@ class TestErrors:
     def test_shapes_and_dtypes_are_checked_at_once(self):
         with pytest.raises(ShapeError, match=r"shapes \(2,\), \(3,\) do not broadcast"):
             wf.ones(2) + wf.ones(3)
-        with pytest.raises(DTypeError, match="floating or|takes"):
+        with pytest.raises(DTypeError, match=r"takes .* operands, got float32"):
             wf.ones(2) & wf.ones(2)
         with pytest.raises(DTypeError):
             wf.ones(2, dtype=wf.bool) + wf.ones(2, dtype=wf.bool)
         with pytest.raises(DTypeError):
-            wf.tensor([1j]) < wf.tensor([2j])
+            wf.less(wf.tensor([1j]), wf.tensor([2j]))
         with pytest.raises(DTypeError, match="condition of where must be boolean"):
             wf.where(wf.ones(2), 1.0, 0.0)
 
@@ -281,7 +298,9 @@ class TestErrors:
             with pytest.raises(TypeError):
                 other - wf.ones(2)
             assert (wf.ones(2) == other) is False and (wf.ones(2) != other) is True
-        with pytest.raises(DTypeError, match="add takes tensors and numbers, got Tensor, str; make tensors with"):
+        with pytest.raises(
+            DTypeError, match="add takes tensors and numbers, got Tensor, str; make tensors with"
+        ):
             wf.add(wf.ones(2), "a")
 
     def test_a_tensor_has_no_single_truth(self):

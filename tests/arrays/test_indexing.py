@@ -162,7 +162,9 @@ def keys(draw, shape):
             if shape[axis] and draw(st.booleans()):
                 cut = draw(st.integers(0, len(common)))
                 sizes = tuple([n if draw(st.booleans()) else 1 for n in common[cut:]])
-                items[i] = draw(hnp.arrays(np.int64, sizes, elements=st.integers(-shape[axis], shape[axis] - 1)))
+                items[i] = draw(
+                    hnp.arrays(np.int64, sizes, elements=st.integers(-shape[axis], shape[axis] - 1))
+                )
             elif draw(st.integers(0, 7)) == 0:
                 items[i] = draw(hnp.arrays(bool, (shape[axis],)))
             axis += 1
@@ -217,13 +219,14 @@ class TestStructure:
     def test_one_program_for_all_positions(self, read):
         x = wf.arange(5 * 10 * 3).reshape(5, 10, 3).realize()
         a = x.numpy()
+        misses = 0
         for i in range(4):
             np.testing.assert_array_equal(read(x, i).numpy(), read(a, i))
             misses = programs.misses if i == 0 else misses
         assert programs.misses == misses
 
     def test_writing_too(self):
-        x = wf.zeros(8)
+        x, misses = wf.zeros(8), 0
         for i in range(6):
             x[i] = float(i)
             x[i : i + 2] = 1.0
@@ -235,7 +238,9 @@ class TestStructure:
 class TestErrors:
     def test_an_integer_out_of_bounds_is_found_at_once(self):
         x = wf.zeros((3, 4))
-        with pytest.raises(IndexingError, match=r"index 4 is out of bounds for axis 1 with size 4 \(valid: -4 to 3\)"):
+        with pytest.raises(
+            IndexingError, match=r"index 4 is out of bounds for axis 1 with size 4 \(valid: -4 to 3\)"
+        ):
             x[0, 4]
         with pytest.raises(IndexError, match="index -4 is out of bounds for axis 0"):
             x[-4]
@@ -247,7 +252,9 @@ class TestErrors:
     def test_an_index_tensor_out_of_bounds_names_the_line(self):
         x = wf.zeros((3, 4))
         y = x[wf.tensor([0, 3])]  # this line
-        with pytest.raises(IndexError, match=r"out of bounds.*test_indexing\.py:\d+, in test_an_index_tensor"):
+        with pytest.raises(
+            IndexError, match=r"out of bounds.*test_indexing\.py:\d+, in test_an_index_tensor"
+        ):
             y.numpy()
 
     @pytest.mark.parametrize("key", ["a", 1.0, wf.tensor(1.0), np.array([0.5]), (0, "b"), slice("a")])
@@ -261,7 +268,9 @@ class TestErrors:
             x[0, 0, 0]
         with pytest.raises(IndexingError, match="only one"):
             x[..., ...]
-        with pytest.raises(IndexingError, match=r"a mask of shape \(4,\) does not fit a tensor of shape \(3, 4\)"):
+        with pytest.raises(
+            IndexingError, match=r"a mask of shape \(4,\) does not fit a tensor of shape \(3, 4\)"
+        ):
             x[wf.ones(4, dtype=bool)]
         with pytest.raises(IndexingError, match="broadcast"):
             x[wf.tensor([0, 1]), wf.tensor([0, 1, 2])]

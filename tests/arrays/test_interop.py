@@ -49,7 +49,9 @@ class TestSharing:
         assert x.tolist() == [1.0, 1.0, 1.0]
 
     @pytest.mark.parametrize(
-        "share", [wf.from_numpy, wf.from_dlpack, lambda a: wf.asarray(a, copy=False)], ids=["numpy", "dlpack", "asarray"]
+        "share",
+        [wf.from_numpy, wf.from_dlpack, lambda a: wf.asarray(a, copy=False)],
+        ids=["numpy", "dlpack", "asarray"],
     )
     def test_shared_until_first_used(self, share):
         a = np.array([1.0, 2.0, 3.0])
@@ -60,7 +62,9 @@ class TestSharing:
         a[0] = -1
         assert y.tolist() == [20.0, 4.0, 6.0] and x.tolist() == [10.0, 2.0, 3.0]
 
-    @pytest.mark.parametrize("use", [lambda x: x.detach(), lambda x: x[0:2], lambda x: x.reshape(3, 1), copy.deepcopy])
+    @pytest.mark.parametrize(
+        "use", [lambda x: x.detach(), lambda x: x[0:2], lambda x: x.reshape(3, 1), copy.deepcopy]
+    )
     def test_every_way_to_use_it_captures(self, use):
         a = np.array([1.0, 2.0, 3.0])
         x = wf.from_numpy(a)
@@ -144,7 +148,13 @@ def test_numpy_functions_give_tensors():
 
 class TestPickleAndCopy:
     def test_round_trip(self):
-        for x in (wf.arange(6).reshape(2, 3), wf.ones(2).bfloat16(), wf.zeros((0, 2)), wf.tensor(1j), wf.ones(2) + 1):
+        for x in (
+            wf.arange(6).reshape(2, 3),
+            wf.ones(2).bfloat16(),
+            wf.zeros((0, 2)),
+            wf.tensor(1j),
+            wf.ones(2) + 1,
+        ):
             y = pickle.loads(pickle.dumps(x))
             assert y.dtype is x.dtype and y.shape == x.shape and wf.all(y == x)
 

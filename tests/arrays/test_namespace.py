@@ -10,24 +10,28 @@ import pytest
 import weft as wf
 from weft.base.errors import ArgumentError
 
-STANDARD = """
-abs acos acosh add all any arange argmax argmin argsort asarray asin asinh astype atan atan2 atanh bitwise_and
-bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor broadcast_arrays broadcast_shapes
-broadcast_to can_cast ceil clip concat conj copysign cos cosh count_nonzero cumulative_prod cumulative_sum diff divide e
-empty empty_like equal exp expand_dims expm1 eye fft finfo flip floor floor_divide from_dlpack full full_like greater
-greater_equal hypot iinfo imag inf isdtype isfinite isin isinf isnan less less_equal linalg linspace log log10 log1p log2
-logaddexp logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min minimum
-moveaxis multiply nan negative newaxis nextafter nonzero not_equal ones ones_like permute_dims pi positive pow prod real
-reciprocal remainder repeat reshape result_type roll round searchsorted sign signbit sin sinh sort sqrt square squeeze
-stack std subtract sum take take_along_axis tan tanh tensordot tile tril triu trunc unique_all unique_counts
-unique_inverse unique_values unstack var vecdot where zeros zeros_like bool int8 int16 int32 int64 uint8 uint16 uint32
-uint64 float32 float64 complex64 complex128 __array_namespace_info__
-""".split()
+STANDARD = set(
+    """
+    abs acos acosh add all any arange argmax argmin argsort asarray asin asinh astype atan atan2 atanh
+    bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor
+    broadcast_arrays broadcast_shapes broadcast_to can_cast ceil clip concat conj copysign cos cosh
+    count_nonzero cumulative_prod cumulative_sum diff divide e empty empty_like equal exp expand_dims expm1
+    eye fft finfo flip floor floor_divide from_dlpack full full_like greater greater_equal hypot iinfo imag
+    inf isdtype isfinite isin isinf isnan less less_equal linalg linspace log log10 log1p log2 logaddexp
+    logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min
+    minimum moveaxis multiply nan negative newaxis nextafter nonzero not_equal ones ones_like permute_dims
+    pi positive pow prod real reciprocal remainder repeat reshape result_type roll round searchsorted sign
+    signbit sin sinh sort sqrt square squeeze stack std subtract sum take take_along_axis tan tanh tensordot
+    tile tril triu trunc unique_all unique_counts unique_inverse unique_values unstack var vecdot where
+    zeros zeros_like bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64
+    complex128 __array_namespace_info__
+    """.split()
+)
 
 
 def test_every_name_of_the_standard_is_there():
-    assert [n for n in STANDARD if not hasattr(wf, n)] == []
-    assert set(STANDARD) <= set(dir(wf))
+    assert [n for n in sorted(STANDARD) if not hasattr(wf, n)] == []
+    assert set(dir(wf)) >= STANDARD
 
 
 def test_every_public_name_can_be_had_and_is_documented():
@@ -50,7 +54,11 @@ def test_the_namespace_of_a_tensor():
 
 def test_what_the_namespace_says_of_itself():
     info = wf.__array_namespace_info__()
-    assert info.capabilities() == {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+    assert info.capabilities() == {
+        "boolean indexing": True,
+        "data-dependent shapes": True,
+        "max dimensions": 64,
+    }
     assert info.default_device() == "cpu" and info.devices() == ("cpu",)
     assert info.default_dtypes() == {
         "real floating": wf.float32, "complex floating": wf.complex64, "integral": wf.int64, "indexing": wf.int64,

@@ -28,7 +28,12 @@ MATMULS = [
 @pytest.mark.parametrize("complex", [False, True])
 def test_matmul(a, b, complex):
     x, y = draw(*a, complex=complex), draw(*b, seed=1)
-    for got in (wf.tensor(x) @ wf.tensor(y), wf.matmul(wf.tensor(x), wf.tensor(y)), wf.tensor(x) @ y, x @ wf.tensor(y)):
+    for got in (
+        wf.tensor(x) @ wf.tensor(y),
+        wf.matmul(wf.tensor(x), wf.tensor(y)),
+        wf.tensor(x) @ y,
+        x @ wf.tensor(y),
+    ):
         np.testing.assert_allclose(got.numpy(), x @ y, rtol=1e-12, atol=1e-12, strict=True)
 
 
@@ -52,7 +57,8 @@ def test_tensordot(a, b, axes):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "axis"), [((4,), (4,), -1), ((2, 4), (4,), -1), ((3, 1, 4), (2, 4), -1), ((4, 3), (2, 4, 3), -2)]
+    ("a", "b", "axis"),
+    [((4,), (4,), -1), ((2, 4), (4,), -1), ((3, 1, 4), (2, 4), -1), ((4, 3), (2, 4, 3), -2)],
 )
 def test_vecdot(a, b, axis):
     for c in (False, True):
@@ -104,7 +110,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("call", "error", "message"),
         [
-            (lambda: wf.ones((2, 3)) @ wf.ones((2, 3)), ShapeError, r"matmul of \(2, 3\) and \(2, 3\): the last axis of"),
+            (
+                lambda: wf.ones((2, 3)) @ wf.ones((2, 3)),
+                ShapeError,
+                r"matmul of \(2, 3\) and \(2, 3\): the last axis of",
+            ),
             (lambda: wf.ones((2, 3)) @ wf.ones(2), ShapeError, "must have one size"),
             (lambda: wf.ones(3) @ wf.tensor(1.0), ShapeError, r"multiply by a number with \*"),
             (lambda: wf.ones((2, 3, 4)) @ wf.ones((5, 4, 2)), ShapeError, "do not broadcast"),
@@ -117,8 +127,16 @@ class TestErrors:
             (lambda: wf.einsum("ij,jk", wf.ones((2, 3))), ArgumentError, "describes 2 operands, got 1"),
             (lambda: wf.einsum("ij->k", wf.ones((2, 3))), ArgumentError, "in no operand"),
             (lambda: wf.einsum("i1", wf.ones((2, 3))), ArgumentError, "letters"),
-            (lambda: wf.einsum("i", wf.ones((2, 3))), ShapeError, r"'i' does not fit a tensor of shape \(2, 3\)"),
-            (lambda: wf.einsum("ij,ij", wf.ones((2, 3)), wf.ones((2, 4))), ShapeError, "'j' has sizes 3 and 4"),
+            (
+                lambda: wf.einsum("i", wf.ones((2, 3))),
+                ShapeError,
+                r"'i' does not fit a tensor of shape \(2, 3\)",
+            ),
+            (
+                lambda: wf.einsum("ij,ij", wf.ones((2, 3)), wf.ones((2, 4))),
+                ShapeError,
+                "'j' has sizes 3 and 4",
+            ),
             (lambda: wf.einsum("ii", wf.ones((2, 3))), ShapeError, "in one operand"),
             (lambda: wf.einsum(wf.ones(2)), ArgumentError, "subscripts as a string first"),
         ],

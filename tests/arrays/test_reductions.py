@@ -42,7 +42,12 @@ def test_over_any_axes(name, a, data):
 def test_dtypes_of_sums(d):
     x = wf.ones((2, 3), dtype=d)
     want = {"b": wf.int64, "i": wf.int64, "u": wf.uint64}.get(d.kind, d)
-    for f in (wf.sum, wf.prod, lambda x: wf.cumulative_sum(x, axis=0), lambda x: wf.cumulative_prod(x, axis=0)):
+    for f in (
+        wf.sum,
+        wf.prod,
+        lambda x: wf.cumulative_sum(x, axis=0),
+        lambda x: wf.cumulative_prod(x, axis=0),
+    ):
         assert f(x).dtype is want
     assert wf.sum(x).item() == 6 and wf.prod(x).item() == 1
     assert wf.sum(x, dtype=wf.complex128).dtype is wf.complex128
@@ -61,7 +66,11 @@ def test_small_integers_do_not_overflow():
 def test_of_nothing():
     x = wf.zeros((0, 3))
     assert wf.sum(x).item() == 0 and wf.prod(x).item() == 1 and wf.all(x).item() and not wf.any(x).item()
-    assert np.isnan(wf.mean(x).item()) and wf.sum(x, axis=0).tolist() == [0, 0, 0] and wf.max(x, axis=1).shape == (0,)
+    assert (
+        np.isnan(wf.mean(x).item())
+        and wf.sum(x, axis=0).tolist() == [0, 0, 0]
+        and wf.max(x, axis=1).shape == (0,)
+    )
     for f in (wf.max, wf.min, wf.argmax):
         with pytest.raises(ShapeError, match="nothing to choose from"):
             f(x)
@@ -82,7 +91,11 @@ def test_correction():
 
 
 @given(
-    a=hnp.arrays(np.int64, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4), elements=st.integers(-4, 4)),
+    a=hnp.arrays(
+        np.int64,
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4),
+        elements=st.integers(-4, 4),
+    ),
     data=st.data(),
 )
 def test_running(a, data):
@@ -93,7 +106,9 @@ def test_running(a, data):
         np.testing.assert_array_equal(got.numpy(), theirs(a, axis=axis, include_initial=initial), strict=True)
     n = data.draw(st.integers(0, 3))
     np.testing.assert_array_equal(
-        wf.diff(wf.tensor(a), axis=axis, n=n).numpy(), np.diff(a, n=min(n, a.shape[axis]), axis=axis), strict=True
+        wf.diff(wf.tensor(a), axis=axis, n=n).numpy(),
+        np.diff(a, n=min(n, a.shape[axis]), axis=axis),
+        strict=True,
     )
 
 

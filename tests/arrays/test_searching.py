@@ -24,11 +24,14 @@ def test_extremes_and_order(a, data):
         np.testing.assert_array_equal(ours(x, axis=axis).numpy(), theirs(a, axis=axis), strict=True)
         np.testing.assert_array_equal(ours(x, keepdims=True).numpy(), theirs(a, keepdims=True), strict=True)
     np.testing.assert_array_equal(wf.sort(x, axis=axis).numpy(), np.sort(a, axis), strict=True)
-    np.testing.assert_array_equal(wf.argsort(x, axis=axis).numpy(), np.argsort(a, axis, kind="stable"), strict=True)
+    np.testing.assert_array_equal(
+        wf.argsort(x, axis=axis).numpy(), np.argsort(a, axis, kind="stable"), strict=True
+    )
     down = wf.argsort(x, axis=axis, descending=True).numpy()
     np.testing.assert_array_equal(down, np.argsort(-a, axis, kind="stable"), strict=True)
     np.testing.assert_array_equal(
-        wf.take_along_axis(x, wf.tensor(down), axis=axis).numpy(), wf.sort(x, axis=axis, descending=True).numpy()
+        wf.take_along_axis(x, wf.tensor(down), axis=axis).numpy(),
+        wf.sort(x, axis=axis, descending=True).numpy(),
     )
 
 
@@ -45,7 +48,9 @@ def test_searchsorted(edges, x):
         got = wf.searchsorted(wf.tensor(np.sort(e)), wf.tensor(x), side=side)
         np.testing.assert_array_equal(got.numpy(), np.searchsorted(np.sort(e), x, side), strict=True)
         sorter = wf.argsort(wf.tensor(e))
-        np.testing.assert_array_equal(wf.searchsorted(wf.tensor(e), wf.tensor(x), side=side, sorter=sorter).numpy(), got.numpy())
+        np.testing.assert_array_equal(
+            wf.searchsorted(wf.tensor(e), wf.tensor(x), side=side, sorter=sorter).numpy(), got.numpy()
+        )
     assert wf.searchsorted(wf.tensor([1.0, 2.0]), 1.5).item() == 1
     with pytest.raises(ArgumentError, match="side must be one of"):
         wf.searchsorted(wf.tensor([1]), 1, side="middle")
@@ -101,7 +106,9 @@ class TestUnique:
     @given(INTS)
     def test_as_numpy(self, a):
         x = wf.tensor(a)
-        values, first, inverse, counts = np.unique(a, return_index=True, return_inverse=True, return_counts=True)
+        values, first, inverse, counts = np.unique(
+            a, return_index=True, return_inverse=True, return_counts=True
+        )
         got = wf.unique_all(x)
         for name, want in (("values", values), ("indices", first), ("counts", counts)):
             np.testing.assert_array_equal(getattr(got, name).numpy(), want, strict=True)
@@ -113,7 +120,9 @@ class TestUnique:
     @given(INTS, st.integers(1, 9))
     def test_of_fixed_size(self, a, size):
         want = np.unique(a).tolist()
-        assert wf.unique_values(wf.tensor(a), size=size, fill_value=99).tolist() == (want + [99] * size)[:size]
+        assert (
+            wf.unique_values(wf.tensor(a), size=size, fill_value=99).tolist() == (want + [99] * size)[:size]
+        )
         assert wf.unique_values(wf.tensor(a), size=size).tolist() == (want + [want[0]] * size)[:size]
 
     def test_nan_is_distinct_each_time(self):

@@ -71,7 +71,10 @@ class TestToPython:
             iter(wf.tensor(1))
 
     def test_formatting(self):
-        assert f"{wf.tensor(2.5):.3f} {wf.tensor([3]):04d}" == "2.500 0003" and f"{wf.tensor([1, 2])}"[:6] == "tensor"
+        assert (
+            f"{wf.tensor(2.5):.3f} {wf.tensor([3]):04d}" == "2.500 0003"
+            and f"{wf.tensor([1, 2])}"[:6] == "tensor"
+        )
 
 
 class TestPrinting:
@@ -192,8 +195,12 @@ class TestMethods:
             np.testing.assert_allclose(getattr(x, name)().numpy(), getattr(np, name)(a), rtol=1e-6)
         assert x.cumsum(0).tolist() == a.cumsum(0).tolist() and x.cumprod(1).tolist() == a.cumprod(1).tolist()
         assert x.clamp(2, 10).tolist() == a.clip(2, 10).tolist() and (-x).abs().tolist() == a.tolist()
-        assert x.argsort(descending=True).tolist() == [[1, 0], [1, 0]] and x.pow(2).tolist() == (a**2).tolist()
-        assert [n.tolist() for n in (x > 5).nonzero()] == [[1, 1], [0, 1]] and (x / 3).round().tolist()[1] == [3.0, 5.0]
+        assert (
+            x.argsort(descending=True).tolist() == [[1, 0], [1, 0]] and x.pow(2).tolist() == (a**2).tolist()
+        )
+        assert [n.tolist() for n in (x > 5).nonzero()] == [[1, 1], [0, 1]] and (x / 3).round().tolist()[
+            1
+        ] == [3.0, 5.0]
 
     def test_moving_nowhere(self):
         with pytest.raises(ArgumentError):

@@ -302,14 +302,14 @@ def _matrix(x: Any, name: str) -> Node:
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything above the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "tril")
-    kept = rearrange.tri(*node.shape[-2:], number_leaf(int(k), int64))
+    kept = rearrange.tri(node.shape[-2], node.shape[-1], number_leaf(int(k), int64))  # type: ignore[arg-type]
     return wrap(e.where.bind((kept, node, number_leaf(0, node.dtype))))
 
 
 def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything below the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "triu")
-    gone = rearrange.tri(*node.shape[-2:], number_leaf(int(k) - 1, int64))
+    gone = rearrange.tri(node.shape[-2], node.shape[-1], number_leaf(int(k) - 1, int64))  # type: ignore[arg-type]
     return wrap(e.where.bind((gone, number_leaf(0, node.dtype), node)))
 
 
