@@ -25,7 +25,7 @@ STANDARD = set(
     tile tril triu trunc unique_all unique_counts unique_inverse unique_values unstack var vecdot where
     zeros zeros_like bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64
     complex128 __array_namespace_info__
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 
