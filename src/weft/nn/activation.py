@@ -192,11 +192,12 @@ class Softplus(_Activation):
 class Softshrink(_Activation):
     """x moved towards 0 by lambd."""
 
-    _settings = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softshrink(x, self.lambd)
@@ -205,11 +206,12 @@ class Softshrink(_Activation):
 class Hardshrink(_Activation):
     """x where |x| > lambd, else 0."""
 
-    _settings = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.hardshrink(x, self.lambd)

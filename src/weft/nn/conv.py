@@ -88,7 +88,7 @@ class _Conv(Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         )
         if self.padding not in ("valid", (0,) * self._rank):
-            shown += f", padding={self.padding!r}"
+            shown += f", padding={self.padding}"
         if any(d != 1 for d in self.dilation):
             shown += f", dilation={self.dilation}"
         if self.groups != 1:
@@ -212,6 +212,10 @@ class _ConvTranspose(_Conv):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype=dtype
         )
         self.output_padding = sizes("output_padding", output_padding, self._rank, least=0)
+
+    def extra_repr(self) -> str:
+        extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
+        return super().extra_repr() + extra
 
 
 class ConvTranspose1d(_ConvTranspose):

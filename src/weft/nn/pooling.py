@@ -15,16 +15,15 @@ class _Pool(Module):
 
     def __init__(self, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> None:
         super().__init__()
-        self.kernel_size = sizes("kernel_size", kernel_size, self._rank)
-        self.stride = self.kernel_size if stride is None else sizes("stride", stride, self._rank)
-        self.padding = sizes("padding", padding, self._rank, least=0)
+        # Kept as they were given; `sizes` only raises here on what they cannot be.
+        sizes("kernel_size", kernel_size, self._rank)
+        sizes("padding", padding, self._rank, least=0)
+        if stride is not None:
+            sizes("stride", stride, self._rank)
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
         self.ceil_mode = ceil_mode
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"ceil_mode={self.ceil_mode}"
-        )
 
 
 class _MaxPool(_Pool):
@@ -37,7 +36,14 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
-        self.dilation = sizes("dilation", dilation, self._rank)
+        sizes("dilation", dilation, self._rank)
+        self.dilation = dilation
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
 
 
 class MaxPool1d(_MaxPool):
@@ -68,7 +74,12 @@ class MaxPool2d(_MaxPool):
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
-class AvgPool1d(_Pool):
+class _AvgPool(_Pool):
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
     """The mean of each window of (N, C, L). See `AvgPool2d`."""
 
     _rank = 1
@@ -82,6 +93,9 @@ class AvgPool1d(_Pool):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.kernel_size = sizes("kernel_size", self.kernel_size, 1)
+        self.stride = sizes("stride", self.stride, 1)
+        self.padding = sizes("padding", self.padding, 1, least=0)
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +104,7 @@ class AvgPool1d(_Pool):
         )
 
 
-class AvgPool2d(_Pool):
+class AvgPool2d(_AvgPool):
     """The mean of each window of (N, C, H, W) or (C, H, W).
 
     Args:
