@@ -236,7 +236,11 @@ def test_values_and_gradients_are_those_of_torch(layer: Layer):
 @everything
 def test_it_prints_as_in_torch(layer: Layer):
     pytest.importorskip("torch")
-    theirs = repr(layer.theirs()).replace(", inplace=False", "").replace("NonDynamicallyQuantizableLinear", "Linear")
+    theirs = (
+        repr(layer.theirs())
+        .replace(", inplace=False", "")
+        .replace("NonDynamicallyQuantizableLinear", "Linear")
+    )
     assert repr(_build(layer)) == theirs
 
 

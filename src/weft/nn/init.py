@@ -12,11 +12,14 @@ from ..arrays.creation import tensor as make_tensor
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError, nearest
+from ..ir.dtype import DType, float32
 from ..ir.node import Node
+from ..ir.primitive import results
 from ..ir.shape import show_shape
-from ..ops.composite.dropout import uniform_from
-from ..ops.elementwise import cast, cos, log, sqrt
-from ..ops.movement import full
+from ..ops.elementwise import cast, less, where
+from ..ops.factorization import qr
+from ..ops.movement import full, permute, reshape
+from ..ops.rearrange import diagonal, eye
 
 
 def _fill(tensor: Tensor, node: Node) -> Tensor:
@@ -26,6 +29,11 @@ def _fill(tensor: Tensor, node: Node) -> Tensor:
             node = cast(node, dtype=tensor.dtype)
         tensor._cell.rebind(own_node(node))
     return tensor
+
+
+def _wide(tensor: Tensor) -> DType:
+    """What numbers for `tensor` are drawn in: its own type, and float32 for those of 16 bits."""
+    return float32 if tensor.dtype.storage_only else tensor.dtype
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -47,29 +55,55 @@ def eye_(tensor: Tensor) -> Tensor:
     """1 on the diagonal of a matrix, 0 elsewhere."""
     if tensor.ndim != 2:
         raise ShapeError(f"eye_ takes a matrix, got shape {show_shape(tensor.shape)}")
-    from ..ops.rearrange import eye
-
     return _fill(tensor, eye(tensor.shape[0], tensor.shape[1], 0, tensor.dtype))
-
-
-def _uniform(tensor: Tensor, generator: Any) -> Node:
-    """Numbers evenly distributed on [0, 1), in float32."""
-    return uniform_from(random.bits(tensor.shape, generator=generator)._node)
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Evenly distributed on [a, b)."""
-    return _fill(tensor, _uniform(tensor, generator) * (b - a) + a)
+    return _fill(tensor, random.uniform(tensor.shape, a, b, dtype=_wide(tensor), generator=generator)._node)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normally distributed."""
     if std < 0:
         raise ArgumentError(f"normal_: std must not be negative, got {std}")
-    # Box and Muller, 1958: an angle and a radius make a normal number; 1 - u is never 0.
-    radius = sqrt(log(1 - _uniform(tensor, generator)) * -2)
-    angle = _uniform(tensor, generator) * (2 * math.pi)
-    return _fill(tensor, radius * cos(angle) * std + mean)
+    drawn = random.normal(tensor.shape, mean, std, dtype=_wide(tensor), generator=generator)
+    return _fill(tensor, drawn._node)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
+) -> Tensor:
+    """Normally distributed under the condition of lying in [a, b]."""
+    if std <= 0 or not a < b:
+        raise ArgumentError(f"trunc_normal_ needs std > 0 and a < b, got std={std}, a={a}, b={b}")
+    drawn = random.truncated_normal(tensor.shape, mean, std, a, b, dtype=_wide(tensor), generator=generator)
+    return _fill(tensor, drawn._node)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Orthonormal rows (or columns, if there are more rows than columns) times gain; trailing axes are flattened.
+
+    Drawn evenly from all such matrices (Saxe et al., 2013).
+    """
+    if tensor.ndim < 2:
+        raise ShapeError(f"orthogonal_ takes a matrix or more axes, got shape {show_shape(tensor.shape)}")
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])  # type: ignore[arg-type]
+    if tensor.size == 0:
+        return tensor
+    tall = rows >= columns  # type: ignore[operator]
+    shape = (rows, columns) if tall else (columns, rows)
+    drawn = random.normal(shape, dtype=_wide(tensor), generator=generator)
+    q, r = results(qr(drawn._node, complete=False))
+    # Without fixing the signs of r's diagonal the distribution of q would depend on the algorithm.
+    diagonal_sign = where(less(diagonal(r), 0), -1.0, 1.0, dtype=r.dtype)
+    q = q * reshape(diagonal_sign, shape=(1, diagonal_sign.shape[0])) * gain
+    return _fill(tensor, reshape(q if tall else permute(q, axes=(1, 0)), shape=tensor.shape))
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:

@@ -56,6 +56,7 @@ def _torch_self_attention(x, w_in, b_in, w_out, b_out):
 
 
 CASES = [
+    Case("safe_softmax", a.safe_softmax, (Q,), functional("softmax", -1)),
     Case("attention", _sdpa(), (Q, K, V), _torch()),
     Case("attention", _sdpa(SEEN), (Q, K, V), _torch(SEEN), label="seen"),
     Case("attention", _sdpa(ADDED), (Q, K, V), _torch(ADDED), label="added"),

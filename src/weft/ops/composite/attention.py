@@ -18,7 +18,7 @@ from .dropout import dropped
 
 
 @composite
-def masked_softmax(x):
+def safe_softmax(x):
     """Softmax along the last axis in which a row of nothing but -inf gives zeros."""
     axis = (x.ndim - 1,)
     top = keep(max_(x, axes=axis), x, axis)
@@ -27,7 +27,7 @@ def masked_softmax(x):
     return e / where(equal(total, 0), 1, total)
 
 
-@masked_softmax.vjp
+@safe_softmax.vjp
 def _(cts, outs, x):
     y, ct = outs[0], cts[0]
     axis = (x.ndim - 1,)
@@ -65,7 +65,7 @@ def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: 
             raise DTypeError(f"attention: a mask is boolean or floating, got {mask.aval.describe()}")
     if k.shape[-2] == 0:
         return scores
-    return masked_softmax(scores)
+    return safe_softmax(scores)
 
 
 def _check(q: Node, k: Node, v: Node) -> None:
