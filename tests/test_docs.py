@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+import weft as wf
+from weft import data, formats, inspect, metrics, nn, optim, train
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([*REPOSITORY.glob("README*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
@@ -96,6 +99,27 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+NAMESPACES = {
+    "weft": wf.__all__, "linalg": wf.linalg.__all__, "fft": wf.fft.__all__, "random": wf.random.__all__,
+    "nn": nn.__all__, "functional": nn.functional.__all__, "optim": optim.__all__, "data": data.__all__,
+    "metrics": metrics.__all__, "train": train.__all__, "formats": formats.__all__, "inspect": inspect.__all__,
+    "Module": [n for n in vars(nn.Module) if not n.startswith("_")],
+}  # fmt: skip
+# Names that the page spells in another way than in backticks.
+SPELLED_OUT = {
+    "config", "data", "demo", "errors", "extra_repr", "fft", "formats", "forward", "functional", "functional_call",
+    "init", "inspect", "linalg", "metrics", "nn", "optim", "pytree", "random", "train",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("namespace", sorted(NAMESPACES))
+def test_everything_is_on_one_page(namespace):
+    text = (REPOSITORY / "docs" / "everything.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)(?:`|\()", text))
+    missing = {n for n in NAMESPACES[namespace] if not n.startswith("_")} - named - SPELLED_OUT
+    assert not missing
 
 
 PAGE = """
