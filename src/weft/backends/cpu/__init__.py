@@ -1,0 +1,1 @@
+"""The CPU backend: kernels as LLVM IR, compiled in the process through llvmlite."""

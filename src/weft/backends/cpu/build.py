@@ -1,0 +1,194 @@
+"""A thin layer over the LLVM builder: types, loops, masked memory access, and the algebra of elementary functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.dtype import DType
+from ...kernel.target import Target
+
+I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+F32, F64 = ir.FloatType(), ir.DoubleType()
+PTR = ir.PointerType()
+
+_FLOATS = {"float32": F32, "float64": F64}
+
+
+def register_type(dtype: DType) -> ir.Type:
+    """The type of an element in a register: booleans are one bit, 16-bit floats are widened."""
+    if dtype.kind == "b":
+        return I1
+    if dtype.kind in "ui":
+        return ir.IntType(dtype.bits)
+    if dtype.kind == "f":
+        return _FLOATS.get(dtype.name, F32)
+    raise NotImplementedError(f"{dtype} in registers")
+
+
+def memory_type(dtype: DType) -> ir.Type:
+    """The type of an element in memory."""
+    if dtype.kind == "b":
+        return I8
+    if dtype.storage_only:
+        return ir.IntType(16)
+    return register_type(dtype)
+
+
+def element(type_: ir.Type) -> ir.Type:
+    return type_.element if isinstance(type_, ir.VectorType) else type_
+
+
+def like(scalar: ir.Type, lanes: int) -> ir.Type:
+    """`lanes` of a scalar type; the scalar itself for one."""
+    return ir.VectorType(scalar, lanes) if lanes > 1 else scalar
+
+
+def suffix(type_: ir.Type) -> str:
+    """How intrinsics name a type: v16f32."""
+    if isinstance(type_, ir.VectorType):
+        return f"v{type_.count}{suffix(type_.element)}"
+    if isinstance(type_, ir.IntType):
+        return f"i{type_.width}"
+    return "f32" if type_ == F32 else "f64"
+
+
+class Build:
+    """Emits into one function of a module."""
+
+    def __init__(self, module: ir.Module, function: ir.Function, target: Target) -> None:
+        self.module = module
+        self.function = function
+        self.target = target
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+
+    # -- values -------------------------------------------------------------------------------------------------
+
+    def const(self, value: Any, type_: ir.Type) -> ir.Value:
+        """A number, repeated in every lane of a vector type."""
+        if isinstance(type_, ir.VectorType):
+            return ir.Constant(type_, [self._number(value, type_.element)] * type_.count)
+        return ir.Constant(type_, self._number(value, type_))
+
+    @staticmethod
+    def _number(value: Any, type_: ir.Type) -> Any:
+        return float(value) if isinstance(type_, (ir.FloatType, ir.DoubleType)) else int(value)
+
+    def splat(self, x: ir.Value, lanes: int) -> ir.Value:
+        """A scalar in every lane; a vector as it is."""
+        if lanes == 1 or isinstance(x.type, ir.VectorType):
+            return x
+        if isinstance(x, ir.Constant):
+            return ir.Constant(ir.VectorType(x.type, lanes), [x.constant] * lanes)
+        type_ = ir.VectorType(x.type, lanes)
+        first = self.b.insert_element(ir.Constant(type_, ir.Undefined), x, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+        return self.b.shuffle_vector(first, ir.Constant(type_, ir.Undefined), zeros)
+
+    def same(self, *values: ir.Value) -> tuple[ir.Value, ...]:
+        """The values with as many lanes as the widest of them."""
+        lanes = max(v.type.count if isinstance(v.type, ir.VectorType) else 1 for v in values)
+        return tuple([self.splat(v, lanes) for v in values])
+
+    def iota(self, type_: ir.IntType, lanes: int) -> ir.Value:
+        return ir.Constant(ir.VectorType(type_, lanes), list(range(lanes))) if lanes > 1 else type_(0)
+
+    def intrinsic(self, name: str, returns: ir.Type, args: Sequence[ir.Value]) -> ir.Value:
+        """Call an LLVM intrinsic by its full name."""
+        found = self.module.globals.get(name)
+        if found is None:
+            found = ir.Function(self.module, ir.FunctionType(returns, [a.type for a in args]), name)
+        return self.b.call(found, args)
+
+    def call1(self, name: str, x: ir.Value, *more: ir.Value) -> ir.Value:
+        """An overloaded intrinsic of operands of one type: call1("sqrt", x)."""
+        return self.intrinsic(f"llvm.{name}.{suffix(x.type)}", x.type, (x, *more))
+
+    # -- memory -------------------------------------------------------------------------------------------------
+
+    def address(self, base: ir.Value, index: ir.Value, dtype: DType) -> ir.Value:
+        return self.b.gep(base, [index], source_etype=memory_type(dtype))
+
+    def load(
+        self, base: ir.Value, index: ir.Value, dtype: DType, lanes: int = 1, mask: ir.Value | None = None
+    ) -> ir.Value:
+        """`lanes` consecutive elements from element `index`; masked-off lanes are zero and not touched."""
+        pointer = self.address(base, index, dtype)
+        type_ = like(memory_type(dtype), lanes)
+        if mask is None or lanes == 1:
+            raw = self.b.load(pointer, typ=type_, align=dtype.itemsize)
+        else:
+            name = f"llvm.masked.load.{suffix(type_)}.p0"
+            raw = self.intrinsic(name, type_, (pointer, mask, self.const(0, type_)))
+        return self.widen(raw, dtype)
+
+    def store(
+        self, base: ir.Value, index: ir.Value, value: ir.Value, dtype: DType, mask: ir.Value | None = None
+    ) -> None:
+        """Write a scalar or consecutive lanes from element `index`; masked-off lanes are not touched."""
+        pointer = self.address(base, index, dtype)
+        raw = self.narrow(value, dtype)
+        if mask is None or not isinstance(raw.type, ir.VectorType):
+            self.b.store(raw, pointer, align=dtype.itemsize)
+            return
+        name = f"llvm.masked.store.{suffix(raw.type)}.p0"
+        self.intrinsic(name, ir.VoidType(), (raw, pointer, mask))
+
+    def widen(self, raw: ir.Value, dtype: DType) -> ir.Value:
+        """From memory to register form."""
+        if dtype.kind == "b":
+            return self.b.icmp_unsigned("!=", raw, self.const(0, raw.type))
+        return raw
+
+    def narrow(self, value: ir.Value, dtype: DType) -> ir.Value:
+        """From register to memory form."""
+        if dtype.kind == "b":
+            lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
+            return self.b.zext(value, like(I8, lanes))
+        return value
+
+    # -- control ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, start: ir.Value, stop: ir.Value, step: int = 1, name: str = "i") -> Iterator[ir.Value]:
+        """for i in range(start, stop, step): the body is what is emitted inside the `with`."""
+        head = self.function.append_basic_block(f"{name}.head")
+        body = self.function.append_basic_block(f"{name}.body")
+        done = self.function.append_basic_block(f"{name}.done")
+        before = self.b.block
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        i = self.b.phi(I64, name)
+        i.add_incoming(start, before)
+        self.b.cbranch(self.b.icmp_signed("<", i, stop), body, done)
+        self.b.position_at_end(body)
+        yield i
+        after = self.b.add(i, I64(step), flags=["nsw"])
+        i.add_incoming(after, self.b.block)
+        self.b.branch(head)
+        self.b.position_at_end(done)
+
+    def choose(
+        self, condition: ir.Value, then: Callable[[], ir.Value], other: Callable[[], ir.Value]
+    ) -> ir.Value:
+        """`then()` if a scalar condition holds, else `other()`; only one of them runs."""
+        yes = self.function.append_basic_block("yes")
+        no = self.function.append_basic_block("no")
+        end = self.function.append_basic_block("end")
+        self.b.cbranch(condition, yes, no)
+        self.b.position_at_end(yes)
+        a = then()
+        from_yes = self.b.block
+        self.b.branch(end)
+        self.b.position_at_end(no)
+        b = other()
+        from_no = self.b.block
+        self.b.branch(end)
+        self.b.position_at_end(end)
+        out = self.b.phi(a.type)
+        out.add_incoming(a, from_yes)
+        out.add_incoming(b, from_no)
+        return out

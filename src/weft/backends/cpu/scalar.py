@@ -1,0 +1,196 @@
+"""Elementwise primitives as instructions, on scalars and vectors alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from ...base.errors import BackendError
+from ...ir.dtype import DType
+from .build import I1, Build, like, register_type
+
+Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
+
+#: name of a primitive -> emit(build, operands, dtype of the operands, dtype of the result)
+table: dict[str, Operate] = {}
+
+
+def operation(*names: str) -> Callable[[Operate], Operate]:
+    def declare(emit: Operate) -> Operate:
+        for name in names:
+            table[name] = emit
+        return emit
+
+    return declare
+
+
+def can_emit(name: str, dtypes: Sequence[DType]) -> bool:
+    """Whether the primitive has instructions here for operands of these types."""
+    return name in table and all(d.kind != "c" and not d.storage_only for d in dtypes)
+
+
+def operate(
+    build: Build, name: str, args: tuple[ir.Value, ...], dtypes: Sequence[DType], out: DType
+) -> ir.Value:
+    """Emit one elementwise operation."""
+    if name not in table:
+        raise BackendError(f"the cpu backend has no code for {name}")
+    return table[name](build, args, dtypes[0], out)
+
+
+def _arithmetic(name: str, floating: str, integer: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        return getattr(build.b, floating if dtype.kind == "f" else integer)(*args)
+
+
+_arithmetic("add", "fadd", "add")
+_arithmetic("sub", "fsub", "sub")
+_arithmetic("mul", "fmul", "mul")
+_arithmetic("div", "fdiv", "sdiv")
+
+
+@operation("neg")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return build.b.fneg(args[0]) if dtype.kind == "f" else build.b.neg(args[0])
+
+
+@operation("abs")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    if dtype.kind == "f":
+        return build.call1("fabs", x)
+    if dtype.kind == "i":
+        return build.b.select(build.b.icmp_signed("<", x, build.const(0, x.type)), build.b.neg(x), x)
+    return x
+
+
+def _one_float(name: str, intrinsic: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        return build.call1(intrinsic, args[0]) if dtype.kind == "f" else args[0]
+
+
+_one_float("sqrt", "sqrt")
+_one_float("floor", "floor")
+_one_float("ceil", "ceil")
+_one_float("trunc", "trunc")
+_one_float("round", "roundeven")
+
+
+@operation("square")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return table["mul"](build, (args[0], args[0]), dtype, out)
+
+
+def extremum(build: Build, largest: bool, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
+    """The larger (or smaller) of two; a NaN wins; of two zeros of different sign, the second."""
+    b = build.b
+    sign = ">" if largest else "<"
+    if dtype.kind == "f":
+        better = b.fcmp_ordered(sign, x, y)
+        nan = b.fcmp_unordered("uno", x, x)
+        return b.select(b.or_(better, nan), x, y)
+    if dtype.kind == "b":
+        return b.or_(x, y) if largest else b.and_(x, y)
+    compare = b.icmp_unsigned if dtype.kind == "u" else b.icmp_signed
+    return b.select(compare(sign, x, y), x, y)
+
+
+table["maximum"] = lambda build, args, dtype, out: extremum(build, True, *args, dtype)
+table["minimum"] = lambda build, args, dtype, out: extremum(build, False, *args, dtype)
+
+
+def _comparison(name: str, sign: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        if dtype.kind == "f":
+            compare = build.b.fcmp_unordered if sign == "!=" else build.b.fcmp_ordered
+            return compare(sign, *args)
+        compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
+        return compare(sign, *args)
+
+
+for _name, _sign in (
+    ("equal", "=="), ("not_equal", "!="), ("less", "<"), ("less_equal", "<="), ("greater", ">"),
+    ("greater_equal", ">="),
+):  # fmt: skip
+    _comparison(_name, _sign)
+
+
+@operation("isnan")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    return build.b.fcmp_unordered("uno", x, x) if dtype.kind == "f" else build.b.icmp_signed("!=", x, x)
+
+
+@operation("where")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return build.b.select(*args)
+
+
+def _bitwise(name: str, method: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        return getattr(build.b, method)(*args)
+
+
+for _name, _method in (
+    ("bitwise_and", "and_"), ("bitwise_or", "or_"), ("bitwise_xor", "xor"), ("bitwise_not", "not_"),
+    ("logical_and", "and_"), ("logical_or", "or_"), ("logical_xor", "xor"), ("logical_not", "not_"),
+):  # fmt: skip
+    _bitwise(_name, _method)
+
+
+@operation("cast")
+def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    b = build.b
+    lanes = x.type.count if isinstance(x.type, ir.VectorType) else 1
+    want = like(register_type(out), lanes)
+    if out.kind == "b":
+        zero = build.const(0, x.type)
+        if dtype.kind == "b":
+            return x
+        return b.fcmp_unordered("!=", x, zero) if dtype.kind == "f" else b.icmp_signed("!=", x, zero)
+    if dtype.kind == "f":
+        if out.kind == "f":
+            return x if x.type == want else (b.fpext if out.bits > dtype.bits else b.fptrunc)(x, want)
+        return b.fptosi(x, want) if out.kind == "i" else b.fptoui(x, want)
+    if out.kind == "f":
+        return b.sitofp(x, want) if dtype.kind == "i" else b.uitofp(x, want)
+    if x.type == want:
+        return x
+    if out.bits < dtype.bits and dtype.kind != "b":
+        return b.trunc(x, want)
+    return b.sext(x, want) if dtype.kind == "i" else b.zext(x, want)
+
+
+# -- reductions -----------------------------------------------------------------------------------------------
+
+
+def identity_of(op: str, dtype: DType) -> Any:
+    """What a reduction starts from."""
+    if op in ("sum", "any"):
+        return 0
+    if op in ("prod", "all"):
+        return 1
+    if dtype.kind == "f":
+        return -math.inf if op == "max" else math.inf
+    if dtype.kind == "b":
+        return 0 if op == "max" else 1
+    low, high = (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
+    return low if op == "max" else high
+
+
+def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
+    """One step of a reduction."""
+    if op in ("sum", "prod"):
+        return table["add" if op == "sum" else "mul"](build, (x, y), dtype, dtype)
+    if op in ("max", "min"):
+        return extremum(build, op == "max", x, y, dtype)
+    assert x.type == y.type and (x.type == I1 or x.type.element == I1)
+    return build.b.or_(x, y) if op == "any" else build.b.and_(x, y)

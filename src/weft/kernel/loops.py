@@ -1,0 +1,176 @@
+"""The loop IR: one kernel as loops over index variables, with expressions that say what each element is.
+
+A kernel runs its `outer` loops (any order, in parallel) and, for each of their iterations, its stages one after
+the other. A stage loops over its own variables and either accumulates reductions or stores results. Reductions of
+earlier stages are numbers to later ones, which is what makes a softmax over a row one kernel.
+
+Everything is immutable data: two kernels that are equal have equal code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..ir.dtype import DType
+from .index import Index, Var
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A number. `value` is kept as text, so that signed zeros and NaN compare right."""
+
+    value: str
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """The only element of an input buffer of one element."""
+
+    buffer: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Load:
+    """Element `index` of a buffer."""
+
+    buffer: int
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Position:
+    """An index as a value."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An elementwise operation, named as its primitive."""
+
+    op: str
+    args: tuple[Expr, ...]
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Inside:
+    """`then` where every index lies in its range [low, high), else `other`; `then` is evaluated nowhere else."""
+
+    conditions: tuple[tuple[Index, int, int], ...]
+    then: Expr
+    other: Expr
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Total:
+    """The value of a reduction of an earlier stage."""
+
+    reduction: int
+    dtype: DType
+
+
+Expr = Literal | Scalar | Load | Position | Apply | Inside | Total
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """An accumulator: `op` ("sum", "prod", "max", "min", "any", "all") over the stage's iterations, in their order."""
+
+    op: str
+    value: Expr
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write an element of an output buffer."""
+
+    buffer: int
+    index: Index
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Loops over `variables` (outermost first) around reductions and stores.
+
+    The last variable is the one that vectors run along.
+    """
+
+    variables: tuple[Var, ...]
+    reductions: tuple[Reduction, ...] = ()
+    stores: tuple[Store, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Loops over buffers 0 .. inputs-1 (read) and inputs .. (written). Buffers are dense, in row-major order.
+
+    Vectors run along the last variable of each stage, or, with `across`, along the last outer variable: then every
+    expression of the stages is computed for several outer iterations at once.
+    """
+
+    name: str
+    outer: tuple[Var, ...]
+    stages: tuple[Stage, ...]
+    inputs: tuple[DType, ...]
+    outputs: tuple[DType, ...]
+    across: bool = False
+    notes: tuple[str, ...] = field(default=(), compare=False)  #: names of the operations in it, for the profiler
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations the outer loops make."""
+        total = 1
+        for v in self.outer:
+            total *= v.size
+        return total
+
+    def __str__(self) -> str:
+        lines = [f"kernel {self.name}({len(self.inputs)} in, {len(self.outputs)} out)"]
+        pad = "  "
+        for v in self.outer:
+            lines.append(f"{pad}parallel {v.name} < {v.size}:")
+            pad += "  "
+        count = 0
+        for stage in self.stages:
+            inner = pad
+            for v in stage.variables:
+                lines.append(f"{inner}for {v.name} < {v.size}:")
+                inner += "  "
+            for r in stage.reductions:
+                lines.append(f"{inner}t{count} {r.op}= {show(r.value)}")
+                count += 1
+            for s in stage.stores:
+                lines.append(f"{inner}b{s.buffer}[{s.index}] = {show(s.value)}")
+        return "\n".join(lines)
+
+
+def show(e: Expr) -> str:
+    """An expression as text."""
+    if isinstance(e, Literal):
+        return e.value
+    if isinstance(e, Scalar):
+        return f"b{e.buffer}"
+    if isinstance(e, Load):
+        return f"b{e.buffer}[{e.index}]"
+    if isinstance(e, Position):
+        return f"({e.index})"
+    if isinstance(e, Total):
+        return f"t{e.reduction}"
+    if isinstance(e, Inside):
+        tests = " and ".join(f"{low} <= {i} < {high}" for i, low, high in e.conditions)
+        return f"({show(e.then)} if {tests} else {show(e.other)})"
+    return f"{e.op}({', '.join(show(a) for a in e.args)})"
+
+
+def literal(value: Any, dtype: DType) -> Literal:
+    """A number as an expression."""
+    return Literal(repr(value), dtype)

@@ -1,0 +1,151 @@
+"""From nodes to loop expressions: what an element of a node is, in terms of elements of what is in memory.
+
+`Lowering.value(node, indices)` pulls: elementwise operations become `Apply`, movement becomes arithmetic on the
+indices, and nothing is stored in between. The table `pulls` holds one rule for each primitive that can be fused so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..ir.node import Node
+from .index import Index, Indices, Var, as_index, flatten_index, reshape_index
+from .loops import Apply, Expr, Inside, Literal, Load, Position, Scalar, Total, literal
+
+Pull = Callable[["Lowering", Node, Indices], Expr]
+
+pulls: dict[str, Pull] = {}
+
+
+def pull(*names: str) -> Callable[[Pull], Pull]:
+    """Declare how an element of the primitives called `names` is computed."""
+
+    def declare(rule: Pull) -> Pull:
+        for name in names:
+            pulls[name] = rule
+        return rule
+
+    return declare
+
+
+def can_pull(node: Node) -> bool:
+    """Whether a node can be computed element by element inside the kernel that uses it."""
+    if node.value is not None:
+        return isinstance(node.value, (bool, int, float, complex))
+    return node.prim.elementwise or node.prim.name in pulls
+
+
+class Lowering:
+    """Expressions for the elements of nodes, given which nodes are in memory and which are reductions so far."""
+
+    def __init__(self, buffers: Mapping[Node, int]) -> None:
+        self.buffers = dict(buffers)
+        self.totals: dict[Node, int] = {}
+        self._memo: dict[tuple[Node, Indices], Expr] = {}
+
+    def value(self, node: Node, indices: Indices) -> Expr:
+        """The element of `node` at `indices`. Iterates over an explicit stack, since chains may be long."""
+        key = (node, indices)
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = self._value(node, indices)
+        return found
+
+    def _value(self, node: Node, indices: Indices) -> Expr:
+        at = self.buffers.get(node)
+        if at is not None:
+            if node.size == 1:
+                return Scalar(at, node.dtype)
+            return Load(at, flatten_index(indices, node.shape), node.dtype)
+        total = self.totals.get(node)
+        if total is not None:
+            return Total(total, node.dtype)
+        if node.value is not None:
+            return literal(node.value, node.dtype)
+        rule = pulls.get(node.prim.name)
+        if rule is not None:
+            return rule(self, node, indices)
+        args = tuple([self.value(a, broadcast(indices, a)) for a in node.args])
+        return Apply(node.prim.name, args, node.dtype)
+
+
+def broadcast(indices: Indices, operand: Node) -> Indices:
+    """The indices of an operand that is broadcast by NumPy's rule."""
+    tail = indices[len(indices) - operand.ndim :]
+    return tuple([i if n != 1 else as_index(0) for i, n in zip(tail, operand.shape, strict=True)])
+
+
+def variables(shape: tuple[Any, ...], prefix: str) -> tuple[Var, ...]:
+    """A loop variable for every axis."""
+    return tuple([Var(f"{prefix}{k}", n) for k, n in enumerate(shape)])
+
+
+def as_indices(vars: tuple[Var, ...]) -> Indices:
+    return tuple([as_index(v) for v in vars])
+
+
+# -- movement: the same element, found elsewhere --------------------------------------------------------------
+
+
+@pull("identity", "stop_gradient")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    return low.value(node.args[0], indices)
+
+
+@pull("reshape")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x = node.args[0]
+    return low.value(x, reshape_index(indices, x.shape, node.shape))  # type: ignore[arg-type]
+
+
+@pull("permute")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, axes = node.args[0], node.attrs["axes"]
+    return low.value(x, tuple([indices[axes.index(a)] for a in range(x.ndim)]))
+
+
+@pull("broadcast_in_dim")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, axes = node.args[0], node.attrs["axes"]
+    return low.value(x, tuple([indices[a] if x.shape[i] != 1 else as_index(0) for i, a in enumerate(axes)]))
+
+
+@pull("flip")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    axes = node.attrs["axes"]
+    moved = [as_index(node.shape[k] - 1) - i if k in axes else i for k, i in enumerate(indices)]  # type: ignore[operator]
+    return low.value(node.args[0], tuple(moved))
+
+
+@pull("cast")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    return Apply("cast", (low.value(node.args[0], indices),), node.dtype)
+
+
+def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], other: Expr) -> Expr:
+    """An `Inside` without the conditions that always hold; `other` if one never does."""
+    open_conditions = []
+    for index, low, high in conditions:
+        least, most = index.bounds
+        if least >= low and most < high:
+            continue
+        if most < low or least >= high:
+            return other
+        open_conditions.append((index, low, high))
+    value = then()
+    return Inside(tuple(open_conditions), value, other, value.dtype) if open_conditions else value
+
+
+__all__ = [
+    "Literal",
+    "Lowering",
+    "Position",
+    "as_indices",
+    "broadcast",
+    "can_pull",
+    "inside",
+    "pull",
+    "pulls",
+    "variables",
+]

@@ -1,0 +1,40 @@
+"""What code is generated for: vector width, registers, and which instructions there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..base.errors import ArgumentError, nearest
+
+
+@dataclass(frozen=True)
+class Target:
+    """An instruction set, as far as schedules and emitters need to know it."""
+
+    name: str
+    vector_bytes: int
+    registers: int  #: vector registers
+    fma: bool
+    cpu: str  #: the code generator's name of the processor
+    features: str  #: and its feature string
+    triple: str = ""  #: empty: this machine's
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements of `itemsize` bytes in one vector."""
+        return max(self.vector_bytes // itemsize, 1)
+
+
+#: The x86-64 levels, by the names that compilers use, and AArch64.
+LEVELS = {
+    "x86-64-v2": Target("x86-64-v2", 16, 16, False, "x86-64-v2", ""),
+    "x86-64-v3": Target("x86-64-v3", 32, 16, True, "x86-64-v3", ""),
+    "x86-64-v4": Target("x86-64-v4", 64, 32, True, "x86-64-v4", "-prefer-256-bit"),
+    "aarch64": Target("aarch64", 16, 32, True, "generic", "+neon", "aarch64-unknown-linux-gnu"),
+}
+
+
+def named_target(name: str) -> Target:
+    """The target called `name`, for `WEFT_CPU`."""
+    if name not in LEVELS:
+        raise ArgumentError(f"WEFT_CPU={name!r} is not a known target. {nearest(name, LEVELS)}")
+    return LEVELS[name]
