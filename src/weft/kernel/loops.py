@@ -123,7 +123,9 @@ class Kernel:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     across: bool = False
-    notes: tuple[str, ...] = field(default=(), compare=False)  #: names of the operations in it, for the profiler
+    notes: tuple[str, ...] = field(
+        default=(), compare=False
+    )  #: names of the operations in it, for the profiler
 
     @property
     def iterations(self) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..ir.node import Node
-from .index import Index, Indices, Var, as_index, flatten_index, reshape_index
-from .loops import Apply, Expr, Inside, Literal, Load, Position, Scalar, Total, literal
+from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index
+from .loops import Apply, Expr, Inside, Load, Position, Scalar, Total, literal
 
 Pull = Callable[["Lowering", Node, Indices], Expr]
 
@@ -123,6 +123,64 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return Apply("cast", (low.value(node.args[0], indices),), node.dtype)
 
 
+@pull("slice")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    at = zip(indices, node.attrs["start"], node.attrs["stride"], strict=True)
+    return low.value(node.args[0], tuple([i * step + start for i, start, step in at]))
+
+
+@pull("pad")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, fill = node.args
+    other = low.value(fill, ())
+    conditions: list[tuple[Index, int, int]] = []
+    moved: list[Index] = []
+    for i, n, before, interior in zip(
+        indices, x.shape, node.attrs["low"], node.attrs["interior"], strict=True
+    ):
+        here, step = i - before, interior + 1
+        conditions.append((here, 0, (n - 1) * step + 1 if n else 0))  # type: ignore[operator]
+        if step > 1:
+            conditions.append((remainder(here, step), 0, 1))
+            here = quotient(here, step)
+        moved.append(here)
+    return inside(conditions, lambda: low.value(x, tuple(moved)), other)
+
+
+@pull("concatenate")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    axis = node.attrs["axis"]
+    starts = [0]
+    for a in node.args:
+        starts.append(starts[-1] + a.shape[axis])  # type: ignore[arg-type]
+
+    def part(k: int) -> Expr:
+        here = indices[axis] - starts[k]
+        return low.value(node.args[k], (*indices[:axis], here, *indices[axis + 1 :]))
+
+    parts = [k for k in range(len(node.args)) if starts[k] < starts[k + 1]]
+    found = part(parts[-1])
+    for k in reversed(parts[:-1]):
+        before = [(indices[axis], 0, starts[k + 1])]
+        found = inside(before, lambda k=k: part(k), found)
+    return found
+
+
+@pull("iota")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    return Position(indices[0], node.dtype)
+
+
+@pull("windows")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, kernel = node.args[0], node.attrs["kernel"]
+    rank = len(kernel)
+    lead = x.ndim - rank
+    outs, taps = indices[lead : lead + rank], indices[lead + rank :]
+    at = zip(outs, taps, node.attrs["stride"], node.attrs["dilation"], strict=True)
+    return low.value(x, (*indices[:lead], *[o * s + t * d for o, t, s, d in at]))
+
+
 def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], other: Expr) -> Expr:
     """An `Inside` without the conditions that always hold; `other` if one never does."""
     open_conditions = []
@@ -135,17 +193,3 @@ def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], o
         open_conditions.append((index, low, high))
     value = then()
     return Inside(tuple(open_conditions), value, other, value.dtype) if open_conditions else value
-
-
-__all__ = [
-    "Literal",
-    "Lowering",
-    "Position",
-    "as_indices",
-    "broadcast",
-    "can_pull",
-    "inside",
-    "pull",
-    "pulls",
-    "variables",
-]

@@ -11,7 +11,6 @@ from llvmlite import ir
 from ...ir.dtype import DType
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import (
-    Apply,
     Expr,
     Inside,
     Kernel,
@@ -193,7 +192,9 @@ class _KernelEmitter:
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""
         across = outer.vector is not None
-        lanes = outer.count if across else (self.lanes if stage.variables and stage.variables[-1].size > 1 else 1)
+        lanes = (
+            outer.count if across else (self.lanes if stage.variables and stage.variables[-1].size > 1 else 1)
+        )
         slots = []
         for r in stage.reductions:
             type_ = like(register_type(r.dtype), lanes)
@@ -223,7 +224,9 @@ class _KernelEmitter:
             order = [*range(width, 2 * width), *range(width)]
             order += list(range(2 * width, value.type.count))
             folded = self.b.shuffle_vector(
-                value, ir.Constant(value.type, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
+                value,
+                ir.Constant(value.type, ir.Undefined),
+                ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order),
             )
             value = combine(self.build, r.op, value, folded, r.dtype)
         return self.b.extract_element(value, ir.IntType(32)(0))

@@ -182,7 +182,9 @@ def identity_of(op: str, dtype: DType) -> Any:
         return -math.inf if op == "max" else math.inf
     if dtype.kind == "b":
         return 0 if op == "max" else 1
-    low, high = (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
+    low, high = (
+        (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
+    )
     return low if op == "max" else high
 
 
