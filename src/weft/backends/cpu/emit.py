@@ -68,19 +68,154 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     return function
 
 
-class _KernelEmitter:
-    def __init__(self, build: Build, kernel: Kernel) -> None:
+class Expressions:
+    """Loop expressions as instructions of one function, given the pointers of its buffer table."""
+
+    def __init__(self, build: Build, dtypes: tuple[DType, ...]) -> None:
         self.build = build
         self.b = build.b
+        self.dtypes = dtypes
+        table = build.function.args[0]
+        self.bases = [
+            self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8)
+            for i in range(len(dtypes))
+        ]
+        self.totals: list[ir.Value] = []
+
+    def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        """An expression as a scalar (the same in all lanes) or a vector."""
+        found = memo.get(e)
+        if found is None:
+            found = memo[e] = self._value(e, lanes, memo)
+        return found
+
+    def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        if isinstance(e, Literal):
+            return self.build.const(_parse(e.value), register_type(e.dtype))
+        if isinstance(e, Scalar):
+            return self.build.load(self.bases[e.buffer], I64(0), e.dtype)
+        if isinstance(e, Total):
+            return self.totals[e.reduction]
+        if isinstance(e, Load):
+            return self._load(e, lanes)
+        if isinstance(e, Position):
+            return self._position(e, lanes)
+        if isinstance(e, Inside):
+            return self._inside(e, lanes, memo)
+        args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
+        return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
+
+    def _load(self, e: Load, lanes: Lanes) -> ir.Value:
+        step = e.index.stride(lanes.vector) if lanes.vector is not None else 0
+        base = self.bases[e.buffer]
+        if step == 0:
+            return self.build.load(base, self.index(e.index, lanes), e.dtype)
+        if step == 1:
+            return self.build.load(base, self.index(e.index, lanes), e.dtype, lanes.count, lanes.mask)
+        pointers = self._pointers(e.buffer, e.index, lanes)
+        raw = self.build.narrow(self.build.const(0, like(register_type(e.dtype), lanes.count)), e.dtype)
+        name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
+        got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
+        return self.build.widen(got, e.dtype)
+
+    def _position(self, e: Position, lanes: Lanes) -> ir.Value:
+        index = self.indices(e.index, lanes)
+        want = register_type(e.dtype)
+        type_ = like(want, lanes.count) if isinstance(index.type, ir.VectorType) else want
+        if e.dtype.kind == "f":
+            return self.b.sitofp(index, type_)
+        return index if want.width == 64 else self.b.trunc(index, type_)
+
+    def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        condition: ir.Value = I1(1)
+        for at, low, high in e.conditions:
+            i = self.indices(at, lanes)
+            least, most = at.bounds
+            if least < low:
+                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
+            if most >= high:
+                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
+        if not isinstance(condition.type, ir.VectorType):
+            then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
+            other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
+            return self.build.choose(condition, then, other)
+        mask = condition if lanes.mask is None else self.b.and_(condition, lanes.mask)
+        then_, other_ = self.build.same(
+            self.value(e.then, replace(lanes, mask=mask), {}), self.value(e.other, lanes, memo), condition
+        )[:2]
+        return self.b.select(condition, then_, other_)
+
+    def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        x, y = self.build.same(x, y)
+        return self.b.and_(x, y)
+
+    # -- indices ------------------------------------------------------------------------------------------------
+
+    def index(self, at: Index, lanes: Lanes) -> ir.Value:
+        """The index in the first lane."""
+        total: ir.Value | None = None
+        for term, factor in at.factors.items():
+            if isinstance(term, Var):
+                part = lanes.values[term]
+            else:
+                inner = self.index(term.of, lanes)
+                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
+            if factor != 1:
+                part = self.b.mul(part, I64(factor))
+            total = part if total is None else self.b.add(total, part)
+        if total is None:
+            return I64(at.offset)
+        return self.b.add(total, I64(at.offset)) if at.offset else total
+
+    def indices(self, at: Index, lanes: Lanes) -> ir.Value:
+        """The index in every lane: a scalar if they are the same, else a vector."""
+        vector = lanes.vector
+        if vector is None or at.stride(vector) == 0:
+            return self.index(at, lanes)
+        step = at.stride(vector)
+        if step is not None:
+            steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), steps)
+        total = self.build.const(at.offset, ir.VectorType(I64, lanes.count))
+        for term, factor in at.factors.items():
+            if isinstance(term, Var):
+                part = self.indices(Index({term: 1}, 0), lanes)
+            else:
+                inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
+                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
+            part = self.build.splat(part, lanes.count)
+            total = self.b.add(total, self.b.mul(part, self.build.const(factor, part.type)))
+        return total
+
+    def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
+        divisor = self.build.const(by, x.type)
+        if of.bounds[0] >= 0:
+            return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
+        # Floor semantics for a dividend that may be negative: shift it up by a multiple of the divisor.
+        shift = -(of.bounds[0] // by) * by
+        up = self.b.add(x, self.build.const(shift, x.type))
+        if not quotient:
+            return self.b.urem(up, divisor)
+        return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
+
+    def _pointers(self, buffer: int, at: Index, lanes: Lanes) -> ir.Value:
+        dtype: DType = self.dtypes[buffer]
+        offsets = self.b.mul(
+            self.build.splat(self.indices(at, lanes), lanes.count),
+            self.build.const(dtype.itemsize, ir.VectorType(I64, lanes.count)),
+        )
+        base = self.build.splat(self.b.ptrtoint(self.bases[buffer], I64), lanes.count)
+        return self.b.inttoptr(self.b.add(base, offsets), ir.VectorType(PTR, lanes.count))
+
+    def _mask(self, lanes: Lanes) -> ir.Value:
+        return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
+
+
+class _KernelEmitter(Expressions):
+    def __init__(self, build: Build, kernel: Kernel) -> None:
+        super().__init__(build, (*kernel.inputs, *kernel.outputs))
         self.kernel = kernel
         self.lanes = lane_count(kernel, build.target)
-        table = build.function.args[0]
-        count = len(kernel.inputs) + len(kernel.outputs)
-        self.bases = [
-            self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8) for i in range(count)
-        ]
-        self.dtypes = (*kernel.inputs, *kernel.outputs)
-        self.totals: list[ir.Value] = []
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
@@ -234,137 +369,6 @@ class _KernelEmitter:
     def _entry_alloca(self, type_: ir.Type) -> ir.Value:
         with self.b.goto_entry_block():
             return self.b.alloca(type_)
-
-    # -- expressions --------------------------------------------------------------------------------------------
-
-    def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        """An expression as a scalar (the same in all lanes) or a vector."""
-        found = memo.get(e)
-        if found is None:
-            found = memo[e] = self._value(e, lanes, memo)
-        return found
-
-    def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        if isinstance(e, Literal):
-            return self.build.const(_parse(e.value), register_type(e.dtype))
-        if isinstance(e, Scalar):
-            return self.build.load(self.bases[e.buffer], I64(0), e.dtype)
-        if isinstance(e, Total):
-            return self.totals[e.reduction]
-        if isinstance(e, Load):
-            return self._load(e, lanes)
-        if isinstance(e, Position):
-            return self._position(e, lanes)
-        if isinstance(e, Inside):
-            return self._inside(e, lanes, memo)
-        args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
-        return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
-
-    def _load(self, e: Load, lanes: Lanes) -> ir.Value:
-        step = e.index.stride(lanes.vector) if lanes.vector is not None else 0
-        base = self.bases[e.buffer]
-        if step == 0:
-            return self.build.load(base, self.index(e.index, lanes), e.dtype)
-        if step == 1:
-            return self.build.load(base, self.index(e.index, lanes), e.dtype, lanes.count, lanes.mask)
-        pointers = self._pointers(e.buffer, e.index, lanes)
-        raw = self.build.narrow(self.build.const(0, like(register_type(e.dtype), lanes.count)), e.dtype)
-        name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
-        return self.build.widen(got, e.dtype)
-
-    def _position(self, e: Position, lanes: Lanes) -> ir.Value:
-        index = self.indices(e.index, lanes)
-        want = register_type(e.dtype)
-        type_ = like(want, lanes.count) if isinstance(index.type, ir.VectorType) else want
-        if e.dtype.kind == "f":
-            return self.b.sitofp(index, type_)
-        return index if want.width == 64 else self.b.trunc(index, type_)
-
-    def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        condition: ir.Value = I1(1)
-        for at, low, high in e.conditions:
-            i = self.indices(at, lanes)
-            least, most = at.bounds
-            if least < low:
-                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
-            if most >= high:
-                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
-        if not isinstance(condition.type, ir.VectorType):
-            then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
-            other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
-            return self.build.choose(condition, then, other)
-        mask = condition if lanes.mask is None else self.b.and_(condition, lanes.mask)
-        then_, other_ = self.build.same(
-            self.value(e.then, replace(lanes, mask=mask), {}), self.value(e.other, lanes, memo), condition
-        )[:2]
-        return self.b.select(condition, then_, other_)
-
-    def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        x, y = self.build.same(x, y)
-        return self.b.and_(x, y)
-
-    # -- indices ------------------------------------------------------------------------------------------------
-
-    def index(self, at: Index, lanes: Lanes) -> ir.Value:
-        """The index in the first lane."""
-        total: ir.Value | None = None
-        for term, factor in at.factors.items():
-            if isinstance(term, Var):
-                part = lanes.values[term]
-            else:
-                inner = self.index(term.of, lanes)
-                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
-            if factor != 1:
-                part = self.b.mul(part, I64(factor))
-            total = part if total is None else self.b.add(total, part)
-        if total is None:
-            return I64(at.offset)
-        return self.b.add(total, I64(at.offset)) if at.offset else total
-
-    def indices(self, at: Index, lanes: Lanes) -> ir.Value:
-        """The index in every lane: a scalar if they are the same, else a vector."""
-        vector = lanes.vector
-        if vector is None or at.stride(vector) == 0:
-            return self.index(at, lanes)
-        step = at.stride(vector)
-        if step is not None:
-            steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
-            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), steps)
-        total = self.build.const(at.offset, ir.VectorType(I64, lanes.count))
-        for term, factor in at.factors.items():
-            if isinstance(term, Var):
-                part = self.indices(Index({term: 1}, 0), lanes)
-            else:
-                inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
-                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
-            part = self.build.splat(part, lanes.count)
-            total = self.b.add(total, self.b.mul(part, self.build.const(factor, part.type)))
-        return total
-
-    def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
-        divisor = self.build.const(by, x.type)
-        if of.bounds[0] >= 0:
-            return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
-        # Floor semantics for a dividend that may be negative: shift it up by a multiple of the divisor.
-        shift = -(of.bounds[0] // by) * by
-        up = self.b.add(x, self.build.const(shift, x.type))
-        if not quotient:
-            return self.b.urem(up, divisor)
-        return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
-
-    def _pointers(self, buffer: int, at: Index, lanes: Lanes) -> ir.Value:
-        dtype: DType = self.dtypes[buffer]
-        offsets = self.b.mul(
-            self.build.splat(self.indices(at, lanes), lanes.count),
-            self.build.const(dtype.itemsize, ir.VectorType(I64, lanes.count)),
-        )
-        base = self.build.splat(self.b.ptrtoint(self.bases[buffer], I64), lanes.count)
-        return self.b.inttoptr(self.b.add(base, offsets), ir.VectorType(PTR, lanes.count))
-
-    def _mask(self, lanes: Lanes) -> ir.Value:
-        return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
-
 
 def _suffix(value: ir.Value) -> str:
     from .build import suffix

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
-from .build import I1, Build, like, register_type
+from .build import I1, Build, like, register_type, suffix
 
 Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
 
@@ -159,7 +159,9 @@ def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) ->
     if dtype.kind == "f":
         if out.kind == "f":
             return x if x.type == want else (b.fpext if out.bits > dtype.bits else b.fptrunc)(x, want)
-        return b.fptosi(x, want) if out.kind == "i" else b.fptoui(x, want)
+        # Saturating: what does not fit becomes the nearest value that does, NaN becomes 0.
+        name = f"llvm.fpto{'s' if out.kind == 'i' else 'u'}i.sat.{suffix(want)}.{suffix(x.type)}"
+        return build.intrinsic(name, want, (x,))
     if out.kind == "f":
         return b.sitofp(x, want) if dtype.kind == "i" else b.uitofp(x, want)
     if x.type == want:
