@@ -13,11 +13,12 @@ from ...base.errors import BackendError
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
+from ...kernel.gemm import Gemm
 from ...kernel.schedule import REDUCTIONS, Step, schedule
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Observer
 from ...runtime.buffer import Buffer, Value, to_array
-from .emit import emit_kernel, units
+from . import emit, gemm
 from .jit import Library, host_target
 from .scalar import table
 
@@ -64,8 +65,10 @@ class CpuProgram:
     def _compile(self) -> Library:
         module = ir.Module("program")
         for step in self.steps:
-            if step.kernel is not None:
-                emit_kernel(module, step.kernel, self.target)
+            if isinstance(step.kernel, Gemm):
+                gemm.emit_gemm(module, step.kernel, self.target)
+            elif step.kernel is not None:
+                emit.emit_kernel(module, step.kernel, self.target)
         return Library(module, self.target)
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
@@ -86,8 +89,12 @@ class CpuProgram:
         out = np.empty(step.node.shape, step.node.dtype.numpy)
         arrays = [*[values[n] for n in step.reads], out]
         pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        self.library[kernel.name](pointers, 0, units(kernel, self.target))
+        self.library[kernel.name](pointers, 0, _units(kernel, self.target))
         values[step.node] = out
 
     def _owned(self, values: dict[Node, np.ndarray], node: Node) -> np.ndarray:
         return np.array(values[node], copy=True) if node in self.graph.inputs else values[node]
+
+
+def _units(kernel: Any, target: Any) -> int:
+    return gemm.units(kernel, target) if isinstance(kernel, Gemm) else emit.units(kernel, target)

@@ -370,6 +370,7 @@ class _KernelEmitter(Expressions):
         with self.b.goto_entry_block():
             return self.b.alloca(type_)
 
+
 def _suffix(value: ir.Value) -> str:
     from .build import suffix
 

@@ -108,7 +108,13 @@ class _GemmEmitter:
         return self.b.gep(self.expressions.bases[operand.buffer], [offset], source_etype=self.type)
 
     def _panel(
-        self, batch: dict[Var, ir.Value], column: ir.Value, vectors: int, partial: int, band: ir.Value, bands: int
+        self,
+        batch: dict[Var, ir.Value],
+        column: ir.Value,
+        vectors: int,
+        partial: int,
+        band: ir.Value,
+        bands: int,
     ) -> None:
         """All tiles of one band of rows and `vectors` vectors of columns, the last of them `partial` lanes wide."""
         g, cut = self.g, self.cut
@@ -333,7 +339,10 @@ class _GemmEmitter:
         if k0 >= k1 or c0 >= c1:
             return
         g = self.g
-        with self.build.loop(I64(c0), I64(c1), name="pack.n") as n, self.build.loop(I64(k0), I64(k1), name="pack.k") as k:
+        with (
+            self.build.loop(I64(c0), I64(c1), name="pack.n") as n,
+            self.build.loop(I64(k0), I64(k1), name="pack.k") as k,
+        ):
             source = self.b.add(self.b.mul(n, I64(g.b.free)), self.b.mul(k, I64(g.b.contracted)))
             x = self.b.load(self.b.gep(b, [source], source_etype=self.type), typ=self.type, align=self.size)
             target = self.b.add(self.b.mul(k, I64(width)), n)
@@ -345,7 +354,9 @@ class _GemmEmitter:
         rows = []
         for r in range(n):
             at = self.b.add(k, I64((v * n + r) * self.g.b.free))
-            rows.append(self.b.load(self.b.gep(b, [at], source_etype=self.type), typ=self.vector, align=self.size))
+            rows.append(
+                self.b.load(self.b.gep(b, [at], source_etype=self.type), typ=self.vector, align=self.size)
+            )
         half = n // 2
         while half:
             new = list(rows)
