@@ -10,7 +10,8 @@ from llvmlite import ir
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
-from .build import I1, Build, like, register_type, suffix
+from ...kernel.functions import functions
+from .build import F32, I1, Build, element, like, register_type, suffix
 
 Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
 
@@ -198,3 +199,119 @@ def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir
         return extremum(build, op == "max", x, y, dtype)
     assert x.type == y.type and (x.type == I1 or x.type.element == I1)
     return build.b.or_(x, y) if op == "any" else build.b.and_(x, y)
+
+
+# -- elementary functions -------------------------------------------------------------------------------------
+
+
+class LlvmAlgebra:
+    """The arithmetic of `kernel/functions.py` as instructions, on a scalar or vector type."""
+
+    def __init__(self, build: Build, type_: ir.Type) -> None:
+        self.build = build
+        self.b = build.b
+        self.float = type_
+        lanes = type_.count if isinstance(type_, ir.VectorType) else 1
+        self.bits = 32 if element(type_) == F32 else 64
+        self.int = like(ir.IntType(self.bits), lanes)
+
+    def const(self, x: float) -> ir.Value:
+        return self.build.const(x, self.float)
+
+    def iconst(self, x: int) -> ir.Value:
+        return self.build.const(x, self.int)
+
+    def add(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fadd(x, y)
+
+    def sub(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fsub(x, y)
+
+    def mul(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fmul(x, y)
+
+    def div(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fdiv(x, y)
+
+    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        if self.build.target.fma:
+            return self.build.call1("fma", x, y, z)
+        return self.b.fadd(self.b.fmul(x, y), z)
+
+    def abs(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("fabs", x)
+
+    def sqrt(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("sqrt", x)
+
+    def round(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("rint", x)
+
+    def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fcmp_ordered("<", x, y)
+
+    def equal(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fcmp_ordered("==", x, y)
+
+    def unordered(self, x: ir.Value) -> ir.Value:
+        return self.b.fcmp_unordered("uno", x, x)
+
+    def select(self, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.select(condition, x, y)
+
+    def as_int(self, x: ir.Value) -> ir.Value:
+        return self.b.bitcast(x, self.int)
+
+    def as_float(self, x: ir.Value) -> ir.Value:
+        return self.b.bitcast(x, self.float)
+
+    def to_int(self, x: ir.Value) -> ir.Value:
+        return self.b.fptosi(x, self.int)
+
+    def to_float(self, x: ir.Value) -> ir.Value:
+        return self.b.sitofp(x, self.float)
+
+    def iadd(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.add(x, y)
+
+    def isub(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.sub(x, y)
+
+    def iand(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.and_(x, y)
+
+    def ior(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.or_(x, y)
+
+    def shl(self, x: ir.Value, count: int) -> ir.Value:
+        return self.b.shl(x, self.iconst(count))
+
+    def shr(self, x: ir.Value, count: int) -> ir.Value:
+        return self.b.ashr(x, self.iconst(count))
+
+
+def _elementary(name: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        return functions[name](LlvmAlgebra(build, args[0].type), args[0])
+
+
+for _name in functions:
+    _elementary(_name)
+
+
+@operation("rsqrt")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return build.b.fdiv(build.const(1.0, args[0].type), build.call1("sqrt", args[0]))
+
+
+@operation("sign")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    zero = build.const(0, x.type)
+    if dtype.kind == "f":
+        up = build.b.select(build.b.fcmp_ordered(">", x, zero), build.const(1, x.type), x)
+        return build.b.select(build.b.fcmp_ordered("<", x, zero), build.const(-1, x.type), up)
+    compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
+    up = build.b.select(compare(">", x, zero), build.const(1, x.type), zero)
+    return build.b.select(compare("<", x, zero), build.const(-1, x.type), up)
