@@ -11,7 +11,7 @@ from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.ir.primitive import registry
+from weft.ir.primitive import registry, results
 from weft.passes.pipeline import run_passes
 from weft.runtime.buffer import Buffer
 
@@ -24,7 +24,7 @@ def _samples():
             args = [np.asarray(a) for a in sample.args]
             avals = [Aval(a.shape, as_dtype(a.dtype)) for a in args]
             attrs = tuple([sample.attrs[n] for n in prim.attr_names])
-            graph = trace_graph(lambda *nodes, prim=prim, attrs=attrs: prim.bind(nodes, attrs), avals)
+            graph = trace_graph(lambda *nodes, prim=prim, attrs=attrs: results(prim.bind(nodes, attrs)), avals)
             after = run_passes(graph)
             if after.nodes and all(supported(n) for n in after.nodes):
                 yield pytest.param(graph, args, id=f"{prim.name}-{i}")

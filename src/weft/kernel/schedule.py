@@ -52,6 +52,7 @@ class _Plan:
     """Which nodes are stored, and the anchor of each stored node that has one."""
 
     def __init__(self, graph: Graph, supported: Callable[[Node], bool]) -> None:
+        self.outputs = set(graph.outputs)
         self.users: dict[Node, list[Node]] = {}
         for node in graph.nodes:
             for a in dict.fromkeys(node.args):
@@ -80,7 +81,7 @@ class _Plan:
         path = []
         while root not in self.stored or root is anchor:
             users = self.users.get(root, [])
-            if len(users) != 1 or (root is anchor and self._is_output(root)):
+            if len(users) != 1 or root in self.outputs:
                 break
             (user,) = users
             fits = user.prim.elementwise and user.shape == anchor.shape and supported(user)
@@ -92,9 +93,6 @@ class _Plan:
             self.stored.discard(node)
         self.stored.add(root)
         self.anchor[root] = anchor
-
-    def _is_output(self, node: Node) -> bool:
-        return node not in self.users
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
         """Whether another operand of `user` has an anchor inside, so that one kernel would have two."""

@@ -1,8 +1,7 @@
-"""Programs of the CPU backend: kernels in order over an arena, host steps between them."""
+"""The CPU backend: a graph becomes kernels, an arena and a table of steps; a call is one foreign call."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,15 +13,17 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...kernel.gemm import Gemm
-from ...kernel.schedule import REDUCTIONS, Step, schedule
+from ...kernel.memory import Arena, plan_arena
+from ...kernel.schedule import ANCHORS, Step, schedule
+from ...kernel.target import Target
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Observer
-from ...runtime.buffer import Buffer, Value, to_array
-from . import emit, gemm
+from ...runtime.buffer import Buffer, Value
+from . import emit, gemm, threads
+from .driver import STEP_WORDS
 from .jit import Library, host_target
 from .scalar import table
 
-_STRUCTURAL = ("dot_general", *REDUCTIONS)
 _MOVES = (
     "reshape", "permute", "broadcast_in_dim", "flip", "slice", "pad", "concatenate", "identity", "stop_gradient",
     "iota", "windows",
@@ -38,7 +39,7 @@ def supported(node: Node) -> bool:
     types = [a.dtype for a in node.sig.inputs] + [node.dtype]
     if any(d.kind == "c" or d.storage_only for d in types):
         return False
-    return node.prim.name in table or node.prim.name in _STRUCTURAL or node.prim.name in _MOVES
+    return node.prim.name in table or node.prim.name in ANCHORS or node.prim.name in _MOVES
 
 
 class CpuBackend:
@@ -50,8 +51,12 @@ class CpuBackend:
         return CpuProgram(run_passes(graph))
 
 
+#: Work below which a step is not worth sharing out, in elements times operations.
+_SERIAL = 20_000
+
+
 class CpuProgram:
-    """One graph, compiled."""
+    """One graph, compiled: its code, where its intermediate values lie, and the table that the driver walks."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -61,6 +66,8 @@ class CpuProgram:
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         self.library = self._compile()
+        self.arena: Arena = plan_arena(graph, self.steps)
+        self._lay_out()
 
     def _compile(self) -> Library:
         module = ir.Module("program")
@@ -71,30 +78,84 @@ class CpuProgram:
                 emit.emit_kernel(module, step.kernel, self.target)
         return Library(module, self.target)
 
-    def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
-        values: dict[Node, np.ndarray] = {}
-        for node, value in zip(self.graph.inputs, inputs, strict=True):
-            values[node] = np.ascontiguousarray(to_array(value, node.dtype.numpy))
-        for node in self.graph.constants:
-            values[node] = np.ascontiguousarray(to_array(node.value, node.dtype.numpy))
+    def _lay_out(self) -> None:
+        """Number everything a kernel may point to, and write down each kernel's pointers as such numbers.
+
+        Slots are the inputs, the constants, the outputs, and the places in the arena, in this order.
+        """
+        graph = self.graph
+        slots: dict[Node, int] = {}
+        for n in graph.inputs:
+            slots[n] = len(slots)
+        self._constants = [_constant(n) for n in graph.constants]
+        for n in graph.constants:
+            slots[n] = len(slots)
+        made = [s.node for s in self.steps]
+        self._made = [n for n in dict.fromkeys(graph.outputs) if n in set(made)]
+        for n in self._made:
+            slots[n] = len(slots)
+        inner = [n for n in made if n not in slots]
+        for n in inner:
+            slots[n] = len(slots)
+        self._offsets = np.array([self.arena.offsets[n] for n in inner], np.int64)
+        self._slots = slots
+        order: list[int] = []
+        words: list[int] = []
         for step in self.steps:
-            self._run_step(step, values)
-        return [Buffer(self._owned(values, n)) for n in self.graph.outputs]
+            name = step.kernel.name if step.kernel is not None else ""
+            count = _units(step.kernel, self.target)
+            grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
+            words += [self.library.address(name), len(order), count, grain]
+            order += [slots[n] for n in (*step.reads, step.node)]
+        self._order = np.array(order, np.int64)
+        self._words = np.array(words, np.int64)
+        assert len(words) == STEP_WORDS * len(self.steps)
+
+    def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
+        held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
+        outs = [np.empty(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
+        arena = np.empty(self.arena.size + 64, np.uint8)
+        start = -(-arena.ctypes.data // 64) * 64
+        pointers = [a.ctypes.data for a in (*held, *self._constants, *outs)]
+        slots = np.concatenate([np.array(pointers, np.int64), self._offsets + start])
+        tables = slots[self._order]
+        threads.run(self._words.ctypes.data, len(self.steps), tables.ctypes.data)
+        made = dict(zip(self._made, outs, strict=True))
+        return [Buffer(made[n] if n in made else self._copied(n, held)) for n in self._unshared()]
+
+    def _unshared(self) -> Sequence[Node]:
+        return self.graph.outputs
+
+    def _copied(self, node: Node, held: list[np.ndarray]) -> np.ndarray:
+        at = self._slots[node]
+        source = held[at] if at < len(held) else self._constants[at - len(held)]
+        return np.array(source, copy=True).reshape(node.shape)  # type: ignore[arg-type]
 
     def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
         commit(self.run(inputs))
 
-    def _run_step(self, step: Step, values: dict[Node, np.ndarray]) -> None:
-        kernel: Any = step.kernel
-        out = np.empty(step.node.shape, step.node.dtype.numpy)
-        arrays = [*[values[n] for n in step.reads], out]
-        pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        self.library[kernel.name](pointers, 0, _units(kernel, self.target))
-        values[step.node] = out
 
-    def _owned(self, values: dict[Node, np.ndarray], node: Node) -> np.ndarray:
-        return np.array(values[node], copy=True) if node in self.graph.inputs else values[node]
+def _array(value: Value, node: Node) -> np.ndarray:
+    if isinstance(value, Buffer):
+        return value.array
+    return np.array(value, node.dtype.numpy)
 
 
-def _units(kernel: Any, target: Any) -> int:
+def _constant(node: Node) -> np.ndarray:
+    return np.ascontiguousarray(_array(node.value, node))
+
+
+def _units(kernel: Any, target: Target) -> int:
     return gemm.units(kernel, target) if isinstance(kernel, Gemm) else emit.units(kernel, target)
+
+
+def _work(step: Step) -> int:
+    """A rough count of operations, to tell what is worth several threads."""
+    if isinstance(step.kernel, Gemm):
+        return step.kernel.flops // 8
+    assert step.kernel is not None
+    inner = 1
+    for stage in step.kernel.stages:
+        for v in stage.variables:
+            inner *= max(v.size, 1)
+    return step.kernel.iterations * inner

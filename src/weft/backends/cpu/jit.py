@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 from functools import cache
@@ -12,10 +11,6 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from ...kernel.target import LEVELS, Target, named_target
-
-#: The type of a kernel: (table of buffer pointers, first unit, end of units).
-KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-
 
 @cache
 def _start() -> None:
@@ -93,9 +88,10 @@ class Library:
         code = machine(target).emit_object(optimize(module, target))
         builder = llvm.JITLibraryBuilder().add_object_img(code)
         for f in module.functions:
-            if not f.is_declaration:
+            if not f.is_declaration and f.linkage != "internal":
                 builder = builder.export_symbol(f.name)
         self._tracker = builder.link(_jit(target), f"weft{next(_count)}")
 
-    def __getitem__(self, name: str) -> Any:
-        return KERNEL(self._tracker[name])
+    def address(self, name: str) -> int:
+        """Where the function is."""
+        return self._tracker[name]

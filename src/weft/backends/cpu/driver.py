@@ -1,0 +1,222 @@
+"""The code that runs a whole program: steps in order, the units of each shared out among threads.
+
+One driver serves every program of a process. It knows nothing of Python and nothing by address: the program comes as
+a table of steps, the pool as a block of memory, and the way to sleep as a function pointer in that block.
+
+A unit of work is claimed by advancing a ticket, which carries the generation of the job in its upper half. A worker
+that comes late, or was put to sleep by the operating system between reading the job and claiming, fails to claim: so
+the caller waits only for units that somebody is really working on, never for a thread that has not begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from ...kernel.target import Target
+from .build import I32, I64, PTR
+
+# Fields of the pool, in 8-byte words. Those that different threads write are on cache lines of their own.
+GENERATION = 0  #: of the current job; workers wait for it to change
+TICKET = 8  #: generation << 32 | next unit
+DONE = 16  #: units finished
+FUNCTION, TABLE, UNITS, GRAIN = 24, 25, 26, 27
+SLEEPERS = 32  #: workers asleep on GENERATION
+QUIT = 40
+SYSCALL, FUTEX = 48, 49  #: how to sleep; SYSCALL is 0 where threads cannot
+WORDS = 64
+
+# A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time (0: serial).
+STEP_WORDS = 4
+
+KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
+_SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
+
+#: How many times a waiting thread looks again before it sleeps: some tens of microseconds.
+SPINS = 4000
+FUTEX_WAIT, FUTEX_WAKE = 128, 129
+
+
+def emit_driver(module: ir.Module, target: Target) -> None:
+    """Add `run(pool, steps, count, tables)` and `work(pool)` to `module`."""
+    _Emitter(module, target).emit()
+
+
+class _Emitter:
+    def __init__(self, module: ir.Module, target: Target) -> None:
+        self.module = module
+        self.x86 = target.name.startswith("x86")
+
+    def emit(self) -> None:
+        claim = self._claim()
+        self._work(claim)
+        self._run(claim)
+
+    # -- small things -------------------------------------------------------------------------------------------
+
+    def _function(self, name: str, returns: ir.Type, args: list[ir.Type], internal: bool = False) -> ir.Function:
+        f = ir.Function(self.module, ir.FunctionType(returns, args), name)
+        if internal:
+            f.linkage = "internal"
+        self.f = f
+        self.b = ir.IRBuilder(f.append_basic_block("entry"))
+        return f
+
+    def _word(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
+        at = self.b.gep(base, [I64(index) if isinstance(index, int) else index], source_etype=I64)
+        at.type = I64.as_pointer()
+        return at
+
+    def _get(self, pool: ir.Value, index: int) -> ir.Value:
+        return self.b.load_atomic(self._word(pool, index), "acquire", 8, typ=I64)
+
+    def _set(self, pool: ir.Value, index: int, value: ir.Value) -> None:
+        self.b.store_atomic(value, self._word(pool, index), "release", 8)
+
+    def _while(self, condition: Callable[[], ir.Value], body: Callable[[], None]) -> None:
+        head, inside, after = (self.f.append_basic_block(n) for n in ("while", "body", "after"))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        self.b.cbranch(condition(), inside, after)
+        self.b.position_at_end(inside)
+        body()
+        if not self.b.block.is_terminated:
+            self.b.branch(head)
+        self.b.position_at_end(after)
+
+    def _relax(self) -> None:
+        """Tell the processor that this thread is only waiting."""
+        name, args = ("llvm.x86.sse2.pause", []) if self.x86 else ("llvm.aarch64.hint", [I32(1)])
+        found = self.module.globals.get(name)
+        if found is None:
+            found = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [a.type for a in args]), name)
+        self.b.call(found, args)
+
+    def _futex(self, pool: ir.Value, index: int, operation: int, value: ir.Value) -> None:
+        """Sleep while a word has a value, or wake all that sleep on it; nothing where threads cannot."""
+        address = self.b.load(self._word(pool, SYSCALL), typ=I64)
+        with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
+            function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+            number = self.b.load(self._word(pool, FUTEX), typ=I64)
+            null = ir.Constant(PTR, None)
+            at = self.b.gep(pool, [I64(index)], source_etype=I64)
+            self.b.call(function, [number, at, I64(operation), value, null, null, I64(0)])
+
+    # -- one job ------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> ir.Function:
+        """claim(pool, generation): take units of the current job and run them until there are none left."""
+        f = self._function("claim", ir.VoidType(), [PTR, I64], internal=True)
+        pool, generation = f.args
+        loop, try_, got, end = (f.append_basic_block(n) for n in ("loop", "try", "got", "end"))
+        self.b.branch(loop)
+        self.b.position_at_end(loop)
+        function = self.b.load(self._word(pool, FUNCTION), typ=I64)
+        table = self.b.load(self._word(pool, TABLE), typ=I64)
+        units = self.b.load(self._word(pool, UNITS), typ=I64)
+        grain = self.b.load(self._word(pool, GRAIN), typ=I64)
+        ticket = self._get(pool, TICKET)
+        mine = self.b.icmp_signed("==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, I64(0xFFFFFFFF)))
+        first = self.b.and_(ticket, I64(0xFFFFFFFF))
+        left = self.b.icmp_signed("<", first, units)
+        self.b.cbranch(self.b.and_(mine, left), try_, end)
+        self.b.position_at_end(try_)
+        last = self.b.add(first, grain)
+        last = self.b.select(self.b.icmp_signed("<", last, units), last, units)
+        next_ = self.b.add(ticket, self.b.sub(last, first))
+        swapped = self.b.cmpxchg(self._word(pool, TICKET), ticket, next_, "acq_rel", "acquire")
+        self.b.cbranch(self.b.extract_value(swapped, 1), got, loop)
+        self.b.position_at_end(got)
+        pointer = self.b.inttoptr(function, KERNEL_TYPE.as_pointer())
+        self.b.call(pointer, [self.b.inttoptr(table, PTR), first, last])
+        self.b.atomic_rmw("add", self._word(pool, DONE), self.b.sub(last, first), "acq_rel")
+        self.b.branch(loop)
+        self.b.position_at_end(end)
+        self.b.ret_void()
+        return f
+
+    def _work(self, claim: ir.Function) -> None:
+        """work(pool): what a worker does until the pool is told to quit. Entered once, without Python's lock."""
+        f = self._function("work", ir.VoidType(), [PTR])
+        (pool,) = f.args
+        seen = self.b.alloca(I64)
+        spins = self.b.alloca(I64)
+        self.b.store(self._get(pool, GENERATION), seen)
+
+        def once() -> None:
+            self.b.store(I64(0), spins)
+            before = self.b.load(seen, typ=I64)
+
+            def waiting() -> ir.Value:
+                same = self.b.icmp_signed("==", self._get(pool, GENERATION), before)
+                return self.b.and_(same, self.b.icmp_signed("<", self.b.load(spins, typ=I64), I64(SPINS)))
+
+            def spin() -> None:
+                self._relax()
+                self.b.store(self.b.add(self.b.load(spins, typ=I64), I64(1)), spins)
+
+            self._while(waiting, spin)
+            now = self._get(pool, GENERATION)
+            with self.b.if_else(self.b.icmp_signed("==", now, before)) as (same, changed):
+                with same:
+                    self.b.atomic_rmw("add", self._word(pool, SLEEPERS), I64(1), "seq_cst")
+                    self._futex(pool, GENERATION, FUTEX_WAIT, self.b.and_(before, I64(0xFFFFFFFF)))
+                    self.b.atomic_rmw("sub", self._word(pool, SLEEPERS), I64(1), "seq_cst")
+                with changed:
+                    self.b.store(now, seen)
+                    self.b.call(claim, [pool, now])
+
+        self._while(lambda: self.b.icmp_signed("==", self._get(pool, QUIT), I64(0)), once)
+        self.b.ret_void()
+
+    # -- a program ----------------------------------------------------------------------------------------------
+
+    def _run(self, claim: ir.Function) -> None:
+        """run(pool, steps, count, tables): all steps in order; pool may be null, then everything runs here."""
+        f = self._function("run", ir.VoidType(), [PTR, PTR, I64, PTR])
+        pool, steps, count, tables = f.args
+        alone = self.b.icmp_unsigned("==", self.b.ptrtoint(pool, I64), I64(0))
+        slot = self.b.alloca(I64)
+        self.b.store(I64(0), slot)
+
+        def step() -> None:
+            i = self.b.load(slot, typ=I64)
+            at = self.b.mul(i, I64(STEP_WORDS))
+
+            def word(k: int) -> ir.Value:
+                return self.b.load(self._word(steps, self.b.add(at, I64(k))), typ=I64)
+
+            function, offset, units, grain = (word(k) for k in range(STEP_WORDS))
+            table = self.b.gep(tables, [offset], source_etype=I64)
+            serial = self.b.or_(alone, self.b.icmp_signed("==", grain, I64(0)))
+            with self.b.if_else(serial) as (here, shared):
+                with here:
+                    pointer = self.b.inttoptr(function, KERNEL_TYPE.as_pointer())
+                    self.b.call(pointer, [table, I64(0), units])
+                with shared:
+                    self._share(claim, pool, function, table, units, grain)
+            self.b.store(self.b.add(i, I64(1)), slot)
+
+        self._while(lambda: self.b.icmp_signed("<", self.b.load(slot, typ=I64), count), step)
+        self.b.ret_void()
+
+    def _share(
+        self, claim: ir.Function, pool: ir.Value, function: ir.Value, table: ir.Value, units: ir.Value, grain: ir.Value
+    ) -> None:
+        """Offer a job to the workers, take part in it, and wait for the units others are still working on."""
+        b = self.b
+        generation = b.add(self._get(pool, GENERATION), I64(1))
+        # Invalidate the old ticket first: nobody may claim from it while the fields change.
+        self._set(pool, TICKET, b.or_(b.shl(generation, I64(32)), I64(0xFFFFFFFF)))
+        for field, value in ((FUNCTION, function), (TABLE, b.ptrtoint(table, I64)), (UNITS, units), (GRAIN, grain)):
+            self._set(pool, field, value)
+        self._set(pool, DONE, I64(0))
+        self._set(pool, TICKET, b.shl(generation, I64(32)))
+        b.atomic_rmw("xchg", self._word(pool, GENERATION), generation, "seq_cst")
+        sleeping = b.load_atomic(self._word(pool, SLEEPERS), "seq_cst", 8, typ=I64)
+        with b.if_then(b.icmp_signed(">", sleeping, I64(0))):
+            self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
+        b.call(claim, [pool, generation])
+        self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), units), self._relax)
+

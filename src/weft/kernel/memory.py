@@ -1,0 +1,51 @@
+"""Where intermediate values lie: one arena, in which values that are never needed together share memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.graph import Graph
+from ..ir.node import Node
+from .schedule import Step
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Byte offsets of the intermediate values, and how many bytes they need at once."""
+
+    offsets: dict[Node, int]
+    size: int
+
+
+def nbytes(node: Node) -> int:
+    """The bytes of a value, rounded up to the alignment."""
+    return -(-int(node.size) * node.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+
+
+def plan_arena(graph: Graph, steps: list[Step]) -> Arena:
+    """Give each value that is neither input nor output a place, the largest first, lowest where it fits.
+
+    A value lives from the step that makes it to the last step that reads it; two that live at the same time do
+    not overlap.
+    """
+    last: dict[Node, int] = {}
+    for i, step in enumerate(steps):
+        for n in step.reads:
+            last[n] = i
+    outside = {*graph.inputs, *graph.outputs}
+    lives = [(s.node, i, last.get(s.node, i)) for i, s in enumerate(steps) if s.node not in outside]
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, offset, end of bytes
+    offsets: dict[Node, int] = {}
+    for node, begin, end in sorted(lives, key=lambda life: (-nbytes(life[0]), life[1])):
+        size = nbytes(node)
+        offset = 0
+        for b, e, low, high in sorted(placed, key=lambda p: p[2]):
+            if b <= end and begin <= e:
+                if offset + size <= low:
+                    break
+                offset = max(offset, high)
+        offsets[node] = offset
+        placed.append((begin, end, offset, offset + size))
+    return Arena(offsets, max((p[3] for p in placed), default=0))
