@@ -199,6 +199,21 @@ def _(old: Node, args: Args) -> Node | None:
     return None
 
 
+@rule("permute")
+def _(old: Node, args: Args) -> Node | None:
+    """The transpose of a product is the product of the other operand with the one: the same sums, term by term."""
+    x, axes = args[0], old.attrs["axes"]
+    if x.value is not None or x.prim.name != "dot_general":
+        return None
+    left, right = x.args
+    contract, batch = x.attrs["contract"], x.attrs["batch"]
+    lead, rows = len(batch[0]), left.ndim - len(contract[0]) - len(batch[0])
+    swapped = (*range(lead), *range(lead + rows, x.ndim), *range(lead, lead + rows))
+    if axes != swapped:
+        return None
+    return x.prim(right, left, contract=contract[::-1], batch=batch[::-1])
+
+
 def _moves_only_ones(x: Node, axes: tuple[int, ...]) -> bool:
     order = [a for a in axes if x.shape[a] != 1]
     return order == sorted(order)

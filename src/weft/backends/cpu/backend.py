@@ -19,7 +19,7 @@ from ...kernel.target import Target
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, gemm, threads
+from . import emit, gemm, memory, threads
 from .driver import STEP_WORDS
 from .jit import Library, host_target
 from .scalar import table
@@ -88,6 +88,7 @@ class CpuProgram:
         for n in graph.inputs:
             slots[n] = len(slots)
         self._constants = [_constant(n) for n in graph.constants]
+        self._constant_pointers = [a.ctypes.data for a in self._constants]
         for n in graph.constants:
             slots[n] = len(slots)
         made = [s.node for s in self.steps]
@@ -113,26 +114,41 @@ class CpuProgram:
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
-        outs = [np.empty(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
-        arena = np.empty(self.arena.size + 64, np.uint8)
-        start = -(-arena.ctypes.data // 64) * 64
-        pointers = [a.ctypes.data for a in (*held, *self._constants, *outs)]
-        slots = np.concatenate([np.array(pointers, np.int64), self._offsets + start])
+        outs = [memory.take(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
+        arena = memory.take_arena(self.arena.size)
+        slots = np.empty(len(self._slots), np.int64)
+        count = len(held)
+        for i, a in enumerate(held):
+            slots[i] = a.ctypes.data
+        slots[count : count + len(self._constants)] = self._constant_pointers
+        count += len(self._constants)
+        for i, b in enumerate(outs):
+            slots[count + i] = b.address
+        slots[count + len(outs) :] = self._offsets
+        slots[count + len(outs) :] += arena.address
         tables = slots[self._order]
         threads.run(self._words.ctypes.data, len(self.steps), tables.ctypes.data)
+        memory.give_back(arena)
         made = dict(zip(self._made, outs, strict=True))
-        return [Buffer(made[n] if n in made else self._copied(n, held)) for n in self._unshared()]
+        return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
 
-    def _unshared(self) -> Sequence[Node]:
-        return self.graph.outputs
-
-    def _copied(self, node: Node, held: list[np.ndarray]) -> np.ndarray:
+    def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
+        """An output that is an input, a constant or another output: in memory of its own."""
         at = self._slots[node]
-        source = held[at] if at < len(held) else self._constants[at - len(held)]
-        return np.array(source, copy=True).reshape(node.shape)  # type: ignore[arg-type]
+        if at < len(held):
+            source = held[at]
+        elif at < len(held) + len(self._constants):
+            source = self._constants[at - len(held)]
+        else:
+            source = outs[at - len(held) - len(self._constants)].array
+        return Buffer(np.array(source, copy=True).reshape(node.shape))  # type: ignore[arg-type]
 
     def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
         commit(self.run(inputs))
+        for value, given in zip(inputs, donate, strict=True):
+            if given and isinstance(value, Buffer):
+                memory.recycle(value)
+                value.donate()
 
 
 def _array(value: Value, node: Node) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""Memory for results and arenas, kept and used again: fresh pages from the system cost more than small kernels."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from ...runtime.buffer import Buffer
+
+ALIGNMENT = 64
+
+#: Free blocks by size, and how many bytes may lie idle.
+_free: dict[int, list[np.ndarray]] = {}
+_idle = 0
+_LIMIT = 512 << 20
+_lock = threading.Lock()
+
+
+def _rounded(size: int) -> int:
+    """Sizes are rounded so that blocks find new uses: to 64 bytes, above 4096 to an eighth of a power of two."""
+    size = max(size, ALIGNMENT)
+    step = ALIGNMENT if size <= 4096 else 1 << (size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+def _block(size: int) -> np.ndarray:
+    """A block of at least `size` bytes, 64-byte aligned."""
+    global _idle
+    wanted = _rounded(size)
+    with _lock:
+        stack = _free.get(wanted)
+        if stack:
+            _idle -= wanted
+            return stack.pop()
+    raw = np.empty(wanted + ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % ALIGNMENT
+    return raw[skip : skip + wanted]
+
+
+def _release(block: np.ndarray) -> None:
+    global _idle
+    with _lock:
+        if _idle + block.nbytes <= _LIMIT:
+            _idle += block.nbytes
+            _free.setdefault(block.nbytes, []).append(block)
+
+
+def trim() -> None:
+    """Give all idle memory back to the system."""
+    global _idle
+    with _lock:
+        _free.clear()
+        _idle = 0
+
+
+class Recycled(Buffer):
+    """A buffer whose block is used again when nobody can see it any more."""
+
+    __slots__ = ("address", "block")
+
+    def __init__(self, block: np.ndarray, array: np.ndarray) -> None:
+        super().__init__(array)
+        self.block: np.ndarray | None = block
+        self.address = block.ctypes.data
+
+    def __del__(self) -> None:
+        recycle(self)
+
+
+def take(shape: tuple[int, ...], dtype: Any) -> Recycled:
+    """An uninitialised buffer."""
+    dtype = np.dtype(dtype)
+    count = 1
+    for n in shape:
+        count *= n
+    block = _block(count * dtype.itemsize)
+    return Recycled(block, block[: count * dtype.itemsize].view(dtype).reshape(shape))
+
+
+def recycle(buffer: Buffer) -> None:
+    """Take back the block of a buffer that is no longer needed, unless an export still looks at it."""
+    if isinstance(buffer, Recycled) and buffer.block is not None:
+        block, buffer.block = buffer.block, None
+        array, buffer._array = buffer._array, None
+        if array is not None and _references(array) == 0:
+            del array
+            _release(block)
+
+
+def _references(array: np.ndarray) -> int:
+    """How many others hold the array, or a view of it."""
+    return sys.getrefcount(array) - 3
+
+
+class Arena:
+    """Memory for the intermediate values of one running program."""
+
+    __slots__ = ("address", "block")
+
+    def __init__(self, block: np.ndarray) -> None:
+        self.block = block
+        self.address = block.ctypes.data
+
+
+def take_arena(size: int) -> Arena:
+    return Arena(_block(size))
+
+
+def give_back(arena: Arena) -> None:
+    _release(arena.block)
