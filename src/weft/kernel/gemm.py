@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..ir.dtype import DType
 from .index import Var
-from .loops import Expr
+from .loops import Expr, has_lookup
 from .target import Target
 
 
@@ -45,6 +45,11 @@ class Gemm:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its epilogue reads at places known only at run time."""
+        return has_lookup(self.epilogue)
 
     @property
     def flops(self) -> int:

@@ -42,6 +42,20 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """An element whose place depends on integers computed at run time.
+
+    It is element base + sum of index * stride over `parts` = (index, size, stride). A negative index counts from
+    the end; one outside its axis reads element 0 instead and reports the kernel's step as faulty.
+    """
+
+    buffer: int
+    base: Index
+    parts: tuple[tuple[Expr, int, int], ...]
+    dtype: DType
+
+
+@dataclass(frozen=True)
 class Position:
     """An index as a value."""
 
@@ -76,7 +90,7 @@ class Total:
     dtype: DType
 
 
-Expr = Literal | Scalar | Load | Position | Apply | Inside | Total
+Expr = Literal | Scalar | Load | Lookup | Position | Apply | Inside | Total
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,12 @@ class Kernel:
             total *= v.size
         return total
 
+    @property
+    def checked(self) -> bool:
+        """Whether it reads at places known only at run time, and reports those that do not exist."""
+        exprs = [r.value for s in self.stages for r in s.reductions] + [t.value for s in self.stages for t in s.stores]
+        return any(has_lookup(e) for e in exprs)
+
     def __str__(self) -> str:
         lines = [f"kernel {self.name}({len(self.inputs)} in, {len(self.outputs)} out)"]
         pad = "  "
@@ -155,6 +175,15 @@ class Kernel:
         return "\n".join(lines)
 
 
+def has_lookup(e: Expr) -> bool:
+    """Whether a `Lookup` occurs in an expression."""
+    if isinstance(e, Lookup):
+        return True
+    if isinstance(e, Inside):
+        return has_lookup(e.then) or has_lookup(e.other)
+    return isinstance(e, Apply) and any(has_lookup(a) for a in e.args)
+
+
 def show(e: Expr) -> str:
     """An expression as text."""
     if isinstance(e, Literal):
@@ -163,6 +192,9 @@ def show(e: Expr) -> str:
         return f"b{e.buffer}"
     if isinstance(e, Load):
         return f"b{e.buffer}[{e.index}]"
+    if isinstance(e, Lookup):
+        parts = " + ".join(f"{show(i)}*{stride}" for i, _, stride in e.parts)
+        return f"b{e.buffer}[{e.base} + {parts}]"
     if isinstance(e, Position):
         return f"({e.index})"
     if isinstance(e, Total):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..ir.node import Node
-from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index
-from .loops import Apply, Expr, Inside, Load, Position, Scalar, Total, literal
+from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index, strides
+from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Total, literal
 
 Pull = Callable[["Lowering", Node, Indices], Expr]
 
@@ -179,6 +179,26 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     outs, taps = indices[lead : lead + rank], indices[lead + rank :]
     at = zip(outs, taps, node.attrs["stride"], node.attrs["dilation"], strict=True)
     return low.value(x, (*indices[:lead], *[o * s + t * d for o, t, s, d in at]))
+
+
+@pull("gather")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, *wanted = node.args
+    axes = node.attrs["axes"]
+    lead = node.ndim - (x.ndim - len(axes))
+    steps = strides(x.shape)  # type: ignore[arg-type]
+    rest = [a for a in range(x.ndim) if a not in axes]
+    base = as_index(0)
+    for a, i in zip(rest, indices[lead:], strict=True):
+        base = base + i * steps[a]
+    parts = []
+    for a, w in zip(axes, wanted, strict=True):
+        parts.append((low.value(w, broadcast(indices[:lead], w)), x.shape[a], steps[a]))
+    return Lookup(low.buffers[x], base, tuple(parts), node.dtype)  # type: ignore[arg-type]
+
+
+#: Operands that must be in memory: they are read at places not known before.
+looked_up: dict[str, tuple[int, ...]] = {"gather": (0,)}
 
 
 def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], other: Expr) -> Expr:

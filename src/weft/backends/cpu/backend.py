@@ -8,26 +8,23 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ...base.errors import BackendError
+from ...base.errors import BackendError, IndexingError
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
+from ...kernel.anchors import builders
 from ...kernel.gemm import Gemm
+from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
-from ...kernel.schedule import ANCHORS, Step, schedule
+from ...kernel.schedule import Step, schedule
 from ...kernel.target import Target
 from ...passes.pipeline import run_passes
-from ...runtime.backend import Commit, Observer
+from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from . import emit, gemm, memory, threads
 from .driver import STEP_WORDS
 from .jit import Library, host_target
 from .scalar import table
-
-_MOVES = (
-    "reshape", "permute", "broadcast_in_dim", "flip", "slice", "pad", "concatenate", "identity", "stop_gradient",
-    "iota", "windows",
-)  # fmt: skip
 
 
 def supported(node: Node) -> bool:
@@ -39,7 +36,8 @@ def supported(node: Node) -> bool:
     types = [a.dtype for a in node.sig.inputs] + [node.dtype]
     if any(d.kind == "c" or d.storage_only for d in types):
         return False
-    return node.prim.name in table or node.prim.name in ANCHORS or node.prim.name in _MOVES
+    name = node.prim.name
+    return name in table or name in builders or name in pulls
 
 
 class CpuBackend:
@@ -102,12 +100,17 @@ class CpuProgram:
         self._slots = slots
         order: list[int] = []
         words: list[int] = []
+        checked: list[int] = []  # steps with a status word each, after all slots
         for step in self.steps:
             name = step.kernel.name if step.kernel is not None else ""
             count = _units(step.kernel, self.target)
             grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
             words += [self.library.address(name), len(order), count, grain]
             order += [slots[n] for n in (*step.reads, step.node)]
+            if step.kernel is not None and step.kernel.checked:
+                order.append(len(slots) + len(checked))
+                checked.append(self.steps.index(step))
+        self._checked = checked
         self._order = np.array(order, np.int64)
         self._words = np.array(words, np.int64)
         assert len(words) == STEP_WORDS * len(self.steps)
@@ -116,7 +119,7 @@ class CpuProgram:
         held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
         outs = [memory.take(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
         arena = memory.take_arena(self.arena.size)
-        slots = np.empty(len(self._slots), np.int64)
+        slots = np.empty(len(self._slots) + len(self._checked), np.int64)
         count = len(held)
         for i, a in enumerate(held):
             slots[i] = a.ctypes.data
@@ -124,13 +127,23 @@ class CpuProgram:
         count += len(self._constants)
         for i, b in enumerate(outs):
             slots[count + i] = b.address
-        slots[count + len(outs) :] = self._offsets
-        slots[count + len(outs) :] += arena.address
+        count += len(outs)
+        slots[count : len(self._slots)] = self._offsets
+        slots[count : len(self._slots)] += arena.address
+        status = np.zeros(len(self._checked), np.int64)
+        slots[len(self._slots) :] = status.ctypes.data + 8 * np.arange(len(status))
         tables = slots[self._order]
         threads.run(self._words.ctypes.data, len(self.steps), tables.ctypes.data)
         memory.give_back(arena)
+        if status.any():
+            self._raise_index_error(int(np.flatnonzero(status)[0]))
         made = dict(zip(self._made, outs, strict=True))
         return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
+
+    def _raise_index_error(self, which: int) -> None:
+        node = self.steps[self._checked[which]].node
+        error = IndexingError("an index is outside its axis")
+        raise Fault(self.graph.nodes.index(node), error)
 
     def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
         """An output that is an input, a constant or another output: in memory of its own."""

@@ -16,6 +16,7 @@ from ...kernel.loops import (
     Kernel,
     Literal,
     Load,
+    Lookup,
     Position,
     Reduction,
     Scalar,
@@ -23,7 +24,7 @@ from ...kernel.loops import (
     Total,
 )
 from ...kernel.target import Target
-from .build import I1, I64, PTR, Build, like, register_type
+from .build import I1, I64, PTR, Build, element, like, register_type, suffix
 from .scalar import combine, identity_of, operate
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
@@ -69,9 +70,12 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
 
 
 class Expressions:
-    """Loop expressions as instructions of one function, given the pointers of its buffer table."""
+    """Loop expressions as instructions of one function, given the pointers of its buffer table.
 
-    def __init__(self, build: Build, dtypes: tuple[DType, ...]) -> None:
+    After the buffers, the table of a kernel that checks indices holds the address of its status word.
+    """
+
+    def __init__(self, build: Build, dtypes: tuple[DType, ...], checked: bool) -> None:
         self.build = build
         self.b = build.b
         self.dtypes = dtypes
@@ -80,6 +84,10 @@ class Expressions:
             self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8)
             for i in range(len(dtypes))
         ]
+        self.status: ir.Value | None = None
+        if checked:
+            self.status = self.b.load(self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8)
+            self.status.type = I64.as_pointer()
         self.totals: list[ir.Value] = []
 
     def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
@@ -98,6 +106,8 @@ class Expressions:
             return self.totals[e.reduction]
         if isinstance(e, Load):
             return self._load(e, lanes)
+        if isinstance(e, Lookup):
+            return self._lookup(e, lanes, memo)
         if isinstance(e, Position):
             return self._position(e, lanes)
         if isinstance(e, Inside):
@@ -112,11 +122,54 @@ class Expressions:
             return self.build.load(base, self.index(e.index, lanes), e.dtype)
         if step == 1:
             return self.build.load(base, self.index(e.index, lanes), e.dtype, lanes.count, lanes.mask)
-        pointers = self._pointers(e.buffer, e.index, lanes)
-        raw = self.build.narrow(self.build.const(0, like(register_type(e.dtype), lanes.count)), e.dtype)
+        at = self.build.splat(self.indices(e.index, lanes), lanes.count)
+        return self._gather(base, at, e.dtype, lanes)
+
+    def _lookup(self, e: Lookup, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        at = self.indices(e.base, lanes)
+        fault: ir.Value = I1(0)
+        for part, size, stride in e.parts:
+            i = self.value(part, lanes, memo)
+            if element(i.type) != I64:
+                signed = part.dtype.kind == "i"
+                wide = like(I64, i.type.count if isinstance(i.type, ir.VectorType) else 1)
+                i = self.b.sext(i, wide) if signed else self.b.zext(i, wide)
+            zero, end = self.build.const(0, i.type), self.build.const(size, i.type)
+            i = self.b.select(self.b.icmp_signed("<", i, zero), self.b.add(i, end), i)
+            wrong = self.b.icmp_unsigned(">=", i, end)
+            i = self.b.select(wrong, zero, i)
+            fault = self._or(fault, wrong)
+            at, i = self.build.same(at, i)
+            at = self.b.add(at, self.b.mul(i, self.build.const(stride, i.type)))
+        self._report(fault, lanes)
+        base = self.bases[e.buffer]
+        if not isinstance(at.type, ir.VectorType):
+            return self.build.load(base, at, e.dtype)
+        return self._gather(base, at, e.dtype, lanes)
+
+    def _or(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        x, y = self.build.same(x, y)
+        return self.b.or_(x, y)
+
+    def _report(self, fault: ir.Value, lanes: Lanes) -> None:
+        """Note in the kernel's status word that an index was outside its axis."""
+        if isinstance(fault.type, ir.VectorType):
+            if lanes.mask is not None:
+                fault = self.b.and_(fault, lanes.mask)
+            fault = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (fault,))
+        assert self.status is not None
+        with self.b.if_then(fault, likely=False):
+            self.b.store(I64(1), self.status, align=8)
+
+    def _gather(self, base: ir.Value, at: ir.Value, dtype: DType, lanes: Lanes) -> ir.Value:
+        """Elements at the places `at`; masked-off lanes are not touched."""
+        offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
+        start = self.build.splat(self.b.ptrtoint(base, I64), lanes.count)
+        pointers = self.b.inttoptr(self.b.add(start, offsets), ir.VectorType(PTR, lanes.count))
+        raw = self.build.narrow(self.build.const(0, like(register_type(dtype), lanes.count)), dtype)
         name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
         got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
-        return self.build.widen(got, e.dtype)
+        return self.build.widen(got, dtype)
 
     def _position(self, e: Position, lanes: Lanes) -> ir.Value:
         index = self.indices(e.index, lanes)
@@ -213,7 +266,7 @@ class Expressions:
 
 class _KernelEmitter(Expressions):
     def __init__(self, build: Build, kernel: Kernel) -> None:
-        super().__init__(build, (*kernel.inputs, *kernel.outputs))
+        super().__init__(build, (*kernel.inputs, *kernel.outputs), kernel.checked)
         self.kernel = kernel
         self.lanes = lane_count(kernel, build.target)
 
@@ -372,8 +425,6 @@ class _KernelEmitter(Expressions):
 
 
 def _suffix(value: ir.Value) -> str:
-    from .build import suffix
-
     return suffix(value.type.element)
 
 

@@ -57,7 +57,7 @@ class _GemmEmitter:
         self.lanes = build.target.lanes(g.dtype.itemsize)
         self.type = F32 if g.dtype.bits == 32 else F64
         self.vector = ir.VectorType(self.type, self.lanes)
-        self.expressions = Expressions(build, (*g.inputs, *g.outputs))
+        self.expressions = Expressions(build, (*g.inputs, *g.outputs), g.checked)
         self.size = g.dtype.itemsize
         self.scratch: ir.Value | None = None
 

@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from ...kernel.target import LEVELS, Target, named_target
 
+
 @cache
 def _start() -> None:
     llvm.initialize_native_target()
