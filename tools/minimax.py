@@ -1,6 +1,6 @@
 """Minimax polynomials for the elementary functions, by Remez exchange in high precision (needs mpmath).
 
-    python tools/minimax.py            prints the coefficient tables that kernel/functions.py holds
+python tools/minimax.py            prints the coefficient tables that kernel/functions.py holds
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def remez(
         solved = mp.lu_solve(mp.matrix(rows), mp.matrix(right))
         c, level = [solved[j] for j in range(terms)], abs(solved[terms])
 
-        def error(x: mp.mpf) -> mp.mpf:
+        def error(x: mp.mpf, c: list[mp.mpf] = c) -> mp.mpf:
             return weight(x) * (f(x) - mp.polyval(list(reversed(c)), x))
 
         grid = [a + (b - a) * i / (60 * n) for i in range(60 * n + 1)]

@@ -24,7 +24,9 @@ def _samples():
             args = [np.asarray(a) for a in sample.args]
             avals = [Aval(a.shape, as_dtype(a.dtype)) for a in args]
             attrs = tuple([sample.attrs[n] for n in prim.attr_names])
-            graph = trace_graph(lambda *nodes, prim=prim, attrs=attrs: results(prim.bind(nodes, attrs)), avals)
+            graph = trace_graph(
+                lambda *nodes, prim=prim, attrs=attrs: results(prim.bind(nodes, attrs)), avals
+            )
             after = run_passes(graph)
             if after.nodes and all(supported(n) for n in after.nodes):
                 yield pytest.param(graph, args, id=f"{prim.name}-{i}")

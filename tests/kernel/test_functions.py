@@ -28,7 +28,9 @@ def stratified(dtype, count: int = 400_000) -> np.ndarray:
     wide = np.exp2(exponents.astype(np.longdouble)).astype(dtype)
     near = rng.uniform(-20, 20, count).astype(dtype)
     steep = rng.uniform(-110, 90, count).astype(dtype) * (1 if dtype == np.float32 else 8)
-    specials = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, info.tiny, -info.tiny, info.max, -info.max, 1, -1], dtype)
+    specials = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, info.tiny, -info.tiny, info.max, -info.max, 1, -1], dtype
+    )
     return np.concatenate([wide, -wide, near, steep, specials])
 
 
@@ -61,7 +63,13 @@ def test_float64_is_within_four_units_of_the_last_place(name):
         exact = EXACT[name](x) if name == "erf" else EXACT[name](x.astype(np.longdouble))
         worst = ulps(got, exact)
     assert got.dtype == np.float64
-    assert worst.max() <= 4, (name, x[worst.argmax()], got[worst.argmax()], exact[worst.argmax()], worst.max())
+    assert worst.max() <= 4, (
+        name,
+        x[worst.argmax()],
+        got[worst.argmax()],
+        exact[worst.argmax()],
+        worst.max(),
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in EXACT if n not in ("exp", "log")])

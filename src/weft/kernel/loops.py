@@ -152,7 +152,9 @@ class Kernel:
     @property
     def checked(self) -> bool:
         """Whether it reads at places known only at run time, and reports those that do not exist."""
-        exprs = [r.value for s in self.stages for r in s.reductions] + [t.value for s in self.stages for t in s.stores]
+        exprs = [r.value for s in self.stages for r in s.reductions] + [
+            t.value for s in self.stages for t in s.stores
+        ]
         return any(has_lookup(e) for e in exprs)
 
     def __str__(self) -> str:

@@ -57,7 +57,7 @@ class Lowering:
         if at is not None:
             if node.size == 1:
                 return Scalar(at, node.dtype)
-            return Load(at, flatten_index(indices, node.shape), node.dtype)
+            return Load(at, flatten_index(indices, node.shape), node.dtype)  # type: ignore[arg-type]
         total = self.totals.get(node)
         if total is not None:
             return Total(total, node.dtype)

@@ -1,5 +1,9 @@
 """A thin layer over the LLVM builder: types, loops, masked memory access, and the algebra of elementary functions."""
 
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence

@@ -8,6 +8,10 @@ that comes late, or was put to sleep by the operating system between reading the
 the caller waits only for units that somebody is really working on, never for a thread that has not begun.
 """
 
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -27,7 +31,8 @@ QUIT = 40
 SYSCALL, FUTEX = 48, 49  #: how to sleep; SYSCALL is 0 where threads cannot
 WORDS = 64
 
-# A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time (0: serial).
+# A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
+# (0: the step runs on one thread).
 STEP_WORDS = 4
 
 KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
@@ -55,7 +60,9 @@ class _Emitter:
 
     # -- small things -------------------------------------------------------------------------------------------
 
-    def _function(self, name: str, returns: ir.Type, args: list[ir.Type], internal: bool = False) -> ir.Function:
+    def _function(
+        self, name: str, returns: ir.Type, args: list[ir.Type], internal: bool = False
+    ) -> ir.Function:
         f = ir.Function(self.module, ir.FunctionType(returns, args), name)
         if internal:
             f.linkage = "internal"
@@ -117,7 +124,9 @@ class _Emitter:
         units = self.b.load(self._word(pool, UNITS), typ=I64)
         grain = self.b.load(self._word(pool, GRAIN), typ=I64)
         ticket = self._get(pool, TICKET)
-        mine = self.b.icmp_signed("==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, I64(0xFFFFFFFF)))
+        mine = self.b.icmp_signed(
+            "==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, I64(0xFFFFFFFF))
+        )
         first = self.b.and_(ticket, I64(0xFFFFFFFF))
         left = self.b.icmp_signed("<", first, units)
         self.b.cbranch(self.b.and_(mine, left), try_, end)
@@ -202,14 +211,25 @@ class _Emitter:
         self.b.ret_void()
 
     def _share(
-        self, claim: ir.Function, pool: ir.Value, function: ir.Value, table: ir.Value, units: ir.Value, grain: ir.Value
+        self,
+        claim: ir.Function,
+        pool: ir.Value,
+        function: ir.Value,
+        table: ir.Value,
+        units: ir.Value,
+        grain: ir.Value,
     ) -> None:
         """Offer a job to the workers, take part in it, and wait for the units others are still working on."""
         b = self.b
         generation = b.add(self._get(pool, GENERATION), I64(1))
         # Invalidate the old ticket first: nobody may claim from it while the fields change.
         self._set(pool, TICKET, b.or_(b.shl(generation, I64(32)), I64(0xFFFFFFFF)))
-        for field, value in ((FUNCTION, function), (TABLE, b.ptrtoint(table, I64)), (UNITS, units), (GRAIN, grain)):
+        for field, value in (
+            (FUNCTION, function),
+            (TABLE, b.ptrtoint(table, I64)),
+            (UNITS, units),
+            (GRAIN, grain),
+        ):
             self._set(pool, field, value)
         self._set(pool, DONE, I64(0))
         self._set(pool, TICKET, b.shl(generation, I64(32)))
@@ -219,4 +239,3 @@ class _Emitter:
             self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
         b.call(claim, [pool, generation])
         self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), units), self._relax)
-

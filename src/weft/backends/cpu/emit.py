@@ -1,5 +1,9 @@
 """Loop kernels as LLVM functions: `void kernel(ptr buffers, i64 begin, i64 end)` over a range of work units."""
 
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +90,9 @@ class Expressions:
         ]
         self.status: ir.Value | None = None
         if checked:
-            self.status = self.b.load(self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8)
+            self.status = self.b.load(
+                self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8
+            )
             self.status.type = I64.as_pointer()
         self.totals: list[ir.Value] = []
 

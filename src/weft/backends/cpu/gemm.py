@@ -1,5 +1,9 @@
 """Contractions as code: the register tile, its loops along K, and the epilogue on the accumulators."""
 
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,5 +1,9 @@
 """From LLVM modules to callable functions."""
 
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 import itertools
