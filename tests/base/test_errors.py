@@ -27,7 +27,8 @@ def test_every_error_refines_a_built_in_one(kind):
 @pytest.mark.parametrize(
     ("kind", "builtin"),
     [
-        ("ShapeError", ValueError), ("DTypeError", TypeError), ("IndexingError", IndexError), ("FormatError", ValueError),
+        ("ShapeError", ValueError), ("DTypeError", TypeError), ("IndexingError", IndexError),
+        ("FormatError", ValueError),
         ("NumericError", ArithmeticError), ("FileError", OSError), ("MissingFileError", FileNotFoundError),
     ],
 )  # fmt: skip

@@ -47,7 +47,7 @@ def test_there_and_back(tree):
 @given(trees)
 def test_structures_compare_by_content(tree):
     _, a = flatten(tree)
-    _, b = flatten(tree_map(lambda x: (x,) and 0, tree))
+    _, b = flatten(tree_map(lambda _: 0, tree))
     assert a == b and hash(a) == hash(b)
     wrapped = flatten([tree])[1]
     assert wrapped != a

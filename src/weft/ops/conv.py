@@ -28,6 +28,8 @@ def _check_attrs(rank: int, **attrs: tuple[Any, ...]) -> None:
             raise ArgumentError(f"{name} needs one entry for each of the {rank} spatial axes, got {value}")
         if name != "padding" and any(v < 1 for v in value):
             raise ArgumentError(f"{name} must be at least 1, got {value}")
+        if name == "padding" and any(len(pair) != 2 for pair in value):
+            raise ArgumentError(f"padding is a pair (before, after) for each axis, got {value}")
 
 
 def _check_groups(x: Aval, w: Aval, feature_groups: int, batch_groups: int) -> None:

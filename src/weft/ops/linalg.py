@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..base.errors import DTypeError, ShapeError
+from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import real_dtype
 from ..ir.node import Aval, Node
 from ..ir.primitive import results
@@ -89,6 +89,8 @@ def stacked(prim):
 def _triangle_infer(x: Aval, *, offset: int, upper: bool) -> Aval:
     if x.ndim < 2:
         raise ShapeError(f"matrices (..., M, N) expected, got shape {show_shape(x.shape)}")
+    if not isinstance(offset, int):
+        raise ArgumentError(f"offset must be an integer, got {offset!r}")
     return x
 
 

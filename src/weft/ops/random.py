@@ -100,7 +100,7 @@ def random_bits(state, *, shape, bits):
             zero = np.zeros_like(block)
             for word, values in enumerate(philox((block & _LOW, block >> _32, zero, zero), key)):
                 row[at : at + _PIECE, word] = values
-    words = out.reshape(len(out), -1).view("<u4" if bits == 32 else "<u8")
+    words = out.reshape(len(out), 4 * count).view("<u4" if bits == 32 else "<u8")
     return words[:, :size].reshape((*lead, *shape))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import DTypeError, ShapeError
+from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import int64
 from ..ir.node import Aval, Node
 from ..ir.shape import show_shape
@@ -84,6 +84,8 @@ _batch(argsort)
 
 
 def _search_infer(edges: Aval, x: Aval, *, side: str) -> Aval:
+    if side not in ("left", "right"):
+        raise ArgumentError(f"side must be 'left' or 'right', got {side!r}")
     if edges.dtype is not x.dtype or x.dtype.kind not in "uif":
         raise DTypeError(
             f"two operands of one real dtype expected, got {edges.describe()} and {x.describe()}"
