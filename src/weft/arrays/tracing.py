@@ -200,30 +200,35 @@ def close(
     """
     own = set(inputs)
     neutral = state.tracing | bit | SPENT  # flags that say nothing of derivatives
-    order = toposort(outputs, lambda n: _follow(n, own, bit))
-    inside = _inside(order, own, 0 if hoist else bit)
+    inside = _inside(outputs, own, bit, hoist)
+    order = [n for n in toposort(outputs, lambda n: n.args if n in inside else ()) if n in inside]
     operands: dict[Any, Node] = {}
-    for node in [*[a for n in order if n in inside for a in n.args], *outputs]:
+    for node in [*[a for n in order for a in n.args], *outputs]:
         if node not in inside and node not in own and not _is_small(node.value):
             operands.setdefault(_identity(node), node)
     with isolated():
-        graph = _copy([n for n in order if n in inside], list(operands.values()), inputs, outputs, neutral)
+        graph = _copy(order, list(operands.values()), inputs, outputs, neutral)
     return graph, list(operands.values())
 
 
-def _follow(node: Node, own: set[Node], bit: int) -> Sequence[Node]:
-    return node.args if node.value is None and node not in own and node.flags & (TRACED | bit) else ()
+def _inside(outputs: Sequence[Node], own: set[Node], bit: int, hoist: bool) -> set[Node]:
+    """The nodes that depend on the placeholders `own` or, unless they are hoisted, are marked with `bit`.
 
+    What stays outside loses the mark, which a later trace uses again.
+    """
 
-def _inside(order: Sequence[Node], own: set[Node], bit: int) -> set[Node]:
-    """The nodes that depend on the placeholders `own`, or are marked with `bit`."""
+    def follow(node: Node) -> Sequence[Node]:
+        return node.args if node.value is None and node not in own and node.flags & (TRACED | bit) else ()
+
     inside: set[Node] = set()
-    for n in order:
+    for n in toposort(outputs, follow):
         if n in own or n.value is not None:
             continue
         marked = n.flags & bit and n.sig.prim is not pick_prim and n.sig.prim is not input_prim
-        if marked or any(a in own or a in inside for a in n.args):
+        if any(a in own or a in inside for a in n.args) or (marked and not hoist):
             inside.add(n)
+        else:
+            n.flags &= ~bit
     return inside
 
 
