@@ -56,6 +56,20 @@ def test_a_compiled_module_notices_its_mode():
     assert run.traces <= 3
 
 
+def test_a_compiled_module_answers_for_the_module():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
+    run = wf.compile(net)
+    assert repr(run) == "<compiled Sequential, 0 programs>"
+    assert [p.shape for p in run.parameters()] == [(3, 4), (3,)]
+    run.eval()
+    assert not net.training
+    x = wf.tensor(spread(2, 4).astype(np.float32))
+    np.testing.assert_array_equal(run(x).numpy(), net(x).numpy())
+    assert run.programs[0].arguments == ["x"]
+    with pytest.raises(AttributeError):
+        run.nothing
+
+
 def test_statistics_do_not_keep_the_graph_of_past_batches():
     layer = nn.BatchNorm1d(3)
     x = wf.tensor(spread(6, 3).astype(np.float32), requires_grad=True)

@@ -203,7 +203,14 @@ class Compiled:
         self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
         self._warned = False
         self._names = _parameter_names(function)
+        self.__name__ = type(function).__name__  # of a module, which has no name of its own
         functools.update_wrapper(self, function, updated=())
+
+    def __getattr__(self, name: str) -> Any:
+        # A compiled module answers for the module: parameters(), train(), state_dict(), ...
+        if name.startswith("__") or "function" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.traces or state.active != _BASE_FLAGS:
@@ -419,7 +426,8 @@ def _realized(node: Node) -> Any:
 
 def _parameter_names(function: Callable[..., Any]) -> list[str]:
     try:
-        return list(inspect.signature(function).parameters)
+        # What a module is called with is what its `forward` takes.
+        return list(inspect.signature(getattr(function, "forward", function)).parameters)
     except (TypeError, ValueError):
         return []
 
