@@ -31,24 +31,38 @@ _ERFC = (
 )  # fmt: skip
 
 
-def _erfc_tail(x):
+#: How many of the coefficients single precision needs.
+_SHORT = {"near": 10, "far": 15}
+
+
+def _erfc_tail(x, terms=None):
     """erfc(x) for x >= 0.5, to a relative error of a few units in the last place until it underflows at 27."""
     x = np.minimum(x, 30.0)
     t = ((x - 2) / (x + 2) + 0.6) / 0.8 - 1
-    scaled = np.polynomial.chebyshev.chebval(t, _ERFC) / (x + 2)
+    scaled = np.polynomial.chebyshev.chebval(t, _ERFC[:terms]) / (x + 2)
     # x**2 = head**2 + (x - head)(x + head), where head**2 is exact: no rounding error for exp to magnify.
     head = x.astype(np.float32).astype(np.float64)
     return np.exp(-head * head) * np.exp(-(x - head) * (x + head)) * scaled
 
 
-def _erf_double(x):
+def _erf_double(x, short=False):
+    """erf(x) in double precision, or (short) as exactly as single precision can tell."""
     small = np.clip(x, -1.0, 1.0)
     square, near = small * small, 0.0
-    for c in reversed(_ERF):
+    for c in reversed(_ERF[: _SHORT["near"]] if short else _ERF):
         near = near * square + c
     near = small + small * near
-    far = np.copysign(1 - _erfc_tail(np.maximum(np.abs(x), 0.5)), x)
-    return np.where(np.abs(x) <= 0.9, near, far)
+    tail = _erfc_tail(np.maximum(np.abs(x), 0.5), _SHORT["far"] if short else None)
+    return np.where(np.abs(x) <= 0.9, near, np.copysign(1 - tail, x))
+
+
+def _by_pieces(function, x, piece=1 << 13):
+    """`function` of float64 arrays applied to x piece by piece: its many intermediate arrays stay in the cache."""
+    out = np.empty(x.shape, x.dtype)
+    flat, into = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
+    for at in range(0, flat.size, piece):
+        into[at : at + piece] = function(flat[at : at + piece].astype(np.float64))
+    return out
 
 
 def _erfc_double(x):
@@ -66,7 +80,8 @@ def _erf_samples():
 @elementwise("f", samples=_erf_samples)
 def erf(x):
     """The error function, 2 / sqrt(pi) times the integral of e**(-t**2) from 0 to x: -1 at -inf, 1 at inf."""
-    return _erf_double(x.astype(np.float64)).astype(x.dtype)
+    short = x.dtype.itemsize < 8
+    return _by_pieces(lambda v: _erf_double(v, short), x)
 
 
 @erf.partials
@@ -79,7 +94,7 @@ def _(out, x):
 @elementwise("f", samples=_erf_samples)
 def erfc(x):
     """1 - erf(x), precise where erf is nearly 1 too: 2 at -inf, 0 at inf."""
-    return _erfc_double(x.astype(np.float64)).astype(x.dtype)
+    return _by_pieces(_erfc_double, x)
 
 
 @erfc.partials
