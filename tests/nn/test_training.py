@@ -161,3 +161,72 @@ def test_initial_states_are_checked():
 def test_arguments_that_make_no_sense_are_refused(make):
     with pytest.raises(ArgumentError):
         make()
+
+
+def test_a_checkpointed_module_has_the_same_gradients():
+    net = nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 2)).double()
+    x = wf.tensor(spread(5, 3))
+    (net(x) ** 2).sum().backward()
+    want = [p.grad.numpy().copy() for p in net.parameters()]
+    net.zero_grad()
+    (wf.checkpoint(net)(x) ** 2).sum().backward()
+    for p, w in zip(net.parameters(), want):
+        np.testing.assert_allclose(p.grad.numpy(), w, rtol=1e-12)
+
+
+def test_checkpointing_draws_the_same_dropout_twice():
+    wf.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 50), nn.Dropout(0.5)).double()
+    out = wf.checkpoint(net)(wf.tensor(np.ones((1, 3))))
+    out.sum().backward()
+    dropped = out.numpy()[0] == 0
+    np.testing.assert_array_equal(net[0].bias.grad.numpy() == 0, dropped)
+
+
+def test_a_cell_in_a_scan_is_the_layer():
+    cell, layer = nn.LSTMCell(3, 4).double(), nn.LSTM(3, 4).double()
+    layer.load_state_dict({f"{n}_l0": p for n, p in cell.named_parameters()})
+    x = wf.tensor(spread(6, 2, 3))
+
+    def step(state, element):
+        h, c = cell(element, state)
+        return (h, c), h
+
+    zero = wf.zeros((2, 4), dtype=wf.float64)
+    (h, c), ys = wf.scan(step, (zero, zero), x)
+    out, (hn, cn) = layer(x)
+    np.testing.assert_allclose(ys.numpy(), out.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(c.numpy(), cn[0].numpy(), rtol=1e-12)
+    (ys.sum() + h.sum()).backward()
+    (out.sum() + hn.sum()).backward()
+    for name, p in cell.named_parameters():
+        other = dict(layer.named_parameters())[f"{name}_l0"]
+        np.testing.assert_allclose(p.grad.numpy(), other.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_under_vmap_says_how_it_draws():
+    layer, x = nn.Dropout(0.5), wf.ones((6, 40))
+    different = wf.vmap(layer, randomness="different")(x).numpy()
+    assert len({tuple(row) for row in different}) > 1
+    same = wf.vmap(layer, randomness="same")(x).numpy()
+    assert (same == same[0]).all()
+    with pytest.raises(ValueError, match="randomness"):
+        wf.vmap(layer)(x)
+
+
+def test_statistics_written_inside_vmap_are_refused():
+    layer = nn.BatchNorm1d(3)
+    with pytest.raises(TypeError, match="vmap"):
+        wf.vmap(layer)(wf.ones((2, 4, 3)))
+    assert layer.num_batches_tracked.item() == 0 and not layer.running_mean.numpy().any()
+
+
+def test_forward_mode_through_a_network():
+    net = nn.Sequential(
+        nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.LayerNorm(9), nn.Linear(9, 2)
+    ).double()
+    x, t = wf.tensor(spread(2, 2, 5)), wf.tensor(spread(2, 2, 5, seed=1))
+    _, pushed = wf.jvp(net, (x,), (t,))
+    step = 1e-6
+    up, down = net(x + step * t), net(x - step * t)
+    np.testing.assert_allclose(pushed.numpy(), (up.numpy() - down.numpy()) / (2 * step), rtol=1e-6, atol=1e-8)
