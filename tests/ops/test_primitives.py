@@ -262,6 +262,25 @@ def test_derivatives_agree_with_finite_differences(prim, sample):
     assert left == pytest.approx(right, rel=1e-9, abs=1e-9)
 
 
+def scattered(array):
+    """The same array under three other layouts: columns first, every second element, from the back."""
+    yield np.array(array, order="F")
+    wide = np.zeros((*array.shape, 2), array.dtype)
+    wide[..., 0] = array
+    yield wide[..., 0]
+    yield np.flip(np.flip(array).copy())
+
+
+@pytest.mark.parametrize(("prim", "sample"), SAMPLES)
+def test_the_layout_of_operands_does_not_show(prim, sample):
+    """Tiny samples rarely reach the loops that differ; `test_layout.py` has operands of some size."""
+    arrays = numeric(sample)
+    want = evaluate(lambda *nodes: apply(prim, sample, nodes), arrays)
+    for moved in zip(*[scattered(a) for a in arrays], strict=True):
+        for g, w in zip(evaluate(lambda *nodes: apply(prim, sample, nodes), moved), want, strict=True):
+            np.testing.assert_array_equal(g, w)
+
+
 def other(array):
     """A second example for the batch: the same values in other places, so that it lies in the same domain."""
     if array.ndim == 0 and array.dtype.kind in "ui":

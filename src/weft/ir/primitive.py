@@ -71,6 +71,7 @@ class Primitive:
             str, ...
         ] = ()  # attributes that hold derivatives: no part of what the node computes
         self.computes = True  # does arithmetic: 16-bit floats are widened for it
+        self.exact = False  # on real numbers its body gives the same bits wherever the operands lie in memory
         register(self)
 
     # -- declaring rules ------------------------------------------------------------------------------------

@@ -207,9 +207,11 @@ def pow_(x, y):
     if x.dtype.kind == "c":
         return np.power(x, y)
     if x.dtype.kind == "f":
-        # NumPy takes the square root for a power of 1/2, which differs at -inf and -0.
-        edge = (y == 0.5) & ((x == 0) | np.isinf(x))
-        return np.where(edge, np.abs(x), np.power(x, y))
+        # NumPy takes shortcuts for some powers, but only where one exponent serves all. Here they always hold.
+        out = np.power(x, y)
+        out = np.where(y == 2, x * x, np.where(y == -1, 1 / x, out))
+        root = np.where((x == 0) | np.isinf(x), np.abs(x), np.sqrt(x))
+        return np.where(y == 0.5, root, out)
     out = np.power(x, np.maximum(y, 0))
     if x.dtype.kind == "i":
         odd = np.where(y % 2 == 0, 1, x)
@@ -397,3 +399,22 @@ def nextafter(x, y):
 
 nextafter.computes = False
 nextafter.nondifferentiable("it steps from one representable number to the next")
+
+
+for _prim in (
+    add,
+    sub,
+    mul,
+    div,
+    neg,
+    abs_,
+    sign,
+    floor_divide,
+    remainder,
+    integer_pow,
+    maximum,
+    minimum,
+    clip,
+):
+    _prim.exact = True
+copysign.exact = True

@@ -100,3 +100,4 @@ def _(size, batched, x, *, dtype):
 
 for _prim in (bitwise_and, bitwise_or, bitwise_xor, bitwise_not, shift_left, shift_right, bitcast):
     _prim.nondifferentiable(_NO_GRADIENT)
+    _prim.exact = True

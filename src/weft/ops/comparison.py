@@ -70,6 +70,7 @@ def signbit(x):
 
 for _prim in (equal, less, less_equal, isnan, isinf, isfinite, signbit):
     _prim.nondifferentiable("the result is boolean")
+    _prim.exact = True
 
 
 # -- logic: what is not boolean counts as True where it differs from zero -------------------------------------

@@ -72,6 +72,7 @@ def _complex_samples() -> list[Sample]:
 
 make_complex = Primitive("complex", _complex, _complex_infer, samples=_complex_samples)
 make_complex.elementwise = True
+make_complex.exact = True
 
 
 @make_complex.vjp

@@ -171,6 +171,7 @@ def all_(x, *, axes):
     return np.all(x, axis=axes)
 
 
+any_.exact = all_.exact = True
 any_.nondifferentiable("the result is boolean")
 all_.nondifferentiable("the result is boolean")
 

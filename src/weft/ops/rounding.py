@@ -38,3 +38,4 @@ def round_(x):
 
 for _prim in (floor, ceil, trunc, round_):
     _prim.partials(lambda out, x: (None,))
+    _prim.exact = True

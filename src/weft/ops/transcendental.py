@@ -22,6 +22,9 @@ def sqrt(x):
     return np.sqrt(x)
 
 
+sqrt.exact = True
+
+
 @sqrt.partials
 def _(out, x):
     return (0.5 / out,)

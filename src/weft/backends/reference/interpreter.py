@@ -103,10 +103,23 @@ def evaluate(node: Node, arrays: list[Any]) -> Any:
             a.astype(np.float32) if t.dtype.storage_only else a
             for a, t in zip(arrays, node.sig.inputs, strict=True)
         ]
+    if prim.computes and (not prim.exact or node.sig.inputs[0].dtype.kind == "c"):
+        arrays = _laid_out(arrays, prim.elementwise)
     result = prim.evaluate(*arrays, **node.attrs)
     if type(node.sig.out) is tuple:
         return tuple([_typed(r, t) for r, t in zip(result, node.sig.out, strict=True)])
     return _typed(result, node.sig.out)
+
+
+def _laid_out(arrays: list[Any], together: bool) -> list[Any]:
+    """The operands contiguous, and broadcast if `together`.
+
+    NumPy adds in an order that follows memory, and has loops of other bits for operands that lie apart or repeat one
+    element. What an operand is a view of must not show in the result.
+    """
+    if together and any(a.shape != arrays[0].shape for a in arrays):
+        arrays = np.broadcast_arrays(*arrays)  # type: ignore[assignment]
+    return [a if a.flags.c_contiguous and a.flags.aligned else np.array(a, order="C") for a in arrays]
 
 
 def _typed(result: Any, aval: Any) -> np.ndarray:
