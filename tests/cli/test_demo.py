@@ -42,8 +42,18 @@ def test_without_matplotlib_it_goes_on(tmp_path, capsys, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["softmax.safetensors"]
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_takes_images(arch):
+    make, _, _ = architecture(arch)
+    model = make()
+    assert model(wf.zeros((3, 1, 8, 8))).shape == (3, 10)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("arch", "least"), [("cnn", 0.98), ("mlp", 0.96)])
+@pytest.mark.parametrize(
+    ("arch", "least"),
+    [("cnn", 0.98), ("softmax", 0.95), ("mlp", 0.96), ("lstm", 0.96), ("transformer", 0.96)],
+)
 def test_what_the_networks_reach(arch, least, tmp_path):
     assert wf.demo(arch, output=tmp_path, progress=False).accuracy >= least
 

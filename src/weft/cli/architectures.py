@@ -29,16 +29,19 @@ def mlp() -> nn.Module:
     )
 
 
+def _convolution(channels: int, filters: int) -> list[nn.Module]:
+    # Batch normalisation has a bias of its own.
+    convolution = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(filters), nn.ReLU()]
+
+
 def cnn() -> nn.Module:
-    """Three convolutions, the last two followed by pooling."""
+    """Three convolutions with batch normalisation, the last two followed by pooling."""
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1),
-        nn.ReLU(),
+        *_convolution(1, 32),
+        *_convolution(32, 32),
         nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.ReLU(),
+        *_convolution(32, 64),
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.3),
@@ -69,7 +72,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
@@ -100,9 +103,9 @@ class PatchTransformer(nn.Module):
 ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], int, float]] = {
     "softmax": (softmax, 60, 1e-2),
     "mlp": (mlp, 60, 3e-3),
-    "cnn": (cnn, 40, 3e-3),
+    "cnn": (cnn, 20, 3e-3),
     "lstm": (RowReader, 40, 5e-3),
-    "transformer": (PatchTransformer, 40, 2e-3),
+    "transformer": (PatchTransformer, 30, 2e-3),
 }
 
 
