@@ -274,6 +274,8 @@ def test_complex_special_values():
     z = wf.expm1(wf.tensor([complex(np.inf, 0), complex(-np.inf, np.inf), complex(np.nan, 0), 1e-9 + 0j]))
     assert repr(z.numpy()[0]) == repr(np.complex64(complex(np.inf, 0)))
     assert z.numpy()[1] == -1 and z.numpy()[2].imag == 0 and z.numpy()[3] == np.complex64(1e-9)
+    u = wf.expm1(wf.tensor([complex(-0.0, 0.0), complex(0.0, -0.0)])).numpy()
+    assert not np.signbit(u.real).any() and np.signbit(u.imag).tolist() == [False, True]
     w = wf.tanh(wf.tensor([complex(np.inf, 2.5), complex(-np.inf, -2.5)])).numpy()
     assert w.tolist() == [1, -1] and not np.signbit(w.imag[0]) and np.signbit(w.imag[1])
 

@@ -69,10 +69,13 @@ def _(out, x):
 def expm1(x):
     """e**x - 1, precise near 0 too, where it keeps the sign of a zero.
 
-    Of a complex x that is not finite it is exp(x) - 1, and real wherever exp(x) is.
+    Of a complex x that is not finite it is exp(x) - 1, and real wherever exp(x) is; the real part of a complex result
+    is never -0.
     """
     out = np.expm1(x)
     if x.dtype.kind == "c":
+        out = np.array(out)
+        out.real += 0.0
         # NumPy forms the product of e**a and sin(b) also where one is infinite or NaN and the other 0.
         power = np.exp(x)
         whole = power - power.dtype.type(1)
