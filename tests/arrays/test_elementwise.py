@@ -308,3 +308,36 @@ class TestErrors:
     def test_a_tensor_has_no_single_truth(self):
         with pytest.raises(ValueError, match=r"shape \(2,\) is ambiguous; use all\(\) or any\(\)"):
             bool(wf.ones(2) == wf.ones(2))
+
+
+class TestWeakScalars:
+    """Python floats that are arguments of a traced function behave as they do outside it."""
+
+    CASES = [
+        lambda x, a: x * a,
+        lambda x, a: a / x,
+        lambda x, a: x - a * 0.5,
+        lambda x, a: x * (1 - a) ** 2,
+        lambda x, a: x * 2**a,
+        lambda x, a: x + (-a) + abs(-a) + (+a),
+        lambda x, a: x * wf.exp(a),
+        lambda x, a: wf.where(x > a, x, a),
+        lambda x, a: wf.clip(x, a - 1, a + 1),
+        lambda x, a: wf.where(wf.asarray(a > 0.1), x, 0.0),
+        lambda x, a: wf.maximum(x, a),
+        lambda x, a: x * (a * 1j),
+    ]
+
+    @pytest.mark.parametrize("f", CASES)
+    @pytest.mark.parametrize("d", [wf.float32, wf.float64, wf.bfloat16, wf.int64], ids=str)
+    def test_as_outside(self, f, d):
+        x = wf.tensor([1, 2, 3], dtype=d)
+        want, got = f(x, 0.3), wf.compile(f)(x, 0.3)
+        assert got.dtype is want.dtype
+        np.testing.assert_array_equal(got.numpy(), want.numpy())
+
+    def test_one_program_for_all_values(self):
+        f = wf.compile(lambda x, a: x * (a * 0.5))
+        assert [f(wf.ones(1), 0.1 * i).item() for i in range(3)] == pytest.approx(
+            [0, 0.05, 0.1]
+        ) and f.traces == 1

@@ -11,7 +11,7 @@ from ..autodiff.transforms import saving_node
 from ..base.errors import ArgumentError, DTypeError
 from ..base.site import user_site
 from ..base.state import state
-from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, promote, weak_dtype
+from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, complex128, float64, promote, weak_dtype
 from ..ir.dtype import dtype as to_dtype
 from ..ir.node import Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
@@ -79,6 +79,8 @@ def number_leaf(value: Any, dtype: DType) -> Node:
 def node_of(x: Any, beside: DType | None = None) -> Node:
     """The node of a tensor, of a Python number (typed by the tensor beside it) or of a NumPy array."""
     if isinstance(x, Handle):
+        if type(x) is WeakScalar:
+            return converted(x._cell.node, weak_dtype(_example(x), beside))
         return x._cell.node
     if is_number(x):
         return number_leaf(x, weak_dtype(x, beside))
@@ -96,7 +98,7 @@ def result_dtype(operands: tuple[Any, ...]) -> DType:
         if isinstance(x, DType):
             found = x
         elif isinstance(x, WeakScalar):
-            weak.append(0j if x.dtype.kind == "c" else 0.0)
+            weak.append(_example(x))
             continue
         elif isinstance(x, Handle):
             found = x._cell.node.sig.out.dtype  # type: ignore[union-attr]
@@ -120,6 +122,11 @@ def result_dtype(operands: tuple[Any, ...]) -> DType:
     return dtype
 
 
+def _example(x: Handle) -> float | complex:
+    """A Python number of the kind of a weak scalar."""
+    return 0j if x._cell.node.dtype.kind == "c" else 0.0
+
+
 def promoted(*operands: Any) -> tuple[Node, ...]:
     """The operands as nodes of one dtype; Python numbers and weak scalars give way to tensors."""
     dtype = result_dtype(operands)
@@ -138,7 +145,7 @@ def as_dtype(x: Any, dtype: DType) -> Node:
     """An operand as a node of the given dtype."""
     if not isinstance(x, Handle) and is_number(x):
         return number_leaf(x, dtype)
-    return converted(node_of(x), dtype)
+    return converted(x._cell.node if isinstance(x, Handle) else node_of(x), dtype)
 
 
 def converted(node: Node, dtype: DType) -> Node:
@@ -187,6 +194,10 @@ def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
     for operand in (x, y):
         if not isinstance(operand, (Handle, bool, int, float, complex, np.ndarray, np.generic)):
             return NotImplemented
+    if not (type(x) in strong or type(y) in strong) and all(
+        isinstance(o, WeakScalar) or is_number(o) for o in (x, y)
+    ):
+        return _weak_binary(prim, x, y)
     a, b = (promoted if _takes_integers(prim) else promoted_floating)(x, y)
     node = prim.bind((a, b))
     if len(_pairs) > 100_000:
@@ -199,6 +210,18 @@ def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
     elif own_b and _as_it_is(x, b.dtype):
         _pairs[prim, type(x), b.sig.out] = node.sig, a.sig, *_limits.get(b.dtype, (-_HUGE, _HUGE))
     return Tensor(node)
+
+
+def _weak_binary(prim: Primitive, x: Any, y: Any) -> Any:
+    """Arithmetic of weak scalars among themselves and with numbers: weak, and in double precision like Python's."""
+    is_complex = any(isinstance(_example(o) if isinstance(o, Handle) else o, complex) for o in (x, y))
+    dtype = complex128 if is_complex else float64
+    return weak(prim.bind((as_dtype(x, dtype), as_dtype(y, dtype))))
+
+
+def weak(node: Node) -> Any:
+    """A weak scalar for a node, where it is a number that Python would have as float or complex."""
+    return WeakScalar(node) if node.dtype.inexact else Tensor(node)
 
 
 def _as_it_is(x: Any, dtype: DType) -> bool:

@@ -98,6 +98,10 @@ def _give_out(x: Tensor) -> np.ndarray:
     from .cell import flush
 
     cell: Cell = x._cell
+    if cell.requires_grad:
+        raise BufferError(
+            "the memory of a tensor that requires a gradient is not given out; detach() it first"
+        )
     flush()
     value = value_of(cell)
     if not isinstance(value, Buffer) or not cell.node.flags & SHARED:

@@ -444,16 +444,31 @@ class Tensor(Methods, Handle):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
             raise DTypeError("a tensor of no dimensions cannot be iterated over")
-        return iter([self[i] for i in range(len(self))])
+        return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
         return bool(reductions.any(self == value))
 
 
 class WeakScalar(Tensor, weak=True):
-    """A Python number that became the argument of a traced function: it takes the dtype of the tensors beside it."""
+    """A Python number that became the argument of a traced function: it takes the dtype of the tensors beside it.
+
+    Arithmetic with numbers and other weak scalars stays weak, and is done in double precision, as Python's is.
+    """
 
     __slots__ = ()
+
+    def __neg__(self, /) -> Tensor:
+        return dispatch.weak(e.neg.bind((self._cell.node,)))
+
+    def __pos__(self, /) -> Tensor:
+        return self
+
+    def __abs__(self, /) -> Tensor:
+        return dispatch.weak(e.abs_.bind((self._cell.node,)))
+
+    def __pow__(self, other: Any, /) -> Tensor:
+        return binary(e.pow_, self, other)
 
 
 dispatch.install(Tensor, WeakScalar)
