@@ -366,3 +366,15 @@ def test_a_penalty_on_gradients_is_differentiated_as_in_torch(layer: Layer):
             assert x.grad is None or not x.grad.numpy().any()
         else:
             np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=1e-7, atol=1e-8)
+
+
+@everything
+def test_arrays_are_taken_and_other_things_refused(layer: Layer):
+    net, other = _build(layer), _build(layer)
+    other.load_state_dict(net.state_dict())
+    for a, b in zip(_leaves(net(*layer.inputs)), _leaves(other(*map(wf.tensor, layer.inputs))), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    if layer.name != "Identity":
+        for wrong in ("text", None, [1.0]):
+            with pytest.raises(wf.errors.DTypeError, match="takes a tensor, got"):
+                net(*[wrong] * len(layer.inputs))

@@ -20,6 +20,7 @@ from .containers import ModuleList
 from .dropout import Dropout
 from .factory import empty, positive_int, probability
 from .functional.dropout import random_bits
+from .functional.operands import checked, maybe
 from .linear import Linear
 from .module import Module
 from .normalization import LayerNorm
@@ -111,6 +112,11 @@ class MultiheadAttention(Module):
             average_attn_weights: whether the weights are averaged over the heads.
             is_causal: query i sees keys 0 .. i, without a mask being built.
         """
+        name, given = "MultiheadAttention", (query, key, value)
+        query = checked(name, query)
+        key = query if key is given[0] else checked(name, key)
+        value = key if value is given[1] else checked(name, value)
+        key_padding_mask, attn_mask = maybe(name, key_padding_mask), maybe(name, attn_mask)
         lone = query.ndim == 2
         self._check(query, key, value)
         same_kv, same_qk = value is key, key is query

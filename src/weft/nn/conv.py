@@ -12,6 +12,7 @@ from . import functional as F
 from . import init
 from .factory import empty, outside_traces, positive_int
 from .functional.conv import paddings, sizes
+from .functional.operands import checked
 from .module import Module
 from .parameter import Parameter, UninitializedParameter
 
@@ -164,6 +165,7 @@ class _LazyConv(_Conv):
             self._materialize(int(weight.shape[1]) * self.groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = checked(type(self).__name__, x)
         if x.ndim not in (self._rank + 1, self._rank + 2):
             raise ShapeError(
                 f"{type(self).__name__} takes (batch, channels, ...), got shape {show_shape(x.shape)}"

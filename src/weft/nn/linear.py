@@ -11,6 +11,7 @@ from ..base.errors import ArgumentError, ShapeError
 from . import functional as F
 from . import init
 from .factory import empty, outside_traces, positive_int
+from .functional.operands import checked
 from .module import Module
 from .parameter import Parameter, UninitializedParameter
 
@@ -106,7 +107,8 @@ class LazyLinear(Linear):
             self._materialize(int(weight.shape[1]))
 
     def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor) or x.ndim == 0 or not isinstance(x.shape[-1], int):
+        x = checked("LazyLinear", x)
+        if x.ndim == 0 or not isinstance(x.shape[-1], int):
             raise ShapeError(f"LazyLinear takes its width from the last axis of a tensor, got {x!r}")
         self._materialize(x.shape[-1])
         return self(x)

@@ -14,6 +14,7 @@ from ..ops.elementwise import cast
 from . import functional as F
 from . import init
 from .factory import empty, positive_int
+from .functional.operands import checked
 from .module import Module
 from .parameter import Parameter
 
@@ -83,6 +84,7 @@ class _BatchNorm(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = checked(type(self).__name__, x)
         if x.ndim not in self._ranks:
             ranks = " or ".join(map(str, self._ranks))
             raise ShapeError(

@@ -16,6 +16,7 @@ from ..ops.rearrange import stack
 from . import functional as F
 from . import init
 from .factory import empty, positive_int, probability
+from .functional.operands import checked
 from .module import Module
 from .parameter import Parameter
 
@@ -83,6 +84,7 @@ class _Recurrent(Module):
 
     def _run(self, x: Tensor, given: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(outputs, final states): all layers in both directions, in the layout that the caller uses."""
+        x = checked(type(self).__name__, x)
         lone = x.ndim == 2
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             order = "(N, T, features)" if self.batch_first else "(T, N, features)"
@@ -117,6 +119,7 @@ class _Recurrent(Module):
             return [Tensor(zeros(Aval(shape, x.dtype))) for _ in range(self._states)]
         states = []
         for s in given:
+            s = checked(type(self).__name__, s)
             if lone and s.shape == (rows, self.hidden_size):
                 s = Tensor(reshape(s._node, shape=shape))
             if s.shape != shape:
@@ -272,6 +275,7 @@ class _Cell(Module):
 
     def _operands(self, x: Tensor, states: tuple[Tensor | None, ...]) -> tuple[list[Tensor], bool]:
         """Input and states, (N, ...) each, and whether there was no batch axis."""
+        x = checked(type(self).__name__, x)
         lone = x.ndim == 1
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ShapeError(f"an input (N, {self.input_size}) is expected, got {show_shape(x.shape)}")
@@ -281,7 +285,8 @@ class _Cell(Module):
         for s in states:
             if s is None:
                 s = Tensor(zeros(Aval(want, x.dtype)))
-            elif lone and s.shape == want[1:]:
+            s = checked(type(self).__name__, s)
+            if lone and s.shape == want[1:]:
                 s = Tensor(reshape(s._node, shape=want))
             if s.shape != want:
                 raise ShapeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...arrays.dispatch import apply, node_of
+from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ir.dtype import DType
@@ -15,12 +15,12 @@ from ...ops.composite import softmax as s
 from ...ops.composite.define import Composite
 from ...ops.elementwise import cast
 from ...ops.elementwise import tanh as tanh_
+from .operands import checked
 
 
 def _floating(name: str, x: Any) -> Tensor:
     """`x` as a floating tensor, or an error that names the function."""
-    if not isinstance(x, Tensor):
-        x = Tensor(node_of(x))
+    x = checked(name, x)
     if x.dtype.kind != "f":
         raise DTypeError(
             f"{name} takes a floating tensor, got {x._node.aval.describe()}; use x.astype('float32')"
@@ -34,7 +34,7 @@ def _unary(composite: Composite, x: Any, *numbers: Any, **attrs: Any) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared."""
-    return apply(a.relu, input)
+    return apply(a.relu, checked("relu", input))
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -54,7 +54,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x for x > 0, else weight * x; weight holds one number, or one for each channel (axis 1)."""
-    x = _floating("prelu", input)
+    x, weight = _floating("prelu", input), checked("prelu", weight)
     if weight.size != 1:
         if x.ndim < 2 or weight.shape != x.shape[1:2]:
             raise ShapeError(
@@ -169,7 +169,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 def _along(composite: Composite, x: Any, dim: Any, dtype: Any) -> Tensor:
     if dtype is not None:
         want: DType = as_dtype(dtype)
-        x = Tensor(cast(node_of(x), dtype=want))
+        x = Tensor(cast(checked(composite.name, x)._node, dtype=want))
     x = _floating(composite.name, x)
     if dim is None:
         raise ArgumentError(
@@ -187,7 +187,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-x) along `dim`."""
-    return _along(s.softmax, -input, dim, dtype)
+    return _along(s.softmax, -checked("softmin", input), dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:

@@ -12,6 +12,7 @@ from ...ops.composite import attention as a
 from ...ops.rearrange import repeat
 from ..factory import probability
 from .dropout import random_bits
+from .operands import checked, maybe
 
 
 def _repeated(x: Tensor, heads: Any) -> Tensor:
@@ -51,6 +52,9 @@ def scaled_dot_product_attention(
 
     Returns: (..., L, V). A query that may look nowhere gets zeros.
     """
+    name = "scaled_dot_product_attention"
+    query, key, value = checked(name, query), checked(name, key), checked(name, value)
+    attn_mask = maybe(name, attn_mask)
     if is_causal and attn_mask is not None:
         raise ArgumentError("scaled_dot_product_attention takes attn_mask or is_causal, not both")
     probability("scaled_dot_product_attention", dropout_p, "dropout_p")

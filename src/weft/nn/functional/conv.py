@@ -10,6 +10,7 @@ from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import conv as c
 from ...ops.movement import reshape
+from .operands import checked, maybe
 
 
 def sizes(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, ...]:
@@ -67,7 +68,9 @@ def _conv(
     dilation: Any,
     groups: int,
 ) -> Tensor:
-    _check_weight(f"conv{rank}d", weight, rank)
+    name = f"conv{rank}d"
+    x, weight, bias = checked(name, x), checked(name, weight), maybe(name, bias)
+    _check_weight(name, weight, rank)
     stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
     pads = paddings(padding, weight.shape[2:], stride, dilation)
     x, lone = _batched(x, rank)
@@ -125,7 +128,9 @@ def _conv_transpose(
     groups: int,
     dilation: Any,
 ) -> Tensor:
-    _check_weight(f"conv_transpose{rank}d", weight, rank)
+    name = f"conv_transpose{rank}d"
+    x, weight, bias = checked(name, x), checked(name, weight), maybe(name, bias)
+    _check_weight(name, weight, rank)
     stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
     extra = sizes("output_padding", output_padding, rank, least=0)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):

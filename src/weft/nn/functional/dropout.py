@@ -11,6 +11,7 @@ from ...base.errors import ShapeError
 from ...ir.shape import Shape, show_shape
 from ...ops.composite import dropout as d
 from ..factory import probability
+from .operands import checked
 
 
 def random_bits(shape: Shape, generator: Any = None) -> Tensor:
@@ -23,6 +24,7 @@ def dropout(
 ) -> Tensor:
     """In training: elements put to 0 with probability p, the others divided by 1 - p. Else the input itself."""
     probability("dropout", p)
+    input = checked("dropout", input)
     if not training or p == 0:
         return input
     return apply(d.dropout, input, random_bits(input.shape, generator), p)
@@ -30,6 +32,7 @@ def dropout(
 
 def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any) -> Tensor:
     probability(f"dropout{rank}d", p)
+    input = checked(f"dropout{rank}d", input)
     if input.ndim not in (rank + 1, rank + 2):
         raise ShapeError(
             f"dropout{rank}d takes (channels, ...) or (batch, channels, ...) with {rank} spatial axes, got shape "

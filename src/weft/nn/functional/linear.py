@@ -10,20 +10,23 @@ from ...base.errors import ShapeError
 from ...ir.shape import divide, normalize_axis, show_shape, size_of
 from ...ops.composite import linear as c
 from ...ops.movement import reshape
+from .operands import checked, maybe
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, for input (..., in), weight (out, in) and bias (out)."""
-    return apply(c.linear, input, weight, bias)
+    return apply(c.linear, checked("linear", input), checked("linear", weight), maybe("linear", bias))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """out[..., o] = sum over i, j of input1[..., i] * weight[o, i, j] * input2[..., j] + bias[o]."""
-    return apply(c.bilinear, input1, input2, weight, bias)
+    first, second = checked("bilinear", input1), checked("bilinear", input2)
+    return apply(c.bilinear, first, second, checked("bilinear", weight), maybe("bilinear", bias))
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim as one."""
+    input = checked("flatten", input)
     shape = input.shape
     if not shape:
         return Tensor(reshape(input._node, shape=(1,)))
@@ -44,6 +47,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Axis `dim` split into `sizes`, of which one may be -1."""
+    input = checked("unflatten", input)
     axis = normalize_axis(dim, input.ndim, "dim")
     sizes = list(sizes)
     if sizes.count(-1) == 1:

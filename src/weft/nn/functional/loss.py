@@ -8,18 +8,13 @@ from ...arrays.dispatch import apply, check_choice
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError
 from ...ops.composite import losses as c
+from .operands import checked, maybe
 
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _operands(name: str, *tensors: Any) -> None:
-    for t in tensors:
-        if t is not None and not isinstance(t, Tensor):
-            raise DTypeError(f"{name} takes tensors, got {type(t).__name__}; make one with weft.tensor(...)")
-
-
 def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **attrs: Any) -> Tensor:
-    _operands(composite.name, x, y)
+    x, y = checked(composite.name, x), checked(composite.name, y)
     check_choice("reduction", reduction, _REDUCTIONS)
     return apply(composite, x, y, *numbers, reduction=reduction, **attrs)
 
@@ -52,7 +47,9 @@ def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) for probabilities x. Prefer `binary_cross_entropy_with_logits`."""
-    return _compare(c.binary_cross_entropy, input, target, weight, reduction=reduction)
+    return _compare(
+        c.binary_cross_entropy, input, target, maybe("binary_cross_entropy", weight), reduction=reduction
+    )
 
 
 def binary_cross_entropy_with_logits(
@@ -70,7 +67,7 @@ def binary_cross_entropy_with_logits(
 
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target * (log target - input) for log-probabilities `input`. reduction="batchmean" is the divergence."""
-    _operands("kl_div", input, target)
+    input, target = checked("kl_div", input), checked("kl_div", target)
     check_choice("reduction", reduction, (*_REDUCTIONS, "batchmean"))
     return apply(c.kl_div, input, target, reduction=reduction, log_target=bool(log_target))
 
@@ -84,7 +81,7 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """-input[target] for log-probabilities input (N, C, ...) and class indices target (N, ...)."""
-    _operands("nll_loss", input, target, weight)
+    input, target, weight = checked("nll_loss", input), checked("nll_loss", target), maybe("nll_loss", weight)
     check_choice("reduction", reduction, _REDUCTIONS)
     return apply(c.nll_loss, input, target, weight, ignore_index=int(ignore_index), reduction=reduction)
 
@@ -110,7 +107,8 @@ def cross_entropy(
     Raises:
         IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
     """
-    _operands("cross_entropy", input, target, weight)
+    input, target = checked("cross_entropy", input), checked("cross_entropy", target)
+    weight = maybe("cross_entropy", weight)
     check_choice("reduction", reduction, _REDUCTIONS)
     if not isinstance(label_smoothing, Tensor) and not 0.0 <= label_smoothing <= 1.0:
         raise ArgumentError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")

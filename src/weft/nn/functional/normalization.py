@@ -10,6 +10,7 @@ from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError
 from ...ir.shape import check_shape, normalize_axis
 from ...ops.composite import normalization as c
+from .operands import checked
 
 
 def layer_norm(
@@ -20,13 +21,16 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Each trailing block of shape `normalized_shape` to mean 0 and variance 1, then scaled and shifted."""
-    return apply(c.layer_norm, input, weight, bias, eps, shape=check_shape(normalized_shape))
+    return apply(
+        c.layer_norm, checked("layer_norm", input), weight, bias, eps, shape=check_shape(normalized_shape)
+    )
 
 
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """x / sqrt(mean(x**2) + eps) over each trailing block. eps defaults to the spacing of numbers at 1."""
+    input = checked("rms_norm", input)
     if eps is None:
         eps = {"float64": 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}.get(input.dtype.name, 2.0**-23)
     return apply(c.rms_norm, input, weight, eps, shape=check_shape(normalized_shape))
@@ -40,7 +44,7 @@ def group_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted."""
-    return apply(c.group_norm, input, weight, bias, eps, groups=num_groups)
+    return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=num_groups)
 
 
 def batch_norm(
@@ -57,6 +61,7 @@ def batch_norm(
 
     In training `running_mean` and `running_var` are rebound to (1 - momentum) * old + momentum * batch.
     """
+    input = checked("batch_norm", input)
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm without training needs running_mean and running_var")
@@ -70,6 +75,7 @@ def batch_norm(
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm(x), eps), the norm taken along `dim`."""
+    input = checked("normalize", input)
     axis = normalize_axis(dim, input.ndim, "dim")
     if p != 2:
         raise ArgumentError(f"normalize is there for the Euclidean norm, p=2, got p={p!r}")

@@ -9,6 +9,7 @@ from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError
 from ...ops.composite import pooling as p
 from .conv import sizes
+from .operands import checked
 
 
 def _max_pool(
@@ -26,7 +27,7 @@ def _max_pool(
     kernel = sizes("kernel_size", kernel, rank)
     return apply(
         p.max_pool,
-        x,
+        checked(f"max_pool{rank}d", x),
         kernel=kernel,
         stride=kernel if stride is None else sizes("stride", stride, rank),
         padding=sizes("padding", padding, rank, least=0),
@@ -76,7 +77,7 @@ def _avg_pool(
         raise ArgumentError("divisor_override must not be 0")
     return apply(
         p.avg_pool,
-        x,
+        checked(f"avg_pool{rank}d", x),
         divisor,
         kernel=kernel,
         stride=kernel if stride is None else sizes("stride", stride, rank),
@@ -115,6 +116,7 @@ def _adaptive(composite: Any, rank: int, x: Tensor, output_size: Any) -> Tensor:
     items = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * rank
     if len(items) != rank:
         raise ArgumentError(f"output_size needs one integer or {rank} of them, got {output_size!r}")
+    x = checked(composite.name, x)
     own = x.shape[-rank:]
     wanted = [n if s is None else sizes("output_size", s, 1)[0] for s, n in zip(items, own, strict=False)]
     return apply(composite, x, sizes=tuple(wanted))
