@@ -30,11 +30,21 @@ from .saved import Saved, saving_results, widen, with_residuals
 class Residuals(Saved):
     """The rule of a call that returns its residuals already."""
 
-    __slots__ = ("pair",)
+    __slots__ = ("_backward", "pair")
 
     def __init__(self, plain: Signature, need: Need, pair: Pair) -> None:
         super().__init__(plain, need, pair.reads)
         self.pair = pair
+        self._backward: Signature | None = None
+
+    @property
+    def backward(self) -> Signature:
+        """The signature of the call that is the backward pass."""
+        if self._backward is None:
+            name, own = self.plain.attrs["name"], self.plain.attrs["rule"]
+            attrs = (name + ".vjp", self.pair.backward, getattr(own, "backward_rule", None))
+            self._backward = call.signature(self.pair.backward.in_avals, attrs)
+        return self._backward
 
 
 def _widen(sig: Signature, need: Need) -> Signature:
@@ -88,13 +98,11 @@ def _pull(
         return out
     given = [
         c if c is not None else zeros(o.aval)
-        for c, o in zip(cts[: pair.results], outs[: pair.results], strict=True)
-        if o.dtype.inexact
+        for c, o in zip(cts[: pair.results], outs, strict=False)
+        if c is not None or o.dtype.inexact
     ]
     inputs = [args[i] if is_arg else saved[i] for is_arg, i in pair.reads]
-    rule_of_backward = getattr(own, "backward_rule", None)
-    sig = call.signature(pair.backward.in_avals, (name + ".vjp", pair.backward, rule_of_backward))
-    for i, found in zip(pair.found, saving_results(sig, (*inputs, *given)), strict=True):
+    for i, found in zip(pair.found, saving_results(rule.backward, (*inputs, *given)), strict=True):
         out[i] = found if need[i] else None
     return out
 

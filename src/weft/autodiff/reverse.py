@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..base.state import state
-from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, Node
 from ..ir.primitive import pick_prim
 from .rules import node_vjp
@@ -17,10 +16,23 @@ def differentiable_path(
 ) -> tuple[list[Node], set[Node]]:
     """The nodes behind `outputs` that carry the flag `bit`: in order, and those that depend on `wrt`."""
     leaf = LEAF if bit == GRAD else 0
-    order = toposort(
-        [o for o in outputs if o.flags & bit],
-        lambda n: () if n.flags & leaf else [a for a in n.args if a.flags & bit],
-    )
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack = [o for o in outputs if o.flags & bit]
+    while stack:  # a topological sort, written out: this loop is the backward pass's own share of its cost
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        depth = len(stack)
+        if not node.flags & leaf:
+            for a in node.args:
+                if a.flags & bit and a not in done:
+                    stack.append(a)
+        if len(stack) == depth:
+            stack.pop()
+            done.add(node)
+            order.append(node)
     reached = set(wrt)
     for node in order:
         if node not in reached:

@@ -14,6 +14,7 @@ from ..ir.shape import Size
 from ..ops.define import constant
 from ..ops.elementwise import conj, mul, neg
 from ..ops.movement import broadcast_to, reshape, sum_to, zeros
+from .recipes import recipe
 
 Maybe = Node | None
 
@@ -48,17 +49,25 @@ def node_vjp(node: Node, cts: Sequence[Maybe], need: Sequence[bool]) -> Sequence
     Cotangents pair with tangents through the real inner product Re(sum conj(ct) t).
     """
     prim = node.sig.prim
+    if not prim.higher_order:
+        present = tuple([c is not None for c in cts])
+        return recipe(node.sig, tuple(need), present, _vjp).apply(node, cts)
+    from . import transforms
+
+    if prim.vjp_rule is None:
+        raise no_rule(node)
+    return prim.vjp_rule(cts, results(node), *node.args, **node.attrs, need=tuple(need), ad=transforms)
+
+
+def _vjp(node: Node, cts: Sequence[Maybe], need: Sequence[bool]) -> Sequence[Maybe]:
+    """The nodes that the primitive's own rule builds."""
+    prim = node.sig.prim
     if prim.partials_rule is not None:
         return _vjp_partials(node, cts[0], need)
     if prim.transpose_rule is not None:
         return _vjp_linear(node, cts[0], need)
     if prim.vjp_rule is not None:
-        outs = results(node)
-        if prim.higher_order:
-            from . import transforms
-
-            return prim.vjp_rule(cts, outs, *node.args, **node.attrs, need=tuple(need), ad=transforms)
-        return prim.vjp_rule(cts, outs, *node.args, **node.attrs)
+        return prim.vjp_rule(cts, results(node), *node.args, **node.attrs)
     if prim.jvp_rule is not None:
         return _vjp_from_jvp(node, cts, need)
     raise no_rule(node)

@@ -31,7 +31,7 @@ class Saved:
 
     def covers(self, need: Iterable[bool]) -> bool:
         """Whether cotangents were foreseen for all the arguments marked in `need`."""
-        return all(r or not n for r, n in zip(self.need, need, strict=True))
+        return need == self.need or all(r or not n for r, n in zip(self.need, need, strict=True))
 
     @property
     def follows_body(self) -> bool:
