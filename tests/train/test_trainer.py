@@ -134,6 +134,31 @@ def test_data_of_every_kind(data):
     assert history.history == expected.history
 
 
+@pytest.mark.parametrize("flag", ["eager", "debug_nan"])
+def test_under_flags(flag):
+    x, y = blobs()
+    with wf.config(**{flag: True}):
+        _, history = trained(lambda t: t.fit(x, y, epochs=2, seed=0, **QUIET))
+    _, expected = trained(lambda t: t.fit(x, y, epochs=2, seed=0, **QUIET))
+    assert history.history == expected.history
+
+
+def test_a_model_in_double_precision():
+    x, y = blobs()
+    trainer = Trainer(mlp().to("float64"), "cross_entropy", optim.Adam(lr=0.02), compile=True)
+    history = trainer.fit(x, y, epochs=2, seed=0, **QUIET)
+    assert history["loss"][-1] < history["loss"][0]
+    assert str(trainer.predict(x).dtype) == "float64"
+
+
+def test_data_too_large_to_be_read_through_is_checked_as_it_comes(monkeypatch):
+    monkeypatch.setattr("weft.train.inputs._LARGE", 10)
+    x, y = blobs(12)
+    x[5] = np.nan
+    with pytest.raises(DataError, match="batch 2 of the training data hold nan"):
+        Trainer(mlp(), "cross_entropy").fit(x, y, batch_size=4, shuffle=False, **QUIET)
+
+
 def test_validation_split():
     x, y = blobs()
     trainer, history = trained(lambda t: t.fit(x, y, epochs=2, validation_split=0.2, seed=0, **QUIET))
@@ -340,6 +365,11 @@ def test_labels_that_the_loss_ignores_are_allowed():
             "one number",
         ),
         (lambda: Trainer(mlp(), lambda p, y: 3.0).fit(X, Y, **QUIET), ArgumentError, "it is float"),
+        (
+            lambda: Trainer(mlp(), "cross_entropy", optim.SGD(mlp().parameters())).fit(X, Y, **QUIET),
+            ArgumentError,
+            "made for another model",
+        ),
         (lambda: Trainer(mlp(), "mse").predict(X[:0]), DataError, "no samples"),
         (lambda: Trainer(mlp(), "mse").predict(X[:, :1]), ShapeError, "."),
         (lambda: Trainer(mlp(), "cross_entropy").fit(X.astype(int), Y, **QUIET), DTypeError, "."),

@@ -13,9 +13,12 @@ from ..base.errors import ArgumentError, DataError
 from ..data import DataLoader, Dataset, TensorDataset
 from ..data.dataset import host_array
 from ..ir.dtype import DType
+from ..ir.dtype import dtype as as_dtype
 from ..ir.shape import show_shape
 
 _CHUNK = 4096
+#: Bytes from which on data is not read through before the first step, but checked as it comes.
+_LARGE = 2**30
 
 
 def as_dataset(x: Any, y: Any, dtype: DType, what: str) -> Any:
@@ -38,8 +41,8 @@ def as_dataset(x: Any, y: Any, dtype: DType, what: str) -> Any:
         )
     inputs = x if isinstance(x, tuple) else (x,)
     names = [f"{what}'s x" if len(inputs) == 1 else f"{what}'s x[{i}]" for i in range(len(inputs))]
-    arrays = [_float_as(host_array(a, n), dtype) for a, n in zip(inputs, names, strict=True)]
-    labels = _float_as(host_array(y, f"{what}'s y"), dtype)
+    arrays = [floats_as(host_array(a, n), dtype) for a, n in zip(inputs, names, strict=True)]
+    labels = floats_as(host_array(y, f"{what}'s y"), dtype)
     for name, a in zip([*names, f"{what}'s y"], [*arrays, labels], strict=True):
         if a.ndim == 0:
             raise DataError(f"{name} is a single number; its first axis must count samples")
@@ -51,8 +54,9 @@ def as_dataset(x: Any, y: Any, dtype: DType, what: str) -> Any:
     return TensorDataset(*arrays, labels)
 
 
-def _float_as(array: np.ndarray, dtype: DType) -> np.ndarray:
-    return array.astype(dtype.numpy) if array.dtype == np.float64 and dtype.kind == "f" else array
+def floats_as(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """Floating arrays in the model's dtype, all others as they are."""
+    return array.astype(dtype.numpy) if as_dtype(array.dtype).kind == dtype.kind == "f" else array
 
 
 def as_loader(
@@ -113,7 +117,8 @@ class Checks:
 
     def dataset(self, data: Any, what: str) -> bool:
         """Check all of a dataset that hands out many samples at once; False if it must be checked as it comes."""
-        if not isinstance(data, Dataset) or data.take(np.arange(1)) is None:
+        sample = data.take(np.arange(1)) if isinstance(data, Dataset) and len(data) else None
+        if sample is None or len(data) * sum(part.nbytes for part in sample) > _LARGE:
             return False
         for first in range(0, len(data), _CHUNK):
             parts = data.take(np.arange(first, min(first + _CHUNK, len(data))))

@@ -24,7 +24,16 @@ from ..ir.shape import show_shape
 from ..metrics import Mean
 from .callbacks import Callback
 from .history import History
-from .inputs import Checks, as_dataset, as_loader, batch_length, batches, describe_batch, split_batch
+from .inputs import (
+    Checks,
+    as_dataset,
+    as_loader,
+    batch_length,
+    batches,
+    describe_batch,
+    floats_as,
+    split_batch,
+)
 from .names import find_loss, find_metrics, find_optimizer
 from .progress import Progress
 
@@ -308,9 +317,20 @@ class Trainer:
                 else type(loss).__name__
             )
             raise ArgumentError(f"the loss must be one number, it is {got}; take its mean or sum")
+        self._bind()
+        return checks
+
+    def _bind(self) -> None:
+        """Give the optimiser the model's parameters, if it has none; what it has must be the model's."""
         if not self.optimizer.bound:
             self.optimizer.bind(self.model.named_parameters())
-        return checks
+            return
+        own = {id(p) for p in self.model.parameters()}
+        if not any(id(p) in own for group in self.optimizer.param_groups for p in group["params"]):
+            raise ArgumentError(
+                "none of the optimizer's parameters is the model's: it was made for another model. Make it with "
+                "this model's parameters(), or without any"
+            )
 
     @contextmanager
     def _mode(self, *, training: bool) -> Iterator[None]:
@@ -389,7 +409,7 @@ class Trainer:
             given = data if isinstance(data, tuple) else (data,)
             dtype = self._dtype()
             arrays = [host_array(a, "predict's x") for a in given]
-            arrays = [a.astype(dtype.numpy) if a.dtype == np.float64 else a for a in arrays]
+            arrays = [floats_as(a, dtype) for a in arrays]
             if any(len(a) == 0 for a in arrays):
                 raise DataError("predict got no samples")
             yield from DataLoader(TensorDataset(*arrays), batch_size)
