@@ -46,7 +46,12 @@ class Attentive(nn.Module):
         return self.head(self.norm(x + y).mean(1))
 
 
-MODELS = {"cnn": (cnn, (1, 8, 8)), "mlp": (mlp, (64,)), "lstm": (Recurrent, (8, 8)), "attention": (Attentive, (8, 8))}
+MODELS = {
+    "cnn": (cnn, (1, 8, 8)),
+    "mlp": (mlp, (64,)),
+    "lstm": (Recurrent, (8, 8)),
+    "attention": (Attentive, (8, 8)),
+}
 
 
 def images(n, shape, seed=0):
@@ -140,7 +145,9 @@ def test_a_process_without_the_model(tmp_path):
     np.save(tmp_path / "x.npy", x.numpy())
     code = "import sys, numpy as np, weft as wf; np.save('y.npy', wf.load('program.weft')(np.load('x.npy')).numpy())"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), model(x).numpy())
 
@@ -178,3 +185,98 @@ def test_a_damaged_program_of_a_model(tmp_path):
     (tmp_path / "p.weft").write_bytes(data)
     with pytest.raises(FormatError, match="altered or damaged"):
         wf.load(tmp_path / "p.weft")
+
+
+# -- control flow and derivatives of one's own through files --------------------------------------------------
+
+
+def come_back(tmp_path, function, *args):
+    """The program of `function` for these arguments, from a file."""
+    with wf.no_grad():
+        wf.save(wf.compile(function).trace(*args), tmp_path / "p.weft")
+    return wf.load(tmp_path / "p.weft")
+
+
+N = wf.Dim("n")
+VECTOR = np.linspace(-1, 2, 5, dtype=np.float32)
+
+
+@wf.custom_vjp
+def straight_through(x):
+    return wf.sign(x)
+
+
+straight_through.defvjp(lambda x: (wf.sign(x), None), lambda residuals, ct: (ct * 3,))
+
+
+@wf.custom_jvp
+def doubled(x):
+    return x * 2
+
+
+doubled.defjvp(lambda primals, tangents: (primals[0] * 2, tangents[0] * 7))
+
+
+FUNCTIONS = {
+    "scan": lambda x: wf.scan(lambda c, v: (c + v * v, wf.tanh(c)), wf.zeros(()), x)[0],
+    "cond": lambda x: wf.cond(x.sum() > 0, lambda v: (v * v).sum(), lambda v: v.sum(), x),
+    "while": lambda x: wf.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 2), (wf.tensor(0), x))[
+        1
+    ].sum(),
+    "checkpoint": lambda x: wf.checkpoint(lambda v: wf.tanh(v * v).sum())(x),
+    "custom vjp": lambda x: (straight_through(x) * x).sum(),
+    "custom jvp": lambda x: (doubled(x) * x).sum(),
+    "batched custom vjp": lambda x: wf.vmap(lambda v: straight_through(v) * v)(x).sum(),
+    "inner gradient": lambda x: wf.grad(lambda v: (wf.exp(v) * v).sum())(x).sum(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("size", [5, N], ids=["fixed", "open"])
+def test_values_and_gradients_come_back(tmp_path, name, size):
+    function, x = FUNCTIONS[name], wf.tensor(VECTOR)
+    program = come_back(tmp_path, function, wf.spec((size,)))
+    np.testing.assert_array_equal(program(x).numpy(), function(x).numpy())
+    if name == "while":
+        return  # has no reverse mode
+    np.testing.assert_allclose(wf.grad(program)(x).numpy(), wf.grad(function)(x).numpy(), rtol=1e-6)
+    _, found = wf.jvp(program, (x,), (wf.ones((5,)),))
+    _, wanted = wf.jvp(function, (x,), (wf.ones((5,)),))
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"while"}))
+def test_programs_that_hold_their_own_gradient(tmp_path, name):
+    function, x = FUNCTIONS[name], wf.tensor(VECTOR)
+    program = come_back(tmp_path, wf.value_and_grad(function), x)
+    value, gradient = program(x)
+    wanted, expected = wf.value_and_grad(function)(x)
+    np.testing.assert_array_equal(value.numpy(), wanted.numpy())
+    np.testing.assert_array_equal(gradient.numpy(), expected.numpy())
+
+
+def test_a_training_step_of_a_recurrent_model(tmp_path):
+    model = Recurrent()
+    optimizer = optim.SGD(model.parameters(), lr=0.05)
+    x, y = images(4, (8, 8)), wf.tensor([0, 1, 2, 3])
+
+    @wf.compile
+    def step(x, y):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(x, y).item()
+    step(x, y).item()
+    wf.save(step.trace(x, y), tmp_path / "step.weft")
+    program = wf.load(tmp_path / "step.weft")
+    for _ in range(2):
+        assert program(x, y).item() == step(x, y).item()
+
+
+def test_vmap_of_a_program(tmp_path):
+    program = come_back(tmp_path, lambda x: wf.tanh(x).sum(), wf.spec((N,)))
+    x = wf.tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+    np.testing.assert_allclose(wf.vmap(program)(x).numpy(), np.tanh(x.numpy()).sum(1), rtol=1e-6)

@@ -14,7 +14,7 @@ from ..base.errors import ArgumentError, GradientError, ShapeError, TraceError
 from ..base.pytree import Structure, flatten, leaf_paths, tree_map, unflatten
 from ..base.state import state
 from ..ir.graph import Graph
-from ..ir.node import SPENT, Aval, Node, make_node
+from ..ir.node import SPENT, TRACED, Aval, Node, make_node
 from ..ir.primitive import results
 from ..ops.control import call
 from ..ops.movement import zeros
@@ -112,7 +112,9 @@ class _Custom:
         args = self._positional(args, kwargs)
         leaves, structure = flatten(args)
         nodes = _tensor_nodes(leaves)
-        if not _tracked(nodes):
+        if (
+            not _tracked(nodes) and not state.ambient & TRACED
+        ):  # (a compiled program may be differentiated later)
             return self.function(*args)
         traced = trace_function(self.kind, self.function, leaves, structure)
         outs = _tensor_nodes(traced.leaves)

@@ -18,7 +18,7 @@ from ..base.errors import GradientError
 from ..ir.graph import Graph
 from ..ir.node import Node, Signature, make_node
 from ..ir.primitive import results
-from ..ir.serialize import follows_body
+from ..ir.serialize import follows_body, register_codec
 from ..ir.shape import Size
 from ..ops.control import call
 from ..ops.movement import zeros
@@ -229,3 +229,11 @@ def call_batch(
     """Batching of a `call` node."""
     sig = call.signature(body.in_avals, (name, body, rule))
     return saving_results(_batched(sig, batched, size), tuple(args))
+
+
+register_codec(
+    BatchedRule,
+    "batched",
+    lambda rule, plain: plain((rule.rule, rule.body, rule.batched, rule.size)),
+    lambda data, value_of: BatchedRule(*value_of(data)),
+)

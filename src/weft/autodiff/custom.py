@@ -209,3 +209,15 @@ class CustomJvp(_ByContent):
         index = [i for i, n in enumerate(need) if n]
         grads = {i: g for i, g in zip(index, found, strict=True) if g is not None}
         return make_pair(args, outs, cts, grads)
+
+
+def _save_vjp(rule: CustomVjp, plain: Callable[[Any], Any]) -> Any:
+    return plain((rule.forward, rule.backward, rule.results, rule.consts, rule.positions))
+
+
+def _save_jvp(rule: CustomJvp, plain: Callable[[Any], Any]) -> Any:
+    return plain((rule.name, rule.push, rule.consts))
+
+
+register_codec(CustomVjp, "custom_vjp", _save_vjp, lambda data, value_of: CustomVjp(*value_of(data)))
+register_codec(CustomJvp, "custom_jvp", _save_jvp, lambda data, value_of: CustomJvp(*value_of(data)))

@@ -19,8 +19,9 @@ The data of format 1::
 An attribute is null, a boolean, an integer, a string, a list (a tuple), or an object with one key that says what it
 is: float, complex, dtype, type, dim, graph, or a tag declared with `register_codec`.
 
-Derivatives written in Python (`Primitive.advisory` attributes) are no part of the data: the rule of a registered
-composite is found again by the composite's name, any other is replaced by one that raises when it is needed.
+Rules of derivatives (`Primitive.advisory` attributes) are saved where they have a codec: a registered composite's own
+rule by the composite's name, one that a user stated as the graphs it was traced to. One that only says how to compute
+what the body implies is left out; any other is replaced by one that raises when it is needed.
 """
 
 from __future__ import annotations
@@ -97,9 +98,7 @@ register_codec(LostDerivative, "lost", lambda rule, _: rule.name, lambda name, _
 def follows_body(rule: Any) -> bool:
     """Whether the derivatives that `rule` gives are those of the body, found in another way: then a file may leave
     it out. Rules say so with an attribute `follows_body`; the rules of composites are tested for it."""
-    if rule is None or getattr(rule, "follows_body", False) or getattr(rule, "remat", False):
-        return True
-    return type(rule) in _codecs and not isinstance(rule, LostDerivative)
+    return rule is None or getattr(rule, "follows_body", False) or getattr(rule, "remat", False)
 
 
 # -- writing --------------------------------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class _Writer:
         if kind is Dim:
             return {"dim": _plain_size(value)}
         if kind is Graph:
-            return {"graph": self._graph_number[value]}
+            return {"graph": self.add(value)}  # a rule's graph enters here, a body is there already
         if kind in _codecs:
             tag, encode = _codecs[kind]
             return {tag: encode(value, self.plain)}

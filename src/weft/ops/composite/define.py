@@ -22,6 +22,7 @@ class OwnDerivative:
     """A composite's own reverse rule for one set of attributes; compares by content, being part of a signature."""
 
     __slots__ = ("composite", "attrs", "present")
+    follows_body = True
 
     def __init__(self, composite: Composite, attrs: tuple[Any, ...], present: tuple[bool, ...]) -> None:
         self.composite = composite
