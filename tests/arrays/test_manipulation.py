@@ -181,3 +181,40 @@ class TestErrors:
     def test_a_traced_number_of_repeats(self):
         with pytest.raises(TraceError, match="Repeat by a Python integer"):
             wf.compile(lambda x, n: wf.repeat(x, n))(wf.ones(2), wf.tensor([1, 2]))
+
+
+class TestOpenDimension:
+    """The same functions where a size is only known by name."""
+
+    @pytest.mark.parametrize(
+        "f",
+        [
+            lambda p, x: p.reshape(x, (-1,)),
+            lambda p, x: p.reshape(x, (-1, 2, 2)),
+            lambda p, x: p.concat([x, x[:2]]),
+            lambda p, x: p.stack([x, x], axis=1),
+            lambda p, x: p.flip(x),
+            lambda p, x: p.roll(x, -2, axis=0),
+            lambda p, x: p.roll(x, 3, axis=1),
+            lambda p, x: p.tile(x, (2, 1)),
+            lambda p, x: p.repeat(x, 2, axis=0),
+            lambda p, x: p.expand_dims(x, axis=0),
+            lambda p, x: p.mean(x, axis=0),
+            lambda p, x: p.argmax(x),
+            lambda p, x: p.diff(x, axis=0),
+            lambda p, x: p.cumulative_sum(x, axis=0, include_initial=True),
+            lambda p, x: p.sort(x, axis=0),
+            lambda p, x: p.tril(x),
+            lambda p, x: p.einsum("ni,nj->ij", x, x),
+        ],
+    )
+    def test_any_size(self, f):
+        traced = wf.compile(lambda x: f(wf, x)).trace(wf.spec((wf.Dim("n"), 4)))
+        for n in (3, 5):
+            a = np.random.default_rng(n).standard_normal((n, 4)).astype(np.float32)
+            np.testing.assert_allclose(traced(wf.tensor(a)).numpy(), f(np, a), rtol=1e-5, atol=1e-6)
+
+    def test_what_needs_the_size(self):
+        for f in (wf.unstack, lambda x: wf.roll(x, 1, axis=0), lambda x: wf.split(x, 2), wf.nonzero):
+            with pytest.raises((ShapeError, TraceError), match=r"open|data"):
+                wf.compile(f).trace(wf.spec((wf.Dim("n"), 4)))

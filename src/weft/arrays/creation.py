@@ -287,7 +287,12 @@ def eye(
     check_device(device)
     want = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     rows, columns = check_shape((n_rows, n_rows if n_cols is None else n_cols))
-    return wrap(rearrange.eye(rows, columns, number_leaf(int(k), int64), want))
+    return wrap(rearrange.eye(rows, columns, _diagonal(k), want))
+
+
+def _diagonal(k: int) -> Node:
+    """The number of a diagonal; what lies outside every matrix may as well be near its border."""
+    return number_leaf(max(-(2**62), min(int(k), 2**62)), int64)
 
 
 def _matrix(x: Any, name: str) -> Node:
@@ -302,14 +307,14 @@ def _matrix(x: Any, name: str) -> Node:
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything above the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "tril")
-    kept = rearrange.tri(node.shape[-2], node.shape[-1], number_leaf(int(k), int64))  # type: ignore[arg-type]
+    kept = rearrange.tri(node.shape[-2], node.shape[-1], _diagonal(k))  # type: ignore[arg-type]
     return wrap(e.where.bind((kept, node, number_leaf(0, node.dtype))))
 
 
 def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything below the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "triu")
-    gone = rearrange.tri(node.shape[-2], node.shape[-1], number_leaf(int(k) - 1, int64))  # type: ignore[arg-type]
+    gone = rearrange.tri(node.shape[-2], node.shape[-1], _diagonal(k - 1))  # type: ignore[arg-type]
     return wrap(e.where.bind((gone, number_leaf(0, node.dtype), node)))
 
 

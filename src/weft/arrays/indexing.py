@@ -275,10 +275,9 @@ def _positions(mask: Node, axis: int, shape: Shape) -> tuple[Node, ...]:
 
 def get(node: Node, key: Any) -> Node:
     """`x[key]`."""
-    if type(key) is int and node.shape and type(node.shape[0]) is int:  # the common case, written out
-        start = number_leaf(_checked(key, 0, node.shape), int64)
-        row = dynamic.dynamic_slice.bind((node, start), ((0,), (1,)))
-        return m.reshape.bind((row,), (node.shape[1:],))
+    quick = _quickly(node, key)
+    if quick is not None:
+        return quick
     plan = _Plan(node, key)
     if plan.shape != node.shape:
         node = m.reshape.bind((node,), (plan.shape,))
@@ -287,6 +286,23 @@ def get(node: Node, key: Any) -> Node:
     node = _sliced(node, plan.parts, plan.numbers)
     shape = plan.result
     return node if node.shape == shape else m.reshape.bind((node,), (shape,))
+
+
+def _quickly(node: Node, key: Any) -> Node | None:
+    """The common keys, written out: an integer, a window `i : i + n`, an index tensor; None for all others."""
+    if not node.shape or type(node.shape[0]) is not int:
+        return None
+    if type(key) is int:
+        start = number_leaf(_checked(key, 0, node.shape), int64)
+        row = dynamic.dynamic_slice.bind((node, start), ((0,), (1,)))
+        return m.reshape.bind((row,), (node.shape[1:],))
+    if type(key) is slice:
+        a, b = key.start, key.stop
+        if type(a) is int and type(b) is int and key.step is None and 0 <= a < b <= node.shape[0]:
+            return dynamic.dynamic_slice.bind((node, number_leaf(a, int64)), ((0,), (b - a,)))
+    elif isinstance(key, Handle) and key._cell.node.dtype.kind in "iu":
+        return at.gather.bind((node, key._cell.node), ((0,),))
+    return None
 
 
 def _sliced(node: Node, parts: dict[int, _Part], numbers: dict[int, int] | None = None) -> Node:

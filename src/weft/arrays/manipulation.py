@@ -11,7 +11,7 @@ from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir import shape as shapes
 from ..ir.dtype import DType, int64, promote
 from ..ir.node import Node
-from ..ir.shape import Shape, check_shape, divide, normalize_axes, normalize_axis, show_shape, size_of
+from ..ir.shape import Shape, Size, check_shape, divide, normalize_axes, normalize_axis, show_shape, size_of
 from ..ops import indexing as at_
 from ..ops import movement as m
 from .cell import Handle
@@ -238,7 +238,7 @@ def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     return tuple([wrap(m.reshape.bind((p,), (shape,))) for p in pieces])
 
 
-def _cut(node: Node, axis: int, ends: Sequence[int]) -> list[Node]:
+def _cut(node: Node, axis: int, ends: Sequence[Size]) -> list[Node]:
     """Consecutive slices of `node` along an axis, ending before each of `ends`."""
     out, start = [], 0
     for end in ends:
@@ -291,10 +291,18 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None
     if len(shifts) != len(places):
         raise ArgumentError(f"roll needs one shift for each axis, got {shift} for axes {axis}")
     for place, by in zip(places, shifts, strict=True):
-        size: Any = node.shape[place]
-        if size in (0, 1) or by % size == 0:
+        size = node.shape[place]
+        if isinstance(size, int):
+            middle = size - by % size if size else 0
+        elif by > 0:
+            raise ShapeError(
+                f"roll by {by} along axis {place}: its size {size} is open; only a shift back is possible"
+            )
+        else:
+            middle = -by
+        if middle in (0, size):
             continue
-        head, tail = _cut(node, place, [size - by % size, size])
+        head, tail = _cut(node, place, [middle, size])
         node = m.concatenate(tail, head, axis=place)
     return wrap(m.identity.bind((node,)))
 
