@@ -1,5 +1,6 @@
 """History: figures by epoch, the best of them, the picture. Progress: what a run shows."""
 
+import os
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import weft as wf
 from weft import nn
 from weft.base.errors import ArgumentError, MissingExtraError
 from weft.train import History
+from weft.train.progress import _in_terminal
 
 
 @pytest.fixture
@@ -70,10 +72,18 @@ def test_a_line_for_each_epoch_outside_terminals(capsys):
 
 
 def test_a_bar_in_terminals(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("weft.train.progress._in_terminal", lambda: True)
     run()
     shown = capsys.readouterr().err
-    assert "epoch 2/2: 100%" in shown and "1/1" in shown and "loss=" in shown
+    assert "epoch 2/2 ████████████████ 1/1 [00:00, loss=" in shown
+
+
+def test_a_terminal_without_a_width_gets_lines(monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.fileno", lambda: 2, raising=False)
+    for columns in (0, 80):
+        monkeypatch.setattr("os.get_terminal_size", lambda _, c=columns: os.terminal_size((c, c)))
+        assert _in_terminal() == (columns > 0)
 
 
 def test_silence(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,18 +12,20 @@ from tqdm.auto import tqdm
 
 #: Seconds between two looks at the running loss: looking makes the device catch up.
 _LOOK_EVERY = 0.5
+#: A short bar, so that the figures have room.
+_FORMAT = "{desc} {bar:16} {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
 class Progress:
     """The display of one pass over the data."""
 
     def __init__(self, show: bool, title: str, total: int | None) -> None:
-        self.lines = show and not (sys.stderr.isatty() or _in_notebook())
+        self.lines = show and not (_in_terminal() or _in_notebook())
         self.title = title
         self.bar = None
         self._looked = time.monotonic()
         if show and not self.lines:
-            self.bar = tqdm(total=total, desc=title, unit="batch", leave=True, dynamic_ncols=True)
+            self.bar = tqdm(total=total, desc=title, leave=True, dynamic_ncols=True, bar_format=_FORMAT)
 
     def step(self, figures: Callable[[], Mapping[str, Any]]) -> None:
         """One more batch is done; `figures()` is asked for now and then."""
@@ -51,6 +54,16 @@ class Progress:
 def show_figures(figures: Mapping[str, Any]) -> str:
     """`loss=0.1234, accuracy=0.98`; arrays are left out."""
     return ", ".join(f"{k}={v:.4g}" for k, v in figures.items() if isinstance(v, (int, float)))
+
+
+def _in_terminal() -> bool:
+    """Whether stderr is a terminal on which a bar has a width; some recorded sessions have none."""
+    if not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _in_notebook() -> bool:
