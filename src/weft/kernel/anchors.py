@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
-from .gemm import Gemm, Operand
-from .index import Index, Var, as_index, flatten_index, quotient, remainder, strides, unflatten_index
+from .index import Index, Var, as_index, flatten_index, quotient, remainder, unflatten_index
 from .loops import (
     Apply,
     Expr,
@@ -24,10 +23,11 @@ from .loops import (
     literal,
 )
 from .lower import Lowering, as_indices, inside, variables
+from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
-Builder = Callable[["Common"], "Kernel | Gemm"]
+Builder = Callable[["Common"], "Kernel | Tiles"]
 
 #: primitive -> the kernel around it
 builders: dict[str, Builder] = {}
@@ -133,9 +133,9 @@ def _accumulate(
 
 
 @anchor("dot_general")
-def _contraction(c: Common) -> Kernel | Gemm:
+def _contraction(c: Common) -> Kernel | Tiles:
     """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
-    return _as_gemm(c) or _as_loops(c)
+    return _as_tiles(c) or _as_loops(c)
 
 
 def _sides(c: Common) -> tuple[int, list[int], list[int]]:
@@ -171,8 +171,8 @@ def _as_loops(c: Common) -> Kernel:
     return c.kernel(outer, _accumulate(c, inner, reduction, outer), bool(outer))
 
 
-def _as_gemm(c: Common) -> Gemm | None:
-    """The contraction as a matrix product with fixed strides, if its operands lie in memory so."""
+def _as_tiles(c: Common) -> Tiles | None:
+    """The contraction with fixed strides, if its operands lie in memory so."""
     anchor = c.anchor
     assert anchor is not None
     if anchor.dtype.name not in ("float32", "float64") or c.root.dtype is not anchor.dtype:
@@ -182,28 +182,53 @@ def _as_gemm(c: Common) -> Gemm | None:
     shape = c.shape
     rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
     batch = variables(shape[:lead], "b")
-    m, n, k = Var("m", _size(rows)), Var("n", _size(columns)), Var("k", _size(contracted))
+    m, n = Var("m", _size(rows)), Var("n", _size(columns))
+    inner = variables(contracted, "k")  # type: ignore[arg-type]
     at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
-    left, right = _operands(c, at, unflatten_index(as_index(k), contracted))
-    a, b = _operand(left, batch, m, k), _operand(right, batch, n, k)
-    if a is None or b is None or min(m.size, n.size) < 2:
+    left, right = _operands(c, at, as_indices(inner))
+    if min(m.size, n.size) < 2 or not isinstance(left, Load) or not isinstance(right, Load):
         return None
-    steps = strides(shape)
-    return Gemm(
+    out = flatten_index(at, shape)
+    return tiles(c, batch, m, n, inner, left, right, out, at, {})
+
+
+def tiles(
+    c: Common,
+    outer: tuple[Var, ...],
+    m: Var,
+    n: Var,
+    inner: tuple[Var, ...],
+    left: Load,
+    right: Load,
+    out: Index,
+    at: Sequence[Index],
+    guards: Mapping[Var, Guard],
+) -> Tiles | None:
+    """A contraction over `inner`, if each variable moves each operand by a fixed stride."""
+    assert c.anchor is not None
+    moves = [(left.index.stride(v), right.index.stride(v)) for v in inner]
+    sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
+    if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
+        return None
+    if left.index.stride(n) != 0 or right.index.stride(m) != 0:
+        return None
+    taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
+    gone = {v: as_index(0) for v in (m, n, *inner)}
+    return Tiles(
         name=c.name,
-        batch=batch,
+        outer=outer,
         m=m,
         n=n,
-        k=k.size,
-        a=a,
-        b=b,
-        out_strides=(steps[:lead], n.size, 1),
-        out=len(c.inputs),
-        epilogue=c.result(at),
-        dtype=anchor.dtype,
+        taps=merge_taps(taps),
+        a=Operand(left.buffer, left.index.substitute(gone), sides[0]),  # type: ignore[arg-type]
+        b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
+        out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
+        out_step=sides[3],  # type: ignore[arg-type]
+        epilogue=c.result(tuple(at)),
+        dtype=c.anchor.dtype,
         inputs=c.inputs,
         outputs=(c.root.dtype,),
-        notes=("dot_general", c.root.prim.name),
+        notes=(c.anchor.prim.name, c.root.prim.name),
     )
 
 
@@ -212,15 +237,6 @@ def _size(shape: Sequence[int]) -> int:
     for s in shape:
         total *= s
     return total
-
-
-def _operand(e: Expr, batch: tuple[Var, ...], free: Var, contracted: Var) -> Operand | None:
-    if not isinstance(e, Load) or e.index.offset:
-        return None
-    moves = [e.index.stride(v) for v in (*batch, free, contracted)]
-    if any(s is None or s < 0 for s in moves):
-        return None
-    return Operand(e.buffer, tuple(moves[:-2]), moves[-2], moves[-1])  # type: ignore[arg-type]
 
 
 def _across(outer: tuple[Var, ...]) -> bool:

@@ -14,9 +14,9 @@ from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
 from .anchors import Common, builders, elementwise
-from .gemm import Gemm
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
+from .tiles import Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not")
@@ -27,7 +27,7 @@ class Step:
     """One thing a program does: run a kernel, or (kernel None) have the host compute `node`."""
 
     node: Node
-    kernel: Kernel | Gemm | None
+    kernel: Kernel | Tiles | None
     reads: list[Node]  #: in the order of the kernel's inputs
 
 

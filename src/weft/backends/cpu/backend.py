@@ -13,15 +13,15 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...kernel.anchors import builders
-from ...kernel.gemm import Gemm
 from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
 from ...kernel.schedule import Step, schedule
 from ...kernel.target import Target
+from ...kernel.tiles import Tiles
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, gemm, memory, threads
+from . import emit, memory, threads, tiles
 from .driver import STEP_WORDS
 from .jit import Library, host_target
 from .scalar import table
@@ -70,8 +70,8 @@ class CpuProgram:
     def _compile(self) -> Library:
         module = ir.Module("program")
         for step in self.steps:
-            if isinstance(step.kernel, Gemm):
-                gemm.emit_gemm(module, step.kernel, self.target)
+            if isinstance(step.kernel, Tiles):
+                tiles.emit_tiles(module, step.kernel, self.target)
             elif step.kernel is not None:
                 emit.emit_kernel(module, step.kernel, self.target)
         return Library(module, self.target)
@@ -175,12 +175,12 @@ def _constant(node: Node) -> np.ndarray:
 
 
 def _units(kernel: Any, target: Target) -> int:
-    return gemm.units(kernel, target) if isinstance(kernel, Gemm) else emit.units(kernel, target)
+    return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)
 
 
 def _work(step: Step) -> int:
     """A rough count of operations, to tell what is worth several threads."""
-    if isinstance(step.kernel, Gemm):
+    if isinstance(step.kernel, Tiles):
         return step.kernel.flops // 8
     assert step.kernel is not None
     inner = 1

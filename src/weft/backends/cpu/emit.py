@@ -169,9 +169,7 @@ class Expressions:
 
     def _gather(self, base: ir.Value, at: ir.Value, dtype: DType, lanes: Lanes) -> ir.Value:
         """Elements at the places `at`; masked-off lanes are not touched."""
-        offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
-        start = self.build.splat(self.b.ptrtoint(base, I64), lanes.count)
-        pointers = self.b.inttoptr(self.b.add(start, offsets), ir.VectorType(PTR, lanes.count))
+        pointers = self._pointers(base, at, dtype)
         raw = self.build.narrow(self.build.const(0, like(register_type(dtype), lanes.count)), dtype)
         name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
         got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
@@ -257,14 +255,28 @@ class Expressions:
             return self.b.urem(up, divisor)
         return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
 
-    def _pointers(self, buffer: int, at: Index, lanes: Lanes) -> ir.Value:
-        dtype: DType = self.dtypes[buffer]
-        offsets = self.b.mul(
-            self.build.splat(self.indices(at, lanes), lanes.count),
-            self.build.const(dtype.itemsize, ir.VectorType(I64, lanes.count)),
-        )
-        base = self.build.splat(self.b.ptrtoint(self.bases[buffer], I64), lanes.count)
-        return self.b.inttoptr(self.b.add(base, offsets), ir.VectorType(PTR, lanes.count))
+    def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
+        """Store a value: lane k at element at + k * step."""
+        base, dtype = self.bases[buffer], self.dtypes[buffer]
+        if lanes.vector is None:
+            self.build.store(base, at, value, dtype)
+            return
+        value = self.build.splat(value, lanes.count)
+        if step == 1:
+            self.build.store(base, at, value, dtype, lanes.mask)
+            return
+        assert step is not None
+        raw = self.build.narrow(value, dtype)
+        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+        pointers = self._pointers(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype)
+        name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
+        self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
+
+    def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
+        """The addresses of the elements `at`, a vector."""
+        offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
+        start = self.build.splat(self.b.ptrtoint(base, I64), at.type.count)
+        return self.b.inttoptr(self.b.add(start, offsets), ir.VectorType(PTR, at.type.count))
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
@@ -365,23 +377,8 @@ class _KernelEmitter(Expressions):
         memo: dict[Expr, ir.Value] = {}
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
-            index = self.index(store.index, lanes)
-            dtype = self.dtypes[store.buffer]
             step = store.index.stride(lanes.vector) if lanes.vector is not None else 0
-            if lanes.vector is None:
-                self.build.store(self.bases[store.buffer], index, value, dtype)
-            elif step == 1:
-                value = self.build.splat(value, lanes.count)
-                self.build.store(self.bases[store.buffer], index, value, dtype, lanes.mask)
-            else:
-                self._scatter(store.buffer, store.index, value, lanes)
-
-    def _scatter(self, buffer: int, at: Index, value: ir.Value, lanes: Lanes) -> None:
-        dtype = self.dtypes[buffer]
-        raw = self.build.narrow(self.build.splat(value, lanes.count), dtype)
-        pointers = self._pointers(buffer, at, lanes)
-        name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
+            self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
 
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""

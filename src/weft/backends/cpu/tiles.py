@@ -1,0 +1,324 @@
+"""Contractions as code: the register tile, its loops over the taps, and the epilogue on the accumulators."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from ...kernel.index import Var
+from ...kernel.target import Target
+from ...kernel.tiles import Guard, Tap, Tiles, Tiling, tiling
+from .build import F32, F64, I1, I64, PTR, Build
+from .emit import Expressions, Lanes
+from .pack import pack_panel
+
+#: Steps of a tap in one turn of the innermost loop.
+UNROLL = 4
+
+
+def units(t: Tiles, target: Target) -> int:
+    """Into how many units, that may run in any order, the work is cut."""
+    outer = 1
+    for v in t.outer:
+        outer *= v.size
+    return outer * _panels(t, target) * _bands(t, target)
+
+
+def _panels(t: Tiles, target: Target) -> int:
+    return -(-t.n.size // (tiling(t, target).vectors * target.lanes(t.dtype.itemsize)))
+
+
+def _bands(t: Tiles, target: Target) -> int:
+    """Bands of rows in a panel: several, that threads find work in a narrow result; one where packing is shared."""
+    cut = tiling(t, target)
+    return 1 if cut.pack else max(1, min(cut.tiles, cut.tiles * cut.rows // 192))
+
+
+def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
+    """Add the function of one contraction to `module`."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), t.name)
+    function.attributes.add("nounwind")
+    _Emitter(Build(module, function, target), t).emit()
+    return function
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One register tile: where it is and how large."""
+
+    values: dict[Var, ir.Value]  #: of the outer variables
+    top: ir.Value
+    column: ir.Value
+    height: int
+    vectors: int
+    mask: ir.Value | None  #: of the last vector
+
+    def cells(self) -> list[tuple[int, int]]:
+        return [(r, v) for r in range(self.height) for v in range(self.vectors)]
+
+    def mask_of(self, v: int) -> ir.Value | None:
+        return self.mask if v == self.vectors - 1 else None
+
+
+class _Emitter:
+    def __init__(self, build: Build, t: Tiles) -> None:
+        self.build = build
+        self.b = build.b
+        self.t = t
+        self.cut: Tiling = tiling(t, build.target)
+        self.lanes = build.target.lanes(t.dtype.itemsize)
+        self.type = F32 if t.dtype.bits == 32 else F64
+        self.vector = ir.VectorType(self.type, self.lanes)
+        self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
+        self.size = t.dtype.itemsize
+        self.slots: list[ir.Value] = []
+        with self.b.goto_entry_block():
+            for _ in range(max([h for _, h in self.cut.heights], default=0) * self.cut.vectors):
+                self.slots.append(self.b.alloca(self.vector))
+            self.scratch = None
+            if self.cut.pack:
+                self.scratch = self.b.alloca(self.type, t.steps * self.cut.vectors * self.lanes)
+                self.scratch.align = 64
+                self.scratch.type = PTR  # addressed as vectors as well as elements
+
+    def emit(self) -> None:
+        begin, end = self.build.function.args[1:]
+        t, cut = self.t, self.cut
+        panels, bands = _panels(t, self.build.target), _bands(t, self.build.target)
+        width = cut.vectors * self.lanes
+        whole, over = divmod(t.n.size, width)
+        partial = (-(-over // self.lanes), over % self.lanes)
+        with self.build.loop(begin, end, name="unit") as unit:
+            band, rest = self._split(unit, bands)
+            panel, rest = self._split(rest, panels)
+            values = self._decode(rest)
+            column = self.b.mul(panel, I64(width))
+            if not over:
+                self._panel(values, column, cut.vectors, 0, band, bands)
+            elif not whole:
+                self._panel(values, column, *partial, band, bands)
+            else:
+                last = self.b.icmp_signed("==", panel, I64(panels - 1))
+                with self.b.if_else(last) as (then, other):
+                    with then:
+                        self._panel(values, column, *partial, band, bands)
+                    with other:
+                        self._panel(values, column, cut.vectors, 0, band, bands)
+        self.b.ret_void()
+
+    def _split(self, x: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
+        """(x mod by, x div by)"""
+        return (self.b.urem(x, I64(by)), self.b.udiv(x, I64(by))) if by > 1 else (I64(0), x)
+
+    def _decode(self, position: ir.Value) -> dict[Var, ir.Value]:
+        values: dict[Var, ir.Value] = {}
+        for v in reversed(self.t.outer):
+            values[v], position = self._split(position, v.size)
+        return values
+
+    def _offset(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
+        return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=self.type)
+
+    def _panel(
+        self, values: dict[Var, ir.Value], column: ir.Value, vectors: int, partial: int, band: ir.Value, bands: int
+    ) -> None:
+        """All tiles of one band of rows and `vectors` vectors of columns, the last of them `partial` lanes wide."""
+        t, cut = self.t, self.cut
+        at = self.expressions
+        a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)))
+        b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(values)))
+        b = self._offset(b, self.b.mul(column, I64(t.b.stride)))
+        mask = None
+        if partial:
+            mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < partial for k in range(self.lanes)])
+        if cut.pack:
+            columns = vectors * self.lanes - (self.lanes - partial if partial else 0)
+            pack_panel(self.build, self.type, t, b, self.scratch, columns, vectors * self.lanes)
+            b = self.scratch
+        row, first = 0, 0
+        for tiles, height in cut.heights:
+            low, high = self._range(band, bands, first, tiles)
+            with self.build.loop(low, high, name="tile") as i:
+                top = self.b.add(I64(row), self.b.mul(i, I64(height)))
+                tile = _Tile(values, top, column, height, vectors, mask)
+                self._tile(tile, self._offset(a, self.b.mul(top, I64(t.a.stride))), b)
+            row += tiles * height
+            first += tiles
+
+    def _range(self, band: ir.Value, bands: int, first: int, tiles: int) -> tuple[ir.Value, ir.Value]:
+        """Which tiles of one height fall into the band."""
+        if bands == 1:
+            return I64(0), I64(tiles)
+
+        def edge(k: ir.Value) -> ir.Value:
+            at = self.b.sub(self.b.udiv(self.b.mul(k, I64(self.cut.tiles)), I64(bands)), I64(first))
+            at = self.b.select(self.b.icmp_signed("<", at, I64(0)), I64(0), at)
+            return self.b.select(self.b.icmp_signed(">", at, I64(tiles)), I64(tiles), at)
+
+        return edge(band), edge(self.b.add(band, I64(1)))
+
+    # -- the tile -----------------------------------------------------------------------------------------------
+
+    def _tile(self, tile: _Tile, a: ir.Value, b: ir.Value) -> None:
+        for i, _ in enumerate(tile.cells()):
+            self.b.store(self.build.const(0.0, self.vector), self.slots[i])
+        taps = self.t.taps
+        if len(taps) == 1 and taps[0].guard is None and taps[0].count > self.cut.block:
+            self._blocks(tile, a, b, taps[0])
+        else:
+            self._nest(tile, a, b, taps)
+            self._finish(tile)
+
+    def _blocks(self, tile: _Tile, a: ir.Value, b: ir.Value, tap: Tap) -> None:
+        """A long sum in blocks, between which it waits in the result's own memory."""
+        step = self._step(tap, tile)
+        for start in range(0, tap.count, self.cut.block):
+            if start:
+                self._exchange(tile, load=True)
+            count = min(self.cut.block, tap.count - start)
+            here = Tap(count, tap.a, tap.b)
+            self._nest(tile, self._offset(a, start * tap.a), self._offset(b, start * step), (here,))
+            if start + count < tap.count:
+                self._exchange(tile, load=False)
+        self._finish(tile)
+
+    def _step(self, tap: Tap, tile: _Tile) -> int:
+        """How far the second operand moves for one step of a tap."""
+        return tap.b if not self.cut.pack else self._packed_step(tap, tile)
+
+    def _packed_step(self, tap: Tap, tile: _Tile) -> int:
+        width = tile.vectors * self.lanes
+        for t in reversed(self.t.taps):
+            if t.a == tap.a and t.b == tap.b:
+                return width
+            width *= t.count
+        return width
+
+    def _nest(self, tile: _Tile, a: ir.Value, b: ir.Value, taps: tuple[Tap, ...]) -> None:
+        """acc += the products of all taps, outermost first."""
+        tap, *rest = taps
+        step = self._step(tap, tile)
+        first, count, jump = self._valid(tap.guard, tile, tap.count)
+        if tap.guard is not None:
+            at = self.expressions.index(tap.guard.at, Lanes(tile.values))
+            position = self.b.add(at, self.b.mul(first, I64(tap.guard.dilation)))
+            element = self.b.sdiv(position, I64(tap.guard.step)) if tap.guard.step > 1 else position
+            a = self._offset(a, self.b.mul(element, I64(tap.a)))
+            b = self._offset(b, self.b.mul(first, I64(step)))
+        a_step = tap.a * (tap.guard.dilation * jump // tap.guard.step) if tap.guard is not None else tap.a
+        step *= jump
+        if rest:
+            with self.build.loop(I64(0), count, name="tap") as k:
+                a_k = self._offset(a, self.b.mul(k, I64(a_step)))
+                self._nest(tile, a_k, self._offset(b, self.b.mul(k, I64(step))), tuple(rest))
+        else:
+            self._innermost(tile, a, b, a_step, step, count)
+
+    def _valid(self, guard: Guard | None, tile: _Tile, count: int) -> tuple[ir.Value, ir.Value, int]:
+        """(first k, how many, distance between them) of a tap, where its guard holds."""
+        if guard is None:
+            return I64(0), I64(count), 1
+        at = self.expressions.index(guard.at, Lanes(tile.values))
+        end = I64((guard.size - 1) * guard.step + 1)
+        first = self._clip(self._ceil(self.b.neg(at), guard.dilation), 0, count)
+        stop = self._clip(self._ceil(self.b.sub(end, at), guard.dilation), 0, count)
+        jump = guard.step
+        if jump > 1:  # the first k at which at + k * dilation is a multiple of the step; dilation is 1 here
+            position = self.b.add(at, first)
+            over = self.b.srem(self.b.add(self.b.srem(position, I64(jump)), I64(jump)), I64(jump))
+            ahead = self.b.srem(self.b.sub(I64(jump), over), I64(jump))
+            first = self.b.add(first, ahead)
+        room = self.b.sub(stop, first)
+        room = self.b.select(self.b.icmp_signed(">", room, I64(0)), room, I64(0))
+        return first, self._ceil(room, jump), jump
+
+    def _ceil(self, x: ir.Value, by: int) -> ir.Value:
+        """x / by rounded up, for x of any sign."""
+        if by == 1:
+            return x
+        up = self.b.sdiv(self.b.add(x, I64(by - 1)), I64(by))
+        return self.b.select(self.b.icmp_signed(">", x, I64(0)), up, self.b.sdiv(x, I64(by)))
+
+    def _clip(self, x: ir.Value, low: int, high: int) -> ir.Value:
+        x = self.b.select(self.b.icmp_signed("<", x, I64(low)), I64(low), x)
+        return self.b.select(self.b.icmp_signed(">", x, I64(high)), I64(high), x)
+
+    def _innermost(
+        self, tile: _Tile, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
+    ) -> None:
+        """acc += sum over k of a[:, k] b[k, :], UNROLL steps in each turn of the loop."""
+        fixed = count.constant if isinstance(count, ir.Constant) else None
+        if fixed is not None and fixed < 2 * UNROLL:
+            for k in range(fixed):
+                self._rank_one(tile, self._offset(a, k * a_step), self._offset(b, k * b_step))
+            return
+        whole = self.b.and_(count, I64(-UNROLL))
+        with self.build.loop(I64(0), whole, UNROLL, name="k") as k:
+            a_k, b_k = self._offset(a, self.b.mul(k, I64(a_step))), self._offset(b, self.b.mul(k, I64(b_step)))
+            for j in range(UNROLL):
+                self._rank_one(tile, self._offset(a_k, j * a_step), self._offset(b_k, j * b_step))
+        if fixed is None or fixed % UNROLL:
+            with self.build.loop(whole, count, name="k.rest") as k:
+                a_k, b_k = self._offset(a, self.b.mul(k, I64(a_step))), self._offset(b, self.b.mul(k, I64(b_step)))
+                self._rank_one(tile, a_k, b_k)
+
+    def _rank_one(self, tile: _Tile, a: ir.Value, b: ir.Value) -> None:
+        """acc[r, v] += a[r] * b[v] for all rows and vectors of the tile."""
+        right = []
+        for v in range(tile.vectors):
+            mask = None if self.cut.pack else tile.mask_of(v)
+            right.append(self._load(self._offset(b, v * self.lanes), mask))
+        for r in range(tile.height):
+            x = self.b.load(self._offset(a, r * self.t.a.stride), typ=self.type, align=self.size)
+            left = self.build.splat(x, self.lanes)
+            for v in range(tile.vectors):
+                slot = self.slots[r * tile.vectors + v]
+                total = self.b.load(slot, typ=self.vector)
+                self.b.store(self._multiply_add(left, right[v], total), slot)
+
+    def _multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        if self.build.target.fma:
+            return self.build.call1("fma", x, y, z)
+        return self.b.fadd(self.b.fmul(x, y), z)
+
+    def _load(self, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
+        if mask is None:
+            return self.b.load(pointer, typ=self.vector, align=self.size)
+        name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0"
+        return self.build.intrinsic(name, self.vector, (pointer, mask, self.build.const(0.0, self.vector)))
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    def _out(self, tile: _Tile, r: int, v: int) -> ir.Value:
+        out = self.t.out
+        at = self.expressions.index(out.base, Lanes(tile.values))
+        at = self.b.add(at, self.b.mul(self.b.add(tile.top, I64(r)), I64(out.stride)))
+        column = self.b.add(tile.column, I64(v * self.lanes))
+        return self.b.add(at, self.b.mul(column, I64(self.t.out_step)))
+
+    def _exchange(self, tile: _Tile, load: bool) -> None:
+        """Move the accumulators to the result's memory, or back."""
+        base = self.expressions.bases[self.t.out.buffer]
+        for i, (r, v) in enumerate(tile.cells()):
+            at = self._out(tile, r, v)
+            if load:
+                self.b.store(self._load(self._offset(base, at), tile.mask_of(v)), self.slots[i])
+            else:
+                value = self.b.load(self.slots[i], typ=self.vector)
+                self.build.store(base, at, value, self.t.dtype, tile.mask_of(v))
+
+    def _finish(self, tile: _Tile) -> None:
+        """Apply the epilogue to the sums and store the results."""
+        t = self.t
+        for i, (r, v) in enumerate(tile.cells()):
+            values = {**tile.values, t.m: self.b.add(tile.top, I64(r))}
+            values[t.n] = self.b.add(tile.column, I64(v * self.lanes))
+            lanes = Lanes(values, t.n, self.lanes, tile.mask_of(v))
+            self.expressions.totals = [self.b.load(self.slots[i], typ=self.vector)]
+            value = self.build.splat(self.expressions.value(t.epilogue, lanes, {}), self.lanes)
+            self.expressions.put(t.out.buffer, self._out(tile, r, v), t.out_step, value, lanes)

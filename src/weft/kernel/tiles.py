@@ -1,0 +1,139 @@
+"""Contractions as tiles: matrix products, convolutions and their gradients, all one loop nest.
+
+out[o..., m, n] = epilogue(sum over taps k... of a[o..., m, k...] * b[o..., n, k...])
+
+The micro-kernel holds a tile of rows (m) times vectors (n) in registers and adds products tap by tap in a fixed
+order, one fused multiply-add for each element and step. So every element of the result is one sequential sum, and
+its bits do not depend on how m and n are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..ir.dtype import DType
+from .index import Index, Var
+from .loops import Expr, has_lookup
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Guard:
+    """For which k a tap reads an element: 0 <= at + k * dilation < size * step, and a multiple of `step`.
+
+    The element is number (at + k * dilation) // step along its axis. `at` depends on the outer variables.
+    """
+
+    at: Index
+    dilation: int
+    size: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One contracted axis: its size and the strides that it moves the operands by, in elements."""
+
+    count: int
+    a: int
+    b: int
+    guard: Guard | None = None
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Where an operand's elements are: base (over the outer variables) + m or n times `stride` + the taps'."""
+
+    buffer: int
+    base: Index
+    stride: int
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A contraction. `epilogue` is an expression over the outer variables, m and n; `Total(0)` is the sum."""
+
+    name: str
+    outer: tuple[Var, ...]
+    m: Var
+    n: Var
+    taps: tuple[Tap, ...]
+    a: Operand
+    b: Operand
+    out: Operand  #: `stride` is that of m; that of n is `out_step`
+    out_step: int
+    epilogue: Expr
+    dtype: DType
+    inputs: tuple[DType, ...]
+    outputs: tuple[DType, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its epilogue reads at places known only at run time."""
+        return has_lookup(self.epilogue)
+
+    @property
+    def steps(self) -> int:
+        """Products in one sum, at most."""
+        total = 1
+        for t in self.taps:
+            total *= t.count
+        return total
+
+    @property
+    def flops(self) -> int:
+        count = 2 * self.m.size * self.n.size * self.steps
+        for v in self.outer:
+            count *= v.size
+        return count
+
+
+def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
+    """Taps with neighbours joined where one runs on where the other ends, longest strides outermost.
+
+    The order of the taps is the order of summation: it follows the strides of the first operand.
+    """
+    kept = [t for t in taps if t.count != 1 or t.guard is not None]
+    kept.sort(key=lambda t: (-t.a, -t.b))
+    out: list[Tap] = []
+    for t in kept:
+        last = out[-1] if out else None
+        if last and not (last.guard or t.guard) and (last.a, last.b) == (t.count * t.a, t.count * t.b):
+            out[-1] = Tap(last.count * t.count, t.a, t.b)
+        else:
+            out.append(t)
+    return tuple(out) if out else (Tap(1, 0, 0),)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a contraction is cut."""
+
+    rows: int  #: most rows of a tile
+    vectors: int  #: vectors in a row of a tile
+    heights: tuple[tuple[int, int], ...]  #: (tiles, rows of each): m split evenly
+    block: int  #: steps of a single tap between which the accumulators stay in registers
+    pack: bool  #: whether the second operand is copied into panels first
+
+    @property
+    def tiles(self) -> int:
+        return sum(count for count, _ in self.heights)
+
+
+#: (vector registers) -> tiles of (rows, vectors) that leave room for the operands: for wide and for narrow results.
+_SHAPES = {32: ((12, 2), (28, 1)), 16: ((6, 2), (12, 1))}
+
+
+def tiling(t: Tiles, target: Target) -> Tiling:
+    """The cut of a contraction: a function of its shape and the instruction set."""
+    lanes = target.lanes(t.dtype.itemsize)
+    wide, narrow = _SHAPES[target.registers]
+    rows, vectors = narrow if t.n.size <= lanes else wide
+    count = -(-t.m.size // rows)
+    height, rest = divmod(t.m.size, count) if count else (0, 0)
+    heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
+    single = len(t.taps) == 1 and t.taps[0].guard is None
+    block = 512 if single and t.steps > 768 else max(t.taps[-1].count, 1)
+    return Tiling(rows, vectors, heights, block, pack=t.b.stride != 1)
