@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
-from weft.backends.cpu.backend import CpuProgram, supported
+from weft.backends.cpu.backend import CpuBackend, supported
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
@@ -40,7 +40,7 @@ def run(program, arrays):
 def test_samples(graph, args):
     with np.errstate(all="ignore"):
         want = Interpreter(graph).evaluate(args)
-    got = run(CpuProgram(graph), args)
+    got = run(CpuBackend().compile(graph), args)
     for w, g in zip(want, got, strict=True):
         assert g.shape == w.shape and g.dtype == w.dtype
         if w.dtype.kind == "f":

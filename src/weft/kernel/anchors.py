@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
-from .index import Index, Var, as_index, flatten_index, quotient, remainder, unflatten_index
+from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .loops import (
     Apply,
     Expr,
@@ -58,6 +58,19 @@ class Common:
     def shape(self) -> tuple[int, ...]:
         return self.root.shape  # type: ignore[return-value]
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes of the result from outermost to innermost in memory."""
+        return self.lowering.layouts.get(self.root, tuple(range(len(self.shape))))
+
+    def loops(self, prefix: str = "i") -> tuple[tuple[Var, ...], tuple[Index, ...]]:
+        """A variable for each axis of the result in the order of memory, and the indices in the order of the shape."""
+        return in_order(self.shape, self.order, prefix)
+
+    def place(self, indices: tuple[Index, ...]) -> Index:
+        """Where in memory an element of the result goes."""
+        return self.lowering.place(self.root, indices)
+
     def result(self, indices: tuple[Index, ...]) -> Expr:
         """The value to store once the anchor's total is known."""
         if self.anchor is not None:
@@ -71,26 +84,36 @@ class Common:
         return Kernel(self.name, outer, stages, self.inputs, (self.root.dtype,), across, notes)
 
 
+def in_order(
+    shape: Sequence[int], order: Sequence[int], prefix: str
+) -> tuple[tuple[Var, ...], tuple[Index, ...]]:
+    """Variables for the axes of a shape, listed in the given order; their indices, listed as the axes are."""
+    loops = variables(tuple([shape[a] for a in order]), prefix)
+    by_axis = dict(zip(order, as_indices(loops), strict=True))
+    return loops, tuple([by_axis[a] for a in range(len(shape))])
+
+
 def elementwise(c: Common) -> Kernel:
-    for outer, indices in _collapsed(c.shape, "i"):
+    for outer, indices in _collapsed(c.shape, c.order, "i"):
         value = c.lowering.value(c.root, indices)
         if _straight(value, outer[-1]):
             break
-    store = Store(len(c.inputs), flatten_index(indices, c.shape), value)
+    store = Store(len(c.inputs), c.place(indices), value)
     return c.kernel(outer, (Stage((), stores=(store,)),), True)
 
 
-def _collapsed(shape: Sequence[int], prefix: str) -> list[tuple[tuple[Var, ...], tuple[Index, ...]]]:
-    """Ways to loop over a shape: all axes merged into one first, one variable per axis last."""
+def _collapsed(
+    shape: Sequence[int], order: Sequence[int], prefix: str
+) -> list[tuple[tuple[Var, ...], tuple[Index, ...]]]:
+    """Ways to loop over a shape in the order of memory: all axes merged into one first, one variable each last."""
     ways = []
+    stored = [shape[a] for a in order]
     for keep in range(max(len(shape), 1)):
-        tail = shape[keep:]
-        size = 1
-        for n in tail:
-            size *= n
-        loops = (*variables(tuple(shape[:keep]), prefix), Var(f"{prefix}v", size))
-        indices = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
-        ways.append((loops, indices))
+        tail = stored[keep:]
+        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", _size(tail)))
+        in_memory = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
+        by_axis = dict(zip(order, in_memory, strict=True))
+        ways.append((loops, tuple([by_axis[a] for a in range(len(shape))])))
     return ways
 
 
@@ -108,27 +131,42 @@ def _straight(e: Expr, var: Var) -> bool:
     return all(_straight(a, var) for a in e.args) if isinstance(e, Apply) else True
 
 
+#: A reduction over fewer elements than this, with others left over, is done for several results at once.
+_SHORT = 32
+
+
+def _runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
+    """Whether vectors run along what a reduction leaves, each lane adding up in order, or along what it reduces.
+
+    Along what is left, if the last axis is, or if there is little to reduce, or if only the channels of images are
+    left. A function of shape and axes alone, since it decides in which order elements are combined.
+    """
+    left = [a for a in range(len(shape)) if a not in axes]
+    if not left:
+        return False
+    if len(shape) - 1 in left or not axes:
+        return True
+    return _size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1])
+
+
 @anchor(*REDUCTIONS)
 def _reduction(c: Common) -> Kernel:
-    """A reduction over the last axis runs along vectors; over others, vectors run along what is left.
-
-    So the order in which elements are combined is a function of the shape and the axes alone.
-    """
+    """Elements combined in row-major order, or lane by lane along the last reduced axis: see `_runs_across`."""
     assert c.anchor is not None
     x, axes = c.anchor.args[0], c.anchor.attrs["axes"]
-    loops = variables(x.shape, "i")  # type: ignore[arg-type]
-    outer = tuple([v for k, v in enumerate(loops) if k not in axes])
-    inner = tuple([v for k, v in enumerate(loops) if k in axes])
-    reduction = Reduction(c.anchor.prim.name, c.lowering.value(x, as_indices(loops)), c.anchor.dtype)
-    across = bool(outer) and (not axes or x.ndim - 1 not in axes)
-    return c.kernel(outer, _accumulate(c, inner, reduction, outer), across)
+    outer, left = c.loops()
+    inner = variables(tuple([x.shape[a] for a in axes]), "k")  # type: ignore[misc]
+    given, reduced = iter(left), dict(zip(axes, as_indices(inner), strict=True))
+    at = tuple([reduced[a] if a in reduced else next(given) for a in range(x.ndim)])
+    reduction = Reduction(c.anchor.prim.name, c.lowering.value(x, at), c.anchor.dtype)
+    across = _runs_across(x.shape, axes)  # type: ignore[arg-type]
+    return c.kernel(outer, _accumulate(c, inner, reduction, left), across)
 
 
 def _accumulate(
-    c: Common, inner: tuple[Var, ...], reduction: Reduction, outer: tuple[Var, ...]
+    c: Common, inner: tuple[Var, ...], reduction: Reduction, indices: tuple[Index, ...]
 ) -> tuple[Stage, ...]:
-    indices = as_indices(outer)
-    store = Store(len(c.inputs), flatten_index(indices, c.shape), c.result(indices))
+    store = Store(len(c.inputs), c.place(indices), c.result(indices))
     return Stage(inner, reductions=(reduction,)), Stage((), stores=(store,))
 
 
@@ -163,12 +201,12 @@ def _operands(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[
 
 def _as_loops(c: Common) -> Kernel:
     assert c.anchor is not None
-    outer = variables(c.shape, "i")
+    outer, out = c.loops()
     contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
     inner = variables(contracted, "k")  # type: ignore[arg-type]
-    left, right = _operands(c, as_indices(outer), as_indices(inner))
+    left, right = _operands(c, out, as_indices(inner))
     reduction = Reduction("sum", Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
-    return c.kernel(outer, _accumulate(c, inner, reduction, outer), bool(outer))
+    return c.kernel(outer, _accumulate(c, inner, reduction, out), bool(outer))
 
 
 def _as_tiles(c: Common) -> Tiles | None:
@@ -188,8 +226,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     left, right = _operands(c, at, as_indices(inner))
     if min(m.size, n.size) < 2 or not isinstance(left, Load) or not isinstance(right, Load):
         return None
-    out = flatten_index(at, shape)
-    return tiles(c, batch, m, n, inner, left, right, out, at, {})
+    return tiles(c, batch, m, n, inner, left, right, at, {})
 
 
 def tiles(
@@ -200,13 +237,18 @@ def tiles(
     inner: tuple[Var, ...],
     left: Load,
     right: Load,
-    out: Index,
-    at: Sequence[Index],
+    at: tuple[Index, ...],
     guards: Mapping[Var, Guard],
+    strides: Mapping[Var, int | None] | None = None,
 ) -> Tiles | None:
-    """A contraction over `inner`, if each variable moves each operand by a fixed stride."""
+    """A contraction over `inner`, if each variable moves each operand by a fixed stride.
+
+    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives.
+    """
     assert c.anchor is not None
-    moves = [(left.index.stride(v), right.index.stride(v)) for v in inner]
+    out = c.place(at)
+    strides = strides or {}
+    moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
     sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
     if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
         return None
@@ -224,7 +266,7 @@ def tiles(
         b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
         out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
         out_step=sides[3],  # type: ignore[arg-type]
-        epilogue=c.result(tuple(at)),
+        epilogue=c.result(at),
         dtype=c.anchor.dtype,
         inputs=c.inputs,
         outputs=(c.root.dtype,),
@@ -239,34 +281,28 @@ def _size(shape: Sequence[int]) -> int:
     return total
 
 
-def _across(outer: tuple[Var, ...]) -> bool:
-    return bool(outer)
-
-
 @anchor("argmax", "argmin")
 def _arg_extremum(c: Common) -> Kernel:
     """First the extreme value, then the first index at which it stands; the first NaN, if there is one."""
     assert c.anchor is not None
     x, axis = c.anchor.args[0], c.anchor.attrs["axis"]
-    loops = variables(x.shape, "i")  # type: ignore[arg-type]
-    outer = tuple([v for k, v in enumerate(loops) if k != axis])
-    here = loops[axis]
-    value = c.lowering.value(x, as_indices(loops))
+    outer, left = c.loops()
+    here = Var("k", x.shape[axis])  # type: ignore[arg-type]
+    value = c.lowering.value(x, (*left[:axis], as_index(here), *left[axis:]))
     best = Reduction("max" if c.anchor.prim.name == "argmax" else "min", value, x.dtype)
     hit: Expr = Apply("equal", (value, Total(0, x.dtype)), bool_)
     if x.dtype.kind == "f":
         hit = Apply("logical_or", (hit, Apply("isnan", (value,), bool_)), bool_)
     out = c.anchor.dtype
     position = Apply("where", (hit, Position(as_index(here), out), literal(here.size, out)), out)
-    indices = as_indices(outer)
     c.lowering.totals[c.anchor] = 1
-    store = Store(len(c.inputs), flatten_index(indices, c.shape), c.lowering.value(c.root, indices))
+    store = Store(len(c.inputs), c.place(left), c.lowering.value(c.root, left))
     stages = (
         Stage((here,), reductions=(best,)),
         Stage((here,), reductions=(Reduction("min", position, out),)),
         Stage((), stores=(store,)),
     )
-    return c.kernel(outer, stages, bool(outer) and axis != x.ndim - 1)
+    return c.kernel(outer, stages, _runs_across(x.shape, (axis,)))  # type: ignore[arg-type]
 
 
 @anchor("windows_add")
@@ -277,46 +313,20 @@ def _windows_add(c: Common) -> Kernel:
     size, stride, dilation = (c.anchor.attrs[k] for k in ("size", "stride", "dilation"))
     rank = len(size)
     lead = x.ndim - 2 * rank
-    outer = variables(c.shape, "i")
+    outer, at = c.loops()
     taps = variables(x.shape[lead + rank :], "k")  # type: ignore[arg-type]
-    conditions, at = [], []
+    conditions, windows = [], []
     for d in range(rank):
-        from_ = as_index(outer[lead + d]) - as_index(taps[d]) * dilation[d]
+        from_ = at[lead + d] - as_index(taps[d]) * dilation[d]
         count: int = x.shape[lead + d]  # type: ignore[assignment]
         conditions.append((from_, 0, (count - 1) * stride[d] + 1))
         if stride[d] > 1:
             conditions.append((remainder(from_, stride[d]), 0, 1))
-        at.append(quotient(from_, stride[d]))
-    indices = (*as_indices(outer[:lead]), *at, *as_indices(taps))
-    zero = literal(0, x.dtype) if x.dtype.kind != "f" else literal(0.0, x.dtype)
-    value = inside(conditions, lambda: c.lowering.value(x, indices), zero)
-    return c.kernel(outer, _accumulate(c, taps, Reduction("sum", value, x.dtype), outer), _across(outer))
+        windows.append(quotient(from_, stride[d]))
+    indices = (*at[:lead], *windows, *as_indices(taps))
+    value = inside(conditions, lambda: c.lowering.value(x, indices), _zero(x.dtype))
+    return c.kernel(outer, _accumulate(c, taps, Reduction("sum", value, x.dtype), at), bool(outer))
 
 
-@anchor("conv")
-def _convolution(c: Common) -> Kernel:
-    """Products summed over channels and taps in this order, for every element of the result; zeros are skipped."""
-    assert c.anchor is not None
-    x, w = c.anchor.args
-    a = c.anchor.attrs
-    outer = variables(c.anchor.shape, "i")  # type: ignore[arg-type]
-    n, o, *spatial = as_indices(outer)
-    channel = Var("c", w.shape[1])  # type: ignore[arg-type]
-    taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
-    group = quotient(o, w.shape[0] // (a["feature_groups"] * a["batch_groups"]))  # type: ignore[operator]
-    image = n + group * c.anchor.shape[0] if a["batch_groups"] > 1 else n  # type: ignore[operator]
-    depth = as_index(channel) + (group * channel.size if a["feature_groups"] > 1 else 0)
-    conditions, at = [], []
-    for d, (i, k) in enumerate(zip(spatial, taps, strict=True)):
-        here = i * a["stride"][d] + as_index(k) * a["kernel_dilation"][d] - a["padding"][d][0]
-        step, size = a["input_dilation"][d], x.shape[2 + d]
-        conditions.append((here, 0, (size - 1) * step + 1 if size else 0))  # type: ignore[operator]
-        if step > 1:
-            conditions.append((remainder(here, step), 0, 1))
-            here = quotient(here, step)
-        at.append(here)
-    weight = c.lowering.value(w, (o, as_index(channel), *as_indices(taps)))
-    zero = literal(0.0 if x.dtype.kind == "f" else 0, x.dtype)
-    value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero)
-    product = Reduction("sum", Apply("mul", (value, weight), x.dtype), x.dtype)
-    return c.kernel(outer, _accumulate(c, (channel, *taps), product, outer), _across(outer))
+def _zero(dtype: DType) -> Expr:
+    return literal(0.0 if dtype.kind == "f" else 0, dtype)

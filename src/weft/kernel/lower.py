@@ -39,25 +39,31 @@ def can_pull(node: Node) -> bool:
 class Lowering:
     """Expressions for the elements of nodes, given which nodes are in memory and which are reductions so far."""
 
-    def __init__(self, buffers: Mapping[Node, int]) -> None:
+    def __init__(self, buffers: Mapping[Node, int], layouts: Mapping[Node, tuple[int, ...]]) -> None:
         self.buffers = dict(buffers)
+        self.layouts = layouts
         self.totals: dict[Node, int] = {}
         self._memo: dict[tuple[Node, Indices], Expr] = {}
 
     def value(self, node: Node, indices: Indices) -> Expr:
-        """The element of `node` at `indices`. Iterates over an explicit stack, since chains may be long."""
+        """The element of `node` at `indices`."""
         key = (node, indices)
         found = self._memo.get(key)
         if found is None:
             found = self._memo[key] = self._value(node, indices)
         return found
 
+    def place(self, node: Node, indices: Indices) -> Index:
+        """Where in memory an element of a stored node is."""
+        order = self.layouts.get(node, range(node.ndim))
+        return flatten_index([indices[a] for a in order], [node.shape[a] for a in order])  # type: ignore[misc]
+
     def _value(self, node: Node, indices: Indices) -> Expr:
         at = self.buffers.get(node)
         if at is not None:
             if node.size == 1:
                 return Scalar(at, node.dtype)
-            return Load(at, flatten_index(indices, node.shape), node.dtype)  # type: ignore[arg-type]
+            return Load(at, self.place(node, indices), node.dtype)
         total = self.totals.get(node)
         if total is not None:
             return Total(total, node.dtype)

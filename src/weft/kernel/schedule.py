@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
+from ..ops.movement import identity
+from . import convolution  # noqa: F401  (declares its kernels)
 from .anchors import Common, builders, elementwise
+from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .tiles import Tiles
@@ -59,6 +62,7 @@ class _Plan:
         for node in graph.nodes:
             if node.value is None and node.prim.name in builders and supported(node):
                 self._extend(node, supported)
+        self.layouts = assign_layouts(graph, self.stored, self.anchor)
 
     def _stored(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
         """Everything but what can be computed inside its only user."""
@@ -70,6 +74,8 @@ class _Plan:
                 stored.update(node.args)
             elif node.value is None:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
+            if node.value is None and node.prim is identity:
+                stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
             if len(self.users.get(node, ())) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
@@ -125,7 +131,7 @@ def _reads(root: Node, stored: set[Node]) -> list[Node]:
 
 def _kernel_step(root: Node, plan: _Plan, name: str) -> Step:
     reads = _reads(root, plan.stored)
-    lowering = Lowering({n: i for i, n in enumerate(reads)})
+    lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(root)
     common = Common(name, root, found, lowering, tuple([n.dtype for n in reads]))
     kernel = elementwise(common) if found is None else builders[found.prim.name](common)

@@ -9,13 +9,14 @@ import numpy as np
 from llvmlite import ir
 
 from ...base.errors import BackendError, IndexingError
-from ...ir.graph import Graph
+from ...base.state import isolated
+from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
-from ...kernel.anchors import builders
+from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
-from ...kernel.schedule import Step, schedule
+from ...kernel.schedule import Step, builders, schedule
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...passes.pipeline import run_passes
@@ -46,7 +47,22 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(run_passes(graph))
+        return CpuProgram(separate_operands(run_passes(numbered(graph))))
+
+
+def numbered(graph: Graph) -> Graph:
+    """`graph` with the position of each node in place of its source line: it survives the passes, and tells an
+    error which node of the graph it is about."""
+    position = {n: i for i, n in enumerate(graph.nodes)}
+
+    def make(old: Node, args: tuple[Node, ...]) -> Node:
+        new = rebuild(old, args)
+        new.site = (None, position[old])
+        return new
+
+    with isolated():
+        inputs = fresh_inputs(graph.in_avals)
+        return Graph(inputs, instantiate(graph, inputs, make))
 
 
 #: Work below which a step is not worth sharing out, in elements times operations.
@@ -143,7 +159,7 @@ class CpuProgram:
     def _raise_index_error(self, which: int) -> None:
         node = self.steps[self._checked[which]].node
         error = IndexingError("an index is outside its axis")
-        raise Fault(self.graph.nodes.index(node), error)
+        raise Fault(node.site[1], error)
 
     def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
         """An output that is an input, a constant or another output: in memory of its own."""

@@ -68,12 +68,12 @@ class _Packer:
     ) -> None:
         if rows[0] >= rows[1] or columns[0] >= columns[1]:
             return
-        with self.build.loop(I64(columns[0]), I64(columns[1]), name="pack.n") as n:
-            with self.build.loop(I64(rows[0]), I64(rows[1]), name="pack.k") as k:
-                at = self.b.add(self.b.mul(n, I64(self.t.b.stride)), self.b.mul(k, I64(tap.b)))
-                x = self.b.load(self._offset(source, at), typ=self.type, align=self.size)
-                to = self._offset(target, self.b.add(self.b.mul(k, I64(self.width)), n))
-                self.b.store(x, to, align=self.size)
+        loop = self.build.loop
+        with loop(I64(columns[0]), I64(columns[1])) as n, loop(I64(rows[0]), I64(rows[1])) as k:
+            at = self.b.add(self.b.mul(n, I64(self.t.b.stride)), self.b.mul(k, I64(tap.b)))
+            x = self.b.load(self._offset(source, at), typ=self.type, align=self.size)
+            to = self._offset(target, self.b.add(self.b.mul(k, I64(self.width)), n))
+            self.b.store(x, to, align=self.size)
 
     def _transpose(self, source: ir.Value, target: ir.Value, k: ir.Value, v: int) -> None:
         """lanes x lanes elements, read along k and written along n, by log2(lanes) rounds of shuffles."""

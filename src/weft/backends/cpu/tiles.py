@@ -125,7 +125,13 @@ class _Emitter:
         return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=self.type)
 
     def _panel(
-        self, values: dict[Var, ir.Value], column: ir.Value, vectors: int, partial: int, band: ir.Value, bands: int
+        self,
+        values: dict[Var, ir.Value],
+        column: ir.Value,
+        vectors: int,
+        partial: int,
+        band: ir.Value,
+        bands: int,
     ) -> None:
         """All tiles of one band of rows and `vectors` vectors of columns, the last of them `partial` lanes wide."""
         t, cut = self.t, self.cut
@@ -259,12 +265,18 @@ class _Emitter:
             return
         whole = self.b.and_(count, I64(-UNROLL))
         with self.build.loop(I64(0), whole, UNROLL, name="k") as k:
-            a_k, b_k = self._offset(a, self.b.mul(k, I64(a_step))), self._offset(b, self.b.mul(k, I64(b_step)))
+            a_k, b_k = (
+                self._offset(a, self.b.mul(k, I64(a_step))),
+                self._offset(b, self.b.mul(k, I64(b_step))),
+            )
             for j in range(UNROLL):
                 self._rank_one(tile, self._offset(a_k, j * a_step), self._offset(b_k, j * b_step))
         if fixed is None or fixed % UNROLL:
             with self.build.loop(whole, count, name="k.rest") as k:
-                a_k, b_k = self._offset(a, self.b.mul(k, I64(a_step))), self._offset(b, self.b.mul(k, I64(b_step)))
+                a_k, b_k = (
+                    self._offset(a, self.b.mul(k, I64(a_step))),
+                    self._offset(b, self.b.mul(k, I64(b_step))),
+                )
                 self._rank_one(tile, a_k, b_k)
 
     def _rank_one(self, tile: _Tile, a: ir.Value, b: ir.Value) -> None:

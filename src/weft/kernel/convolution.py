@@ -1,0 +1,109 @@
+"""Convolutions as contractions: over channels and taps, for many images or many pixels at once."""
+
+from __future__ import annotations
+
+from ..ir.node import Node
+from .anchors import Common, _accumulate, _zero, anchor, tiles
+from .index import Index, Var, as_index, quotient, remainder
+from .layout import FEW
+from .loops import Apply, Kernel, Load, Reduction
+from .lower import as_indices, inside, variables
+from .tiles import Guard, Tiles
+
+
+@anchor("conv")
+def convolution(c: Common) -> Kernel | Tiles:
+    """Products summed over channels and taps; what lies outside the image is skipped."""
+    return _as_tiles(c) or _as_loops(c)
+
+
+def _as_loops(c: Common) -> Kernel:
+    assert c.anchor is not None
+    x, w = c.anchor.args
+    a = c.anchor.attrs
+    outer, (n, o, *spatial) = c.loops()
+    channel = Var("c", w.shape[1])  # type: ignore[arg-type]
+    taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
+    group = quotient(o, w.shape[0] // (a["feature_groups"] * a["batch_groups"]))  # type: ignore[operator]
+    image = n + group * c.anchor.shape[0] if a["batch_groups"] > 1 else n  # type: ignore[operator]
+    depth = as_index(channel) + (group * channel.size if a["feature_groups"] > 1 else 0)
+    conditions, at = [], []
+    for d, (i, k) in enumerate(zip(spatial, taps, strict=True)):
+        here = i * a["stride"][d] + as_index(k) * a["kernel_dilation"][d] - a["padding"][d][0]
+        step, size = a["input_dilation"][d], x.shape[2 + d]
+        conditions.append((here, 0, (size - 1) * step + 1 if size else 0))  # type: ignore[operator]
+        if step > 1:
+            conditions.append((remainder(here, step), 0, 1))
+            here = quotient(here, step)
+        at.append(here)
+    weight = c.lowering.value(w, (o, as_index(channel), *as_indices(taps)))
+    value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), _zero(x.dtype))
+    product = Reduction("sum", Apply("mul", (value, weight), x.dtype), x.dtype)
+    return c.kernel(outer, _accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
+
+
+def _as_tiles(c: Common) -> Tiles | None:
+    """The rows of a tile run over images at one pixel, or, with few images, over the pixels of a row."""
+    node = c.anchor
+    assert node is not None
+    if not _fits(node, c):
+        return None
+    a = node.attrs
+    x, w = node.args
+    n_size, o_size, *out_size = node.shape
+    groups: int = a["feature_groups"]
+    rank = len(out_size)
+    free = [_guarded(node, d) for d in range(rank)]
+    over_pixels = n_size < FEW and not free[-1] and out_size[-1] > n_size  # type: ignore[operator]
+    image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
+    pixels = variables(tuple(out_size), "p")
+    depth, output = Var("c", w.shape[1]), Var("o", o_size // groups)  # type: ignore[arg-type, operator]
+    taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
+    places = variables(x.shape[2:], "x")  # type: ignore[arg-type]
+    row = pixels[-1] if over_pixels else image
+    outer = tuple([v for v in (group, image, *pixels) if v is not row])
+    channel = as_index(output) + as_index(group) * output.size
+    at = (as_index(image), channel, *as_indices(pixels))
+    left = c.lowering.value(
+        x, (as_index(image), as_index(depth) + as_index(group) * depth.size, *as_indices(places))
+    )
+    right = c.lowering.value(w, (channel, as_index(depth), *as_indices(taps)))
+    if not isinstance(left, Load) or not isinstance(right, Load):
+        return None
+    guards: dict[Var, Guard] = {}
+    replace: dict[Var, Index] = {}
+    for d in range(rank):
+        start = as_index(pixels[d]) * a["stride"][d] - a["padding"][d][0]
+        if free[d]:
+            guards[taps[d]] = Guard(start, a["kernel_dilation"][d], x.shape[2 + d], a["input_dilation"][d])  # type: ignore[arg-type]
+            replace[places[d]] = as_index(0)
+        else:
+            replace[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
+    strides = {taps[d]: left.index.stride(places[d]) for d in range(rank) if free[d]}
+    moved = Load(left.buffer, left.index.substitute(replace), left.dtype)
+    return tiles(c, outer, row, output, (*taps, depth), moved, right, at, guards, strides)
+
+
+def _fits(node: Node, c: Common) -> bool:
+    a = node.attrs
+    if (
+        node.dtype.name not in ("float32", "float64")
+        or c.root.dtype is not node.dtype
+        or a["batch_groups"] > 1
+    ):
+        return False
+    plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
+    channels = node.shape[1] // a["feature_groups"]  # type: ignore[operator]
+    return (
+        plain
+        and channels >= 2
+        and all(n > 0 for n in (*node.shape, *node.args[0].shape, *node.args[1].shape))
+    )  # type: ignore[operator]
+
+
+def _guarded(node: Node, d: int) -> bool:
+    """Whether some taps of a spatial axis fall outside the image, or between its elements."""
+    a = node.attrs
+    last = (node.shape[2 + d] - 1) * a["stride"][d] - a["padding"][d][0]  # type: ignore[operator]
+    last += (node.args[1].shape[2 + d] - 1) * a["kernel_dilation"][d]  # type: ignore[operator]
+    return a["padding"][d][0] > 0 or a["input_dilation"][d] > 1 or last >= node.args[0].shape[2 + d]  # type: ignore[operator]

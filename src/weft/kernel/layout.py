@@ -1,0 +1,116 @@
+"""In which order the axes of intermediate values lie in memory, and the copies that put operands in order.
+
+Users write images as (batch, channels, height, width). Kernels want the channels innermost: they run along vectors,
+and the taps of a convolution read whole runs of them. So the values between convolutions, which nobody outside can
+see, are stored channels-last; what comes in or goes out keeps its order, and is copied where that pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ops.define import constant
+from ..ops.movement import identity, pad
+from ..passes.rewrite import rewrite
+
+#: Axes from outermost to innermost.
+Order = tuple[int, ...]
+
+#: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
+FEW = 8
+
+
+def channels_last(rank: int) -> Order:
+    return (0, *range(2, rank), 1)
+
+
+def weight_order(rank: int) -> Order:
+    """(out, in, *taps) stored as taps, in, out."""
+    return (*range(2, rank), 1, 0)
+
+
+def separate_operands(graph: Graph) -> Graph:
+    """`graph` with a copy in front of every operand of a convolution that is not in the right order by itself.
+
+    A copy is an `identity` node, which is then given a layout of its own. With few images the copy of the input
+    also carries the padding, so that all pixels of a row have the same taps.
+    """
+    inputs = set(graph.inputs)
+
+    def separate(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim.name != "conv" or old.dtype.name not in ("float32", "float64"):
+            return None
+        x, w = args
+        if _is_gradient_of_weights(old):
+            return None
+        attrs = dict(old.attrs)
+        few = old.shape[0] < FEW and all(d == 1 for d in attrs["input_dilation"])  # type: ignore[operator]
+        if (
+            few
+            and any(any(p) for p in attrs["padding"])
+            and all(p >= 0 for ps in attrs["padding"] for p in ps)
+        ):
+            widths = attrs["padding"]
+            x = pad(
+                x,
+                constant(0.0, x.dtype),
+                low=(0, 0, *[p[0] for p in widths]),
+                high=(0, 0, *[p[1] for p in widths]),
+                interior=(0,) * x.ndim,
+            )
+            attrs["padding"] = ((0, 0),) * len(widths)
+        if old.args[0] in inputs or old.args[0].value is not None or x is not args[0]:
+            x = identity(x)
+        return old.prim(x, identity(w), **attrs)
+
+    return rewrite(graph, separate)
+
+
+def _is_gradient_of_weights(node: Node) -> bool:
+    """A convolution whose kernel is as large as an image: it contracts over images, and its operands are views."""
+    w = node.args[1]
+    return w.prim.name == "permute" and w.value is None and w.attrs["axes"][:2] == (1, 0)
+
+
+def assign_layouts(graph: Graph, stored: set[Node], anchor: dict[Node, Node]) -> dict[Node, Order]:
+    """The order of the axes of every intermediate value that is not stored in the order of its shape."""
+    outside = {*graph.inputs, *graph.outputs}
+    layouts: dict[Node, Order] = {}
+    for node in graph.nodes:
+        if node.value is None and node.prim.name == "conv":
+            orders = (channels_last(node.ndim), weight_order(node.ndim))
+            for operand, order in zip(node.args, orders, strict=True):
+                if operand in stored and operand not in outside and operand.prim is identity:
+                    layouts[operand] = order
+    for node in graph.nodes:
+        inner = node in stored and node not in outside and node.value is None and node.ndim > 2
+        if inner and node not in layouts and _is_image(node, stored, anchor, layouts):
+            layouts[node] = channels_last(node.ndim)
+    return layouts
+
+
+def _is_image(node: Node, stored: set[Node], anchor: dict[Node, Node], layouts: dict[Node, Order]) -> bool:
+    """Whether a value comes out of a convolution, or is computed from one of its rank that does."""
+    if node in anchor and anchor[node].prim.name == "conv":
+        return True
+    images = [a for a in _sources(node, stored) if a.ndim == node.ndim]
+    return any(layouts.get(a) == channels_last(a.ndim) for a in images)
+
+
+def _sources(root: Node, stored: set[Node]) -> Sequence[Node]:
+    """The stored nodes that `root` is computed from."""
+    found: dict[Node, None] = {}
+    seen: set[Node] = set()
+    stack = list(root.args)
+    while stack:
+        node = stack.pop()
+        if node in seen or node.value is not None:
+            continue
+        seen.add(node)
+        if node in stored:
+            found[node] = None
+        else:
+            stack.extend(node.args)
+    return list(found)

@@ -1,0 +1,113 @@
+"""Compiled contractions against the reference in float64: tile edges, layouts, convolutions of all kinds."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import weft.ops  # noqa: F401
+from weft.autodiff.transforms import vjp_pair
+from weft.backends.cpu.backend import CpuBackend
+from weft.backends.reference.interpreter import Interpreter
+from weft.ir.dtype import float32
+from weft.ir.graph import Graph, trace_graph
+from weft.ir.node import Aval
+from weft.ops.contraction import dot_general
+from weft.ops.conv import conv
+from weft.ops.elementwise import maximum
+from weft.ops.movement import permute
+from weft.runtime.buffer import Buffer
+
+
+def check(graph: Graph) -> None:
+    """The compiled graph agrees with the reference to what float32 sums allow."""
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=a.shape).astype(a.dtype.numpy) for a in graph.in_avals]
+    want = Interpreter(graph).evaluate([a.astype(np.float64) for a in args])
+    size = Interpreter(graph).evaluate([np.abs(a).astype(np.float64) for a in args])
+    got = CpuBackend().compile(graph).run([Buffer(a) for a in args])
+    for w, g, s in zip(want, got, size, strict=True):
+        assert g.array.shape == w.shape
+        assert np.all(np.abs(g.array - w) <= 1e-6 * np.abs(s) + 1e-6), np.abs(g.array - w).max()
+
+
+SHAPES = [
+    (1, 1, 1), (3, 5, 7), (13, 17, 33), (64, 64, 64), (28, 3, 16), (5, 0, 4), (100, 3, 1), (1, 40, 50), (25, 1000, 47),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shape", "left", "right"), list(itertools.product(SHAPES, (False, True), (False, True)))
+)
+def test_matrix_products(shape, left, right):
+    m, k, n = shape
+    x = Aval((k, m) if left else (m, k), float32)
+    y = Aval((n, k) if right else (k, n), float32)
+    contract = ((0 if left else 1,), (1 if right else 0,))
+    check(trace_graph(lambda a, b: dot_general(a, b, contract=contract, batch=((), ())), (x, y)))
+
+
+def test_batches_several_axes_and_an_epilogue():
+    def f(x, y, b):
+        return maximum(dot_general(x, y, contract=((1, 3), (3, 0)), batch=((0,), (2,))) + b, 0)
+
+    check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
+
+
+def test_operands_and_results_in_any_order_of_axes():
+    def f(x, y):
+        return permute(permute(x, axes=(1, 0)) @ permute(y, axes=(1, 0)), axes=(1, 0))
+
+    check(trace_graph(f, (Aval((20, 30), float32), Aval((40, 20), float32))))
+
+
+CONVOLUTIONS = [
+    # x, w, stride, padding, input dilation, kernel dilation, groups
+    ((9, 3, 8, 8), (5, 3, 3, 3), 1, 1, 1, 1, 1),
+    ((8, 4, 9, 7), (20, 4, 3, 3), 2, 1, 1, 1, 1),
+    ((10, 4, 9, 7), (6, 4, 3, 2), 1, 2, 1, 2, 1),
+    ((12, 4, 5, 5), (4, 4, 3, 3), 1, 2, 2, 1, 1),
+    ((30, 6, 6, 6), (8, 3, 3, 3), 1, 1, 1, 1, 2),
+    ((1, 3, 20, 20), (16, 3, 7, 7), 2, 3, 1, 1, 1),
+    ((2, 8, 6, 6), (40, 8, 1, 1), 1, 0, 1, 1, 1),
+    ((16, 8, 11), (4, 8, 4), 3, 2, 1, 1, 1),
+    ((9, 2, 4, 5, 6), (3, 2, 2, 2, 2), 1, 1, 1, 1, 1),
+    ((8, 6, 5, 5), (6, 1, 3, 3), 1, 1, 1, 1, 6),
+]
+
+
+def convolution(x, w, stride, padding, input_dilation, kernel_dilation, groups):
+    n = len(x) - 2
+
+    def f(a, b):
+        return conv(
+            a, b, stride=(stride,) * n, padding=((padding, padding),) * n, input_dilation=(input_dilation,) * n,
+            kernel_dilation=(kernel_dilation,) * n, feature_groups=groups, batch_groups=1,
+        )  # fmt: skip
+
+    return trace_graph(f, (Aval(x, float32), Aval(w, float32)))
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolutions(case):
+    check(convolution(*case))
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_their_gradients(case):
+    check(vjp_pair(convolution(*case), (True, True)).backward)
+
+
+def test_images_between_convolutions_are_stored_channels_last_and_come_out_as_they_should():
+    def f(x, w, v, b):
+        y = maximum(conv(x, w, **plain) + b, 0)
+        return conv(y * 2, v, **plain), y
+
+    plain = {
+        "stride": (1, 1), "padding": ((1, 1), (1, 1)), "input_dilation": (1, 1), "kernel_dilation": (1, 1),
+        "feature_groups": 1, "batch_groups": 1,
+    }  # fmt: skip
+    avals = [(9, 3, 6, 6), (17, 3, 3, 3), (5, 17, 3, 3), (17, 1, 1)]
+    check(trace_graph(f, [Aval(a, float32) for a in avals]))
