@@ -9,6 +9,7 @@ from weft.arrays.grad import grad, jvp, value_and_grad
 from weft.arrays.jacobian import hessian, jacfwd, jacrev
 from weft.arrays.vmap import vmap
 from weft.base.errors import ArgumentError, DTypeError, GradientError, ShapeError, TraceError
+from weft.ir.graph import toposort
 
 
 def t(rng, *shape, **kw):
@@ -122,6 +123,27 @@ class TestScanIsTheLoop:
             summed = [grad(lambda *z, k=k, f=total: f(*z, k=k), (0, 1, 2))(*args) for k in (0, 1)]
             for p, q in zip(*summed):
                 close(p, q)
+
+
+def test_products_of_weights_are_taken_once_after_the_loop(rng):
+    c = Cell(rng)
+    loss = c.run(True, c.h, c.x, c.w)
+    loss.backward()
+    order = toposort([c.w.grad._node], lambda n: n.args)
+    (loop,) = [n for n in order if n.prim.name == "scan" and n.attrs["reverse"]]
+    assert loop.attrs["carries"] == 1  # the cotangent of h, and no sum of matrices
+    assert [n.prim.name for n in order][-1] in ("dot_general", "permute")
+
+    def composite(w):
+        last, _ = scan(lambda h, x: (wf.tanh(wf.nn.functional.linear(h, w) + x), None), c.h, c.x)
+        return last.sum()
+
+    def plain(w):
+        last, _ = unrolled(lambda h, x: (wf.tanh(h @ wf.matrix_transpose(w) + x), x), c.h, c.x)
+        return last.sum()
+
+    close(grad(composite)(c.w), grad(plain)(c.w))
+    close(grad(lambda w: composite(w) * composite(w + w))(c.w), grad(lambda w: plain(w) * plain(w + w))(c.w))
 
 
 def test_integer_and_float_carries_side_by_side(rng):

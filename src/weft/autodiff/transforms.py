@@ -5,7 +5,8 @@ from .conds import cond_batch, cond_jvp, cond_vjp
 from .graphs import batch_graph, dependent_results, jvp_graph
 from .pairs import Pair, vjp_pair
 from .saved import Saved, saving_node, saving_results, with_residuals
-from .scans import scan_batch, scan_jvp, scan_vjp
+from .scan_reverse import scan_vjp
+from .scans import scan_batch, scan_jvp
 from .whiles import while_batch, while_jvp, while_vjp
 
 __all__ = [
