@@ -130,6 +130,15 @@ LAYERS = [
     Layer("Conv2d", (3, 4, 4), (IMAGES,), {"padding": "same", "dilation": 2}, label="same"),
     Layer("Conv2d", (3, 4, 3), (IMAGES[0],), batch=False, empty=False, label="one image"),
     Layer("Conv3d", (3, 2, 2), (spread(2, 3, 3, 4, 3),)),
+    *[
+        Layer("Conv2d", (3, 4, (3, 2)), (IMAGES,), {"padding": (2, 1), "padding_mode": mode, "stride": 2}, label=mode)
+        for mode in ("reflect", "replicate", "circular")
+    ],
+    Layer("Conv1d", (3, 4, 4), (SEQUENCES,), {"padding": "same", "padding_mode": "circular"}, label="circular same"),
+    *[Layer(name + "Pad1d", ((2, 1),), (SEQUENCES,)) for name in ("Zero", "Reflection", "Replication", "Circular")],
+    *[Layer(name + "Pad2d", ((1, 2, 3, 0),), (IMAGES,)) for name in ("Zero", "Reflection", "Replication", "Circular")],
+    Layer("ConstantPad1d", (2, 0.5), (SEQUENCES,)),
+    Layer("ConstantPad2d", ((1, -1, 0, 2), 0.5), (IMAGES,)),
     Layer("ConvTranspose1d", (3, 4, 3), (SEQUENCES,), {"stride": 2, "padding": 1, "output_padding": 1}),
     Layer("ConvTranspose2d", (3, 6, 3), (IMAGES,), {"stride": 2, "groups": 3}),
     Layer("MaxPool1d", (2,), (SEQUENCES,)),

@@ -8,6 +8,7 @@ from typing import Any
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError
 from ..ir.shape import show_shape
+from ..ops.composite.padding import MODES
 from . import functional as F
 from . import init
 from .factory import empty, outside_traces, positive_int
@@ -46,10 +47,13 @@ class _Conv(Module):
         self.stride = sizes("stride", stride, rank)
         self.dilation = sizes("dilation", dilation, rank)
         self.groups = positive_int(name, "groups", groups)
-        if padding_mode != "zeros":
-            raise ArgumentError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}")
-        paddings(padding, self.kernel_size, self.stride, self.dilation)  # raises on what it cannot be
+        modes = ("zeros", *MODES)
+        if padding_mode not in modes:
+            raise ArgumentError(f"{name}: padding_mode must be one of {modes}, got {padding_mode!r}")
+        self.padding_mode = padding_mode
+        pads = paddings(padding, self.kernel_size, self.stride, self.dilation)
         self.padding = padding if isinstance(padding, str) else sizes("padding", padding, rank, least=0)
+        self._around = tuple([width for pair in reversed(pads) for width in pair])
         if out_channels % groups:
             raise ArgumentError(f"{name}: {out_channels} output channels do not divide into {groups} groups")
         self._options = (dtype, bool(bias))
@@ -84,6 +88,12 @@ class _Conv(Module):
             bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))  # type: ignore[arg-type]
             init.uniform_(self.bias, -bound, bound)
 
+    def _padded(self, x: Tensor) -> tuple[Tensor, Any]:
+        """The input padded as the mode asks, and the zeros that are still to be put around it."""
+        if self.padding_mode == "zeros":
+            return x, self.padding
+        return F.pad(x, self._around, self.padding_mode), 0
+
     def extra_repr(self) -> str:
         shown = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -94,7 +104,9 @@ class _Conv(Module):
             shown += f", dilation={self.dilation}"
         if self.groups != 1:
             shown += f", groups={self.groups}"
-        return shown if self.bias is not None else shown + ", bias=False"
+        if self.bias is None:
+            shown += ", bias=False"
+        return shown if self.padding_mode == "zeros" else f"{shown}, padding_mode={self.padding_mode}"
 
 
 class Conv1d(_Conv):
@@ -103,7 +115,8 @@ class Conv1d(_Conv):
     _rank = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self._padded(x)
+        return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv2d(_Conv):
@@ -118,6 +131,7 @@ class Conv2d(_Conv):
         dilation: steps between the elements of the kernel.
         groups: the channels are cut into so many runs that do not see each other.
         bias: whether a number is added to each output channel.
+        padding_mode: "zeros", or "reflect", "replicate", "circular" to pad with the image itself.
 
     Shapes: weight (out_channels, in_channels / groups, height, width), bias (out_channels); the result has
     floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1 positions along each axis. Parameters are
@@ -127,7 +141,8 @@ class Conv2d(_Conv):
     _rank = 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self._padded(x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv3d(_Conv):
@@ -136,7 +151,8 @@ class Conv3d(_Conv):
     _rank = 3
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        x, padding = self._padded(x)
+        return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class _LazyConv(_Conv):

@@ -67,6 +67,9 @@ from .normalization import (
     normalize,
     rms_norm,
 )
+from .padding import (
+    pad,
+)
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -128,6 +131,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "prelu",
     "relu",
     "relu6",

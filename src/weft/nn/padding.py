@@ -1,0 +1,109 @@
+"""Padding layers. Widths are one integer for all sides, or (left, right) and, in two dimensions, (.., top, bottom)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError
+from . import functional as F
+from .module import Module
+
+
+class _Pad(Module):
+    _rank = 0
+    _mode = "constant"
+    _value: float | None = None
+
+    def __init__(self, padding: int | Sequence[int]) -> None:
+        super().__init__()
+        widths = (padding,) * (2 * self._rank) if isinstance(padding, int) else tuple(padding)
+        if len(widths) != 2 * self._rank:
+            raise ArgumentError(
+                f"{type(self).__name__}: padding needs one integer or {2 * self._rank} of them, got {padding!r}"
+            )
+        self.padding = widths
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.padding, self._mode, self._value)
+
+    def extra_repr(self) -> str:
+        return str(self.padding)
+
+
+class _ConstantPad(_Pad):
+    def __init__(self, padding: int | Sequence[int], value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.padding, "constant", self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """A number before and after the last axis."""
+
+    _rank = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """A number around the last two axes."""
+
+    _rank = 2
+
+
+class ZeroPad1d(_Pad):
+    """Zeros before and after the last axis."""
+
+    _rank = 1
+
+
+class ZeroPad2d(_Pad):
+    """Zeros around the last two axes."""
+
+    _rank = 2
+
+
+class ReflectionPad1d(_Pad):
+    """The last axis mirrored at its ends, whose elements are not repeated."""
+
+    _rank = 1
+    _mode = "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """The last two axes mirrored at their ends, whose elements are not repeated."""
+
+    _rank = 2
+    _mode = "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """The elements at both ends of the last axis repeated."""
+
+    _rank = 1
+    _mode = "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """The elements at the border of the last two axes repeated."""
+
+    _rank = 2
+    _mode = "replicate"
+
+
+class CircularPad1d(_Pad):
+    """The last axis goes on with its other end."""
+
+    _rank = 1
+    _mode = "circular"
+
+
+class CircularPad2d(_Pad):
+    """The last two axes go on with their other ends."""
+
+    _rank = 2
+    _mode = "circular"
