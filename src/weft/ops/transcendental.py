@@ -75,7 +75,7 @@ def expm1(x):
     out = np.expm1(x)
     if x.dtype.kind == "c":
         out = np.array(out)
-        out.real += 0.0
+        out.real += 0.0  # type: ignore[attr-defined]
         # NumPy forms the product of e**a and sin(b) also where one is infinite or NaN and the other 0.
         power = np.exp(x)
         whole = power - power.dtype.type(1)
