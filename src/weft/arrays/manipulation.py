@@ -16,7 +16,7 @@ from ..ops import indexing as at_
 from ..ops import movement as m
 from .cell import Handle
 from .dispatch import buffer_leaf, converted, is_number, node_of, wrap
-from .indexing import known
+from .index_plan import known
 
 if TYPE_CHECKING:
     from .tensor import Tensor

@@ -18,7 +18,7 @@ from ..ops import sorting
 from ..ops.comparison import truth
 from . import dispatch
 from .dispatch import as_dtype, buffer_leaf, converted, node_of, number_leaf, promoted, wrap
-from .indexing import known
+from .index_plan import known
 
 if TYPE_CHECKING:
     from .tensor import Tensor
