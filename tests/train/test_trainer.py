@@ -5,7 +5,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
-from weft.base.errors import ArgumentError, DataError, DTypeError, ShapeError, TraceError
+from weft.base.errors import ArgumentError, DataError, DTypeError, ShapeError, StateError, TraceError
 from weft.data import DataLoader, Dataset, TensorDataset
 from weft.train import Callback, Trainer
 
@@ -82,6 +82,61 @@ def test_fit_again_goes_on():
     assert second.epochs == [3, 4]
     assert second["loss"] == first["loss"][2:]
     assert twice.epochs == once.epochs == 4
+
+
+def droppy(width=8):
+    return nn.Sequential(nn.LazyLinear(width), nn.Dropout(0.5), nn.Linear(width, 3))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_run_goes_on_from_a_file_as_if_never_interrupted(compile, tmp_path):
+    """Momentum, dropout, the order of the samples: all bits are those of one long run."""
+    x, y = blobs()
+
+    def start():
+        wf.manual_seed(0)
+        return Trainer(droppy(), "cross_entropy", optim.Adam(lr=0.02), ["accuracy"], compile=compile)
+
+    whole = start()
+    expected = whole.fit(x, y, epochs=4, seed=1, **QUIET)
+    first = start()
+    first.fit(x, y, epochs=2, seed=1, **QUIET)
+    wf.save(first, tmp_path / "run")
+    wf.manual_seed(99)
+    second = Trainer(droppy(), "cross_entropy", optim.Adam(), ["accuracy"], compile=compile)
+    second.load_state_dict(wf.load(tmp_path / "run"))
+    found = second.fit(x, y, epochs=2, seed=1, **QUIET)
+    assert found.epochs == [3, 4]
+    assert found["loss"] == expected["loss"][2:]
+    for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def test_state_that_does_not_fit_changes_nothing():
+    x, y = blobs()
+    trainer = Trainer(droppy(), "cross_entropy", optim.Adam())
+    trainer.fit(x, y, **QUIET)
+    other = Trainer(droppy(), "cross_entropy", optim.SGD())
+    other.fit(x, y, **QUIET)
+    before = [p.numpy().tobytes() for p in other.model.parameters()]
+    with pytest.raises(StateError, match="betas"):
+        other.load_state_dict(trainer.state_dict())
+    with pytest.raises(StateError, match="not the state of a trainer"):
+        other.load_state_dict(trainer.model.state_dict())
+    wide = Trainer(droppy(16), "cross_entropy", optim.Adam())
+    wide.fit(x, y, **QUIET)
+    with pytest.raises(StateError):
+        other.load_state_dict(wide.state_dict())
+    assert [p.numpy().tobytes() for p in other.model.parameters()] == before
+
+
+def test_clip_norm_bounds_the_step():
+    x, y = blobs()
+    trainer = Trainer(nn.Linear(2, 3), "cross_entropy", optim.SGD(lr=1.0), clip_norm=1e-3)
+    before = [p.numpy().copy() for p in trainer.model.parameters()]
+    trainer.fit(x, y, batch_size=90, **QUIET)
+    moved = [p.numpy() - b for p, b in zip(trainer.model.parameters(), before, strict=True)]
+    assert np.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(1e-3, rel=1e-3)
 
 
 class Pairs(Dataset):
@@ -348,6 +403,7 @@ def test_labels_that_the_loss_ignores_are_allowed():
         (lambda: Trainer(mlp(), 3), ArgumentError, "int"),
         (lambda: Trainer(mlp(), "mse", "adm"), ArgumentError, "'adam'"),
         (lambda: Trainer(mlp(), "mse", optim.Adam), ArgumentError, r"write Adam\(lr=...\)"),
+        (lambda: Trainer(mlp(), "mse", clip_norm=0), ArgumentError, "clip_norm must be"),
         (lambda: Trainer(mlp(), "mse", metrics=["acuracy"]), ArgumentError, "'accuracy'"),
         (lambda: Trainer(mlp(), "mse", metrics=["mae", "mae"]), ArgumentError, "two figures"),
         (lambda: Trainer(lambda x: x, "mse"), ArgumentError, "nn.Module"),

@@ -132,7 +132,8 @@ class ModelCheckpoint(Monitor):
 
     The file is replaced whole or not at all. `{epoch}` and the names of figures in the path are filled in:
     `ModelCheckpoint("run/{epoch:03d}-{val_loss:.3f}.safetensors", best_only=False)`. Load it with
-    `model.load_state_dict(weft.load(path))`; with `whole=True` the file holds {"model", "optimizer", "epoch"}.
+    `model.load_state_dict(weft.load(path))`; with `whole=True` the file holds the trainer's state, from which a run can
+    go on: `trainer.load_state_dict(weft.load(path))`.
     """
 
     def __init__(
@@ -165,8 +166,7 @@ class ModelCheckpoint(Monitor):
             return
         path = Path(self.path.format(**{**figures, "epoch": epoch}))
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = {"model": trainer.model, "optimizer": trainer.optimizer, "epoch": epoch}
-        save(parts if self.whole else trainer.model, path)
+        save(trainer if self.whole else trainer.model, path)
         self.written = str(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,15 +14,18 @@ from .. import nn
 from ..arrays.cell import flush
 from ..arrays.compile import compile as compiled
 from ..arrays.grad import enable_grad, no_grad
+from ..arrays.random import default_generator
 from ..arrays.tensor import Tensor
-from ..base.errors import ArgumentError, DataError, TraceError, WeftError
+from ..base.errors import ArgumentError, DataError, StateError, TraceError, WeftError
 from ..base.pytree import flatten, unflatten
 from ..data import DataLoader, Dataset, TensorDataset, random_split
 from ..data.dataset import host_array, to_tensor
 from ..ir.dtype import DEFAULT_FLOAT, DType
 from ..ir.shape import show_shape
 from ..metrics import Mean
-from .callbacks import Callback
+from ..optim import clip_grad_norm_
+from ..optim.group import is_number
+from .callbacks import Callback, snapshot
 from .history import History
 from .inputs import (
     Checks,
@@ -53,6 +56,7 @@ class Trainer:
             given them; or a name: "adam", "adamw", "sgd".
         metrics: names ("accuracy", "f1", "mae", ...) or metrics, measured beside the loss.
         callbacks: what else happens between batches and epochs.
+        clip_norm: scale the gradients of a step down to this norm where theirs is larger.
         compile: run each step as one compiled program. None: do so, and go on without if the model cannot be traced.
 
     Example::
@@ -70,6 +74,7 @@ class Trainer:
         metrics: Iterable[Any] = (),
         callbacks: Sequence[Callback] = (),
         *,
+        clip_norm: float | None = None,
         compile: bool | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -79,6 +84,9 @@ class Trainer:
         self.optimizer = find_optimizer(optimizer)
         self.metrics = find_metrics(metrics, self.loss)
         self.callbacks = _check_callbacks(callbacks)
+        if clip_norm is not None and not (is_number(clip_norm) and clip_norm > 0):
+            raise ArgumentError(f"clip_norm must be a positive number or None, got {clip_norm!r}")
+        self.clip_norm = clip_norm
         self.compile = compile
         self.epochs = 0  #: how many epochs it has been trained so far
         self.history = History()  #: of the last `fit`
@@ -218,6 +226,8 @@ class Trainer:
             loss = self.loss(predictions, target)
         loss.backward()
         self._note(predictions, target, loss)
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss
@@ -418,6 +428,46 @@ class Trainer:
         for batch in loader:
             parts = batch if isinstance(batch, (tuple, list)) else (batch,)
             yield tuple(parts[:-1]) if len(parts) > 1 else tuple(parts)
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a run needs to go on: model, optimiser, number of epochs, and the state of the default generator.
+
+        `weft.save(trainer, path)` writes it. A run that goes on from it with the same `seed` gives the bits of one that
+        was never interrupted.
+        """
+        return {
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict() if self.optimizer.bound else None,
+            "epochs": self.epochs,
+            "generator": default_generator().state,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; sets the state of the default generator too.
+
+        If model or optimiser do not fit, `StateError` says why, and nothing is changed.
+        """
+        missing = {"model", "optimizer", "epochs", "generator"} - saved.keys()
+        if missing:
+            raise StateError(f"this is not the state of a trainer: it lacks {', '.join(sorted(missing))}")
+        before = None if self._lazy() else snapshot(self.model)
+        self.model.load_state_dict(saved["model"])
+        try:
+            if saved["optimizer"] is not None:
+                self._bind()
+                self.optimizer.load_state_dict(saved["optimizer"])
+        except StateError:
+            if before is not None:
+                self.model.load_state_dict(before)
+            raise
+        self.epochs = int(saved["epochs"])
+        default_generator().state = saved["generator"]
+
+    def _lazy(self) -> bool:
+        """Whether a layer waits for its shape."""
+        return any(isinstance(p, nn.UninitializedParameter) for p in self.model.parameters())
 
     def __repr__(self) -> str:
         return f"<trainer of {type(self.model).__name__}, {self.epochs} epochs so far>"
