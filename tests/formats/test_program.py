@@ -19,7 +19,7 @@ from weft.arrays.creation import tensor
 from weft.arrays.dispatch import operation
 from weft.arrays.grad import grad, no_grad
 from weft.arrays.tensor import Tensor
-from weft.base.errors import ArgumentError, DTypeError, FormatError, GradientError, ShapeError
+from weft.base.errors import ArgumentError, DTypeError, FormatError, GradientError, ShapeError, StateError
 from weft.formats import container
 from weft.ir.shape import Dim
 from weft.ops.composite.define import registry
@@ -149,6 +149,28 @@ def test_a_loaded_state_survives_what_was_seen_of_it(tmp_path):
     program(tensor([1.0, 2.0]), 2.0)
     assert seen.tolist() == [0.5, 1.0]
     assert copy.numpy().tolist() == [0.5, 1.0]
+
+
+def test_state_as_a_whole(tmp_path):
+    program = saved(tmp_path, classifier().trace(spec((2, 4))))
+    before = program.state_dict()
+    other = {name: t * 2 for name, t in before.items()}
+    program.load_state_dict(other)
+    np.testing.assert_allclose(
+        program(np.zeros((2, 4), np.float32)).numpy()[0], np.exp(2 * B) / np.exp(2 * B).sum(), 1e-5
+    )
+    name = next(iter(before))
+    for wrong, message in (
+        ({name: before[name]}, "missing"),
+        ({**before, "extra": before[name]}, r"unknown \['extra'\]"),
+        ({**before, name: np.zeros(7)}, f"{name} must be float32"),
+    ):
+        with pytest.raises(StateError, match=message):
+            program.load_state_dict(wrong)
+    for name, t in program.state.items():
+        np.testing.assert_array_equal(t.numpy(), other[name].numpy())
+    with pytest.raises(TypeError):
+        program.state["state0"] = before["state0"]  # a tensor is changed in its place, not exchanged
 
 
 def test_state_that_is_written_and_never_read(tmp_path):

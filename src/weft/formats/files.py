@@ -42,7 +42,7 @@ def save(obj: Any, path: Path) -> None:
     (the old file stays) and `ArgumentError` for what a file cannot hold.
     """
     if isinstance(obj, LoadedProgram):
-        save_program(obj.export(), path)
+        save_program(obj.exported, path)
     elif isinstance(obj, (Compiled, Traced, ExportedProgram)):
         save_program(obj, path)
     elif isinstance(obj, (Tensor, np.ndarray, Mapping, list, tuple)) or callable(
@@ -70,7 +70,7 @@ def load(path: Path) -> Any:
     if content.kind is None or content.kind == "weights":
         return {name: tensor_of(a) for name, a in content.tensors.items()}
     if content.kind == "program":
-        return LoadedProgram(program_from(content))
+        return LoadedProgram(program_from(content), copy=False)
     if content.kind != "state":
         raise FormatError(
             f"{os.fspath(path)!r} holds a {content.kind!r}, which this Weft does not know; a newer one may"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..arrays.creation import node_from_numpy
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..autodiff.transforms import with_residuals
-from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..base.errors import ArgumentError, DTypeError, ShapeError, StateError
 from ..base.pytree import Structure, unflatten
 from ..base.state import state, version
 from ..ir.graph import Graph, bind_dims
@@ -37,16 +38,19 @@ class LoadedProgram:
     Gradients flow through a call, to the arguments and to those of `state` that are given `requires_grad`.
     """
 
-    def __init__(self, exported: ExportedProgram) -> None:
-        self.exported = exported
+    def __init__(self, exported: ExportedProgram, *, copy: bool = True) -> None:
+        values = {name: np.array(value) if copy else value for name, value in exported.state}
         self.name = exported.name
-        self.state: dict[str, Tensor] = {name: tensor_of(np.array(value)) for name, value in exported.state}
+        self.state: Mapping[str, Tensor] = MappingProxyType({n: tensor_of(v) for n, v in values.items()})
+        # Types are kept, memory is not: an array of one element, repeated, stands for each state tensor.
+        bare = tuple([(n, np.broadcast_to(np.zeros((), v.dtype), v.shape)) for n, v in values.items()])
+        self._form = exported = replace(exported, state=bare)
         self._cells = [t._cell for t in self.state.values()]
         self._rebound = [self._cells[i] for i in exported.updates]
         self._traced = Traced(exported.name, self._capture(), exported.in_structure, list(exported.arguments))
 
     def _capture(self) -> Capture:
-        exported = self.exported
+        exported = self._form
         return Capture(
             graph=exported.graph,
             captured=self._cells,
@@ -63,15 +67,15 @@ class LoadedProgram:
     @property
     def graph(self) -> Graph:
         """The program as a graph: inputs are the arguments, then the state."""
-        return self.exported.graph
+        return self._form.graph
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program. Arguments must have the structure, dtypes and shapes it was saved with; open
         dimensions take any size. Python numbers and NumPy arrays stand for tensors."""
-        found = list(_match((args, kwargs), self.exported.in_structure, self.name))
+        found = list(_match((args, kwargs), self._form.in_structure, self.name))
         avals = iter(self.graph.in_avals)
         nodes = []
-        for want, (path, x) in zip(self.exported.arguments, found, strict=True):
+        for want, (path, x) in zip(self._form.arguments, found, strict=True):
             if isinstance(want, Fixed):
                 if type(x) is not type(want.value) or x != want.value:
                     raise ArgumentError(
@@ -88,7 +92,7 @@ class LoadedProgram:
 
     def _sizes(self, nodes: list[Node]) -> dict[str, int]:
         wanted = self.graph.in_avals
-        for name, node, want in zip(self.exported.input_names, nodes, wanted, strict=False):
+        for name, node, want in zip(self._form.input_names, nodes, wanted, strict=False):
             if node.ndim != len(want.shape) or any(
                 type(w) is int and w != n for w, n in zip(want.shape, node.shape, strict=True)
             ):
@@ -109,13 +113,13 @@ class LoadedProgram:
         if state.grad:
             sig = with_residuals(sig, tuple([bool(a.flags & bits) for a in args]))
         outs: Iterator[Node] = iter(results(make_node(sig, args)))
-        out = [Tensor(next(outs)) if r is None else r.value for r in self.exported.results]
+        out = [Tensor(next(outs)) if r is None else r.value for r in self._form.results]
         with no_grad():
             for cell in self._rebound:
                 node = next(outs)
                 node.flags &= ~GRAD
                 cell.rebind(node)
-        return unflatten(self.exported.out_structure, out)
+        return unflatten(self._form.out_structure, out)
 
     def _bound(self, sizes: dict[str, int]) -> Graph:
         if not sizes:
@@ -126,20 +130,41 @@ class LoadedProgram:
             memo[key] = bind_dims(self.graph, sizes)
         return memo[key]
 
-    def export(self) -> ExportedProgram:
-        """The program with the state it has now, to be saved again."""
+    @property
+    def exported(self) -> ExportedProgram:
+        """The program as data, with the state it has now."""
         now = [(name, to_array(value_of(t._cell), t.dtype.numpy)) for name, t in self.state.items()]
-        return replace(self.exported, state=tuple(now))
+        return replace(self._form, state=tuple(now))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state by name, as a module's."""
+        return {name: t.detach() for name, t in self.state.items()}
+
+    def load_state_dict(self, given: Mapping[str, Any]) -> None:
+        """Replace the state: all of it, or, if a name or a type does not fit, nothing (`StateError`)."""
+        if set(given) != set(self.state):
+            lacking, unknown = sorted(set(self.state) - set(given)), sorted(set(given) - set(self.state))
+            raise StateError(f"the state does not fit {self.name}: missing {lacking}, unknown {unknown}")
+        nodes = {name: node_from_numpy(np.asarray(x)) for name, x in given.items()}
+        for name, node in nodes.items():
+            want = self.state[name]._node.aval
+            if node.aval is not want:
+                raise StateError(
+                    f"{name} must be {want.describe()}, the given state has {node.aval.describe()}"
+                )
+        with no_grad():
+            for name, node in nodes.items():
+                self.state[name]._cell.rebind(node)
 
     def __str__(self) -> str:
         return str(self.graph)
 
     def __repr__(self) -> str:
-        count = len(self.exported.input_names)
+        count = len(self._form.input_names)
         takes = ", ".join(
-            f"{n}: {a!r}" for n, a in zip(self.exported.input_names, self.graph.in_avals[:count], strict=True)
+            f"{n}: {a!r}" for n, a in zip(self._form.input_names, self.graph.in_avals[:count], strict=True)
         )
-        gives = ", ".join(map(repr, self.graph.out_avals[: self.exported.tensor_results]))
+        gives = ", ".join(map(repr, self.graph.out_avals[: self._form.tensor_results]))
         return f"<program {self.name}({takes}) -> ({gives}), {len(self.state)} state tensors>"
 
 
@@ -161,11 +186,9 @@ def _argument(x: Any, name: str, want: Aval) -> Node:
     return node
 
 
-def _kind(x: Any) -> str:
-    return (
-        {bool: "b", int: "u", float: "f", complex: "c"}[type(x)]
-        if type(x) in (bool, int, float, complex)
-        else "f"
+def _kind(x: bool | int | float | complex) -> str:
+    return next(
+        kind for of, kind in ((bool, "b"), (int, "u"), (float, "f"), (complex, "c")) if isinstance(x, of)
     )
 
 

@@ -60,7 +60,7 @@ def load_program(path: Path) -> LoadedProgram:
         raise FormatError(
             f"{str(path)!r} holds no program but {content.kind or 'plain weights'}; read it with weft.load"
         )
-    return LoadedProgram(program_from(content))
+    return LoadedProgram(program_from(content), copy=False)
 
 
 def program_from(content: container.Content) -> ExportedProgram:
