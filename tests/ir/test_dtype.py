@@ -53,7 +53,7 @@ def test_types_are_unique(a):
     assert dtype(a.name) is a and dtype(a.numpy) is a
     assert repr(a) == f"weft.{a.name}" and str(a) == a.name
     assert a.itemsize == a.numpy.itemsize
-    assert a != None and not (a == None)  # noqa: E711  (comparison with anything is defined)
+    assert a != None  # noqa: E711  (comparison with anything is defined)
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS, ids=lambda p: str(p))

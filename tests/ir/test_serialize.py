@@ -15,11 +15,12 @@ from weft.autodiff.transforms import vjp_pair, with_residuals
 from weft.base.errors import FormatError, GradientError
 from weft.base.state import state
 from weft.ir import serialize
+from weft.ir.deserialize import graph_from_data
 from weft.ir.dtype import bfloat16, bool_, complex64, float32, float64, int64, uint64
 from weft.ir.graph import Graph, fresh_inputs, trace_graph, verify
 from weft.ir.node import GRAD, Aval, make_node
 from weft.ir.primitive import Primitive, leaf, placeholder, registry, results
-from weft.ir.serialize import LostDerivative, graph_from_data, graph_to_data
+from weft.ir.serialize import LostDerivative, graph_to_data
 from weft.ir.shape import Dim
 from weft.ops.control import call
 from weft.ops.define import constant

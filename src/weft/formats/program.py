@@ -11,9 +11,10 @@ from ..arrays.export import export
 from ..base.atomic import Path
 from ..base.errors import ArgumentError, FormatError, WeftError
 from ..base.pytree import LEAF, Structure, register_pytree
+from ..ir.deserialize import graph_from_data
 from ..ir.dtype import dtype
 from ..ir.node import Aval
-from ..ir.serialize import graph_from_data, graph_to_data
+from ..ir.serialize import graph_to_data
 from ..runtime.buffer import Buffer, to_array
 from ..runtime.exported import ExportedProgram, Fixed
 from . import container
