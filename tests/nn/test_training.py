@@ -108,6 +108,18 @@ def test_lazy_layers_are_born_outside_of_traces():
     assert all(np.isfinite(p.numpy()).all() for p in net.parameters())
 
 
+@pytest.mark.parametrize("p", [1, 2, 3, float("inf")])
+def test_normalize_by_any_norm(p):
+    torch = pytest.importorskip("torch")
+    x = spread(3, 4)
+    given, ours = torch.tensor(x, requires_grad=True), wf.tensor(x, requires_grad=True)
+    want, got = torch.nn.functional.normalize(given, p, 1), nn.functional.normalize(ours, p, 1)
+    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=1e-12)
+    (want * want * given).sum().backward()
+    (got * got * ours).sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), given.grad.numpy(), rtol=1e-9)
+
+
 def test_a_bad_label_is_found_when_the_loss_is_looked_at():
     loss = nn.CrossEntropyLoss()(wf.zeros((2, 3)), wf.tensor([0, 3]))
     with pytest.raises(IndexingError, match="out of bounds"):

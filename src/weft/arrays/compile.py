@@ -202,9 +202,7 @@ class Compiled:
         self.traces = 0  #: how often the function was traced
         self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
         self._warned = False
-        self._names = _parameter_names(
-            getattr(function, "forward", function)
-        )  # a module is what its forward is
+        self._names = _parameter_names(function)
         self.__name__ = type(function).__name__  # of a module, which has no name of its own
         functools.update_wrapper(self, function, updated=())
 

@@ -46,6 +46,7 @@ def _torch_avg(rank, *args, **attrs):
 X1, X2 = spread(2, 3, 9), spread(2, 2, 7, 8)
 
 CASES = [
+    Case("first_max", lambda x: p.first_max(x, axis=1), (X1,), lambda x: x.amax(1)),
     Case("max_pool", _max((2,)), (X1,), _torch_max(1, 2), label="1d"),
     Case("max_pool", _max((2, 2)), (X2,), _torch_max(2, 2), label="2d"),
     Case("max_pool", _max((2, 2)), (X2[0],), _torch_max(2, 2), label="one image"),
@@ -109,6 +110,17 @@ def test_the_first_of_several_maxima_has_the_gradient():
     (out,), (gradient,) = gradients(lambda v: _max((2, 2))(v), [x])
     assert out.tolist() == [[[1.0, 2.0]]]
     assert np.count_nonzero(gradient) == 2 and gradient[0, 0, 0] != 0 and gradient[0, 0, 3] != 0
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 2), (3, 2)])
+def test_ties_in_adaptive_cells_are_resolved_as_in_torch(sizes):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).integers(0, 2, (2, 2, 4, 6)).astype(float)
+    (_,), (gradient,) = gradients(lambda v: p.adaptive_max_pool(v, sizes=sizes), [x])
+    given = torch.tensor(x, requires_grad=True)
+    out = torch.nn.functional.adaptive_max_pool2d(given, sizes)
+    (out * torch.tensor(np.random.default_rng(5).standard_normal(tuple(out.shape)))).sum().backward()
+    np.testing.assert_allclose(gradient, given.grad.numpy())
 
 
 def test_maxima_of_integers_and_of_minus_infinity():

@@ -6,6 +6,8 @@ from typing import Any
 
 from ...arrays.cell import own_node
 from ...arrays.dispatch import apply
+from ...arrays.elementwise import maximum
+from ...arrays.linalg import vector_norm
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError
 from ...ir.shape import check_shape, normalize_axis
@@ -77,6 +79,6 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     """x / max(norm(x), eps), the norm taken along `dim`."""
     input = checked("normalize", input)
     axis = normalize_axis(dim, input.ndim, "dim")
-    if p != 2:
-        raise ArgumentError(f"normalize is there for the Euclidean norm, p=2, got p={p!r}")
-    return apply(c.l2_normalize, input, eps, axis=axis)
+    if p == 2:
+        return apply(c.l2_normalize, input, eps, axis=axis)
+    return input / maximum(vector_norm(input, axis=axis, keepdims=True, ord=p), eps)

@@ -99,10 +99,7 @@ def _(cts, outs, x, *, kernel, stride, padding, dilation, ceil_mode):
     low, high = _widths(x, kernel, stride, padding, dilation, ceil_mode)
     fitted = _fitted(x, _lowest(x), low, high)
     flat = _flat_windows(fitted, kernel, stride, dilation)
-    spread = (*flat.shape[:-1], 1)
-    first = broadcast_to(reshape(argmax(flat, axis=flat.ndim - 1), shape=spread), flat.shape)
-    chosen = equal(iota_along(flat.shape, flat.ndim - 1), first)
-    parts = where(chosen, broadcast_to(reshape(cts[0], shape=spread), flat.shape), 0)
+    parts = _at_first(flat, cts[0], flat.ndim - 1)
     return (_gathered(parts, x, fitted, kernel, stride, dilation, low, high),)
 
 
@@ -158,6 +155,25 @@ def _counts(size: int, kernel: int, stride: int, padding: int, beyond: int, padd
     return sum_(windows(ones, kernel=(kernel,), stride=(stride,), dilation=(1,)), axes=(1,))
 
 
+@composite
+def first_max(x, *, axis):
+    """The largest element along `axis`. Of several, the first has the gradient."""
+    return max_(x, axes=(axis,))
+
+
+@first_max.vjp
+def _(cts, outs, x, *, axis):
+    return (_at_first(x, cts[0], axis),)
+
+
+def _at_first(x: Node, ct: Node, axis: int) -> Node:
+    """The cotangent at the first largest element along `axis`, 0 elsewhere."""
+    spread = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    first = broadcast_to(reshape(argmax(x, axis=axis), shape=spread), x.shape)
+    chosen = equal(iota_along(x.shape, axis), first)
+    return where(chosen, broadcast_to(reshape(ct, shape=spread), x.shape), 0)
+
+
 def _cells(size: int, count: int) -> list[tuple[int, int]]:
     """The `count` intervals that an axis is cut into by adaptive pooling; neighbours may share an element."""
     return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
@@ -167,7 +183,8 @@ def _adaptive(x: Node, sizes: Shape, reduce, name: str) -> Node:
     """Reduce axis by axis: evenly cut axes in one step, others interval by interval."""
     _check(name, x, len(sizes))
     first = x.ndim - len(sizes)
-    for axis, want in enumerate(sizes, first):
+    # The last axis first: of several maxima the first in row-major order is then the first of each step.
+    for axis, want in reversed(list(enumerate(sizes, first))):
         size = x.shape[axis]
         if want == size:
             continue
@@ -194,5 +211,8 @@ def adaptive_avg_pool(x, *, sizes):
 
 @composite
 def adaptive_max_pool(x, *, sizes):
-    """The largest element of each cell of a grid of the given sizes laid over the last axes."""
-    return _adaptive(x, sizes, lambda v, axis: max_(v, axes=(axis,)), "adaptive_max_pool")
+    """The largest element of each cell of a grid of the given sizes laid over the last axes.
+
+    Of several, the first in row-major order has the gradient.
+    """
+    return _adaptive(x, sizes, lambda v, axis: first_max(v, axis=axis), "adaptive_max_pool")
