@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..ir.dtype import uint64
 from ..ir.node import Node
 from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index, strides
 from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Total, literal
@@ -185,6 +186,33 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     outs, taps = indices[lead : lead + rank], indices[lead + rank :]
     at = zip(outs, taps, node.attrs["stride"], node.attrs["dilation"], strict=True)
     return low.value(x, (*indices[:lead], *[o * s + t * d for o, t, s, d in at]))
+
+
+@pull("random_bits")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    (state,) = node.args
+    lead = state.ndim - 1
+    element = flatten_index(indices[lead:], node.shape[lead:])  # type: ignore[arg-type]
+    per_block = 128 // node.attrs["bits"]
+    seed, start = (low.value(state, (*indices[:lead], as_index(k))) for k in (0, 1))
+    block = Position(quotient(element, per_block), uint64)
+    word = Position(remainder(element, per_block), uint64)
+    return Apply(f"philox{node.attrs['bits']}", (seed, start, block, word), node.dtype)
+
+
+@pull("advance")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    state, count = node.args
+    *lead, part = indices
+    kept = low.value(state, (*broadcast_to_lead(lead, state), part))
+    moved = Apply("add", (kept, low.value(count, broadcast(tuple(lead), count))), uint64)
+    return inside([(part, 0, 1)], lambda: kept, moved)
+
+
+def broadcast_to_lead(lead: list[Index], state: Node) -> Indices:
+    """The indices of all but the last axis of an operand whose leading axes are broadcast."""
+    tail = lead[len(lead) - (state.ndim - 1) :]
+    return tuple([i if n != 1 else as_index(0) for i, n in zip(tail, state.shape[:-1], strict=True)])
 
 
 @pull("gather")

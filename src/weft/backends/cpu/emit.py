@@ -28,6 +28,7 @@ from ...kernel.loops import (
     Total,
 )
 from ...kernel.target import Target
+from . import philox  # noqa: F401  (declares its operations)
 from .build import I1, I64, PTR, Build, element, like, register_type, suffix
 from .scalar import combine, identity_of, operate
 
