@@ -7,11 +7,12 @@ import pytest
 
 import weft.ops  # noqa: F401
 from weft.backends.cpu.backend import CpuBackend, supported
+from weft.backends.cpu.host import on_host
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.ir.primitive import registry, results
+from weft.ir.primitive import pick_prim, registry, results
 from weft.passes.pipeline import run_passes
 from weft.runtime.buffer import Buffer
 
@@ -28,7 +29,7 @@ def _samples():
                 lambda *nodes, prim=prim, attrs=attrs: results(prim.bind(nodes, attrs)), avals
             )
             after = run_passes(graph)
-            if after.nodes and all(supported(n) for n in after.nodes):
+            if after.nodes and all(supported(n) or on_host(n) or n.prim is pick_prim for n in after.nodes):
                 yield pytest.param(graph, args, id=f"{prim.name}-{i}")
 
 

@@ -85,7 +85,9 @@ def assign_layouts(graph: Graph, stored: set[Node], anchor: dict[Node, Node]) ->
                 if operand in stored and operand not in outside and operand.prim is identity:
                     layouts[operand] = order
     for node in graph.nodes:
-        inner = node in stored and node not in outside and node.value is None and node.ndim > 2
+        if node not in stored or node in outside or node.value is not None or type(node.sig.out) is tuple:
+            continue
+        inner = node.ndim > 2
         if inner and node not in layouts and _is_image(node, stored, anchor, layouts):
             layouts[node] = channels_last(node.ndim)
     return layouts

@@ -35,7 +35,7 @@ def plan_arena(graph: Graph, steps: list[Step]) -> Arena:
         for n in step.reads:
             last[n] = i
     outside = {*graph.inputs, *graph.outputs}
-    lives = [(s.node, i, last.get(s.node, i)) for i, s in enumerate(steps) if s.node not in outside]
+    lives = [(n, i, last.get(n, i)) for i, s in enumerate(steps) for n in s.writes if n not in outside]
     placed: list[tuple[int, int, int, int]] = []  # begin, end, offset, end of bytes
     offsets: dict[Node, int] = {}
     for node, begin, end in sorted(lives, key=lambda life: (-nbytes(life[0]), life[1])):

@@ -32,6 +32,7 @@ class Step:
     node: Node
     kernel: Kernel | Tiles | None
     reads: list[Node]  #: in the order of the kernel's inputs
+    writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
 
 
 def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
@@ -44,7 +45,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
         if supported(node) and (can_pull(node) or node.prim.name in builders):
             steps.append(_kernel_step(node, plan, f"k{len(steps)}"))
         else:
-            steps.append(Step(node, None, list(node.args)))
+            steps.append(Step(node, None, list(node.args), plan.results(node)))
     return steps
 
 
@@ -70,7 +71,9 @@ class _Plan:
         for node in graph.nodes:
             if not (can_pull(node) and supported(node)):
                 stored.add(node)
-            if node.value is None and (not supported(node) or node.prim is pick_prim):
+            if node.prim is pick_prim:
+                stored.add(node)
+            elif node.value is None and not supported(node):
                 stored.update(node.args)
             elif node.value is None:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
@@ -79,6 +82,12 @@ class _Plan:
             if len(self.users.get(node, ())) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
+
+    def results(self, node: Node) -> list[Node]:
+        """The node itself, or the picks of its results."""
+        if type(node.sig.out) is not tuple:
+            return [node]
+        return [u for u in self.users.get(node, ()) if u.prim is pick_prim]
 
     def _extend(self, anchor: Node, supported: Callable[[Node], bool]) -> None:
         """Let the anchor's kernel go on through the elementwise operations that are its only use."""
@@ -135,4 +144,4 @@ def _kernel_step(root: Node, plan: _Plan, name: str) -> Step:
     found = plan.anchor.get(root)
     common = Common(name, root, found, lowering, tuple([n.dtype for n in reads]))
     kernel = elementwise(common) if found is None else builders[found.prim.name](common)
-    return Step(root, kernel, reads)
+    return Step(root, kernel, reads, [root])

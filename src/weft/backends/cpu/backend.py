@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
-from ...base.errors import BackendError, IndexingError
+from ...base.errors import BackendError, IndexingError, WeftError
 from ...base.state import isolated
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Node
@@ -22,8 +23,9 @@ from ...kernel.tiles import Tiles
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, memory, threads, tiles
+from . import emit, host, memory, threads, tiles
 from .driver import STEP_WORDS
+from .host import on_host
 from .jit import Library, host_target
 from .scalar import table
 
@@ -76,7 +78,7 @@ class CpuProgram:
         self.graph = graph
         self.target = host_target()
         self.steps = schedule(graph, supported)
-        missing = sorted({s.node.prim.name for s in self.steps if s.kernel is None})
+        missing = sorted({s.node.prim.name for s in self.steps if s.kernel is None and not on_host(s.node)})
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         self.library = self._compile()
@@ -105,7 +107,7 @@ class CpuProgram:
         self._constant_pointers = [a.ctypes.data for a in self._constants]
         for n in graph.constants:
             slots[n] = len(slots)
-        made = [s.node for s in self.steps]
+        made = [n for s in self.steps for n in s.writes]
         self._made = [n for n in dict.fromkeys(graph.outputs) if n in set(made)]
         for n in self._made:
             slots[n] = len(slots)
@@ -117,19 +119,28 @@ class CpuProgram:
         order: list[int] = []
         words: list[int] = []
         checked: list[int] = []  # steps with a status word each, after all slots
+        self._segments: list[tuple[int, int] | Step] = []  # native steps (first, count), or one of the host's
+        native = 0
         for step in self.steps:
-            name = step.kernel.name if step.kernel is not None else ""
+            if step.kernel is None:
+                self._segments.append(step)
+                continue
             count = _units(step.kernel, self.target)
             grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
-            words += [self.library.address(name), len(order), count, grain]
+            words += [self.library.address(step.kernel.name), len(order), count, grain]
             order += [slots[n] for n in (*step.reads, step.node)]
-            if step.kernel is not None and step.kernel.checked:
+            if step.kernel.checked:
                 order.append(len(slots) + len(checked))
                 checked.append(self.steps.index(step))
+            last = self._segments[-1] if self._segments else None
+            if isinstance(last, tuple):
+                self._segments[-1] = (last[0], last[1] + 1)
+            else:
+                self._segments.append((native, 1))
+            native += 1
         self._checked = checked
         self._order = np.array(order, np.int64)
         self._words = np.array(words, np.int64)
-        assert len(words) == STEP_WORDS * len(self.steps)
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
@@ -149,12 +160,36 @@ class CpuProgram:
         status = np.zeros(len(self._checked), np.int64)
         slots[len(self._slots) :] = status.ctypes.data + 8 * np.arange(len(status))
         tables = slots[self._order]
-        threads.run(self._words.ctypes.data, len(self.steps), tables.ctypes.data)
+        for segment in self._segments:
+            if isinstance(segment, Step):
+                self._run_on_host(segment, slots)
+            else:
+                first, many = segment
+                threads.run(self._words.ctypes.data + 8 * STEP_WORDS * first, many, tables.ctypes.data)
         memory.give_back(arena)
         if status.any():
             self._raise_index_error(int(np.flatnonzero(status)[0]))
         made = dict(zip(self._made, outs, strict=True))
         return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
+
+    def _run_on_host(self, step: Step, slots: np.ndarray) -> None:
+        """Compute a node in Python, on arrays over the program's memory."""
+        arrays = [self._view(n, slots) for n in step.reads]
+        try:
+            with np.errstate(all="ignore"):
+                found = host.evaluate(step.node, arrays)
+        except WeftError as e:
+            raise Fault(step.node.site[1], e) from None
+        for n in step.writes:
+            value = found[n.attrs["index"]] if n.prim is pick_prim else found
+            self._view(n, slots)[...] = value
+
+    def _view(self, node: Node, slots: np.ndarray) -> np.ndarray:
+        """The memory of a stored value as an array."""
+        dtype = node.dtype.numpy
+        size = int(node.size) * dtype.itemsize
+        raw = (ctypes.c_byte * max(size, 1)).from_address(int(slots[self._slots[node]]))
+        return np.frombuffer(raw, np.uint8, size).view(dtype).reshape(node.shape)  # type: ignore[arg-type]
 
     def _raise_index_error(self, which: int) -> None:
         node = self.steps[self._checked[which]].node

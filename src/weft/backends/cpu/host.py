@@ -1,0 +1,59 @@
+"""What native programs leave to Python: LAPACK and FFT through NumPy, and loops around compiled bodies.
+
+A program is cut into segments at these steps; native code never calls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...base.errors import IndexingError, NumericError
+from ...ir.graph import Graph
+from ...ir.node import Node
+from ...runtime.buffer import Buffer
+from ..reference.interpreter import LOWERINGS
+
+#: Dense factorisations and Fourier transforms: libraries that no generated loop beats.
+LIBRARY = (
+    "cholesky", "qr", "svd", "svdvals", "eigh", "eigvalsh", "eig", "eigvals", "solve", "triangular_solve", "inv", "det",
+    "slogdet", "cofactors", "pinv", "fft", "rfft", "irfft",
+)  # fmt: skip
+
+#: Loops and branches: their bodies are compiled programs, the turns are made here.
+CONTROL = ("scan", "cond", "while_loop")
+
+
+def on_host(node: Node) -> bool:
+    """Whether a node is left to Python on purpose."""
+    return node.prim.name in LIBRARY or node.prim.name in CONTROL
+
+
+def evaluate(node: Node, arrays: Sequence[np.ndarray]) -> Any:
+    """The result of such a node: an array, or several."""
+    prim = node.prim
+    try:
+        if prim.name in CONTROL:
+            return LOWERINGS[prim.name](body_of, node, list(arrays))
+        return prim.evaluate(*arrays, **node.attrs)
+    except np.linalg.LinAlgError as e:
+        raise NumericError(f"{prim.name}: {e}") from None
+    except IndexError as e:
+        raise IndexingError(f"{prim.name}: {e}") from None
+
+
+def body_of(graph: Graph) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """A sub-graph as a function of arrays, compiled once and kept on the graph."""
+    found = graph.memo.get("cpu")
+    if found is None:
+        from .backend import CpuBackend
+
+        program = CpuBackend().compile(graph)
+
+        def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return [b.array for b in program.run([Buffer(np.ascontiguousarray(a)) for a in arrays])]
+
+        found = graph.memo["cpu"] = run
+    return found
