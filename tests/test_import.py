@@ -31,6 +31,23 @@ def test_sub_modules_load_when_used():
     assert "weft.nn" in loaded_by("import weft\nweft.nn")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from weft.errors import ShapeError",
+        "import weft.linalg; weft.linalg.solve",
+        "from weft.fft import rfft",
+        "from weft.random import normal",
+        "from weft.pytree import tree_map",
+        "from weft.nn.functional import relu",
+        "import weft.inspect; weft.inspect.draw",
+        "from weft import *",
+    ],
+)
+def test_import_statements(statement):
+    assert loaded_by(statement)
+
+
 @pytest.mark.parametrize("name", sorted(set(wf.__all__)))
 def test_public_names_exist(name):
     assert getattr(wf, name) is not None or name in ("newaxis",)

@@ -194,11 +194,10 @@ __version__ = "0.1.0.dev0"
 #: What is imported when it is first asked for: the module, and the name in it (None: the module itself).
 _LATER: dict[str, tuple[str, str | None]] = {
     **{name: ("." + name, None) for name in ("nn", "optim", "data", "metrics", "formats", "train", "inspect")},
+    **{name: ("." + name, None) for name in ("errors", "fft", "linalg", "pytree", "random")},
     **{name: (".train", name) for name in ("History", "Trainer")},
     **{name: (".formats", name) for name in ("load", "save")},
     "demo": (".cli.demo", "demo"),
-    **{name: (".arrays." + name, None) for name in ("fft", "linalg", "random")},
-    **{name: (".base." + name, None) for name in ("errors", "pytree")},
     **{name: (".arrays.compile", name) for name in ("compile", "spec")},
     **{name: (".arrays.backward", name) for name in ("enable_grad", "gradients", "no_grad")},
     **{name: (".arrays.grad", name) for name in ("grad", "jvp", "linear_transpose", "value_and_grad", "vjp")},
@@ -225,8 +224,8 @@ _LATER: dict[str, tuple[str, str | None]] = {
 
 __all__ = [
     "DType",
-    "Generator",
     "Dim",
+    "Generator",
     "History",
     "Tensor",
     "Trainer",
@@ -311,6 +310,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "formats",
     "from_dlpack",
     "from_numpy",
     "full",
@@ -324,6 +324,7 @@ __all__ = [
     "iinfo",
     "imag",
     "inf",
+    "inspect",
     "int16",
     "int32",
     "int64",
@@ -452,8 +453,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import data, metrics, nn, optim, train
-    from .arrays import fft, linalg, random
+    from . import data, errors, fft, formats, inspect, linalg, metrics, nn, optim, pytree, random, train
     from .arrays.backward import enable_grad, gradients, no_grad
     from .arrays.compile import compile, spec
     from .arrays.control import cond, scan, switch, while_loop
@@ -462,7 +462,6 @@ if TYPE_CHECKING:
     from .arrays.jacobian import hessian, jacfwd, jacrev
     from .arrays.random import Generator, manual_seed, rand, rand_like, randint, randn, randn_like, randperm
     from .arrays.vmap import vmap
-    from .base import errors, pytree
     from .cli.demo import demo
     from .formats import load, save
     from .train import History, Trainer

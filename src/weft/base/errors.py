@@ -5,6 +5,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "WeftError",
+    "ShapeError",
+    "AxisError",
+    "DTypeError",
+    "ArgumentError",
+    "IndexingError",
+    "GraphError",
+    "TraceError",
+    "GradientError",
+    "NumericError",
+    "FormatError",
+    "FileError",
+    "MissingFileError",
+    "StateError",
+    "DataError",
+    "MissingExtraError",
+    "BackendError",
+]
+
 
 class WeftError(Exception):
     """Root of all errors raised by Weft."""

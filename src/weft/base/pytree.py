@@ -8,6 +8,8 @@ from typing import Any
 
 from .errors import ArgumentError
 
+__all__ = ["LEAF", "Structure", "flatten", "leaf_paths", "register_pytree", "tree_map", "unflatten"]
+
 Flatten = Callable[[Any], tuple[tuple[Any, ...], Any]]
 Unflatten = Callable[[Any, list[Any]], Any]
 
