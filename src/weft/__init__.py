@@ -193,7 +193,9 @@ __version__ = "0.1.0.dev0"
 
 #: What is imported when it is first asked for: the module, and the name in it (None: the module itself).
 _LATER: dict[str, tuple[str, str | None]] = {
-    **{name: ("." + name, None) for name in ("nn", "optim", "data", "metrics", "formats", "train", "inspect")},
+    **{
+        name: ("." + name, None) for name in ("nn", "optim", "data", "metrics", "formats", "train", "inspect")
+    },
     **{name: ("." + name, None) for name in ("errors", "fft", "linalg", "pytree", "random")},
     **{name: (".train", name) for name in ("History", "Trainer")},
     **{name: (".formats", name) for name in ("load", "save")},
