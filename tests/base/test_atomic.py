@@ -166,3 +166,13 @@ def test_readers_see_one_version_or_the_other(tmp_path):
     for r in readers:
         r.join()
     assert seen <= set(versions)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_pipes_and_devices_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileError, match="a device or a pipe"), replacing(pipe) as file:
+        file.write(b"x")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -52,6 +52,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         if os.path.isdir(target) or name.endswith((os.sep, "/")):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if os.path.exists(target) and not os.path.isfile(target):
+            raise FileError(errno.EINVAL, "cannot write: that is a device or a pipe, a file is needed", name)
         handle, temporary = tempfile.mkstemp(prefix=f".{base[:64]}.", suffix=".part", dir=folder)
         with os.fdopen(handle, "wb") as file:
             yield file
