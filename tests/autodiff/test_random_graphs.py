@@ -6,6 +6,7 @@ Operations are smooth and keep values of moderate size, so that differences can 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,40 @@ def _squash(x):
     return wf.tanh(x)
 
 
+def _slope(x):
+    """Numbers that keep the elements of x apart, so that nothing is near a tie."""
+    return wf.reshape(wf.linspace(0.0, 3.0, x.size, dtype=wf.float64), x.shape)
+
+
+def _replaced(x, choice):
+    if not x.ndim:
+        return x
+    y = x * 1.0
+    y[choice % x.shape[0]] = wf.sin(x[0]) * 2.0
+    return y
+
+
+@wf.custom_vjp
+def _own_reverse(x):
+    return wf.sin(x) * x
+
+
+_own_reverse.defvjp(
+    lambda x: (_own_reverse(x), (x, wf.sin(x))), lambda r, ct: (ct * (r[1] + r[0] * wf.cos(r[0])),)
+)
+
+
+@wf.custom_jvp
+def _own_forward(x):
+    return wf.tanh(x) * 2.0
+
+
+@_own_forward.defjvp
+def _(primals, tangents):
+    y = _own_forward(primals[0])
+    return y, tangents[0] * (2.0 - y * y * 0.5)
+
+
 UNARY: dict[str, Callable[[Any, int], Any]] = {
     "sin": lambda x, c: wf.sin(x),
     "tanh": lambda x, c: wf.tanh(x * (1.0 + c % 3)),
@@ -60,6 +95,25 @@ UNARY: dict[str, Callable[[Any, int], Any]] = {
     "softmax": lambda x, c: F.softmax(x, dim=_axis(x, c)) if x.ndim else x,
     "logsumexp": lambda x, c: F.log_softmax(x, dim=_axis(x, c)) if x.ndim else x,
     "gelu": lambda x, c: F.gelu(x),
+    "cumsum": lambda x, c: wf.cumulative_sum(_squash(x), axis=_axis(x, c)) if x.ndim else x,
+    "prod": lambda x, c: wf.prod(wf.tanh(x) + 1.5, axis=_axis(x, c)) if x.ndim else x,
+    "sort": lambda x, c: wf.sort(x, axis=_axis(x, c)) if x.ndim else x,
+    "largest": lambda x, c: wf.max(x + _slope(x), axis=_axis(x, c)) if x.ndim else x,
+    "spread_out": lambda x, c: (
+        wf.std(x + _slope(x), axis=_axis(x, c)) if x.ndim and x.shape[_axis(x, c)] > 1 else x
+    ),
+    "norm": lambda x, c: wf.linalg.vector_norm(x + 1.5, axis=_axis(x, c)) if x.ndim else x,
+    "gather": lambda x, c: x[wf.tensor([0, -1, 0])] if x.ndim else x,
+    "stack": lambda x, c: wf.stack([x, wf.sin(x)], axis=c % (x.ndim + 1)) if x.ndim < 3 else x,
+    "concat": lambda x, c: wf.concat([x, x * 2.0], axis=_axis(x, c)) if x.ndim else x,
+    "normal": lambda x, c: F.layer_norm(x + _slope(x), (x.shape[-1],)) if x.ndim and x.shape[-1] > 1 else x,
+    "attend": lambda x, c: F.scaled_dot_product_attention(x, _squash(x), wf.sin(x)) if x.ndim == 3 else x,
+    "shifted": lambda x, c: _replaced(x, c),
+    "own_reverse": lambda x, c: _own_reverse(x),
+    "own_forward": lambda x, c: _own_forward(x),
+    "mapped": lambda x, c: wf.vmap(lambda r: wf.sin(r) * r.sum(), c % x.ndim)(x) if x.ndim else x,
+    "slope_inside": lambda x, c: wf.grad(lambda z: (wf.sin(z) * z).sum())(x),
+    "pushed": lambda x, c: wf.jvp(lambda z: wf.sin(z) * z.sum(), (x,), (_squash(x),))[1],
     "checkpoint": lambda x, c: checkpoint(lambda x: wf.sin(x) * _squash(x))(x),
     "half_stopped": lambda x, c: x + stop_gradient(x) if c % 2 else x,
     "scan": lambda x, c: _recurrence(x, bool(c % 2)),
@@ -123,7 +177,7 @@ programs = st.tuples(
     _steps(25), st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3), st.integers(0, 99)
 )
 checked = settings(
-    max_examples=20,
+    max_examples=int(os.environ.get("N", "20")),
     suppress_health_check=[HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 )
