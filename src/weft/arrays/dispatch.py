@@ -265,17 +265,29 @@ def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:
     """A composite applied to tensors; numbers take the dtype of the first inexact tensor, None stays None."""
-    dtype = None
+    nodes: list[Any] = []
+    others = False
     for a in args:
-        if isinstance(a, Handle):
-            found = a._cell.node.dtype
-            if dtype is None or (found.inexact and not dtype.inexact):
-                dtype = found
-    nodes = tuple([None if a is None else node_of(a, dtype) for a in args])
-    node = apply_nodes(composite, nodes, composite.attrs(attrs))
+        if type(a) in strong:
+            nodes.append(a._cell.node)
+        else:
+            nodes.append(a)
+            others = others or a is not None
+    if others:
+        nodes = _typed(nodes)
+    node = apply_nodes(composite, tuple(nodes), composite.attrs(attrs))
     if type(node) is tuple:
         return tuple([Tensor(n) for n in node])
     return Tensor(node)
+
+
+def _typed(operands: list[Any]) -> list[Node | None]:
+    """Nodes of operands among which are numbers, weak scalars or arrays."""
+    dtype = None
+    for a in operands:
+        if isinstance(a, Node) and (dtype is None or (a.dtype.inexact and not dtype.inexact)):
+            dtype = a.dtype
+    return [a if a is None or isinstance(a, Node) else node_of(a, dtype) for a in operands]
 
 
 def apply_nodes(composite: Composite, nodes: tuple[Node | None, ...], attrs: tuple[Any, ...]) -> Any:
