@@ -7,19 +7,17 @@ import os
 import platform
 import sys
 
-#: futex(2) by machine: (number of the system call, WAIT | PRIVATE, WAKE | PRIVATE)
-_FUTEX = {"x86_64": 202, "aarch64": 98}
-FUTEX_WAIT = 0 | 128
-FUTEX_WAKE = 1 | 128
+#: By machine: the numbers of the system calls futex and sched_yield.
+_CALLS = {"x86_64": (202, 24), "aarch64": (98, 124)}
 
 
-def futex_call() -> tuple[int, int] | None:
-    """(address of libc's `syscall`, number of futex) where native threads can sleep on an address, else None."""
-    number = _FUTEX.get(platform.machine())
-    if sys.platform != "linux" or number is None:
+def sleep_calls() -> tuple[int, int, int] | None:
+    """(address of libc's `syscall`, number of futex, of sched_yield) where native threads can use them, else None."""
+    numbers = _CALLS.get(platform.machine())
+    if sys.platform != "linux" or numbers is None:
         return None
     syscall = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value
-    return (syscall, number) if syscall else None
+    return (syscall, *numbers) if syscall else None
 
 
 def cpu_count() -> int:

@@ -28,7 +28,7 @@ DONE = 16  #: units finished
 FUNCTION, TABLE, UNITS, GRAIN = 24, 25, 26, 27
 SLEEPERS = 32  #: workers asleep on GENERATION
 QUIT = 40
-SYSCALL, FUTEX = 48, 49  #: how to sleep; SYSCALL is 0 where threads cannot
+SYSCALL, FUTEX, YIELD = 48, 49, 50  #: how to sleep and to give way; SYSCALL is 0 where threads cannot
 WORDS = 64
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
@@ -110,6 +110,14 @@ class _Emitter:
             at = self.b.gep(pool, [I64(index)], source_etype=I64)
             self.b.call(function, [number, at, I64(operation), value, null, null, I64(0)])
 
+    def _yield(self, pool: ir.Value) -> None:
+        address = self.b.load(self._word(pool, SYSCALL), typ=I64)
+        with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
+            function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+            number = self.b.load(self._word(pool, YIELD), typ=I64)
+            null = ir.Constant(PTR, None)
+            self.b.call(function, [number, null, I64(0), I64(0), null, null, I64(0)])
+
     # -- one job ------------------------------------------------------------------------------------------------
 
     def _claim(self) -> ir.Function:
@@ -186,7 +194,7 @@ class _Emitter:
         f = self._function("run", ir.VoidType(), [PTR, PTR, I64, PTR])
         pool, steps, count, tables = f.args
         alone = self.b.icmp_unsigned("==", self.b.ptrtoint(pool, I64), I64(0))
-        slot = self.b.alloca(I64)
+        slot, self.spins = self.b.alloca(I64), self.b.alloca(I64)
         self.b.store(I64(0), slot)
 
         def step() -> None:
@@ -238,4 +246,14 @@ class _Emitter:
         with b.if_then(b.icmp_signed(">", sleeping, I64(0))):
             self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
         b.call(claim, [pool, generation])
-        self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), units), self._relax)
+        b.store(I64(0), self.spins)
+
+        def wait() -> None:
+            """Spin a while, then let the system run whoever holds the last unit: it may wait for this processor."""
+            self._relax()
+            turn = b.add(b.load(self.spins, typ=I64), I64(1))
+            b.store(turn, self.spins)
+            with b.if_then(b.icmp_signed(">", turn, I64(SPINS))):
+                self._yield(pool)
+
+        self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), units), wait)

@@ -17,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 
 from ...base.errors import ArgumentError
-from ...runtime.os import cpu_count, futex_call
+from ...runtime.os import cpu_count, sleep_calls
 from . import driver
 from .jit import Library, host_target
 
@@ -48,9 +48,9 @@ class Pool:
         raw = np.zeros(driver.WORDS + 8, np.int64)
         skip = -(raw.ctypes.data // 8) % 8
         self._words = raw[skip : skip + driver.WORDS]
-        futex = futex_call()
-        if futex is not None:
-            self._words[driver.SYSCALL : driver.SYSCALL + 2] = futex
+        calls = sleep_calls()
+        if calls is not None:
+            self._words[driver.SYSCALL : driver.SYSCALL + 3] = calls
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):
