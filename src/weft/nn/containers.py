@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, overload
 
 from ..base.errors import ArgumentError, IndexingError, WeftError, nearest
@@ -138,6 +139,17 @@ class ModuleList(_Numbered):
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
+
+    def __repr__(self) -> str:
+        """As for every module, with neighbours that print alike put together: `(0-2): 3 x Linear(...)`."""
+        lines = []
+        numbered = [(i, repr(m)) for i, m in enumerate(self._items())]
+        for text, run in groupby(numbered, key=lambda pair: pair[1]):
+            indices = [i for i, _ in run]
+            first, last = indices[0], indices[-1]
+            label = f"({first}): " if first == last else f"({first}-{last}): {len(indices)} x "
+            lines.append("  " + (label + text).replace("\n", "\n  "))
+        return "\n".join(["ModuleList(", *lines, ")"]) if lines else "ModuleList()"
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
