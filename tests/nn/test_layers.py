@@ -387,3 +387,18 @@ def test_arrays_are_taken_and_other_things_refused(layer: Layer):
         for wrong in ("text", None, [1.0]):
             with pytest.raises(wf.errors.DTypeError, match="takes a tensor, got"):
                 net(*[wrong] * len(layer.inputs))
+
+
+@everything
+def test_computed_at_once_or_later_is_the_same(layer: Layer):
+    later, at_once = _build(layer), _build(layer)
+    at_once.load_state_dict(later.state_dict())
+    results = []
+    for net, options in ((later, {}), (at_once, {"eager": True, "debug_nan": True})):
+        inputs = _inputs(layer)
+        with wf.config(**options):
+            outs = _leaves(net(*inputs))
+            _loss(outs, wf.tensor).backward()
+            results.append([x.numpy() for x in [*outs, *[p.grad for p in net.parameters()], *net.buffers()]])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -266,6 +266,15 @@ def test_summary_counts_and_computes_nothing():
         net.summary()
 
 
+def test_summary_of_integers_and_of_several_inputs():
+    words = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3)).summary((7,), dtype="int64")
+    assert "(batch, 7, 3)" in str(words) and words.parameters == 55
+    pair = nn.Bilinear(2, 3, 4).summary((2,), (3,))
+    assert "(batch, 4)" in str(pair) and pair.bytes == 4 * (24 + 4)
+    heads = nn.MultiheadAttention(4, 2, batch_first=True).summary((3, 4), (3, 4), (3, 4))
+    assert heads.parameters == 80 and "(batch, 3, 4)" in str(heads)
+
+
 def test_an_error_inside_a_layer_names_the_layer():
     net = nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2))
     with pytest.raises(ValueError, match=r"Linear\(in_features=5, out_features=2") as e:
@@ -308,6 +317,20 @@ def test_a_lazy_layer_becomes_an_ordinary_one():
     copied.load_state_dict(net.state_dict())
     assert type(copied[2]) is nn.Linear
     np.testing.assert_array_equal(copied(tensor(np.ones((5, 3), np.float32))).numpy(), out.numpy())
+
+
+def test_a_lazy_layer_is_born_in_the_dtype_it_was_given_before():
+    net = nn.Sequential(nn.LazyConv1d(2, 1), nn.LazyLinear(4)).double()
+    net.zero_grad()
+    assert net(tensor(np.ones((5, 2, 3)))).dtype is float64
+    assert net[1].weight.dtype is float64 and net.float()[1].weight.dtype is float32
+
+
+def test_a_lazy_layer_cannot_be_optimised_before_it_is_born():
+    from weft import optim
+
+    with pytest.raises(StateError, match="before its parameters are used, saved or optimised"):
+        optim.SGD(nn.LazyLinear(3).parameters(), lr=0.1)
 
 
 # -- functional_call --------------------------------------------------------------------------------------------

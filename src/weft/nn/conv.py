@@ -174,6 +174,10 @@ class _LazyConv(_Conv):
             self.__class__ = self._final  # type: ignore[assignment]
             self._make(in_channels)
 
+    def _unborn_dtype(self, dtype: Any) -> None:
+        """What `to` does before there are parameters."""
+        self._options = (dtype, self._options[1])
+
     def _prepare_load(self, prefix: str, state: Any) -> None:
         """Take the shape from saved state."""
         weight = state.get(prefix + "weight")

@@ -100,6 +100,10 @@ class LazyLinear(Linear):
             self.__class__ = Linear  # type: ignore[assignment]
             self.reset_parameters()
 
+    def _unborn_dtype(self, dtype: Any) -> None:
+        """What `to` does before there are parameters."""
+        self._options = (dtype, self._options[1])
+
     def _prepare_load(self, prefix: str, state: Mapping[str, Any]) -> None:
         """Take the shape from saved state."""
         weight = state.get(prefix + "weight")

@@ -12,7 +12,7 @@ from ..base.state import state, version
 from ..ops.movement import zeros
 from .assumptions import snapshot
 from .hooks import Hooks, Removable
-from .parameter import Parameter
+from .parameter import Parameter, UninitializedParameter
 from .placement import move
 from .saving import LoadReport, load_into
 
@@ -299,6 +299,8 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters (or make them zeros)."""
         for p in self.parameters():
+            if isinstance(p, UninitializedParameter):
+                continue
             cell = p._cell
             if cell.grad is not None:
                 cell.grad = None if set_to_none else Tensor(zeros(cell.node.aval))

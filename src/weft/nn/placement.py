@@ -40,6 +40,9 @@ def move(module: Module, args: tuple[Any, ...], dtype: Any, device: Any) -> None
     if want.kind != "f":
         raise DTypeError(f"a module's parameters are floating; to() cannot make them {want}")
     for owner in module.modules():
+        if hasattr(owner, "_unborn_dtype"):
+            owner._unborn_dtype(want)
+            continue
         for t in (*owner.parameters(recurse=False), *owner.buffers(recurse=False)):
             if t.dtype.kind == "f":
                 convert(t._cell, want)

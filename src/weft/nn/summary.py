@@ -93,7 +93,7 @@ def summarize(model: Module, input_shapes: tuple[Any, ...], dtype: Any) -> Summa
         depth = path.count(".") + 1 if path else 0
         own = sum(p.size for p in m.parameters(recurse=False))
         kind = type(m).__name__
-        rows.append(Row(path.rpartition(".")[2], kind, depth, outputs.get(id(m), "not used"), own))
+        rows.append(Row(path.rpartition(".")[2], kind, depth, outputs.get(id(m), "-"), own))
     everything = list(model.parameters())
     return Summary(
         title=type(model).__name__,
