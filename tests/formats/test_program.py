@@ -1,10 +1,13 @@
 """Programs saved to a file and run again without the code they came from."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -149,6 +152,38 @@ def test_a_loaded_state_survives_what_was_seen_of_it(tmp_path):
     program(tensor([1.0, 2.0]), 2.0)
     assert seen.tolist() == [0.5, 1.0]
     assert copy.numpy().tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))], ids=["copy", "pickle"]
+)
+def test_copies_have_a_state_of_their_own(tmp_path, duplicate):
+    step, _ = counter()
+    step(tensor([1.0, 2.0]), 0.5)
+    program = saved(tmp_path, step)
+    other = duplicate(program)
+    assert other(tensor([1.0, 2.0]), 2.0).numpy().tolist() == [2.5, 5.0]
+    assert [t.numpy().tolist() for t in program.state.values()] == [[0.5, 1.0]]
+    assert [t.numpy().tolist() for t in other.state.values()] == [[2.5, 5.0]]
+
+
+def test_threads_share_a_program(tmp_path):
+    program, errors = saved(tmp_path, classifier().trace(spec((Dim("batch"), 4)))), []
+
+    def work(i):
+        try:
+            for k in range(20):
+                x = batch(1 + (i + k) % 5)
+                np.testing.assert_allclose(program(x).numpy(), expected(x), rtol=1e-5)
+        except BaseException as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert errors == []
 
 
 def test_state_as_a_whole(tmp_path):

@@ -2,8 +2,8 @@
 
 from ..base.atomic import replacing
 from .files import SavedState, fingerprint, load, load_weights, save, save_weights
-from .loaded import LoadedProgram
-from .program import load_program, save_program
+from .loaded import LoadedProgram, load_program
+from .program import save_program
 
 __all__ = [
     "LoadedProgram",

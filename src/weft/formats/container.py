@@ -55,6 +55,19 @@ class Content:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], kind: str, metadata: Mapping[str, str]) -> None:
     """Write a file, replacing an old one only when the new one is whole on the disk."""
+    pieces = _pieces(tensors, kind, metadata)
+    with replacing(path) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+def to_bytes(tensors: Mapping[str, np.ndarray], kind: str, metadata: Mapping[str, str]) -> bytes:
+    """What `write` would write."""
+    return b"".join(_pieces(tensors, kind, metadata))
+
+
+def _pieces(tensors: Mapping[str, np.ndarray], kind: str, metadata: Mapping[str, str]) -> list[Any]:
+    """The contents of a file, the elements without a copy."""
     stored, header = _layout(tensors, {**metadata, "weft.format": FORMAT, "weft.kind": kind})
     digest = hashlib.sha256(_canonical(header))
     for _, array in stored:
@@ -65,11 +78,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], kind: str, metadata: Ma
         raise ArgumentError(
             f"the description of what is saved takes {len(text)} bytes, at most {_MAX_HEADER} fit"
         )
-    with replacing(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for _, array in stored:
-            file.write(_bytes(array))
+    return [len(text).to_bytes(8, "little"), text, *[_bytes(array) for _, array in stored]]
 
 
 def _layout(

@@ -17,7 +17,8 @@ from ..arrays.creation import node_from_numpy
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..autodiff.transforms import with_residuals
-from ..base.errors import ArgumentError, DTypeError, ShapeError, StateError
+from ..base.atomic import Path
+from ..base.errors import ArgumentError, DTypeError, FormatError, ShapeError, StateError
 from ..base.pytree import Structure, unflatten
 from ..base.state import state, version
 from ..ir.graph import Graph, bind_dims
@@ -28,6 +29,8 @@ from ..ops.control import call
 from ..runtime.buffer import to_array
 from ..runtime.exported import ExportedProgram, Fixed
 from ..runtime.program import dim_sizes
+from . import container
+from .program import program_from, program_parts
 from .tree import tensor_of
 
 
@@ -156,6 +159,12 @@ class LoadedProgram:
             for name, node in nodes.items():
                 self.state[name]._cell.rebind(node)
 
+    def __deepcopy__(self, memo: Any) -> LoadedProgram:
+        return LoadedProgram(self.exported)
+
+    def __reduce__(self) -> Any:
+        return _from_bytes, (_to_bytes(self.exported),)
+
     def __str__(self) -> str:
         return str(self.graph)
 
@@ -166,6 +175,25 @@ class LoadedProgram:
         )
         gives = ", ".join(map(repr, self.graph.out_avals[: self._form.tensor_results]))
         return f"<program {self.name}({takes}) -> ({gives}), {len(self.state)} state tensors>"
+
+
+def load_program(path: Path) -> LoadedProgram:
+    """The program in a file, with its state, ready to be called."""
+    content = container.read(path)
+    if content.kind != "program":
+        raise FormatError(
+            f"{str(path)!r} holds no program but {content.kind or 'plain weights'}; read it with weft.load"
+        )
+    return LoadedProgram(program_from(content), copy=False)
+
+
+def _to_bytes(exported: ExportedProgram) -> bytes:
+    tensors, metadata = program_parts(exported)
+    return container.to_bytes(tensors, "program", metadata)
+
+
+def _from_bytes(data: bytes) -> LoadedProgram:
+    return LoadedProgram(program_from(container.read_bytes(data, "the pickled program")), copy=False)
 
 
 def _argument(x: Any, name: str, want: Aval) -> Node:

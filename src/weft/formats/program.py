@@ -6,6 +6,8 @@ import json
 from collections import OrderedDict, namedtuple
 from typing import Any
 
+import numpy as np
+
 from ..arrays.compile import Compiled, Traced
 from ..arrays.export import export
 from ..base.atomic import Path
@@ -18,7 +20,6 @@ from ..ir.serialize import graph_to_data
 from ..runtime.buffer import Buffer, to_array
 from ..runtime.exported import ExportedProgram, Fixed
 from . import container
-from .loaded import LoadedProgram
 from .tree import join, parse, split
 
 _MAX_DEPTH = 100
@@ -32,8 +33,12 @@ def save_program(program: ExportedProgram | Compiled | Traced, path: Path) -> No
     program: a compiled function that has one program, one of its programs (`f.trace(...)`; dimensions given as
     `Dim` stay open), or an `ExportedProgram`.
     """
-    if not isinstance(program, ExportedProgram):
-        program = export(program)
+    tensors, metadata = program_parts(program if isinstance(program, ExportedProgram) else export(program))
+    container.write(path, tensors, "program", metadata)
+
+
+def program_parts(program: ExportedProgram) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a program's file."""
     graph, values = graph_to_data(program.graph)
     tensors = {f"state/{name}": value for name, value in program.state}
     constants = [to_array(v, v.array.dtype) for v in values]
@@ -51,17 +56,7 @@ def save_program(program: ExportedProgram | Compiled | Traced, path: Path) -> No
         "constants": len(constants),
     }
     metadata = {"weft.program": json.dumps(about), "weft.graph": json.dumps(graph, separators=(",", ":"))}
-    container.write(path, tensors, "program", metadata)
-
-
-def load_program(path: Path) -> LoadedProgram:
-    """The program in a file, with its state, ready to be called."""
-    content = container.read(path)
-    if content.kind != "program":
-        raise FormatError(
-            f"{str(path)!r} holds no program but {content.kind or 'plain weights'}; read it with weft.load"
-        )
-    return LoadedProgram(program_from(content), copy=False)
+    return tensors, metadata
 
 
 def program_from(content: container.Content) -> ExportedProgram:
