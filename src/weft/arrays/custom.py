@@ -19,6 +19,8 @@ from ..ir.primitive import results
 from ..ops.control import call
 from ..ops.movement import zeros
 from . import dispatch
+from .backward import recording
+from .cell import own_node
 from .tensor import Tensor
 from .tracing import Draws, Traced, trace_function, widened
 
@@ -56,8 +58,9 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Trades time for memory: a deep model whose blocks are checkpointed keeps the inputs of the blocks and, during
     the backward pass, the insides of one block. Tensors that the function closes over (its parameters) are
-    arguments like the others; random draws inside come out the same the second time. Arguments that are not
-    tensors are passed on as they are. Also a decorator.
+    arguments like the others; random draws inside come out the same the second time; tensors that it changes (the
+    statistics of a batch norm) are changed once. Arguments that are not tensors are passed on as they are. Also a
+    decorator.
 
     >>> block = checkpoint(lambda x: exp(x).sum())
     >>> grad(block)(tensor([0.0, 1.0])).numpy().round(3)
@@ -67,14 +70,18 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten((args, kwargs))
-        traced = trace_function("checkpoint", lambda a, k: function(*a, **k), leaves, structure)
+        traced = trace_function("checkpoint", lambda a, k: function(*a, **k), leaves, structure, states=True)
         outs = _tensor_nodes(traced.leaves)
-        if not outs:
+        if not outs and not traced.changed:
             return unflatten(traced.structure, traced.leaves)
-        graph, operands = traced.close(outs)
+        graph, operands = traced.close([*outs, *[n for _, n in traced.changed]])
         nodes = (*operands, *traced.draws.reserve(1), *_tensor_nodes(leaves))
         sig = call.signature(graph.in_avals, (_title(function), graph, CHECKPOINT))
-        return unflatten(traced.structure, _replaced(traced.leaves, saving_results(sig, nodes)))
+        found = saving_results(sig, nodes)
+        with recording(False):
+            for (cell, _), node in zip(traced.changed, found[len(outs) :], strict=True):
+                cell.rebind(own_node(node))
+        return unflatten(traced.structure, _replaced(traced.leaves, found))
 
     return checkpointed
 

@@ -104,10 +104,28 @@ def stepped(state_: Node, count: Size) -> Node:
 class BodyTrace(Trace):
     """The trace of a function body that becomes a graph."""
 
-    def __init__(self, what: str, owner: Any = None) -> None:
+    def __init__(self, what: str, owner: Any = None, *, states: bool = False) -> None:
         super().__init__(what)
         self.draws = Draws()
         self.owner = owner  #: whose derivative this traces, if anybody's
+        self.rebound: dict[Cell, Node] | None = (
+            {} if states else None
+        )  #: changed cells, with the node they had
+
+    def on_rebind(self, cell: Cell, old: Node) -> None:
+        if self.rebound is None:
+            super().on_rebind(cell, old)
+        else:
+            self.rebound.setdefault(cell, old)
+
+    def restore(self) -> list[tuple[Cell, Node]]:
+        """Put back what was changed; returns the changes."""
+        changed = []
+        for cell, old in (self.rebound or {}).items():
+            if cell.node is not old:
+                changed.append((cell, cell.node))
+                cell.node = old
+        return changed
 
     def draw(self, generator: Any, count: Size) -> Node:
         return self.draws.draw(generator, count)
@@ -280,6 +298,7 @@ class Traced:
     inputs: list[Node]
     draws: Draws
     moved: list[Node]  #: the random states after all draws
+    changed: list[tuple[Cell, Node]]  #: tensors from outside that the function changes, with what they become
     bit: int
 
     def close(self, outs: Sequence[Node]) -> tuple[Graph, list[Node]]:
@@ -288,20 +307,34 @@ class Traced:
 
 
 def trace_function(
-    what: str, function: Callable[..., Any], leaves: Sequence[Any], structure: Structure, owner: Any = None
+    what: str,
+    function: Callable[..., Any],
+    leaves: Sequence[Any],
+    structure: Structure,
+    *,
+    owner: Any = None,
+    states: bool = False,
 ) -> Traced:
-    """Run `function` on stand-ins for the tensors among its arguments."""
+    """Run `function` on stand-ins for the tensors among its arguments.
+
+    Where it runs exactly once, it may change tensors made outside (`states`): they are put back, and the changes
+    returned for the caller to carry out.
+    """
     inputs: list[Node] = []
     replaced = list(leaves)
     for i, x in enumerate(leaves):
         if isinstance(x, Tensor):
             inputs.append(stand_in(x._node.aval))
             replaced[i] = Tensor(inputs[-1])
-    trace = BodyTrace(what, owner)
+    trace = BodyTrace(what, owner, states=states)
+    changed: list[tuple[Cell, Node]] = []
     with opened(trace), marking() as bit:
-        found, out_structure = flatten(function(*unflatten(structure, replaced)))
+        try:
+            found, out_structure = flatten(function(*unflatten(structure, replaced)))
+        finally:
+            changed = trace.restore()
         moved = trace.draws.moved()
-    return Traced(found, out_structure, inputs, trace.draws, moved, bit)
+    return Traced(found, out_structure, inputs, trace.draws, moved, changed, bit)
 
 
 def widened(graph: Graph, ops: Sequence[Node], traced: Traced, used: Sequence[Node], draws: Draws) -> Graph:
