@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..arrays.cell import flush
+from ..arrays.cell import Cell, flush, register
 from ..arrays.grad import enable_grad, no_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
@@ -144,14 +144,25 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self._announce()
-        with no_grad():
-            for group in self.param_groups:
-                self._step_group(group)
-        if not state.ambient & TRACED:
-            flush()
+        replaced: list[tuple[Cell, Node]] = []  # with what they held
+        built = False
+        try:
+            with no_grad():
+                for group in self.param_groups:
+                    self._step_group(group, replaced)
+            built = True
+            if not state.ambient & TRACED:
+                flush(*[cell.node for cell, _ in replaced])
+        except BaseException:
+            # A bad index in the loss, or an interrupt: the update is there as a whole or not at all.
+            if not built or any(cell.node.value is None for cell, _ in replaced):
+                for cell, node in reversed(replaced):
+                    cell.node = node
+                    register(cell, node)
+            raise
         return loss
 
-    def _step_group(self, group: ParamGroup) -> None:
+    def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
         numbers = group.numbers()
         attributes = self.attributes(group)
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
@@ -164,9 +175,9 @@ class Optimizer:
             nodes = [None if c is None else c.node for c in held]
             found = self.rule(p._cell.node, gradient._cell.node, *nodes, *numbers, **attributes)
             new = iter((found,) if isinstance(found, Node) else found)
-            p._cell.rebind(next(new))
-            for cell in held:
+            for cell in (p._cell, *held):
                 if cell is not None:
+                    replaced.append((cell, cell.node))
                     cell.rebind(next(new))
 
     def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:

@@ -1,0 +1,56 @@
+"""An optimiser's step happens as a whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+import weft as wf
+from weft import optim
+from weft.errors import IndexingError, ShapeError
+from weft.pytree import flatten
+
+
+def test_a_step_that_cannot_be_computed_changes_nothing():
+    table = wf.tensor([[1.0], [2.0]], requires_grad=True)
+    optimizer = optim.SGD([table], lr=0.5, momentum=0.9)
+
+    def step(index):
+        optimizer.zero_grad()
+        wf.take(table, wf.asarray([index]), axis=0).sum().backward()
+        optimizer.step()
+
+    step(0)
+    slots = optimizer.state_dict()
+    with pytest.raises(IndexingError):
+        step(7)
+    assert table.tolist() == [[0.5], [2.0]]
+    same_state(slots, optimizer.state_dict())
+    step(1)
+    assert table.tolist() == [[pytest.approx(0.05)], [1.5]]
+
+
+def same_state(before, after):
+    for a, b in zip(flatten(before)[0], flatten(after)[0], strict=True):
+        assert (a.tolist() if hasattr(a, "tolist") else a) == (b.tolist() if hasattr(b, "tolist") else b)
+
+
+def test_an_unrelated_failure_keeps_the_whole_update():
+    w = wf.tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.5)
+    (w * 2.0).sum().backward()
+    other = wf.take(wf.ones(2), wf.asarray([9]), axis=0)
+    with pytest.raises(IndexingError):
+        optimizer.step()
+    assert w.tolist() == [0.0]
+    with pytest.raises(IndexingError):
+        other.numpy()
+
+
+def test_a_gradient_that_does_not_fit_stops_the_step_before_any_change():
+    first, second = wf.tensor([1.0], requires_grad=True), wf.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = optim.SGD([first, second], lr=0.5)
+    (first.sum() + second.sum()).backward()
+    second._cell.grad = wf.ones(3)
+    with pytest.raises(ShapeError):
+        optimizer.step()
+    assert first.tolist() == [1.0] and second.tolist() == [1.0, 2.0]
