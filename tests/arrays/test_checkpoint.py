@@ -90,6 +90,17 @@ def test_random_draws_come_out_the_same_the_second_time():
     assert after.item() == wf.random.bits(()).item()
 
 
+def test_seeding_inside_is_heard():
+    def f(x):
+        wf.manual_seed(7)
+        return x + wf.astype(wf.random.bits((3,)), wf.float64)
+
+    x = wf.zeros(3, dtype="float64")
+    first, second = checkpoint(f)(x), checkpoint(f)(x)
+    np.testing.assert_array_equal(first.numpy(), f(x).numpy())
+    np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
 def test_inside_scan_and_nested(rng):
     x, h = t(rng, 4, 3), t(rng, 3)
     step = lambda h, x: (wf.tanh(h * x + wf.sin(h)), h.sum())

@@ -90,7 +90,11 @@ class Draws:
             for k, n in d.counts.items():
                 out.generators[k] = d.generators[k]
                 out.inputs.setdefault(k, d.inputs[k])
-                out.counts[k] = max(n, out.counts.get(k, 0)) if isinstance(n, int) else n
+                known = out.counts.get(k, 0)
+                plain = isinstance(n, int) and isinstance(known, int)
+                out.counts[k] = (
+                    max(n, known) if plain else n + known
+                )  # which open size is larger is not known
         return out
 
 
@@ -108,9 +112,8 @@ class BodyTrace(Trace):
         super().__init__(what)
         self.draws = Draws()
         self.owner = owner  #: whose derivative this traces, if anybody's
-        self.rebound: dict[Cell, Node] | None = (
-            {} if states else None
-        )  #: changed cells, with the node they had
+        #: Changed cells, with the node they had.
+        self.rebound: dict[Cell, Node] | None = {} if states else None
 
     def on_rebind(self, cell: Cell, old: Node) -> None:
         if self.rebound is None:
@@ -128,6 +131,11 @@ class BodyTrace(Trace):
         return changed
 
     def draw(self, generator: Any, count: Size) -> Node:
+        cell: Cell = generator._tensor._cell
+        if self.rebound and cell in self.rebound:  # seeded inside: the draw is from what it was seeded with
+            node = cell.node
+            cell.rebind(stepped(node, count))
+            return node
         return self.draws.draw(generator, count)
 
 
