@@ -212,6 +212,38 @@ class TestState:
         accumulate(x)
         assert w.grad.numpy().tolist() == [3.0, 4.0] and accumulate.traces == 2
 
+    def test_gradients_that_were_replaced_are_read_and_accumulated(self):
+        def run(transform):
+            w = leaf([1.0, 2.0])
+            accumulate = transform(lambda x: (x * w * w).sum().backward())
+
+            @transform
+            def update():
+                with wf.no_grad():
+                    w.__isub__(w.grad * 0.1)
+                w.grad = None
+
+            seen = []
+            for i in range(9):
+                accumulate(wf.tensor([i + 1.0, 2.0]))
+                seen.append(w.grad.numpy().copy())
+                if i == 4:
+                    w.grad = w.grad * 2.0
+                if i % 3 == 2:
+                    update()
+            return [*seen, w.numpy()]
+
+        for a, b in zip(run(lambda f: f), run(wf.compile), strict=True):
+            assert np.array_equal(a, b)
+
+    def test_a_program_that_reads_gradients_says_so_where_there_are_none(self):
+        w = leaf([1.0, 2.0])
+        w.grad = wf.tensor([1.0, 1.0])
+        program = wf.compile(lambda x: (x * w).sum().backward()).trace(wf.tensor([1.0, 1.0]))
+        w.grad = None
+        with pytest.raises(wf.errors.StateError, match="gradients existed"):
+            program(wf.tensor([1.0, 1.0]))
+
     def test_a_warm_call_moves_no_version(self):
         w = leaf([[0.1], [0.2]])
         step = wf.compile(lambda x, y: sgd(w, x, y, 0.1))

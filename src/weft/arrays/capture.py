@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..base.errors import TraceError
+from ..base.errors import StateError, TraceError
 from ..base.pytree import Structure, flatten, unflatten
 from ..base.state import isolated, state, version
 from ..ir.graph import Graph, extract, toposort
@@ -39,6 +39,9 @@ class Capture:
     rebound: list[Cell]
     grads: list[tuple[Cell, bool]]  #: cells whose .grad is set: to a tensor, or (False) to None
     guards: Guards
+    owned: list[
+        tuple[Cell, int | None, int | None]
+    ]  #: gradients: owner, place in `captured` and in `rebound`
     names: list[str]  #: of the captured cells
     differentiable: bool  #: whether a result can be differentiated with respect to a captured leaf
     version: int
@@ -47,6 +50,23 @@ class Capture:
     def tensors(self) -> int:
         """How many of the graph's outputs are results."""
         return sum(r is None for r in self.results)
+
+    def follow_gradients(self) -> None:
+        """Put the gradients that the captured tensors have now where those were that they had at the trace.
+
+        A gradient is captured through the tensor it belongs to: `.grad` may since have been set to another tensor.
+        """
+        for owner, read, written in self.owned:
+            gradient = owner._grad
+            if gradient is None:
+                raise StateError(
+                    "this program was traced while gradients existed, and reads them; now there is none. "
+                    "Call the compiled function, which traces what it needs, and not one of its programs"
+                )
+            if read is not None:
+                self.captured[read] = gradient._cell
+            if written is not None:
+                self.rebound[written] = gradient._cell
 
 
 @dataclass(eq=False)
@@ -80,6 +100,7 @@ class CompileTrace:
         self.rebound: dict[Cell, Node] = {}  # with the node they had
         self.grads: dict[Cell, Tensor | None] = {}  # with the gradient they had
         self.grads_read: dict[Cell, bool] = {}
+        self.owners: dict[Cell, Cell] = {}  # of gradients that were read: gradient -> the cell it belongs to
         self.modules: dict[int, tuple[Any, Any]] = {}
 
     def on_rebind(self, cell: Cell, old: Node) -> None:
@@ -88,6 +109,8 @@ class CompileTrace:
     def on_grad_read(self, cell: Cell) -> None:
         if cell not in self.grads:
             self.grads_read.setdefault(cell, cell._grad is None)
+            if cell._grad is not None:
+                self.owners.setdefault(cell._grad._cell, cell)
 
     def on_grad_write(self, cell: Cell) -> None:
         self.grads.setdefault(cell, cell._grad)
@@ -155,6 +178,7 @@ def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence
         rebound=rebound,
         grads=grads,
         guards=guards,
+        owned=_owned(captured, rebound, trace),
         names=names,
         differentiable=differentiable,
         version=version.value,
@@ -181,6 +205,18 @@ def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> t
     return cells, sources
 
 
+def _owned(
+    captured: list[Cell], rebound: list[Cell], trace: CompileTrace
+) -> list[tuple[Cell, int | None, int | None]]:
+    """The gradients among the cells that are read and written, each with its owner and its two places."""
+    found = []
+    for gradient, owner in trace.owners.items():
+        places = [cells.index(gradient) if gradient in cells else None for cells in (captured, rebound)]
+        if any(p is not None for p in places):
+            found.append((owner, places[0], places[1]))
+    return found
+
+
 def _refuse_argument_gradients(trace: CompileTrace, leaves: Sequence[Any]) -> None:
     for x in leaves:
         if isinstance(x, Tensor) and x._cell._grad is not None:
@@ -191,7 +227,9 @@ def _refuse_argument_gradients(trace: CompileTrace, leaves: Sequence[Any]) -> No
 
 
 def _guards(captured: list[Cell], trace: CompileTrace) -> Guards:
-    watched = dict.fromkeys([*captured, *trace.rebound, *trace.grads])
+    watched = dict.fromkeys([*captured, *trace.rebound, *trace.grads, *trace.owners.values()])
+    for gradient in trace.owners:  # of the type of its owner, and perhaps another one next time
+        watched.pop(gradient, None)
     return Guards(
         cells=[(c, c.node.aval, c.requires_grad) for c in watched],
         grads=list(trace.grads_read.items()),

@@ -105,6 +105,7 @@ class Traced:
         """Run on argument values; state outside is replaced when everything has been computed."""
         found = self.capture
         self.calls += 1
+        found.follow_gradients()
         for cell in found.captured:
             node = cell.node
             values.append(value_of(cell) if node.value is None else node.value)
@@ -156,6 +157,7 @@ class Traced:
     def apply(self, nodes: list[Node]) -> Any:
         """The same as a pending `call` node, through which gradients flow to the captured leaves."""
         found = self.capture
+        found.follow_gradients()
         args = (*nodes, *[c.node for c in found.captured])
         sig = call.signature(found.graph.in_avals, (self.name, found.graph, None))
         need = tuple([bool(a.flags & GRAD) for a in args])
