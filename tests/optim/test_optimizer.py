@@ -1,6 +1,7 @@
 """What all optimisers share: options, parameter groups, the step, saved state."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -322,3 +323,19 @@ def test_nothing_changes_when_the_state_does_not_fit():
     assert str(caught.value).count("\n  - ") == 2
     assert optimizer.param_groups[0]["lr"].item() == 1e-3
     assert all(s["step"].item() == 0 for s in optimizer.state.values())
+
+
+def test_pickle_and_deepcopy_in_the_middle_of_training():
+    def run(copy_at, copied):
+        p = parameter([1.0, 2.0])
+        optimizer = Adam([p], lr=0.1)
+        for i in range(4):
+            if i == copy_at:
+                p, optimizer = copied((p, optimizer))
+            descend(p, optimizer)
+            optimizer.zero_grad()
+        return p.numpy()
+
+    expected = run(None, None)
+    for copied in (copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):
+        assert np.array_equal(run(2, copied), expected)

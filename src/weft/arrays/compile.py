@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from .cell import Cell, flush, value_of
 from .creation import tensor
 from .tensor import Tensor
 
+_set_node, _set_grad = Cell.node.__set__, Cell._grad.__set__  # type: ignore[attr-defined]
 _BASE_FLAGS = state.active  # state.active where no functional transformation is running
 
 
@@ -141,7 +143,7 @@ class Traced:
             yield r, next(buffers) if r is None else None
 
     def _commit(self, outs: list[Buffer]) -> None:
-        """Make the new state current. Each `deque(map(...))` is one step that no signal can cut in two."""
+        """Make the new state current, in one step that no signal can cut in two: the `deque(map(...))`."""
         found = self.capture
         first = found.tensors
         nodes = [_held(cell, outs[first + i]) for i, cell in enumerate(found.rebound)]
@@ -149,8 +151,8 @@ class Traced:
         cells = [cell for cell, _ in found.grads]
         grads = [Tensor(_leaf(next(rest))) if exists else None for _, exists in found.grads]
         changed = any((cell._grad is not None) is not exists for cell, exists in found.grads)
-        deque(map(Cell.node.__set__, found.rebound, nodes), 0)  # type: ignore[attr-defined]
-        deque(map(Cell._grad.__set__, cells, grads), 0)  # type: ignore[attr-defined]
+        setters = [_set_node] * len(nodes) + [_set_grad] * len(grads)
+        deque(map(operator.call, setters, [*found.rebound, *cells], [*nodes, *grads]), 0)
         if changed:  # whether a gradient exists is something that other programs assume
             version.bump()
 

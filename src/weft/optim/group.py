@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,18 @@ class Range:
     count: int = 1
 
 
-POSITIVE = Range(lambda x: 0 <= x < float("inf"), "finite and at least 0")
-FINITE = Range(lambda x: abs(x) < float("inf"), "finite")
-FRACTIONS = Range(lambda x: 0 <= x < 1, "at least 0 and less than 1", count=2)
+def _is_positive(x: float) -> bool:
+    return 0 <= x < float("inf")
+
+
+def _is_fraction(x: float) -> bool:
+    return 0 <= x < 1
+
+
+# Named functions, so that optimisers can be pickled.
+POSITIVE = Range(_is_positive, "finite and at least 0")
+FINITE = Range(math.isfinite, "finite")
+FRACTIONS = Range(_is_fraction, "at least 0 and less than 1", count=2)
 
 
 def is_number(x: Any) -> bool:
