@@ -21,7 +21,7 @@ from ..ir.dtype import (
 )
 from ..ir.dtype import dtype as as_dtype
 from ..ir.node import Aval, Node
-from ..ir.shape import check_shape, show_shape
+from ..ir.shape import Dim, Size, check_shape, show_shape
 from ..ops import elementwise as e
 from ..ops import rearrange
 from ..ops.indexing import iota
@@ -220,6 +220,13 @@ def arange(
     if stop is None:
         start, stop = 0, start
     start, stop, step = [x.item() if hasattr(x, "item") else x for x in (start, stop, step)]
+    if isinstance(stop, Dim) and isinstance(start, int) and step == 1:
+        want = as_dtype(dtype) if dtype is not None else DEFAULT_INT
+        return wrap(converted(_progression(stop - start, start, 1, int64), want))
+    if any(isinstance(x, Dim) for x in (start, stop, step)):
+        raise ArgumentError(
+            f"arange to an open dimension starts at an integer and has step 1, got {start}, {stop}, {step}"
+        )
     if step == 0:
         raise ArgumentError("the step of arange must not be 0")
     whole = all(isinstance(x, int) for x in (start, stop, step))
@@ -240,7 +247,7 @@ def arange(
     return wrap(converted(out, want))
 
 
-def _progression(size: int, start: Any, step: Any, dtype: DType) -> Node:
+def _progression(size: Size, start: Any, step: Any, dtype: DType) -> Node:
     """start + i * step. Integers may wrap around on the way; the results do not."""
     i = iota(size=size, dtype=int64 if dtype.inexact else dtype)
     i = converted(i, dtype)

@@ -15,8 +15,10 @@ from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, complex128, float64,
 from ..ir.dtype import dtype as to_dtype
 from ..ir.node import Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
+from ..ir.shape import Dim
 from ..ops.composite.define import Composite
 from ..ops.elementwise import cast
+from ..ops.gather import size_node
 from ..runtime.buffer import Buffer
 from .cell import Handle
 
@@ -84,6 +86,8 @@ def node_of(x: Any, beside: DType | None = None) -> Node:
         return x._cell.node
     if is_number(x):
         return number_leaf(x, weak_dtype(x, beside))
+    if isinstance(x, Dim):  # an open dimension is an integer that becomes known when the program runs
+        return converted(size_node(x), weak_dtype(1, beside))
     if isinstance(x, (np.ndarray, np.generic)):
         dtype = to_dtype(x.dtype)
         return buffer_leaf(np.array(x, dtype=dtype.numpy, order="C", copy=True), dtype)
@@ -104,6 +108,9 @@ def result_dtype(operands: tuple[Any, ...]) -> DType:
             found = x._cell.node.sig.out.dtype  # type: ignore[union-attr]
         elif is_number(x):
             weak.append(x)
+            continue
+        elif isinstance(x, Dim):
+            weak.append(1)
             continue
         elif isinstance(x, (np.ndarray, np.generic)):
             found = to_dtype(x.dtype)
@@ -192,7 +199,7 @@ def binary(prim: Primitive, x: Any, y: Any) -> Any:
 def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
     """Any application; notes the signature where the next one with operands of these types can be quick."""
     for operand in (x, y):
-        if not isinstance(operand, (Handle, bool, int, float, complex, np.ndarray, np.generic)):
+        if not isinstance(operand, (Handle, bool, int, float, complex, np.ndarray, np.generic, Dim)):
             return NotImplemented
     if not (type(x) in strong or type(y) in strong) and all(
         isinstance(o, WeakScalar) or is_number(o) for o in (x, y)

@@ -67,6 +67,9 @@ class Part:
             self.reverse, self.whole = key.step == -1, True
         elif key.step in (None, 1) and key.start is None and isinstance(key.stop, int) and key.stop >= 0:
             self.size = key.stop
+        elif key.step in (None, 1) and _before_the_end(key):
+            self.start = key.start or 0
+            self.size = n + operator.index(key.stop) - self.start  # type: ignore[arg-type]
         elif key.step in (None, 1) and key.stop is None and isinstance(key.start, int) and key.start >= 0:
             self.start, self.size = key.start, n - key.start
         elif key.step in (None, 1) and isinstance(key.start, int) and isinstance(key.stop, int):
@@ -84,6 +87,12 @@ class Part:
         if self.step != 1:
             line = line * number_leaf(self.step, int64)
         return line + number_leaf(self.start, int64)
+
+
+def _before_the_end(key: slice) -> bool:
+    """Whether a slice is from a fixed place to one counted from the end: x[:-1], x[2:-3]."""
+    start_is_fixed = key.start is None or (isinstance(key.start, int) and key.start >= 0)
+    return start_is_fixed and isinstance(key.stop, int) and key.stop < 0
 
 
 def _show(key: slice) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 from ..base.errors import ArgumentError, AxisError, ShapeError
@@ -117,7 +118,7 @@ Shape = tuple[Size, ...]
 
 
 def _is_size(x: object) -> bool:
-    return isinstance(x, Dim) or (hasattr(x, "__index__") and not isinstance(x, float))
+    return isinstance(x, (int, Dim, Integral))
 
 
 def _terms(x: Size) -> Mapping[tuple[str, ...], int]:

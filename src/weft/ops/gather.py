@@ -59,6 +59,11 @@ def dim_size(x, *, axis):
     return np.asarray(x.shape[axis], np.int64)
 
 
+def size_node(size: Size) -> Node:
+    """A size as a run-time number, also where it is a named dimension or is worked out from some."""
+    return dim_size(iota(size=size, dtype=int64), axis=0)
+
+
 dim_size.nondifferentiable("the result is a size")
 dim_size.computes = False
 
