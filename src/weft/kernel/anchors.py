@@ -17,12 +17,14 @@ from .loops import (
     Lookup,
     Position,
     Reduction,
+    Search,
     Stage,
     Store,
     Total,
     literal,
+    operands,
 )
-from .lower import Lowering, as_indices, inside, variables
+from .lower import Lowering, as_indices, inside, variables, zero
 from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
@@ -123,12 +125,11 @@ def _straight(e: Expr, var: Var) -> bool:
         return e.index.stride(var) in (0, 1)
     if isinstance(e, Position):
         return e.index.stride(var) is not None
-    if isinstance(e, Inside):
-        even = all(i.stride(var) is not None for i, _, _ in e.conditions)
-        return even and _straight(e.then, var) and _straight(e.other, var)
-    if isinstance(e, Lookup):
-        return e.base.stride(var) is not None and all(_straight(i, var) for i, _, _ in e.parts)
-    return all(_straight(a, var) for a in e.args) if isinstance(e, Apply) else True
+    if isinstance(e, Inside) and not all(i.stride(var) is not None for i, _, _ in e.conditions):
+        return False
+    if isinstance(e, (Lookup, Search)) and e.base.stride(var) is None:
+        return False
+    return all(_straight(a, var) for a in operands(e))
 
 
 #: A reduction over fewer elements than this, with others left over, is done for several results at once.
@@ -324,9 +325,5 @@ def _windows_add(c: Common) -> Kernel:
             conditions.append((remainder(from_, stride[d]), 0, 1))
         windows.append(quotient(from_, stride[d]))
     indices = (*at[:lead], *windows, *as_indices(taps))
-    value = inside(conditions, lambda: c.lowering.value(x, indices), _zero(x.dtype))
+    value = inside(conditions, lambda: c.lowering.value(x, indices), zero(x.dtype))
     return c.kernel(outer, _accumulate(c, taps, Reduction("sum", value, x.dtype), at), bool(outer))
-
-
-def _zero(dtype: DType) -> Expr:
-    return literal(0.0 if dtype.kind == "f" else 0, dtype)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..ir.node import Node
-from .anchors import Common, _accumulate, _zero, anchor, tiles
+from .anchors import Common, _accumulate, anchor, tiles
 from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW
 from .loops import Apply, Kernel, Load, Reduction
-from .lower import as_indices, inside, variables
+from .lower import as_indices, inside, variables, zero
 from .tiles import Guard, Tiles
 
 
@@ -37,7 +37,7 @@ def _as_loops(c: Common) -> Kernel:
             here = quotient(here, step)
         at.append(here)
     weight = c.lowering.value(w, (o, as_index(channel), *as_indices(taps)))
-    value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), _zero(x.dtype))
+    value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero(x.dtype))
     product = Reduction("sum", Apply("mul", (value, weight), x.dtype), x.dtype)
     return c.kernel(outer, _accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
 

@@ -46,12 +46,29 @@ class Lookup:
     """An element whose place depends on integers computed at run time.
 
     It is element base + sum of index * stride over `parts` = (index, size, stride). A negative index counts from
-    the end; one outside its axis reads element 0 instead and reports the kernel's step as faulty.
+    the end if it `wraps`; one outside its axis reads element 0 instead and reports the kernel's step as faulty.
     """
 
     buffer: int
     base: Index
     parts: tuple[tuple[Expr, int, int], ...]
+    dtype: DType
+    wraps: bool = True
+
+
+@dataclass(frozen=True)
+class Search:
+    """How many of `size` sorted elements of a buffer, from `base` on and `stride` apart, lie before `key`.
+
+    Those that are less than it, or, with `right`, not greater. NaN comes after everything else and equals NaN.
+    """
+
+    buffer: int
+    base: Index
+    size: int
+    stride: int
+    key: Expr
+    right: bool
     dtype: DType
 
 
@@ -84,13 +101,13 @@ class Inside:
 
 @dataclass(frozen=True)
 class Total:
-    """The value of a reduction of an earlier stage."""
+    """The value of a reduction or carry of an earlier stage, or of a carry of this one."""
 
     reduction: int
     dtype: DType
 
 
-Expr = Literal | Scalar | Load | Lookup | Position | Apply | Inside | Total
+Expr = Literal | Scalar | Load | Lookup | Search | Position | Apply | Inside | Total
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,18 @@ class Reduction:
     """An accumulator: `op` ("sum", "prod", "max", "min", "any", "all") over the stage's iterations, in their order."""
 
     op: str
+    value: Expr
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A number taken from iteration to iteration.
+
+    In `value`, the `Total` of this carry (numbered after the totals before it) is what the iteration before left,
+    and nothing that may be used in the first; in the stores of the stage it is the new value.
+    """
+
     value: Expr
     dtype: DType
 
@@ -112,15 +141,34 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Loops over `variables` (outermost first) around reductions and stores.
+class Scatter:
+    """Write, or with `add` add to, an element of an output whose place depends on integers known at run time.
 
-    The last variable is the one that vectors run along.
+    It is element base + sum of index * stride over `parts`, as in a `Lookup`. The indices do not depend on the
+    variable that vectors run along. One that is outside its axis writes nothing and reports the step as faulty.
+    """
+
+    buffer: int
+    base: Index
+    parts: tuple[tuple[Expr, int, int], ...]
+    value: Expr
+    add: bool
+    wraps: bool = True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Loops over `variables` (outermost first) around reductions, or carries and stores.
+
+    The last variable is the one that vectors run along, unless the iterations must be made one after the other:
+    those of a stage with carries, and of one that says it is `serial`.
     """
 
     variables: tuple[Var, ...]
     reductions: tuple[Reduction, ...] = ()
-    stores: tuple[Store, ...] = ()
+    stores: tuple[Store | Scatter, ...] = ()
+    carries: tuple[Carry, ...] = ()
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,11 +199,12 @@ class Kernel:
 
     @property
     def checked(self) -> bool:
-        """Whether it reads at places known only at run time, and reports those that do not exist."""
-        exprs = [r.value for s in self.stages for r in s.reductions] + [
-            t.value for s in self.stages for t in s.stores
-        ]
-        return any(has_lookup(e) for e in exprs)
+        """Whether it reads or writes at places known only at run time, and reports those that do not exist."""
+        for stage in self.stages:
+            values = [x.value for x in (*stage.reductions, *stage.carries, *stage.stores)]
+            if any(isinstance(x, Scatter) for x in stage.stores) or any(has_lookup(v) for v in values):
+                return True
+        return False
 
     def __str__(self) -> str:
         lines = [f"kernel {self.name}({len(self.inputs)} in, {len(self.outputs)} out)"]
@@ -172,18 +221,30 @@ class Kernel:
             for r in stage.reductions:
                 lines.append(f"{inner}t{count} {r.op}= {show(r.value)}")
                 count += 1
+            for carry in stage.carries:
+                lines.append(f"{inner}t{count} = {show(carry.value)}")
+                count += 1
             for s in stage.stores:
-                lines.append(f"{inner}b{s.buffer}[{s.index}] = {show(s.value)}")
+                place = str(s.index) if isinstance(s, Store) else _show_place(s.base, s.parts)
+                sign = "+=" if isinstance(s, Scatter) and s.add else "="
+                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value)}")
         return "\n".join(lines)
+
+
+def operands(e: Expr) -> tuple[Expr, ...]:
+    """The expressions that an expression is made of."""
+    if isinstance(e, Apply):
+        return e.args
+    if isinstance(e, Inside):
+        return e.then, e.other
+    if isinstance(e, Lookup):
+        return tuple([i for i, _, _ in e.parts])
+    return (e.key,) if isinstance(e, Search) else ()
 
 
 def has_lookup(e: Expr) -> bool:
     """Whether a `Lookup` occurs in an expression."""
-    if isinstance(e, Lookup):
-        return True
-    if isinstance(e, Inside):
-        return has_lookup(e.then) or has_lookup(e.other)
-    return isinstance(e, Apply) and any(has_lookup(a) for a in e.args)
+    return isinstance(e, Lookup) or any(has_lookup(a) for a in operands(e))
 
 
 def show(e: Expr) -> str:
@@ -195,8 +256,9 @@ def show(e: Expr) -> str:
     if isinstance(e, Load):
         return f"b{e.buffer}[{e.index}]"
     if isinstance(e, Lookup):
-        parts = " + ".join(f"{show(i)}*{stride}" for i, _, stride in e.parts)
-        return f"b{e.buffer}[{e.base} + {parts}]"
+        return f"b{e.buffer}[{_show_place(e.base, e.parts)}]"
+    if isinstance(e, Search):
+        return f"search(b{e.buffer}[{e.base} : +{e.size}], {show(e.key)})"
     if isinstance(e, Position):
         return f"({e.index})"
     if isinstance(e, Total):
@@ -205,6 +267,10 @@ def show(e: Expr) -> str:
         tests = " and ".join(f"{low} <= {i} < {high}" for i, low, high in e.conditions)
         return f"({show(e.then)} if {tests} else {show(e.other)})"
     return f"{e.op}({', '.join(show(a) for a in e.args)})"
+
+
+def _show_place(base: Index, parts: tuple[tuple[Expr, int, int], ...]) -> str:
+    return " + ".join([str(base), *[f"{show(i)}*{stride}" for i, _, stride in parts]])
 
 
 def literal(value: Any, dtype: DType) -> Literal:

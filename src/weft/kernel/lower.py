@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..ir.dtype import uint64
+from ..ir.dtype import DType, uint64
 from ..ir.node import Node
 from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index, strides
-from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Total, literal
+from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Search, Total, literal
 
 Pull = Callable[["Lowering", Node, Indices], Expr]
 
@@ -58,6 +58,12 @@ class Lowering:
         """Where in memory an element of a stored node is."""
         order = self.layouts.get(node, range(node.ndim))
         return flatten_index([indices[a] for a in order], [node.shape[a] for a in order])  # type: ignore[misc]
+
+    def steps(self, node: Node) -> tuple[int, ...]:
+        """How far in memory it is from an element of a node to the next one along each axis."""
+        order = tuple(self.layouts.get(node, range(node.ndim)))
+        by_axis = dict(zip(order, strides([node.shape[a] for a in order]), strict=True))  # type: ignore[misc]
+        return tuple([by_axis[a] for a in range(node.ndim)])
 
     def _value(self, node: Node, indices: Indices) -> Expr:
         at = self.buffers.get(node)
@@ -220,7 +226,7 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     x, *wanted = node.args
     axes = node.attrs["axes"]
     lead = node.ndim - (x.ndim - len(axes))
-    steps = strides(x.shape)  # type: ignore[arg-type]
+    steps = low.steps(x)
     rest = [a for a in range(x.ndim) if a not in axes]
     base = as_index(0)
     for a, i in zip(rest, indices[lead:], strict=True):
@@ -231,8 +237,56 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return Lookup(low.buffers[x], base, tuple(parts), node.dtype)  # type: ignore[arg-type]
 
 
+@pull("dynamic_slice")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x, *starts = node.args
+    parts, steps = [], low.steps(x)
+    for a, s in zip(node.attrs["axes"], starts, strict=True):
+        parts.append((low.value(s, ()), x.shape[a] - node.shape[a] + 1, steps[a]))  # type: ignore[operator]
+    return Lookup(low.buffers[x], low.place(x, indices), tuple(parts), node.dtype, wraps=False)
+
+
+@pull("dim_size")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    return literal(node.args[0].shape[node.attrs["axis"]], node.dtype)
+
+
+@pull("triangle")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    across = indices[-1] - indices[-2]
+    far = max(*across.bounds, node.attrs["offset"]) + 1
+    near = min(*across.bounds, node.attrs["offset"])
+    kept = (
+        (across, node.attrs["offset"], far)
+        if node.attrs["upper"]
+        else (across, near, node.attrs["offset"] + 1)
+    )
+    return inside([kept], lambda: low.value(node.args[0], indices), zero(node.dtype))
+
+
+@pull("bitcast")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    return Apply("bitcast", (low.value(node.args[0], indices),), node.dtype)
+
+
+@pull("searchsorted")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    edges, x = node.args
+    base = low.place(edges, (*indices[: edges.ndim - 1], as_index(0)))
+    key = low.value(x, indices)
+    size, right = int(edges.shape[-1]), node.attrs["side"] == "right"  # type: ignore[arg-type]
+    return Search(low.buffers[edges], base, size, low.steps(edges)[-1], key, right, node.dtype)
+
+
+def zero(dtype: DType) -> Expr:
+    """0 of a type."""
+    if dtype.kind == "b":
+        return literal(False, dtype)
+    return literal(0.0 if dtype.kind == "f" else 0, dtype)
+
+
 #: Operands that must be in memory: they are read at places not known before.
-looked_up: dict[str, tuple[int, ...]] = {"gather": (0,)}
+looked_up: dict[str, tuple[int, ...]] = {"gather": (0,), "dynamic_slice": (0,), "searchsorted": (0,)}
 
 
 def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], other: Expr) -> Expr:

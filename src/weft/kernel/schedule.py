@@ -14,11 +14,12 @@ from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
 from ..ops.movement import identity
-from . import convolution  # noqa: F401  (declares its kernels)
+from . import convolution, running  # noqa: F401  (declare their kernels)
 from .anchors import Common, builders, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
+from .running import FINAL
 from .tiles import Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
@@ -93,7 +94,7 @@ class _Plan:
         """Let the anchor's kernel go on through the elementwise operations that are its only use."""
         root = anchor
         path = []
-        while root not in self.stored or root is anchor:
+        while (root not in self.stored or root is anchor) and anchor.prim.name not in FINAL:
             users = self.users.get(root, [])
             if len(users) != 1 or root in self.outputs:
                 break

@@ -24,12 +24,15 @@ from ...kernel.loops import (
     Position,
     Reduction,
     Scalar,
+    Scatter,
+    Search,
     Stage,
     Total,
 )
 from ...kernel.target import Target
-from . import philox  # noqa: F401  (declares its operations)
+from . import philox, reinterpret  # noqa: F401  (declare their operations)
 from .build import I1, I64, PTR, Build, element, like, register_type, suffix
+from .order import precedes
 from .scalar import combine, identity_of, operate
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
@@ -62,7 +65,7 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     """Lanes of the kernel's vectors: as many as its widest type allows."""
     sizes = [d.itemsize for d in (*kernel.inputs, *kernel.outputs)]
     for stage in kernel.stages:
-        sizes += [r.dtype.itemsize for r in stage.reductions]
+        sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
     return target.lanes(max([4, *sizes]))
 
 
@@ -115,6 +118,8 @@ class Expressions:
             return self._load(e, lanes)
         if isinstance(e, Lookup):
             return self._lookup(e, lanes, memo)
+        if isinstance(e, Search):
+            return self._search(e, lanes, memo)
         if isinstance(e, Position):
             return self._position(e, lanes)
         if isinstance(e, Inside):
@@ -134,25 +139,63 @@ class Expressions:
 
     def _lookup(self, e: Lookup, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         at = self.indices(e.base, lanes)
+        offset, fault = self.offset(e.parts, e.wraps, lanes, memo)
+        at, offset = self.build.same(at, offset)
+        at = self.b.add(at, offset)
+        self._report(fault, lanes)
+        base = self.bases[e.buffer]
+        if not isinstance(at.type, ir.VectorType):
+            return self.build.load(base, at, e.dtype)
+        return self._gather(base, at, e.dtype, lanes)
+
+    def offset(
+        self,
+        parts: tuple[tuple[Expr, int, int], ...],
+        wraps: bool,
+        lanes: Lanes,
+        memo: dict[Expr, ir.Value],
+    ) -> tuple[ir.Value, ir.Value]:
+        """Where run-time indices lead, those outside their axes to 0; and whether there is one of these."""
+        total: ir.Value = I64(0)
         fault: ir.Value = I1(0)
-        for part, size, stride in e.parts:
+        for part, size, stride in parts:
             i = self.value(part, lanes, memo)
             if element(i.type) != I64:
                 signed = part.dtype.kind == "i"
                 wide = like(I64, i.type.count if isinstance(i.type, ir.VectorType) else 1)
                 i = self.b.sext(i, wide) if signed else self.b.zext(i, wide)
             zero, end = self.build.const(0, i.type), self.build.const(size, i.type)
-            i = self.b.select(self.b.icmp_signed("<", i, zero), self.b.add(i, end), i)
+            if wraps:
+                i = self.b.select(self.b.icmp_signed("<", i, zero), self.b.add(i, end), i)
             wrong = self.b.icmp_unsigned(">=", i, end)
             i = self.b.select(wrong, zero, i)
             fault = self._or(fault, wrong)
-            at, i = self.build.same(at, i)
-            at = self.b.add(at, self.b.mul(i, self.build.const(stride, i.type)))
-        self._report(fault, lanes)
-        base = self.bases[e.buffer]
-        if not isinstance(at.type, ir.VectorType):
-            return self.build.load(base, at, e.dtype)
-        return self._gather(base, at, e.dtype, lanes)
+            step, total = self.build.same(self.b.mul(i, self.build.const(stride, i.type)), total)
+            total = self.b.add(total, step)
+        return total, fault
+
+    def _search(self, e: Search, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        """Halving without branches: how far the edges that lie before the key reach, from the highest bit down."""
+        key = self.value(e.key, lanes, memo)
+        start = self.indices(e.base, lanes)
+        if isinstance(key.type, ir.VectorType) or isinstance(start.type, ir.VectorType):
+            key, start = self.build.splat(key, lanes.count), self.build.splat(start, lanes.count)
+        found = self.build.const(0, start.type)
+        for bit in reversed(range(e.size.bit_length())):
+            ahead = self.b.add(found, self.build.const(1 << bit, found.type))
+            last = self.build.const(e.size, found.type)
+            beyond = self.b.icmp_signed(">", ahead, last)
+            seen = self.b.sub(self.b.select(beyond, last, ahead), self.build.const(1, found.type))
+            at = self.b.add(start, self.b.mul(seen, self.build.const(e.stride, seen.type)))
+            base, dtype = self.bases[e.buffer], e.key.dtype
+            vector = isinstance(at.type, ir.VectorType)
+            edge = self._gather(base, at, dtype, lanes) if vector else self.build.load(base, at, dtype)
+            if e.right:
+                before = self.b.not_(precedes(self.build, key, edge, dtype))
+            else:
+                before = precedes(self.build, edge, key, dtype)
+            found = self.b.select(self.b.and_(before, self.b.not_(beyond)), ahead, found)
+        return found
 
     def _or(self, x: ir.Value, y: ir.Value) -> ir.Value:
         x, y = self.build.same(x, y)
@@ -273,6 +316,17 @@ class Expressions:
         name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
         self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
 
+    def get(self, buffer: int, at: ir.Value, step: int | None, lanes: Lanes) -> ir.Value:
+        """Read what `put` would overwrite."""
+        base, dtype = self.bases[buffer], self.dtypes[buffer]
+        if lanes.vector is None:
+            return self.build.load(base, at, dtype)
+        if step == 1:
+            return self.build.load(base, at, dtype, lanes.count, lanes.mask)
+        assert step is not None
+        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+        return self._gather(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype, lanes)
+
     def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
         """The addresses of the elements `at`, a vector."""
         offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
@@ -349,7 +403,11 @@ class _KernelEmitter(Expressions):
         self.totals = []
         for stage in self.kernel.stages:
             found = self._reduce(stage, outer) if stage.reductions else []
-            if stage.stores:
+            if stage.carries:
+                found += self._carry(stage, outer)
+            elif stage.serial:
+                self._serial(stage.variables, outer, lambda lanes, stage=stage: self._store(stage, lanes))
+            elif stage.stores:
                 self._nest(stage, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             self.totals += found
 
@@ -378,8 +436,47 @@ class _KernelEmitter(Expressions):
         memo: dict[Expr, ir.Value] = {}
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
+            if isinstance(store, Scatter):
+                self._scatter(store, value, lanes, memo)
+                continue
             step = store.index.stride(lanes.vector) if lanes.vector is not None else 0
             self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
+
+    def _scatter(self, s: Scatter, value: ir.Value, lanes: Lanes, memo: dict[Expr, ir.Value]) -> None:
+        offset, fault = self.offset(s.parts, s.wraps, lanes, memo)
+        self._report(fault, lanes)
+        at = self.b.add(self.index(s.base, lanes), offset)
+        step = s.base.stride(lanes.vector) if lanes.vector is not None else 0
+        with self.b.if_then(self.b.not_(fault), likely=True):
+            if s.add:
+                before = self.get(s.buffer, at, step, lanes)
+                value, before = self.build.same(value, before)
+                value = combine(self.build, "sum", before, value, s.value.dtype)
+            self.put(s.buffer, at, step, value, lanes)
+
+    def _carry(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
+        """The stage's iterations one after the other; what its carries are at the end."""
+        lanes = outer.count if outer.vector is not None else 1
+        known = list(self.totals)
+        slots = []
+        for c in stage.carries:
+            type_ = like(register_type(c.dtype), lanes)
+            slot = self._entry_alloca(type_)
+            self.b.store(self.build.const(0, type_), slot)
+            slots.append((c, slot, type_))
+
+        def step(here: Lanes) -> None:
+            self.totals = known + [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
+            memo: dict[Expr, ir.Value] = {}
+            new = [self.build.splat(self.value(c.value, here, memo), lanes) for c, _, _ in slots]
+            for value, (_, slot, _) in zip(new, slots, strict=True):
+                self.b.store(value, slot)
+            self.totals = known + new
+            self._store(stage, here)
+
+        self._serial(stage.variables, outer, step)
+        self.totals = known
+        return [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
 
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""

@@ -1,0 +1,20 @@
+"""The same bits under another type."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from ...ir.dtype import DType
+from .build import Build, like, memory_type
+from .scalar import operation
+
+
+@operation("bitcast")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    lanes = x.type.count if isinstance(x.type, ir.VectorType) else 1
+    return build.widen(build.b.bitcast(build.narrow(x, dtype), like(memory_type(out), lanes)), out)

@@ -1,0 +1,141 @@
+"""Kernels whose iterations follow each other: running reductions along an axis, and writes at run-time places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir.node import Node
+from .anchors import Common, anchor
+from .index import Index, Indices, Var, as_index
+from .loops import Apply, Carry, Expr, Kernel, Scatter, Stage, Store, Total, literal
+from .lower import as_indices, broadcast, inside, variables
+
+#: primitive -> the elementwise one that takes a running total one element on, and what an empty total is
+_STEPS: dict[str, tuple[str, Any]] = {
+    "cumsum": ("add", 0),
+    "cumprod": ("mul", 1),
+    "cummax": ("maximum", None),
+    "cummin": ("minimum", None),
+}
+
+
+@anchor("cumsum", "cumprod", "cummax", "cummin")
+def _cumulative(c: Common) -> Kernel:
+    assert c.anchor is not None
+    node = c.anchor
+    (x,), dtype = node.args, node.dtype
+    step, empty = _STEPS[node.prim.name]
+
+    def carry(at: Any, k: Index, size: int) -> Expr:
+        def on(here: Index) -> Expr:
+            return Apply(step, (Total(0, dtype), c.lowering.value(x, at(here))), dtype)
+
+        if not node.attrs.get("exclusive", False):
+            return inside([(k, 1, size)], lambda: on(k), c.lowering.value(x, at(k)))
+        before = k - 1
+        start = literal(float(empty) if dtype.kind == "f" else empty, dtype)
+        first = inside([(k, 1, size)], lambda: c.lowering.value(x, at(before)), start)
+        return inside([(k, 2, size)], lambda: on(before), first)
+
+    return _along(c, node.attrs["axis"], node.attrs["reverse"], carry)
+
+
+@anchor("linear_recurrence")
+def _recurrence(c: Common) -> Kernel:
+    assert c.anchor is not None
+    node = c.anchor
+    (a, b), dtype = node.args, node.dtype
+
+    def carry(at: Any, k: Index, size: int) -> Expr:
+        term = c.lowering.value(b, at(k))
+
+        def on() -> Expr:
+            moved = Apply("mul", (c.lowering.value(a, at(k)), Total(0, dtype)), dtype)
+            return Apply("add", (moved, term), dtype)
+
+        return inside([(k, 1, size)], on, term)
+
+    return _along(c, node.attrs["axis"], node.attrs["reverse"], carry)
+
+
+def _along(c: Common, axis: int, reverse: bool, carry: Any) -> Kernel:
+    """One serial loop along `axis`; vectors along the innermost of the other axes, if there is one."""
+    size = c.shape[axis]
+    rest = [a for a in c.order if a != axis]
+    outer = variables(tuple([c.shape[a] for a in rest]), "i")
+    fixed = dict(zip(rest, as_indices(outer), strict=True))
+    step = Var("k", size)
+
+    def at(k: Index) -> Indices:
+        here = as_index(size - 1) - k if reverse else k
+        return tuple([here if a == axis else fixed[a] for a in range(len(c.shape))])
+
+    k = as_index(step)
+    carried = Carry(carry(at, k, size), c.anchor.dtype)  # type: ignore[union-attr]
+    store = Store(len(c.inputs), c.place(at(k)), c.result(at(k)))
+    return c.kernel(outer, (Stage((step,), stores=(store,), carries=(carried,)),), bool(outer))
+
+
+# -- writes at places known at run time -----------------------------------------------------------------------
+
+
+@anchor("scatter", "scatter_add")
+def _scatter(c: Common) -> Kernel:
+    """A copy of x, then the updates one after the other, in row-major order of the indices."""
+    x, updates, *wanted = c.root.args
+    axes: tuple[int, ...] = c.root.attrs["axes"]
+    rest = [a for a in range(x.ndim) if a not in axes]
+    outer, fixed = _rest_loops(c, rest)
+    lead = updates.ndim - len(rest)
+    count = variables(updates.shape[:lead], "u")
+    at = as_indices(count)
+    steps = c.lowering.steps(c.root)
+    parts = []
+    for a, w in zip(axes, wanted, strict=True):
+        parts.append((c.lowering.value(w, broadcast(at, w)), x.shape[a], steps[a]))
+    base = c.place(tuple([fixed.get(a, as_index(0)) for a in range(x.ndim)]))
+    value = c.lowering.value(updates, (*at, *[fixed[a] for a in rest]))
+    put = Scatter(len(c.inputs), base, tuple(parts), value, c.root.prim.name == "scatter_add")  # type: ignore[arg-type]
+    return _copy_then(c, x, outer, fixed, Stage(count, stores=(put,), serial=True))
+
+
+@anchor("dynamic_update_slice")
+def _dynamic_update_slice(c: Common) -> Kernel:
+    """A copy of x, then the window."""
+    x, updates, *starts = c.root.args
+    axes: tuple[int, ...] = c.root.attrs["axes"]
+    outer, fixed = _rest_loops(c, [a for a in range(x.ndim) if a not in axes])
+    window = [a for a in c.order if a in axes]
+    loops = variables(tuple([updates.shape[a] for a in window]), "u")
+    inner = dict(zip(window, as_indices(loops), strict=True))
+    at = tuple([inner[a] if a in inner else fixed[a] for a in range(x.ndim)])
+    steps = c.lowering.steps(c.root)
+    parts = []
+    for a, s in zip(axes, starts, strict=True):
+        parts.append((c.lowering.value(s, ()), x.shape[a] - updates.shape[a] + 1, steps[a]))  # type: ignore[operator]
+    value = c.lowering.value(updates, at)
+    put = Scatter(len(c.inputs), c.place(at), tuple(parts), value, False, wraps=False)
+    return _copy_then(c, x, outer, fixed, Stage(loops, stores=(put,)))
+
+
+def _rest_loops(c: Common, rest: Sequence[int]) -> tuple[tuple[Var, ...], dict[int, Index]]:
+    """Outer loops over the axes that are not indexed, in the order of memory; different iterations never meet."""
+    order = [a for a in c.order if a in rest]
+    outer = variables(tuple([c.shape[a] for a in order]), "i")
+    return outer, dict(zip(order, as_indices(outer), strict=True))
+
+
+def _copy_then(c: Common, x: Node, outer: tuple[Var, ...], fixed: dict[int, Index], last: Stage) -> Kernel:
+    """For each outer iteration a copy of its part of x, and then the stage that overwrites some of it."""
+    order = [a for a in c.order if a not in fixed]
+    loops = variables(tuple([c.shape[a] for a in order]), "c")
+    copied = dict(zip(order, as_indices(loops), strict=True))
+    at = tuple([fixed[a] if a in fixed else copied[a] for a in range(x.ndim)])
+    copy = Store(len(c.inputs), c.place(at), c.lowering.value(x, at))
+    across = bool(outer) and c.order[-1] in fixed
+    return c.kernel(outer, (Stage(loops, stores=(copy,)), last), across)
+
+
+#: Anchors whose result is known only when all of their loops are done: nothing follows them in their kernel.
+FINAL = ("scatter", "scatter_add", "dynamic_update_slice", "sort", "argsort")

@@ -1,0 +1,113 @@
+"""Running reductions, writes at run-time places, searches: compiled kernels against the reference, on awkward shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from weft.backends.cpu.backend import CpuBackend
+from weft.backends.reference.interpreter import Interpreter
+from weft.ir.dtype import dtype as as_dtype
+from weft.ir.graph import trace_graph
+from weft.ir.node import Aval
+from weft.ops.cumulative import cummax, cumprod, cumsum, linear_recurrence
+from weft.ops.dynamic import dynamic_slice, dynamic_update_slice
+from weft.ops.gather import gather, scatter, scatter_add
+from weft.ops.movement import permute
+from weft.ops.sorting import searchsorted
+from weft.runtime.backend import Fault
+from weft.runtime.buffer import Buffer
+
+RNG = np.random.default_rng(5)
+
+
+def both(function, *arrays):
+    """The results of a function of nodes on the reference and compiled."""
+    arrays = [np.asarray(a) for a in arrays]
+    graph = trace_graph(lambda *n: [function(*n)], [Aval(a.shape, as_dtype(a.dtype)) for a in arrays])
+    with np.errstate(all="ignore"):
+        (want,) = Interpreter(graph).evaluate(arrays)
+    (got,) = CpuBackend().compile(graph).run([Buffer(np.ascontiguousarray(a)) for a in arrays])
+    return want, got.array
+
+
+def agree(function, *arrays):
+    want, got = both(function, *arrays)
+    assert want.dtype == got.dtype
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shape", [(700,), (5, 37), (4, 1, 18)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_running_reductions_are_sequential(shape, reverse):
+    x = RNG.normal(size=shape).astype(np.float32)
+    for axis in range(len(shape)):
+        for exclusive in (False, True):
+            agree(lambda n: cumsum(n, axis=axis, reverse=reverse, exclusive=exclusive), x)
+        agree(lambda n: cumprod(n * n, axis=axis, reverse=reverse) + n, x)
+        agree(lambda n: cummax(n, axis=axis, reverse=reverse), x)
+        agree(lambda n: linear_recurrence(-n, n + n, axis=axis, reverse=reverse), x.astype(np.float64))
+
+
+def test_running_sums_keep_signs_and_infinities_apart():
+    x = np.array([[-0.0, 1.0], [np.inf, -0.0], [np.nan, -np.inf]])
+    for axis in (0, 1):
+        want, got = both(lambda n: cumsum(n, axis=axis), x)
+        np.testing.assert_array_equal(got, want)
+        assert np.array_equal(np.signbit(got), np.signbit(want))
+
+
+@pytest.mark.parametrize("write", [scatter, scatter_add])
+def test_updates_come_in_order(write):
+    x, i = RNG.normal(size=(9, 70)).astype(np.float32), RNG.integers(-9, 9, (50,))
+    agree(lambda x, u, i: write(x, u, i, axes=(0,)), x, RNG.normal(size=(50, 70)).astype(np.float32), i)
+    agree(
+        lambda x, u, i: write(x, u, i, axes=(1,)), x.T.copy(), RNG.normal(size=(50, 70)).astype(np.float32), i
+    )
+    agree(lambda x, u, i: write(x, u, i, axes=(0,)), x[:, 0], RNG.normal(size=(50,)).astype(np.float32), i)
+    agree(
+        lambda x, u, i, j: write(x, u, i, j, axes=(0, 1)),
+        x,
+        RNG.normal(size=(50,)).astype(np.float32),
+        i,
+        i * 3,
+    )
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (2, 1), (0, 1, 2)])
+def test_windows_at_run_time_places(axes):
+    x = RNG.normal(size=(6, 5, 35))
+    starts = [np.asarray(k + 1) for k in range(len(axes))]
+    sizes = tuple([3] * len(axes))
+    agree(lambda x, *s: dynamic_slice(permute(x, axes=(0, 1, 2)), *s, axes=axes, sizes=sizes), x, *starts)
+    u = RNG.normal(size=tuple([3 if a in axes else n for a, n in enumerate(x.shape)]))
+    agree(lambda x, u, *s: dynamic_update_slice(x, u, *s, axes=axes), x, u, *starts)
+
+
+def test_search_in_many_sizes():
+    for size in (0, 1, 2, 3, 7, 8, 9, 100):
+        edges = np.sort(RNG.integers(0, 20, size))
+        for side in ("left", "right"):
+            agree(lambda e, x: searchsorted(e, x, side=side), edges, np.arange(-1, 22))
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (lambda x, i: gather(x, i, axes=(0,)), [np.array([0, 4])]),
+        (lambda x, i: scatter(x, x, i, axes=(0,)), [np.array([0, 1, 2, -5])]),
+        (lambda x, i: scatter_add(x, x, i, axes=(0,)), [np.array([0, 1, 4, 0])]),
+        (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(3)]),
+        (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(-1)]),
+        (lambda x, i: dynamic_update_slice(x, x, i, axes=(0,)), [np.asarray(1)]),
+    ],
+)
+def test_an_index_outside_is_an_error_on_both(function, args):
+    arrays = [np.ones((4, 3)), *args]
+    graph = trace_graph(lambda *n: [function(*n)], [Aval(a.shape, as_dtype(a.dtype)) for a in arrays])
+    with pytest.raises(Fault) as reference:
+        Interpreter(graph).evaluate(arrays)
+    with pytest.raises(Fault) as compiled:
+        CpuBackend().compile(graph).run([Buffer(a) for a in arrays])
+    assert type(reference.value.error) is type(compiled.value.error)
+    assert reference.value.position == compiled.value.position
