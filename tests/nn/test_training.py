@@ -120,6 +120,26 @@ def test_normalize_by_any_norm(p):
     np.testing.assert_allclose(ours.grad.numpy(), given.grad.numpy(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "uint32", "uint64", "int64"])
+def test_labels_and_positions_of_every_integer_type(dtype):
+    labels = np.array([0, 120, 3, 1])
+    scores, table = wf.tensor(spread(4, 300)), wf.tensor(spread(300, 2))
+    given = wf.tensor(labels, dtype=dtype)
+    F = nn.functional
+    for function in (
+        lambda t: F.cross_entropy(scores, t, label_smoothing=0.1),
+        lambda t: F.nll_loss(scores, t, ignore_index=3),
+        lambda t: F.embedding(t, table, padding_idx=1),
+        lambda t: F.one_hot(t, 300),
+    ):
+        np.testing.assert_array_equal(function(given).numpy(), function(wf.tensor(labels)).numpy())
+    scores.requires_grad = True
+    F.cross_entropy(scores, given).backward()
+    assert (scores.grad.numpy()[np.arange(4), labels] < 0).all()
+    with pytest.raises(IndexingError, match="index 120"):
+        F.cross_entropy(scores[:, :100], given).item()
+
+
 def test_a_bad_label_is_found_when_the_loss_is_looked_at():
     loss = nn.CrossEntropyLoss()(wf.zeros((2, 3)), wf.tensor([0, 3]))
     with pytest.raises(IndexingError, match="out of bounds"):
@@ -168,6 +188,10 @@ def test_initial_states_are_checked():
         lambda: nn.Embedding(3, 4, padding_idx=5),
         lambda: nn.GroupNorm(2, 3),
         lambda: nn.Sequential(nn.ReLU),
+        lambda: nn.functional.hardtanh(wf.ones(2), 2.0, 1.0),
+        lambda: nn.functional.conv1d(wf.ones((1, 1, 3)), wf.ones((1, 1, 2)), groups="a"),
+        lambda: nn.functional.group_norm(wf.ones((1, 2)), 0),
+        lambda: nn.functional.softmax(wf.ones(2)),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(make):

@@ -83,8 +83,8 @@ test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = comp
 
 
 def test_one_hot():
-    found = run(lambda i: c.one_hot(i, classes=4, dtype=float64), np.array([[0, 3], [9, -1]]))
-    np.testing.assert_array_equal(found, [[[1, 0, 0, 0], [0, 0, 0, 1]], [[0, 0, 0, 0], [0, 0, 0, 0]]])
+    found = run(lambda i: c.one_hot(i, classes=4, dtype=float64), np.array([[0, 3], [1, 1]]))
+    np.testing.assert_array_equal(found, np.eye(4)[[[0, 3], [1, 1]]])
 
 
 @pytest.mark.parametrize("bad", [6, -1, -7])
@@ -93,6 +93,8 @@ def test_an_index_outside_the_table_is_an_error_when_it_runs(bad):
         run(c.embedding, np.array([0, bad]), spread(6, 4))
     with pytest.raises(IndexingError, match="out of bounds"):
         run(lambda x, t: c.pick_class(x, t, axis=1), spread(2, 6), np.array([0, bad]))
+    with pytest.raises(IndexingError, match="out of bounds"):
+        run(lambda i: c.one_hot(i, classes=6, dtype=float64), np.array([0, bad]))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def test_pad_as_a_function():
     assert pad(x, (0, 0, 1, 0)).numpy().tolist() == [[0, 0, 0], [1, 2, 3]]
     assert pad(x, (-1, 1), "circular").numpy().tolist() == [[2, 3, 2]]
     assert pad(x, (-2, 0)).numpy().tolist() == [[3]]
+    assert pad(x > 1, (1, 0)).numpy().tolist() == [[False, False, True, True]]
     for widths, error in (
         ((1,), ShapeError),
         ((1,) * 6, ShapeError),

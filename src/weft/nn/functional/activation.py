@@ -44,6 +44,8 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x clamped to [min_val, max_val]."""
+    if isinstance(min_val, (int, float)) and isinstance(max_val, (int, float)) and min_val > max_val:
+        raise ArgumentError(f"hardtanh: min_val {min_val} is larger than max_val {max_val}")
     return _unary(a.hardtanh, input, min_val, max_val)
 
 

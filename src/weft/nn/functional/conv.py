@@ -10,6 +10,7 @@ from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import conv as c
 from ...ops.movement import reshape
+from ..factory import positive_int
 from .operands import checked, maybe
 
 
@@ -73,6 +74,7 @@ def _conv(
     _check_weight(name, weight, rank)
     stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
     pads = paddings(padding, weight.shape[2:], stride, dilation)
+    groups = positive_int(name, "groups", groups)
     x, lone = _batched(x, rank)
     out = apply(c.convolution, x, weight, bias, stride=stride, padding=pads, dilation=dilation, groups=groups)
     return _unbatched(out, lone)
@@ -137,6 +139,7 @@ def _conv_transpose(
         raise ArgumentError(
             f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
         )
+    groups = positive_int(name, "groups", groups)
     x, lone = _batched(x, rank)
     out = apply(
         c.convolution_transpose,

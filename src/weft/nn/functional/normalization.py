@@ -12,6 +12,7 @@ from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError
 from ...ir.shape import check_shape, normalize_axis
 from ...ops.composite import normalization as c
+from ..factory import positive_int
 from .operands import checked
 
 
@@ -46,7 +47,8 @@ def group_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted."""
-    return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=num_groups)
+    groups = positive_int("group_norm", "num_groups", num_groups)
+    return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=groups)
 
 
 def batch_norm(

@@ -57,7 +57,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise ArgumentError(f"pad: mode must be one of {('constant', *MODES)}, got {mode!r}")
     if not any(map(any, added)):
         return Tensor(node)
-    filler = 0 if value is None else value
+    filler = value if value is not None else False if x.dtype.kind == "b" else 0
     if weak_dtype(filler, x.dtype) is not x.dtype:
         raise ArgumentError(f"pad: {filler!r} is no value of a {x.dtype} tensor")
     low, high = zip(*added, strict=True)

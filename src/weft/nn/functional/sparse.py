@@ -28,7 +28,11 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1, dtype: Any = "int64") -> Tensor:
-    """A new last axis with 1 at the class and 0 elsewhere. num_classes=-1 looks at the values to find how many."""
+    """A new last axis with 1 at the class and 0 elsewhere. num_classes=-1 looks at the values to find how many.
+
+    Raises:
+        IndexError: when the value is computed and a class is not in 0 .. num_classes-1.
+    """
     tensor = checked("one_hot", tensor)
     if tensor.dtype.kind not in "ui":
         raise DTypeError(f"one_hot takes integers, got {tensor.dtype}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...base.errors import DTypeError
 from ...ir.node import Node
 from ..elementwise import erf, exp, expm1, less, less_equal, log1p, tanh, where
 from ..movement import slice_axis
@@ -19,6 +20,8 @@ def _negative_abs(x: Node) -> Node:
 @composite
 def relu(x):
     """max(x, 0). The derivative at 0 is 0. A NaN stays."""
+    if x.dtype.kind not in "uif":
+        raise DTypeError(f"relu takes real numbers, got {x.aval.describe()}")
     return positive(x)
 
 

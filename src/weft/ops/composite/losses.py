@@ -9,7 +9,7 @@ from ..elementwise import abs_, exp, less, less_equal, log, mul, not_equal, wher
 from ..movement import broadcast_to, full
 from ..reduce import sum_
 from .activations import softplus_
-from .classes import pick_class
+from .classes import pick_class, positions
 from .common import along, as_type, count, widened
 from .define import composite
 from .softmax import log_softmax
@@ -210,6 +210,7 @@ def nll_loss(x, target, weight, *, ignore_index=-100, reduction="mean"):
     raises `IndexError`.
     """
     axis = _check_classes("nll_loss", x, target, weight)
+    target = positions(target)
     loss, each = _indexed(widened(x), target, weight, axis, ignore_index)
     return as_type(reduced(loss, reduction, _mean_weight(each)), x.dtype)
 
@@ -221,6 +222,7 @@ def cross_entropy(x, target, weight, smoothing, *, ignore_index=-100, reduction=
     With smoothing s the target distribution is (1 - s) on the class and s / C on every class.
     """
     axis = _check_classes("cross_entropy", x, target, weight)
+    target = positions(target)
     logs = log_softmax(widened(x), axis=axis)
     loss, each = _indexed(logs, target, weight, axis, ignore_index)
     if smoothing is not None:
