@@ -20,6 +20,7 @@ def export(program: Compiled | Traced) -> ExportedProgram:
     """
     traced = _only(program) if isinstance(program, Compiled) else program
     found = traced.capture
+    found.follow_gradients()
     silent = [c for c in found.rebound if c not in found.captured]  # written, never read
     cells = [*found.captured, *silent]
     names = [*found.names, *_fresh_names(found.names, len(silent))]

@@ -62,6 +62,7 @@ class LoadedProgram:
             rebound=self._rebound,
             grads=[],
             guards=Guards([], [], [], current_flags()),
+            owned=[],
             names=list(self.state),
             differentiable=False,
             version=version.value,
