@@ -6,7 +6,6 @@ Operations are smooth and keep values of moderate size, so that differences can 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +176,7 @@ programs = st.tuples(
     _steps(25), st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3), st.integers(0, 99)
 )
 checked = settings(
-    max_examples=int(os.environ.get("N", "20")),
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 )

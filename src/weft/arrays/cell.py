@@ -113,7 +113,7 @@ class Cell:
             node.flags |= GRAD | LEAF
         else:
             node = own_node(node)
-            node.flags &= TRACED
+            node.flags &= state.tracing
         self.requires_grad = wanted
         self.node = node
         register(self, node)

@@ -21,7 +21,7 @@ from ..ops.movement import reshape, zeros
 from ..runtime.buffer import Buffer
 from .grad import Differentiated, checked_leaves, level
 from .tensor import Tensor
-from .tracing import Trace, opened, stand_in
+from .tracing import Trace, marking, opened, stand_in
 from .vmap import move_axis
 
 Argnums = int | Sequence[int]
@@ -122,11 +122,11 @@ def _columns(outs: Sequence[Node], anchors: Sequence[Node], index: int, bit: int
     """d outs / d anchors[index], each of shape `o + i`."""
     wrt = anchors[index]
     basis = _basis(wrt.shape, wrt.dtype)
-    with opened(Trace("jacfwd")):
+    with opened(Trace("jacfwd")), marking() as mark:
         direction = stand_in(wrt.aval)
         tangents: list[Node | None] = [direction if i == index else None for i in range(len(anchors))]
         pushed = pushforward(outs, anchors, tangents, bit)
-    found = _map([p for p in pushed if p is not None], direction, basis)
+    found = _map([p for p in pushed if p is not None], direction, basis, mark)
     return [
         zeros(Aval((*o.shape, *wrt.shape), o.dtype))
         if p is None
@@ -138,10 +138,10 @@ def _columns(outs: Sequence[Node], anchors: Sequence[Node], index: int, bit: int
 def _rows(out: Node, anchors: Sequence[Node], bit: int) -> list[Node]:
     """d out / d each of the anchors, of shape `o + i`."""
     basis = _basis(out.shape, out.dtype)
-    with opened(Trace("jacrev")):
+    with opened(Trace("jacrev")), marking() as mark:
         ct = stand_in(out.aval)
         pulled = pullback([out], [ct], anchors, bit)
-    found = _map([p for p in pulled if p is not None], ct, basis)
+    found = _map([p for p in pulled if p is not None], ct, basis, mark)
     return [
         zeros(Aval((*out.shape, *a.shape), a.dtype))
         if p is None
@@ -150,8 +150,8 @@ def _rows(out: Node, anchors: Sequence[Node], bit: int) -> list[Node]:
     ]
 
 
-def _map(nodes: list[Node], direction: Node, basis: Node):
+def _map(nodes: list[Node], direction: Node, basis: Node, mark: int):
     size = basis.shape[0]
-    for node, carries in batch_nodes(nodes, [direction], [basis], size, traced=True):
+    for node, carries in batch_nodes(nodes, [direction], [basis], size, mark=mark):
         assert carries  # linear in the direction, and there at all: it depends on it
         yield node

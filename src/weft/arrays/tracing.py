@@ -28,6 +28,7 @@ class Trace:
     def __init__(self, what: str) -> None:
         self.what = what
         self.depth = len(state.traces)  #: how many traces are open around it
+        self.ambient = state.ambient
 
     def on_rebind(self, cell: Cell, old: Node) -> None:
         raise TraceError(
@@ -185,12 +186,14 @@ def stand_in(aval: Aval) -> Node:
 @contextmanager
 def outside(trace: Trace) -> Iterator[None]:
     """Inside the block, things are as around `trace`: what is done there is done once, not in the body."""
-    inner = state.traces[trace.depth :]
+    inner, ambient = state.traces[trace.depth :], state.ambient
     del state.traces[trace.depth :]
+    state.ambient = trace.ambient
     try:
         yield
     finally:
         state.traces.extend(inner)
+        state.ambient = ambient
 
 
 def refuse_escaped(nodes: list[Node]) -> None:
@@ -244,7 +247,7 @@ def _inside(outputs: Sequence[Node], own: set[Node], bit: int, hoist: bool) -> s
     """
 
     def follow(node: Node) -> Sequence[Node]:
-        return node.args if node.value is None and node not in own and node.flags & (TRACED | bit) else ()
+        return node.args if node.value is None and node not in own and node.flags & (bit or TRACED) else ()
 
     inside: set[Node] = set()
     for n in toposort(outputs, follow):

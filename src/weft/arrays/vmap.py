@@ -22,7 +22,7 @@ from ..ops.random import advance, count_node
 from . import dispatch
 from .creation import tensor
 from .tensor import Tensor
-from .tracing import Trace, opened, outside, refuse_escaped, stand_in, tensors_only
+from .tracing import Trace, marking, opened, outside, refuse_escaped, stand_in, tensors_only
 
 
 class VmapTrace(Trace):
@@ -99,13 +99,13 @@ def vmap(
         size = _common_size([n for n in found if n is not None], axis_size)
         trace = VmapTrace(size, randomness)
         inner = [x if n is None else Tensor(trace.map(n)) for x, n in zip(leaves, found, strict=True)]
-        with opened(trace):
+        with opened(trace), marking() as mark:
             out = function(*unflatten(structure, inner), **kwargs)
             out_leaves, out_structure = flatten(out)
             nodes = [t._node for t in tensors_only(out_leaves, "a function given to vmap")]
         saved, state.grad = state.grad, True  # what was computed under no_grad is known by its flags
         try:
-            pairs = batch_nodes(nodes, trace.inputs, trace.batched, size, traced=True)
+            pairs = batch_nodes(nodes, trace.inputs, trace.batched, size, mark=mark)
         finally:
             state.grad = saved
         refuse_escaped([n for n, _ in pairs])

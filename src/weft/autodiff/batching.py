@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..base.state import state
 from ..ir.graph import toposort
-from ..ir.node import TRACED, Node
+from ..ir.node import Node
 from ..ir.primitive import pick_prim
 from ..ir.shape import Size
 from ..ops.movement import broadcast_in_dim
@@ -20,15 +20,19 @@ def batch_nodes(
     batched_inputs: Sequence[Node],
     size: Size,
     *,
-    traced: bool = False,
+    mark: int = 0,
 ) -> list[tuple[Node, bool]]:
     """`outputs` with each of `inputs` replaced by a node that carries a batch axis of length `size` at the front.
 
     Returns for each output the node and whether it carries the axis; one that does not depend on the inputs
-    does not. If the inputs are `traced` placeholders, only nodes flagged so are looked at.
+    does not. With a `mark`, only nodes that carry this flag are looked at (all that depend on the inputs must), and it
+    is taken off them.
     """
-    order = toposort(outputs, (lambda n: [a for a in n.args if a.flags & TRACED]) if traced else None)
+    order = toposort(outputs, (lambda n: [a for a in n.args if a.flags & mark]) if mark else None)
     many: dict[Node, Sequence[Node]] = {i: (b,) for i, b in zip(inputs, batched_inputs, strict=True)}
+    if mark:
+        for node in order:
+            node.flags &= ~mark
     plain = unread(order)
     saved = state.site
     try:

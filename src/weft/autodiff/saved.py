@@ -67,11 +67,11 @@ def with_residuals(sig: Signature, need: Need) -> Signature:
 
 def saving_node(sig: Signature, args: tuple[Node, ...]) -> Node:
     """`make_node`, wide where a gradient may be asked for. Bodies of graphs widen later, when differentiated."""
-    if state.grad and not state.body and sig.prim in widen and sig.differentiable:
+    if state.grad and sig.differentiable and sig.prim in widen and not state.body:
         bits = state.active & ~(state.tracing | SPENT)
-        need = tuple([bool(a.flags & bits) for a in args])
-        if any(need):
-            return make_node(with_residuals(sig, need), args)
+        need = tuple([a.flags & bits != 0 for a in args])
+        if True in need:
+            return make_node(sig.memo.get(need) or with_residuals(sig, need), args)
     return make_node(sig, args)
 
 
