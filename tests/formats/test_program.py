@@ -22,7 +22,7 @@ from weft.arrays.creation import tensor
 from weft.arrays.dispatch import operation
 from weft.arrays.grad import grad, no_grad
 from weft.arrays.tensor import Tensor
-from weft.base.errors import ArgumentError, DTypeError, FormatError, GradientError, ShapeError, StateError
+from weft.base.errors import ArgumentError, DTypeError, FormatError, GradientError, ShapeError, StateError, WeftError
 from weft.formats import container
 from weft.ir.shape import Dim
 from weft.ops.composite.define import registry
@@ -500,8 +500,13 @@ def test_damaged_descriptions(content, key, value):
     about[key] = value
     changed = container.Content(content.tensors, {**content.metadata, "weft.program": json.dumps(about)})
     try:
-        f.LoadedProgram(program_from(changed))
+        program = f.LoadedProgram(program_from(changed))
     except FormatError:
+        return
+    repr(program)
+    try:
+        program(batch(2))  # what was accepted runs, or says what it wants instead
+    except WeftError:
         pass
 
 

@@ -90,7 +90,7 @@ def test_a_pending_tensor_counts_what_is_not_computed_yet():
 
 def test_the_table():
     text = str(count(trace_graph(matmul, [f32(300, 400), f32(400, 500)])))
-    assert text.splitlines()[0] == "graph: 0 parameters"
+    assert text.splitlines()[0] == "graph: 0 parameters and other state"
     assert text.splitlines()[-1].split() == ["total", "1", "120,000,000", "1,280,000", "600,000"]
     assert "n" in str(count(trace_graph(matmul, [f32(N, 4), f32(4, 5)])))
 

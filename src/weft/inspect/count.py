@@ -46,7 +46,7 @@ class Count:
 
     title: str
     rows: list[Row]
-    parameters: Size
+    parameters: Size  #: elements of parameters and other state (statistics, an optimiser's slots, array constants)
 
     @property
     def flops(self) -> Size:
@@ -76,7 +76,7 @@ class Count:
             )
 
         rule = "-" * (sum(widths) + 8)
-        title = f"{self.title}: {_show(self.parameters)} parameters"
+        title = f"{self.title}: {_show(self.parameters)} parameters and other state"
         return "\n".join([title, row(head), rule, *map(row, lines), rule, row(total)])
 
     __repr__ = __str__

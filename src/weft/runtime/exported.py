@@ -52,6 +52,9 @@ class ExportedProgram:
         return sum(r is None for r in self.results)
 
     def __post_init__(self) -> None:
+        kinds = [s.kind for s in self.in_structure.children]
+        if self.in_structure.kind is not tuple or kinds != [tuple, dict]:
+            raise GraphError("the structure of a program's arguments is that of a pair (args, kwargs)")
         first, last = len(self.input_names), self.tensor_results
         ins, outs = self.graph.in_avals, self.graph.out_avals
         if (len(self.arguments), len(self.results)) != (self.in_structure.size, self.out_structure.size):
