@@ -40,7 +40,7 @@ def test_error_in_the_block_keeps_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("call", ["open", "fsync", "chmod", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
 def test_every_system_call_may_fail(tmp_path, monkeypatch, call, number):
     path = tmp_path / "a.bin"
@@ -56,6 +56,12 @@ def test_every_system_call_may_fail(tmp_path, monkeypatch, call, number):
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_long_names(tmp_path):
+    path = tmp_path / ("x" * 250)
+    write(path, b"data")
+    assert path.read_bytes() == b"data"
 
 
 def test_full_disk_names_the_mend(tmp_path, monkeypatch):

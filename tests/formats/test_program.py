@@ -22,7 +22,15 @@ from weft.arrays.creation import tensor
 from weft.arrays.dispatch import operation
 from weft.arrays.grad import grad, no_grad
 from weft.arrays.tensor import Tensor
-from weft.base.errors import ArgumentError, DTypeError, FormatError, GradientError, ShapeError, StateError, WeftError
+from weft.base.errors import (
+    ArgumentError,
+    DTypeError,
+    FormatError,
+    GradientError,
+    ShapeError,
+    StateError,
+    WeftError,
+)
 from weft.formats import container
 from weft.ir.shape import Dim
 from weft.ops.composite.define import registry

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from os import PathLike
 from typing import IO
@@ -54,12 +53,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         if os.path.exists(target) and not os.path.isfile(target):
             raise FileError(errno.EINVAL, "cannot write: that is a device or a pipe, a file is needed", name)
-        handle, temporary = tempfile.mkstemp(prefix=f".{base[:64]}.", suffix=".part", dir=folder)
+        temporary, handle = _create_beside(folder, base)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target))
+        if os.path.exists(target):
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
         os.replace(temporary, target)
         temporary = None
     except OSError as e:
@@ -73,14 +73,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     _sync_folder(folder)
 
 
-def _mode(target: str) -> int:
-    """The permissions of the file that is replaced, or those that a new file gets."""
-    try:
-        return stat.S_IMODE(os.stat(target).st_mode)
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+def _create_beside(folder: str, base: str) -> tuple[str, int]:
+    """A new file in `folder`, with the permissions that new files get, open for writing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        name = os.path.join(folder, f".{base[:64]}.{os.urandom(6).hex()}.part")
+        with contextlib.suppress(FileExistsError):
+            return name, os.open(name, flags, 0o666)
 
 
 def _sync_folder(folder: str) -> None:

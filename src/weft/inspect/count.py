@@ -46,7 +46,9 @@ class Count:
 
     title: str
     rows: list[Row]
-    parameters: Size  #: elements of parameters and other state (statistics, an optimiser's slots, array constants)
+    parameters: (
+        Size  #: elements of parameters and other state (statistics, an optimiser's slots, array constants)
+    )
 
     @property
     def flops(self) -> Size:
