@@ -352,6 +352,35 @@ def test_one_program_serves_every_batch_size(layer: Layer):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9)
 
 
+TIMES, BATCHES = wf.Dim("time"), wf.Dim("batch")
+SEQUENCE_LAYERS = [
+    ("LSTM", (3, 4, 2), {"bidirectional": True, "batch_first": True}, (BATCHES, TIMES, 3)),
+    ("GRU", (3, 4), {}, (TIMES, BATCHES, 3)),
+    ("TransformerEncoderLayer", (4, 2, 8, 0.0), {"batch_first": True}, (BATCHES, TIMES, 4)),
+    ("Conv1d", (3, 4, 3), {"padding": 1}, (BATCHES, 3, TIMES)),
+    ("AdaptiveAvgPool1d", (1,), {}, (BATCHES, 3, TIMES)),
+    ("BatchNorm1d", (3,), {}, (BATCHES, 3, TIMES)),
+    ("GroupNorm", (1, 3), {}, (BATCHES, 3, TIMES)),
+    ("Flatten", (), {}, (BATCHES, 3, TIMES)),
+    ("ZeroPad1d", (1,), {}, (BATCHES, 3, TIMES)),
+    ("Softmax", (-1,), {}, (BATCHES, TIMES)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "keywords", "shape"), SEQUENCE_LAYERS, ids=[x[0] for x in SEQUENCE_LAYERS]
+)
+def test_one_program_serves_every_length(name, arguments, keywords, shape):
+    net = getattr(nn, name)(*arguments, **keywords).eval()
+    with wf.no_grad():
+        program = wf.compile(lambda x: net(x)).trace(wf.spec(shape))
+        for length in (2, 5):
+            sizes = [length if s is TIMES else 3 if s is BATCHES else s for s in shape]
+            x = wf.tensor(spread(*sizes).astype(np.float32))
+            for g, w in zip(_leaves(program.run([x._node.value])), _leaves(net(x)), strict=True):
+                np.testing.assert_allclose(g.numpy(), w.numpy(), rtol=1e-5, atol=1e-6)
+
+
 TWICE = ("Linear", "Conv2d", "BatchNorm2d", "LayerNorm", "LSTM", "GRU", "MultiheadAttention", "GELU", "SiLU", "Softmax",
          "CrossEntropyLoss", "BCEWithLogitsLoss", "MaxPool2d", "AvgPool2d", "Embedding")  # fmt: skip
 

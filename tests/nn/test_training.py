@@ -266,3 +266,15 @@ def test_forward_mode_through_a_network():
     step = 1e-6
     up, down = net(x + step * t), net(x - step * t)
     np.testing.assert_allclose(pushed.numpy(), (up.numpy() - down.numpy()) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+def test_several_threads_may_use_one_model():
+    from concurrent.futures import ThreadPoolExecutor
+
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval()
+    xs = [wf.tensor(np.full((2, 1, 5, 5), i, np.float32)) for i in range(16)]
+    net(xs[0])  # parameters stay pending: the first to look at a value draws them for all
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: net(x).numpy(), xs))
+    for x, y in zip(xs, found):
+        np.testing.assert_array_equal(net(x).numpy(), y)

@@ -188,6 +188,9 @@ def _adaptive(x: Node, sizes: Shape, reduce, name: str) -> Node:
         size = x.shape[axis]
         if want == size:
             continue
+        if want == 1 and size != 0:  # one cell needs no cutting: the size may be open
+            x = reshape(reduce(x, axis), shape=(*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+            continue
         if not isinstance(size, int) or not isinstance(want, int):
             raise ShapeError(f"{name} needs known spatial sizes, got {show_shape(x.shape)}")
         if want < 1 or size < 1:
