@@ -95,13 +95,17 @@ def in_order(
     return loops, tuple([by_axis[a] for a in range(len(shape))])
 
 
-def elementwise(c: Common) -> Kernel:
+def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
+    """The values of one or several nodes of one shape, element by element."""
     for outer, indices in _collapsed(c.shape, c.order, "i"):
-        value = c.lowering.value(c.root, indices)
-        if _straight(value, outer[-1]):
+        values = [c.lowering.value(r, indices) for r in roots]
+        if all(_straight(v, outer[-1]) for v in values):
             break
-    store = Store(len(c.inputs), c.place(indices), value)
-    return c.kernel(outer, (Stage((), stores=(store,)),), True)
+    first = len(c.inputs)
+    stores = tuple([Store(first + i, c.place(indices), v) for i, v in enumerate(values)])
+    notes = tuple([r.prim.name for r in roots])
+    outputs = tuple([r.dtype for r in roots])
+    return Kernel(c.name, outer, (Stage((), stores=stores),), c.inputs, outputs, True, notes=notes)
 
 
 def _collapsed(

@@ -19,6 +19,7 @@ from .anchors import Common, builders, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
+from .merge import merge
 from .running import FINAL
 from .tiles import Tiles
 
@@ -39,14 +40,22 @@ class Step:
 def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
     """The steps that compute `graph`, in order. `supported(node)`: its operation can be emitted."""
     plan = _Plan(graph, supported)
+    roots = [n for n in graph.nodes if n in plan.stored and n.value is None and n.prim is not pick_prim]
+
+    def native(node: Node) -> bool:
+        return supported(node) and (can_pull(node) or node.prim.name in builders)
+
+    def joins(root: Node) -> object | None:
+        alone = not native(root) or root in plan.anchor or root.prim.name in builders
+        return None if alone else (root.shape, plan.layouts.get(root))
+
     steps: list[Step] = []
-    for node in graph.nodes:
-        if node not in plan.stored or node.value is not None or node.prim is pick_prim:
-            continue
-        if supported(node) and (can_pull(node) or node.prim.name in builders):
-            steps.append(_kernel_step(node, plan, f"k{len(steps)}"))
+    for group in merge(roots, joins, lambda n: _reads([n], plan.stored) if native(n) else n.args):
+        root = group[0]
+        if native(root):
+            steps.append(_kernel_step(group, plan, f"k{len(steps)}"))
         else:
-            steps.append(Step(node, None, list(node.args), plan.results(node)))
+            steps.append(Step(root, None, list(root.args), plan.results(root)))
     return steps
 
 
@@ -122,27 +131,28 @@ class _Plan:
         return False
 
 
-def _reads(root: Node, stored: set[Node]) -> list[Node]:
-    """The stored nodes that the kernel of `root` reads, in the order in which its expression meets them."""
+def _reads(roots: list[Node], stored: set[Node]) -> list[Node]:
+    """The stored nodes that the kernel of `roots` reads, in the order in which its expressions meet them."""
     order: dict[Node, None] = {}
     seen: set[Node] = set()
-    stack = list(reversed(root.args))
+    inside = set(roots)
+    stack = [a for r in reversed(roots) for a in reversed(r.args)]
     while stack:
         node = stack.pop()
         if node in seen:
             continue
         seen.add(node)
-        if node in stored:
+        if node in stored and node not in inside:
             order[node] = None
         elif node.value is None:
             stack.extend(reversed(node.args))
     return list(order)
 
 
-def _kernel_step(root: Node, plan: _Plan, name: str) -> Step:
-    reads = _reads(root, plan.stored)
+def _kernel_step(roots: list[Node], plan: _Plan, name: str) -> Step:
+    reads = _reads(roots, plan.stored)
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
-    found = plan.anchor.get(root)
-    common = Common(name, root, found, lowering, tuple([n.dtype for n in reads]))
-    kernel = elementwise(common) if found is None else builders[found.prim.name](common)
-    return Step(root, kernel, reads, [root])
+    found = plan.anchor.get(roots[0])
+    common = Common(name, roots[0], found, lowering, tuple([n.dtype for n in reads]))
+    kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+    return Step(roots[0], kernel, reads, roots)

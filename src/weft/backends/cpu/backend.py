@@ -128,7 +128,7 @@ class CpuProgram:
             count = _units(step.kernel, self.target)
             grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
             words += [self.library.address(step.kernel.name), len(order), count, grain]
-            order += [slots[n] for n in (*step.reads, step.node)]
+            order += [slots[n] for n in (*step.reads, *step.writes)]
             if step.kernel.checked:
                 order.append(len(slots) + len(checked))
                 checked.append(self.steps.index(step))
