@@ -14,7 +14,7 @@ from ...kernel.index import Var
 from ...kernel.target import Target
 from ...kernel.tiles import Guard, Tap, Tiles, Tiling, tiling
 from .build import F32, F64, I1, I64, PTR, Build
-from .emit import Expressions, Lanes
+from .expressions import Expressions, Lanes
 from .pack import pack_panel
 
 #: Steps of a tap in one turn of the innermost loop.

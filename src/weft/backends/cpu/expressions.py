@@ -1,0 +1,304 @@
+"""Loop expressions as instructions: what an element is, on scalars and on vectors along a loop variable."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.dtype import DType
+from ...kernel.index import Index, Quotient, Var
+from ...kernel.loops import Expr, Inside, Literal, Load, Lookup, Position, Scalar, Search, Total
+from . import philox, reinterpret  # noqa: F401  (declare their operations)
+from .build import I1, I64, PTR, Build, element, like, register_type, suffix
+from .order import precedes
+from .scalar import operate
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Where an expression is being computed: values of the loop variables, and which of them runs along lanes."""
+
+    values: Mapping[Var, ir.Value]
+    vector: Var | None = None
+    count: int = 1
+    mask: ir.Value | None = None
+
+    def at(self, var: Var, value: ir.Value) -> Lanes:
+        return replace(self, values={**self.values, var: value})
+
+
+class Expressions:
+    """Loop expressions as instructions of one function, given the pointers of its buffer table.
+
+    After the buffers, the table of a kernel that checks indices holds the address of its status word.
+    """
+
+    def __init__(self, build: Build, dtypes: tuple[DType, ...], checked: bool) -> None:
+        self.build = build
+        self.b = build.b
+        self.dtypes = dtypes
+        table = build.function.args[0]
+        self.bases = [
+            self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8)
+            for i in range(len(dtypes))
+        ]
+        self.status: ir.Value | None = None
+        if checked:
+            self.status = self.b.load(
+                self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8
+            )
+            self.status.type = I64.as_pointer()
+        self.totals: list[ir.Value] = []
+
+    def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        """An expression as a scalar (the same in all lanes) or a vector."""
+        found = memo.get(e)
+        if found is None:
+            found = memo[e] = self._value(e, lanes, memo)
+        return found
+
+    def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        if isinstance(e, Literal):
+            return self.build.const(_parse(e.value), register_type(e.dtype))
+        if isinstance(e, Scalar):
+            return self.build.load(self.bases[e.buffer], I64(0), e.dtype)
+        if isinstance(e, Total):
+            return self.totals[e.reduction]
+        if isinstance(e, Load):
+            return self._load(e, lanes)
+        if isinstance(e, Lookup):
+            return self._lookup(e, lanes, memo)
+        if isinstance(e, Search):
+            return self._search(e, lanes, memo)
+        if isinstance(e, Position):
+            return self._position(e, lanes)
+        if isinstance(e, Inside):
+            return self._inside(e, lanes, memo)
+        args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
+        return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
+
+    def _load(self, e: Load, lanes: Lanes) -> ir.Value:
+        step = e.index.stride(lanes.vector) if lanes.vector is not None else 0
+        base = self.bases[e.buffer]
+        if step == 0:
+            return self.build.load(base, self.index(e.index, lanes), e.dtype)
+        if step == 1:
+            return self.build.load(base, self.index(e.index, lanes), e.dtype, lanes.count, lanes.mask)
+        at = self.build.splat(self.indices(e.index, lanes), lanes.count)
+        return self._gather(base, at, e.dtype, lanes)
+
+    def _lookup(self, e: Lookup, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        at = self.indices(e.base, lanes)
+        offset, fault = self.offset(e.parts, e.wraps, lanes, memo)
+        at, offset = self.build.same(at, offset)
+        at = self.b.add(at, offset)
+        self._report(fault, lanes)
+        base = self.bases[e.buffer]
+        if not isinstance(at.type, ir.VectorType):
+            return self.build.load(base, at, e.dtype)
+        return self._gather(base, at, e.dtype, lanes)
+
+    def offset(
+        self,
+        parts: tuple[tuple[Expr, int, int], ...],
+        wraps: bool,
+        lanes: Lanes,
+        memo: dict[Expr, ir.Value],
+    ) -> tuple[ir.Value, ir.Value]:
+        """Where run-time indices lead, those outside their axes to 0; and whether there is one of these."""
+        total: ir.Value = I64(0)
+        fault: ir.Value = I1(0)
+        for part, size, stride in parts:
+            i = self.value(part, lanes, memo)
+            if element(i.type) != I64:
+                signed = part.dtype.kind == "i"
+                wide = like(I64, i.type.count if isinstance(i.type, ir.VectorType) else 1)
+                i = self.b.sext(i, wide) if signed else self.b.zext(i, wide)
+            zero, end = self.build.const(0, i.type), self.build.const(size, i.type)
+            if wraps:
+                i = self.b.select(self.b.icmp_signed("<", i, zero), self.b.add(i, end), i)
+            wrong = self.b.icmp_unsigned(">=", i, end)
+            i = self.b.select(wrong, zero, i)
+            fault = self._or(fault, wrong)
+            step, total = self.build.same(self.b.mul(i, self.build.const(stride, i.type)), total)
+            total = self.b.add(total, step)
+        return total, fault
+
+    def _search(self, e: Search, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        """Halving without branches: how far the edges that lie before the key reach, from the highest bit down."""
+        key = self.value(e.key, lanes, memo)
+        start = self.indices(e.base, lanes)
+        if isinstance(key.type, ir.VectorType) or isinstance(start.type, ir.VectorType):
+            key, start = self.build.splat(key, lanes.count), self.build.splat(start, lanes.count)
+        found = self.build.const(0, start.type)
+        for bit in reversed(range(e.size.bit_length())):
+            ahead = self.b.add(found, self.build.const(1 << bit, found.type))
+            last = self.build.const(e.size, found.type)
+            beyond = self.b.icmp_signed(">", ahead, last)
+            seen = self.b.sub(self.b.select(beyond, last, ahead), self.build.const(1, found.type))
+            at = self.b.add(start, self.b.mul(seen, self.build.const(e.stride, seen.type)))
+            base, dtype = self.bases[e.buffer], e.key.dtype
+            vector = isinstance(at.type, ir.VectorType)
+            edge = self._gather(base, at, dtype, lanes) if vector else self.build.load(base, at, dtype)
+            if e.right:
+                before = self.b.not_(precedes(self.build, key, edge, dtype))
+            else:
+                before = precedes(self.build, edge, key, dtype)
+            found = self.b.select(self.b.and_(before, self.b.not_(beyond)), ahead, found)
+        return found
+
+    def _or(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        x, y = self.build.same(x, y)
+        return self.b.or_(x, y)
+
+    def _report(self, fault: ir.Value, lanes: Lanes) -> None:
+        """Note in the kernel's status word that an index was outside its axis."""
+        if isinstance(fault.type, ir.VectorType):
+            if lanes.mask is not None:
+                fault = self.b.and_(fault, lanes.mask)
+            fault = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (fault,))
+        assert self.status is not None
+        with self.b.if_then(fault, likely=False):
+            self.b.store(I64(1), self.status, align=8)
+
+    def _gather(self, base: ir.Value, at: ir.Value, dtype: DType, lanes: Lanes) -> ir.Value:
+        """Elements at the places `at`; masked-off lanes are not touched."""
+        pointers = self._pointers(base, at, dtype)
+        raw = self.build.narrow(self.build.const(0, like(register_type(dtype), lanes.count)), dtype)
+        name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
+        got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
+        return self.build.widen(got, dtype)
+
+    def _position(self, e: Position, lanes: Lanes) -> ir.Value:
+        index = self.indices(e.index, lanes)
+        want = register_type(e.dtype)
+        type_ = like(want, lanes.count) if isinstance(index.type, ir.VectorType) else want
+        if e.dtype.kind == "f":
+            return self.b.sitofp(index, type_)
+        return index if want.width == 64 else self.b.trunc(index, type_)
+
+    def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        condition: ir.Value = I1(1)
+        for at, low, high in e.conditions:
+            i = self.indices(at, lanes)
+            least, most = at.bounds
+            if least < low:
+                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
+            if most >= high:
+                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
+        if not isinstance(condition.type, ir.VectorType):
+            then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
+            other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
+            return self.build.choose(condition, then, other)
+        mask = condition if lanes.mask is None else self.b.and_(condition, lanes.mask)
+        then_, other_ = self.build.same(
+            self.value(e.then, replace(lanes, mask=mask), {}), self.value(e.other, lanes, memo), condition
+        )[:2]
+        return self.b.select(condition, then_, other_)
+
+    def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        x, y = self.build.same(x, y)
+        return self.b.and_(x, y)
+
+    # -- indices ------------------------------------------------------------------------------------------------
+
+    def index(self, at: Index, lanes: Lanes) -> ir.Value:
+        """The index in the first lane."""
+        total: ir.Value | None = None
+        for term, factor in at.factors.items():
+            if isinstance(term, Var):
+                part = lanes.values[term]
+            else:
+                inner = self.index(term.of, lanes)
+                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
+            if factor != 1:
+                part = self.b.mul(part, I64(factor))
+            total = part if total is None else self.b.add(total, part)
+        if total is None:
+            return I64(at.offset)
+        return self.b.add(total, I64(at.offset)) if at.offset else total
+
+    def indices(self, at: Index, lanes: Lanes) -> ir.Value:
+        """The index in every lane: a scalar if they are the same, else a vector."""
+        vector = lanes.vector
+        if vector is None or at.stride(vector) == 0:
+            return self.index(at, lanes)
+        step = at.stride(vector)
+        if step is not None:
+            steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), steps)
+        total = self.build.const(at.offset, ir.VectorType(I64, lanes.count))
+        for term, factor in at.factors.items():
+            if isinstance(term, Var):
+                part = self.indices(Index({term: 1}, 0), lanes)
+            else:
+                inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
+                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
+            part = self.build.splat(part, lanes.count)
+            total = self.b.add(total, self.b.mul(part, self.build.const(factor, part.type)))
+        return total
+
+    def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
+        divisor = self.build.const(by, x.type)
+        if of.bounds[0] >= 0:
+            return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
+        # Floor semantics for a dividend that may be negative: shift it up by a multiple of the divisor.
+        shift = -(of.bounds[0] // by) * by
+        up = self.b.add(x, self.build.const(shift, x.type))
+        if not quotient:
+            return self.b.urem(up, divisor)
+        return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
+
+    def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
+        """Store a value: lane k at element at + k * step."""
+        base, dtype = self.bases[buffer], self.dtypes[buffer]
+        if lanes.vector is None:
+            self.build.store(base, at, value, dtype)
+            return
+        value = self.build.splat(value, lanes.count)
+        if step == 1:
+            self.build.store(base, at, value, dtype, lanes.mask)
+            return
+        assert step is not None
+        raw = self.build.narrow(value, dtype)
+        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+        pointers = self._pointers(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype)
+        name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
+        self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
+
+    def get(self, buffer: int, at: ir.Value, step: int | None, lanes: Lanes) -> ir.Value:
+        """Read what `put` would overwrite."""
+        base, dtype = self.bases[buffer], self.dtypes[buffer]
+        if lanes.vector is None:
+            return self.build.load(base, at, dtype)
+        if step == 1:
+            return self.build.load(base, at, dtype, lanes.count, lanes.mask)
+        assert step is not None
+        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
+        return self._gather(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype, lanes)
+
+    def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
+        """The addresses of the elements `at`, a vector."""
+        offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
+        start = self.build.splat(self.b.ptrtoint(base, I64), at.type.count)
+        return self.b.inttoptr(self.b.add(start, offsets), ir.VectorType(PTR, at.type.count))
+
+    def _mask(self, lanes: Lanes) -> ir.Value:
+        return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
+
+
+def _suffix(value: ir.Value) -> str:
+    return suffix(value.type.element)
+
+
+def _parse(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
+    return float(text) if any(c in text for c in ".en") else int(text)
