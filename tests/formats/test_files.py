@@ -130,6 +130,36 @@ def test_what_cannot_be_saved_is_named(tmp_path, thing, message):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("path", [3, None, "", b"c.weft", "a\0b", 1.5, ["c.weft"]])
+def test_what_is_no_path(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    for use in (
+        lambda: f.save({}, path),
+        lambda: f.load(path),
+        lambda: f.load_program(path),
+        lambda: f.load_weights(path),
+    ):
+        with pytest.raises(ArgumentError, match="a file's path must be a text"):
+            use()
+    assert os.listdir(tmp_path) == []
+
+
+def test_relative_paths_and_path_objects(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    f.save({"n": 1}, "c.weft")
+    f.save({"n": 2}, tmp_path / "d.weft")
+    assert f.load("c.weft") == {"n": 1} and f.load(tmp_path / "d.weft") == {"n": 2}
+
+
+def test_folders_and_missing_files(tmp_path):
+    with pytest.raises(FileError, match="that is a folder"):
+        f.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.weft"):
+        f.load(tmp_path / "nothing.weft")
+    with pytest.raises(FileNotFoundError):
+        f.save({}, tmp_path / "nowhere" / "c.weft")
+
+
 def test_a_tree_that_contains_itself(tmp_path):
     loop = {}
     loop["again"] = loop

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from os import PathLike
-from typing import IO
+from typing import IO, Any
 
 from .errors import ArgumentError, FileError, MissingFileError
 
@@ -27,6 +27,14 @@ _MENDS = {
 }
 
 
+def path_text(path: Any) -> str:
+    """A path as text; `ArgumentError` for what is none (a number would be taken for an open file)."""
+    name = os.fspath(path) if isinstance(path, (str, PathLike)) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ArgumentError(f"a file's path must be a text or a pathlib.Path, got {path!r}")
+    return name
+
+
 def file_error(what: str, path: Path, error: OSError) -> FileError:
     """`error` as an error of Weft's that names the file and the mend; `errno` and `filename` are kept."""
     mend = _MENDS.get(error.errno or 0, error.strerror or str(error))
@@ -42,9 +50,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     interrupt) the old file stays as it was and nothing else is left behind. A symbolic link is followed, permissions
     of an existing file are kept. Errors of the system are raised as `FileError`.
     """
-    name = os.fspath(path)
-    if not isinstance(name, str) or not name:
-        raise ArgumentError(f"a file's path must be a text, got {path!r}")
+    name = path_text(path)
     target = os.path.realpath(name)
     folder, base = os.path.split(target)
     temporary = None

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..base.atomic import Path, file_error, replacing
+from ..base.atomic import Path, file_error, path_text, replacing
 from ..base.errors import ArgumentError, FormatError
 from ..ir import dtype as d
 
@@ -144,11 +144,12 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 
 def read(path: Path) -> Content:
     """Read a file and check it whole; `FormatError` if it is damaged or something else."""
+    name = path_text(path)
     try:
-        with open(path, "rb") as file:
-            return _read(file, os.fstat(file.fileno()).st_size, repr(os.fspath(path)))
+        with open(name, "rb") as file:
+            return _read(file, os.fstat(file.fileno()).st_size, repr(name))
     except OSError as e:
-        raise file_error("read", path, e) from None
+        raise file_error("read", name, e) from None
 
 
 def read_bytes(data: bytes, title: str = "the data") -> Content:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ..base.atomic import Path, replacing
+from ..base.atomic import Path, path_text, replacing
 from ..base.errors import ArgumentError
 from ..base.site import describe_site
 from ..ir.graph import Graph, subgraphs
@@ -78,9 +78,9 @@ class Drawing:
 
     def save(self, path: Path) -> None:
         """Write the picture to a file whose name ends in `.svg`, `.dot` or `.gv`."""
-        ending = os.path.splitext(os.fspath(path))[1].lower()
+        ending = os.path.splitext(path_text(path))[1].lower()
         if ending not in (".svg", ".dot", ".gv"):
-            raise ArgumentError(f"a drawing is saved as .svg, .dot or .gv, not {os.fspath(path)!r}")
+            raise ArgumentError(f"a drawing is saved as .svg, .dot or .gv, not {path_text(path)!r}")
         text = self.svg if ending == ".svg" else self.dot
         with replacing(path) as file:
             file.write(text.encode())
