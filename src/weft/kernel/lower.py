@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..ir.dtype import DType, uint64
+from ..ir.dtype import DType, int64, uint64
 from ..ir.node import Node
 from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index, strides
 from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Search, Total, literal
@@ -181,6 +181,8 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
 
 @pull("iota")
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    if node.dtype.storage_only:
+        return Apply("cast", (Position(indices[0], int64),), node.dtype)
     return Position(indices[0], node.dtype)
 
 

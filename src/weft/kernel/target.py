@@ -18,6 +18,7 @@ class Target:
     cpu: str  #: the code generator's name of the processor
     features: str  #: and its feature string
     triple: str = ""  #: empty: this machine's
+    half: bool = True  #: whether it converts between float16 and float32
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector."""
@@ -26,7 +27,7 @@ class Target:
 
 #: The x86-64 levels, by the names that compilers use, and AArch64.
 LEVELS = {
-    "x86-64-v2": Target("x86-64-v2", 16, 16, False, "x86-64-v2", ""),
+    "x86-64-v2": Target("x86-64-v2", 16, 16, False, "x86-64-v2", "", half=False),
     "x86-64-v3": Target("x86-64-v3", 32, 16, True, "x86-64-v3", ""),
     "x86-64-v4": Target("x86-64-v4", 64, 32, True, "x86-64-v4", "-prefer-256-bit"),
     "aarch64": Target("aarch64", 16, 32, True, "generic", "+neon", "aarch64-unknown-linux-gnu"),

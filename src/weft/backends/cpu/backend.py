@@ -17,6 +17,7 @@ from ...ir.primitive import pick_prim
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
+from ...kernel.narrow import widen_storage
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
@@ -37,8 +38,10 @@ def supported(node: Node) -> bool:
     if node.prim is pick_prim or type(node.sig.out) is tuple:
         return False
     types = [a.dtype for a in node.sig.inputs] + [node.dtype]
-    if any(d.kind == "c" or d.storage_only for d in types):
+    if any(d.kind == "c" for d in types):
         return False
+    if node.prim.computes and any(a.dtype.storage_only for a in node.sig.inputs):
+        return False  # `widen_storage` leaves none of these
     name = node.prim.name
     return name in table or name in builders or name in pulls
 
@@ -49,7 +52,7 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(separate_operands(run_passes(numbered(graph))))
+        return CpuProgram(separate_operands(widen_storage(run_passes(numbered(graph)))))
 
 
 def numbered(graph: Graph) -> Graph:

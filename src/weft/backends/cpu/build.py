@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from ...ir.dtype import DType
 from ...kernel.target import Target
+from .half import Halves
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -145,14 +146,23 @@ class Build:
         """From memory to register form."""
         if dtype.kind == "b":
             return self.b.icmp_unsigned("!=", raw, self.const(0, raw.type))
-        return raw
+        return self._halves(raw).widen(raw, dtype) if dtype.storage_only else raw
 
     def narrow(self, value: ir.Value, dtype: DType) -> ir.Value:
         """From register to memory form."""
         if dtype.kind == "b":
             lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
             return self.b.zext(value, like(I8, lanes))
-        return value
+        return self._halves(value).narrow(value, dtype) if dtype.storage_only else value
+
+    def _halves(self, x: ir.Value) -> Halves:
+        return Halves(self, x.type.count if isinstance(x.type, ir.VectorType) else 1, self.target.half)
+
+    def round(self, x: ir.Value, dtype: DType, out: DType) -> ir.Value:
+        """A float as the nearest number of a 16-bit type, in a register of float32."""
+        if dtype.bits == 64:
+            x = self._halves(x).to_odd(x)
+        return self.widen(self.narrow(x, out), out)
 
     # -- control ------------------------------------------------------------------------------------------------
 

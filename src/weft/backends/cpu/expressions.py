@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.dtype import DType
+from ...ir.dtype import DType, float32
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import Expr, Inside, Literal, Load, Lookup, Position, Scalar, Search, Total
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
@@ -66,7 +66,7 @@ class Expressions:
 
     def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         if isinstance(e, Literal):
-            return self.build.const(_parse(e.value), register_type(e.dtype))
+            return self.build.const(_number(e), register_type(e.dtype))
         if isinstance(e, Scalar):
             return self.build.load(self.bases[e.buffer], I64(0), e.dtype)
         if isinstance(e, Total):
@@ -82,7 +82,18 @@ class Expressions:
         if isinstance(e, Inside):
             return self._inside(e, lanes, memo)
         args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
+        if e.op == "cast":
+            return self._cast(args[0], e.args[0].dtype, e.dtype)
         return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
+
+    def _cast(self, x: ir.Value, dtype: DType, out: DType) -> ir.Value:
+        """Conversion; a 16-bit float is a float32 in its register, of a value that 16 bits can hold."""
+        dtype = float32 if dtype.storage_only else dtype
+        if not out.storage_only:
+            return operate(self.build, "cast", (x,), [dtype], out)
+        if dtype.kind != "f":
+            x, dtype = operate(self.build, "cast", (x,), [dtype], float32), float32
+        return self.build.round(x, dtype, out)
 
     def _load(self, e: Load, lanes: Lanes) -> ir.Value:
         step = e.index.stride(lanes.vector) if lanes.vector is not None else 0
@@ -298,7 +309,8 @@ def _suffix(value: ir.Value) -> str:
     return suffix(value.type.element)
 
 
-def _parse(text: str) -> Any:
-    if text in ("True", "False"):
-        return text == "True"
-    return float(text) if any(c in text for c in ".en") else int(text)
+def _number(e: Literal) -> Any:
+    if e.value in ("True", "False"):
+        return e.value == "True"
+    value = float(e.value) if any(c in e.value for c in ".en") else int(e.value)
+    return float(e.dtype.numpy.type(value)) if e.dtype.storage_only else value
