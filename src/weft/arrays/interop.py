@@ -150,6 +150,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 
     Raises:
         ArgumentError: x does not export DLPack.
+        DTypeError: NumPy, which reads the memory, does not have x's dtype (bfloat16, for one).
         BufferError: the exporting library refuses, or `copy=False` and the memory is not contiguous.
     """
     check_device(device)
@@ -160,7 +161,11 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
             f"{type(x).__name__} does not export DLPack (it has no __dlpack__); try weft.asarray"
         )
     # NumPy writes the capsule's reader; a library that does not know the newer keywords gets none.
-    array = np.from_dlpack(x, copy=copy) if copy is not None else np.from_dlpack(x)
+    try:
+        array = np.from_dlpack(x, copy=copy) if copy is not None else np.from_dlpack(x)
+    except RuntimeError as e:
+        dtype = getattr(x, "dtype", "dtype")
+        raise DTypeError(f"an array of {dtype} cannot be read through DLPack ({e}); convert it first") from None
     if not array.flags.c_contiguous:
         if copy is False:
             raise BufferError("the memory is not contiguous: a tensor can hold it only as a copy")
