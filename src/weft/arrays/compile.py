@@ -152,7 +152,7 @@ class Traced:
         grads = [Tensor(_leaf(next(rest))) if exists else None for _, exists in found.grads]
         changed = any((cell._grad is not None) is not exists for cell, exists in found.grads)
         setters = [_set_node] * len(nodes) + [_set_grad] * len(grads)
-        deque(map(operator.call, setters, [*found.rebound, *cells], [*nodes, *grads]), 0)
+        deque(map(operator.call, setters, [*found.rebound, *cells], [*nodes, *grads]), 0)  # type: ignore[arg-type]
         if changed:  # whether a gradient exists is something that other programs assume
             version.bump()
 

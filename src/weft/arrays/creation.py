@@ -21,7 +21,7 @@ from ..ir.dtype import (
 )
 from ..ir.dtype import dtype as as_dtype
 from ..ir.node import Aval, Node
-from ..ir.shape import Dim, Size, check_shape, show_shape
+from ..ir.shape import Dim, Shape, Size, check_shape, show_shape
 from ..ops import elementwise as e
 from ..ops import rearrange
 from ..ops.indexing import iota
@@ -179,28 +179,34 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     return _filled(shape, fill_value, want)
 
 
-def _like(x: Any, dtype: Any) -> DType:
-    return x._cell.node.dtype if dtype is None else as_dtype(dtype)
+def shape_and_dtype(x: Any, dtype: Any) -> tuple[Shape, DType]:
+    """What a tensor "like x" has: the shape of x, and its dtype unless another one is given."""
+    aval = node_of(x).aval
+    return aval.shape, aval.dtype if dtype is None else as_dtype(dtype)
 
 
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Zeros of the shape and dtype of x."""
-    return zeros(x.shape, dtype=_like(x, dtype), device=device)
+    shape, want = shape_and_dtype(x, dtype)
+    return zeros(shape, dtype=want, device=device)
 
 
 def ones_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones of the shape and dtype of x."""
-    return ones(x.shape, dtype=_like(x, dtype), device=device)
+    shape, want = shape_and_dtype(x, dtype)
+    return ones(shape, dtype=want, device=device)
 
 
 def empty_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of the shape and dtype of x whose values do not matter (zeros)."""
-    return zeros(x.shape, dtype=_like(x, dtype), device=device)
+    shape, want = shape_and_dtype(x, dtype)
+    return zeros(shape, dtype=want, device=device)
 
 
 def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """One number repeated in the shape and dtype of x."""
-    return full(x.shape, fill_value, dtype=_like(x, dtype), device=device)
+    shape, want = shape_and_dtype(x, dtype)
+    return full(shape, fill_value, dtype=want, device=device)
 
 
 # -- ranges and grids -----------------------------------------------------------------------------------------

@@ -165,7 +165,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         array = np.from_dlpack(x, copy=copy) if copy is not None else np.from_dlpack(x)
     except RuntimeError as e:
         dtype = getattr(x, "dtype", "dtype")
-        raise DTypeError(f"an array of {dtype} cannot be read through DLPack ({e}); convert it first") from None
+        raise DTypeError(
+            f"an array of {dtype} cannot be read through DLPack ({e}); convert it first"
+        ) from None
     if not array.flags.c_contiguous:
         if copy is False:
             raise BufferError("the memory is not contiguous: a tensor can hold it only as a copy")

@@ -23,6 +23,7 @@ from ..ops.movement import reshape, slice_axis
 from ..ops.random import blocks, random_bits
 from . import dispatch
 from .cell import Handle
+from .creation import shape_and_dtype
 from .generator import Generator, checked_generator, default_generator, manual_seed, seed
 from .tensor import Tensor
 
@@ -379,12 +380,14 @@ def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
 
 def rand_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """Uniform numbers on [0, 1) of the shape and dtype of x."""
-    return uniform(x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+    shape, want = shape_and_dtype(x, dtype)
+    return uniform(shape, dtype=want, generator=generator)
 
 
 def randn_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """Standard normal numbers of the shape and dtype of x."""
-    return normal(x.shape, dtype=x.dtype if dtype is None else dtype, generator=generator)
+    shape, want = shape_and_dtype(x, dtype)
+    return normal(shape, dtype=want, generator=generator)
 
 
 __all__ = [
