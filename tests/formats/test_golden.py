@@ -1,7 +1,7 @@
 """Files written by an earlier Weft: what could be read once is read the same for ever.
 
-`python tests/formats/test_golden.py` writes the files again: right when the format or a primitive has a new version, and
-wrong when a change of the code made the old files unreadable unawares.
+`python tests/formats/test_golden.py` writes the files again: right when the format or a primitive has a new
+version, and wrong when a change of the code made the old files unreadable unawares.
 """
 
 from pathlib import Path
