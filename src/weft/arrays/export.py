@@ -1,4 +1,4 @@
-"""A compiled function's program as data, its state included."""
+"""A compiled function's program as data, its state included; and back to one that runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 
 from ..autodiff.residuals import drop_unused_residuals
 from ..base.errors import ArgumentError
+from ..base.state import version
 from ..ir.graph import Graph, fresh_inputs
 from ..runtime.buffer import to_array
 from ..runtime.exported import ExportedProgram, Fixed
+from .capture import Capture, Guards, Static, current_flags
 from .cell import Cell, value_of
 from .compile import Compiled, Traced
 
@@ -47,6 +49,24 @@ def export(program: Compiled | Traced) -> ExportedProgram:
         state=tuple([(name, _value(cell)) for name, cell in zip(names, cells, strict=True)]),
         updates=tuple([cells.index(c) for c in found.rebound]),
     )
+
+
+def revive(program: ExportedProgram, cells: list[Cell]) -> Traced:
+    """A program made runnable again, on cells that hold its state, in order."""
+    found = Capture(
+        graph=program.graph,
+        captured=cells,
+        results=[None if r is None else Static(r.value) for r in program.results],
+        result_structure=program.out_structure,
+        rebound=[cells[i] for i in program.updates],
+        grads=[],
+        guards=Guards([], [], [], current_flags()),
+        owned=[],
+        names=[name for name, _ in program.state],
+        differentiable=False,
+        version=version.value,
+    )
+    return Traced(program.name, found, program.in_structure, list(program.arguments))
 
 
 def _only(compiled: Compiled) -> Traced:

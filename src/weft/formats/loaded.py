@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.capture import Capture, Guards, Static, current_flags
 from ..arrays.cell import value_of
-from ..arrays.compile import Traced
 from ..arrays.creation import node_from_numpy
+from ..arrays.export import revive
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..autodiff.transforms import with_residuals
 from ..base.atomic import Path
 from ..base.errors import ArgumentError, DTypeError, FormatError, ShapeError, StateError
 from ..base.pytree import Structure, unflatten
-from ..base.state import state, version
+from ..base.state import state
 from ..ir.graph import Graph, bind_dims
 from ..ir.node import GRAD, LEVEL, Aval, Node, make_node
 from ..ir.primitive import leaf, results
@@ -50,23 +49,7 @@ class LoadedProgram:
         self._form = exported = replace(exported, state=bare)
         self._cells = [t._cell for t in self.state.values()]
         self._rebound = [self._cells[i] for i in exported.updates]
-        self._traced = Traced(exported.name, self._capture(), exported.in_structure, list(exported.arguments))
-
-    def _capture(self) -> Capture:
-        exported = self._form
-        return Capture(
-            graph=exported.graph,
-            captured=self._cells,
-            results=[None if r is None else Static(r.value) for r in exported.results],
-            result_structure=exported.out_structure,
-            rebound=self._rebound,
-            grads=[],
-            guards=Guards([], [], [], current_flags()),
-            owned=[],
-            names=list(self.state),
-            differentiable=False,
-            version=version.value,
-        )
+        self._traced = revive(exported, self._cells)
 
     @property
     def graph(self) -> Graph:
