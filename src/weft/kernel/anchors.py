@@ -140,7 +140,7 @@ def _straight(e: Expr, var: Var) -> bool:
 _SHORT = 32
 
 
-def _runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
+def runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
     """Whether vectors run along what a reduction leaves, each lane adding up in order, or along what it reduces.
 
     Along what is left, if the last axis is, or if there is little to reduce, or if only the channels of images are
@@ -154,17 +154,27 @@ def _runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
     return _size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1])
 
 
+def at_reduction(
+    shape: Sequence[int], axes: Sequence[int], left: Sequence[Index] | None = None
+) -> tuple[tuple[Index, ...], tuple[Var, ...], tuple[Index, ...]]:
+    """(indices of what a reduction leaves, variables of what it reduces, indices of its operand)."""
+    if left is None:
+        left = as_indices(variables(tuple([n for a, n in enumerate(shape) if a not in axes]), "i"))
+    inner = variables(tuple([shape[a] for a in axes]), "k")
+    given, reduced = iter(left), dict(zip(axes, as_indices(inner), strict=True))
+    at = tuple([reduced[a] if a in reduced else next(given) for a in range(len(shape))])
+    return tuple(left), inner, at
+
+
 @anchor(*REDUCTIONS)
 def _reduction(c: Common) -> Kernel:
-    """Elements combined in row-major order, or lane by lane along the last reduced axis: see `_runs_across`."""
+    """Elements combined in row-major order, or lane by lane along the last reduced axis: see `runs_across`."""
     assert c.anchor is not None
     x, axes = c.anchor.args[0], c.anchor.attrs["axes"]
     outer, left = c.loops()
-    inner = variables(tuple([x.shape[a] for a in axes]), "k")  # type: ignore[misc]
-    given, reduced = iter(left), dict(zip(axes, as_indices(inner), strict=True))
-    at = tuple([reduced[a] if a in reduced else next(given) for a in range(x.ndim)])
+    _, inner, at = at_reduction(x.shape, axes, left)  # type: ignore[arg-type]
     reduction = Reduction(c.anchor.prim.name, c.lowering.value(x, at), c.anchor.dtype)
-    across = _runs_across(x.shape, axes)  # type: ignore[arg-type]
+    across = runs_across(x.shape, axes)  # type: ignore[arg-type]
     return c.kernel(outer, _accumulate(c, inner, reduction, left), across)
 
 
@@ -307,7 +317,7 @@ def _arg_extremum(c: Common) -> Kernel:
         Stage((here,), reductions=(Reduction("min", position, out),)),
         Stage((), stores=(store,)),
     )
-    return c.kernel(outer, stages, _runs_across(x.shape, (axis,)))  # type: ignore[arg-type]
+    return c.kernel(outer, stages, runs_across(x.shape, (axis,)))  # type: ignore[arg-type]
 
 
 @anchor("windows_add")

@@ -44,6 +44,8 @@ class Lowering:
         self.buffers = dict(buffers)
         self.layouts = layouts
         self.totals: dict[Node, int] = {}
+        self.places: dict[Node, Indices] = {}  # where totals that belong to one row may be used
+        self.refuse: type[Exception] = AssertionError
         self._memo: dict[tuple[Node, Indices], Expr] = {}
 
     def value(self, node: Node, indices: Indices) -> Expr:
@@ -73,6 +75,8 @@ class Lowering:
             return Load(at, self.place(node, indices), node.dtype)
         total = self.totals.get(node)
         if total is not None:
+            if self.places.get(node, indices) != indices:
+                raise self.refuse(node)
             return Total(total, node.dtype)
         if node.value is not None:
             return literal(node.value, node.dtype)

@@ -20,6 +20,7 @@ from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .merge import merge
+from .rows import find_rows, row_kernel
 from .running import FINAL
 from .tiles import Tiles
 
@@ -46,7 +47,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
         return supported(node) and (can_pull(node) or node.prim.name in builders)
 
     def joins(root: Node) -> object | None:
-        alone = not native(root) or root in plan.anchor or root.prim.name in builders
+        alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
         return None if alone else (root.shape, plan.layouts.get(root))
 
     steps: list[Step] = []
@@ -70,7 +71,18 @@ class _Plan:
                 self.users.setdefault(a, []).append(node)
         self.stored = self._stored(graph, supported)
         self.anchor: dict[Node, Node] = {}
+        self.rows: dict[Node, list[Node]] = {}
+        grouped: set[Node] = set()
+        for root, (reductions, inside) in find_rows(
+            graph.nodes, self.users, self._fixed(graph, supported), supported
+        ).items():
+            self.rows[root] = reductions
+            self.stored.add(root)
+            self.stored -= set(inside)
+            grouped |= set(inside)
         for node in graph.nodes:
+            if node in grouped:
+                continue
             if node.value is None and node.prim.name in builders and supported(node):
                 self._extend(node, supported)
         self.layouts = assign_layouts(graph, self.stored, self.anchor)
@@ -93,6 +105,18 @@ class _Plan:
                 stored.add(node)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
 
+    def _fixed(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
+        """What is stored whatever is fused: outputs, copies, and operands of what has no code or looks them up."""
+        fixed = set(graph.outputs)
+        for node in graph.nodes:
+            if node.value is None and (not supported(node) or node.prim is pick_prim):
+                fixed.update(node.args)
+            elif node.value is None:
+                fixed.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
+                if node.prim is identity:
+                    fixed.add(node)
+        return fixed
+
     def results(self, node: Node) -> list[Node]:
         """The node itself, or the picks of its results."""
         if type(node.sig.out) is not tuple:
@@ -109,6 +133,7 @@ class _Plan:
                 break
             (user,) = users
             fits = user.prim.elementwise and user.shape == anchor.shape and supported(user)
+            fits = fits and user not in self.rows
             if not fits or user in self.anchor or self._holds_anchor(user, root):
                 break
             path.append(root)
@@ -154,5 +179,8 @@ def _kernel_step(roots: list[Node], plan: _Plan, name: str) -> Step:
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(roots[0])
     common = Common(name, roots[0], found, lowering, tuple([n.dtype for n in reads]))
-    kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+    if roots[0] in plan.rows:
+        kernel: Kernel | Tiles = row_kernel(common, plan.rows[roots[0]])
+    else:
+        kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
     return Step(roots[0], kernel, reads, roots)

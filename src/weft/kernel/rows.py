@@ -1,0 +1,115 @@
+"""Row-wise groups: several reductions over the same rows, and what is computed from them, in one kernel.
+
+A softmax reads its row three times (for the maximum, the sum and the result) while it lies in the cache, and stores
+one value for each element; the numbers in between stay in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..ir.node import Node
+from .anchors import REDUCTIONS, Common, at_reduction, runs_across
+from .index import Index
+from .loops import Kernel, Reduction, Stage, Store
+from .lower import Lowering, can_pull, looked_up
+
+
+class NotARow(Exception):
+    """A reduction is used at another place than its own row."""
+
+
+def find_rows(
+    order: Sequence[Node], users: dict[Node, list[Node]], fixed: set[Node], supported: Callable[[Node], bool]
+) -> dict[Node, tuple[list[Node], list[Node]]]:
+    """For each root of a group: (its reductions in order, all nodes that need not be stored).
+
+    `order` are the graph's nodes, arguments first; `fixed` are those that must be stored whatever happens.
+    """
+    groups: dict[Node, tuple[list[Node], list[Node]]] = {}
+    taken: set[Node] = set()
+    position = {n: i for i, n in enumerate(order)}
+    for root in reversed(order):
+        if root in taken or root.value is not None or not (root.prim.elementwise and supported(root)):
+            continue
+        inside = _cone(root, users, fixed, taken, position, supported)
+        reductions = [n for n in sorted(inside, key=position.__getitem__) if n.prim.name in REDUCTIONS]
+        if reductions and _fit(root, reductions, inside):
+            inside.discard(root)
+            groups[root] = reductions, list(inside)
+            taken |= {root, *inside}
+    return groups
+
+
+def _cone(
+    root: Node,
+    users: dict[Node, list[Node]],
+    fixed: set[Node],
+    taken: set[Node],
+    position: dict[Node, int],
+    supported: Callable[[Node], bool],
+) -> set[Node]:
+    """The nodes that only `root` depends on, as far down as elementwise work and reductions of one kind go."""
+    inside = {root}
+    rows: tuple[object, object] | None = None
+    waiting = set(root.args)
+    while waiting:
+        node = max(waiting, key=lambda n: position.get(n, -1))
+        waiting.discard(node)
+        if node not in position or node in fixed or node in taken or node.value is not None:
+            continue
+        if not all(u in inside for u in users[node]) or not supported(node) or node.prim.name in looked_up:
+            continue
+        if node.prim.name in REDUCTIONS:
+            kind = (node.args[0].shape, node.attrs["axes"])
+            if rows not in (None, kind) or node.args[0].shape != root.shape:
+                continue
+            rows = kind
+        elif not can_pull(node) or not (node.prim.elementwise or node.prim.movement):
+            continue
+        inside.add(node)
+        waiting |= set(node.args)
+    return inside
+
+
+def _fit(root: Node, reductions: Sequence[Node], inside: set[Node]) -> bool:
+    """Whether every reduction is used in its own row only: tried out, since indices say it best."""
+    outer_nodes = {a for n in inside for a in n.args if a not in inside and not _number(a)}
+    lowering = Lowering({n: i for i, n in enumerate(outer_nodes)}, {})
+    try:
+        _stages(root, reductions, lowering, 0)
+    except NotARow:
+        return False
+    return True
+
+
+def _number(node: Node) -> bool:
+    return isinstance(node.value, (bool, int, float, complex))
+
+
+def _stages(
+    root: Node, reductions: Sequence[Node], lowering: Lowering, out: int
+) -> tuple[tuple[Index, ...], tuple[Stage, ...]]:
+    first = reductions[0]
+    left, inner, at = at_reduction(first.args[0].shape, first.attrs["axes"])  # type: ignore[arg-type]
+    lowering.refuse = NotARow
+    stages = []
+    for k, node in enumerate(reductions):
+        value = lowering.value(node.args[0], at)
+        stages.append(Stage(inner, reductions=(Reduction(node.prim.name, value, node.dtype),)))
+        lowering.totals[node] = k
+        lowering.places[node] = left
+    value = lowering.value(root, at)
+    stages.append(Stage(inner, stores=(Store(out, lowering.place(root, at), value),)))
+    return left, tuple(stages)
+
+
+def row_kernel(c: Common, reductions: Sequence[Node]) -> Kernel:
+    """The kernel of a group."""
+    first = reductions[0]
+    shape, axes = first.args[0].shape, first.attrs["axes"]
+    left, stages = _stages(c.root, reductions, c.lowering, len(c.inputs))
+    outer = tuple([next(iter(i.factors)) for i in left if i.factors])
+    notes = (*[r.prim.name for r in reductions], c.root.prim.name)
+    across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
+    return Kernel(c.name, outer, stages, c.inputs, (c.root.dtype,), across, notes=notes)  # type: ignore[arg-type]
