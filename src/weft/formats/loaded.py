@@ -15,14 +15,14 @@ from ..arrays.creation import node_from_numpy
 from ..arrays.export import revive
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
-from ..autodiff.transforms import with_residuals
+from ..autodiff.saved import saving_results
 from ..base.atomic import Path
 from ..base.errors import ArgumentError, DTypeError, FormatError, ShapeError, StateError
 from ..base.pytree import Structure, unflatten
 from ..base.state import state
 from ..ir.graph import Graph, bind_dims
-from ..ir.node import GRAD, LEVEL, Aval, Node, make_node
-from ..ir.primitive import leaf, results
+from ..ir.node import GRAD, SPENT, Aval, Node
+from ..ir.primitive import leaf
 from ..ir.shape import show_shape
 from ..ops.control import call
 from ..runtime.buffer import to_array
@@ -71,7 +71,7 @@ class LoadedProgram:
             else:
                 nodes.append(_argument(x, want, next(avals)))
         sizes = self._sizes(nodes)
-        bits = GRAD | state.active & ~(LEVEL - 1)
+        bits = state.active & ~(state.tracing | SPENT)
         tracked = state.grad and any(n.flags & bits for n in [*nodes, *[c.node for c in self._cells]])
         if tracked or state.traces:
             return self._apply(nodes, sizes)
@@ -95,11 +95,7 @@ class LoadedProgram:
         """The call as a pending node, part of whatever is being traced or differentiated."""
         graph = self._bound(sizes)
         args = (*nodes, *[c.node for c in self._cells])
-        sig = call.signature(graph.in_avals, (self.name, graph, None))
-        bits = GRAD | state.active & ~(LEVEL - 1)
-        if state.grad:
-            sig = with_residuals(sig, tuple([bool(a.flags & bits) for a in args]))
-        outs: Iterator[Node] = iter(results(make_node(sig, args)))
+        outs = iter(saving_results(call.signature(graph.in_avals, (self.name, graph, None)), args))
         out = [Tensor(next(outs)) if r is None else r.value for r in self._form.results]
         with no_grad():
             for cell in self._rebound:
