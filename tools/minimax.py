@@ -1,10 +1,11 @@
 """Minimax polynomials for the elementary functions, by Remez exchange in high precision (needs mpmath).
 
-python tools/minimax.py            prints the coefficient tables that kernel/functions.py holds
+python tools/minimax.py [name ...]     prints the coefficient tables that kernel/functions holds, all or those named
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import mpmath as mp
@@ -19,6 +20,8 @@ def remez(
     a, b = mp.mpf(low), mp.mpf(high)
     n = terms + 1
     points = [(a + b) / 2 + (b - a) / 2 * mp.cos(mp.pi * (n - 1 - i) / (n - 1)) for i in range(n)]
+    grid = [a + (b - a) * (1 - mp.cos(mp.pi * i / (20 * n))) / 2 for i in range(20 * n + 1)]
+    known = [(x, f(x), weight(x)) for x in grid]
     for _ in range(30):
         rows, right = [], []
         for i, x in enumerate(points):
@@ -27,12 +30,8 @@ def remez(
             right.append(f(x))
         solved = mp.lu_solve(mp.matrix(rows), mp.matrix(right))
         c, level = [solved[j] for j in range(terms)], abs(solved[terms])
-
-        def error(x: mp.mpf, c: list[mp.mpf] = c) -> mp.mpf:
-            return weight(x) * (f(x) - mp.polyval(list(reversed(c)), x))
-
-        grid = [a + (b - a) * i / (60 * n) for i in range(60 * n + 1)]
-        values = [error(x) for x in grid]
+        high_first = list(reversed(c))
+        values = [w * (y - mp.polyval(high_first, x)) for x, y, w in known]
         new = _alternation(grid, values, n)
         worst = max(abs(v) for v in values)
         if new is None or worst - level < level * mp.mpf("1e-3"):
@@ -65,12 +64,15 @@ def _series(f: Callable[[mp.mpf], mp.mpf], at_zero: mp.mpf) -> Callable[[mp.mpf]
     return lambda x: f(x) if abs(x) > mp.mpf("1e-25") else at_zero
 
 
-def main() -> None:
+def exponentials() -> None:
     half_ln2 = float(mp.log(2) / 2) * 1.0001
     # e**r = 1 + r + r**2 p(r)
     p = _series(lambda r: (mp.exp(r) - 1 - r) / r**2, mp.mpf(1) / 2)
     for bits, terms in ((32, 5), (64, 11)):
         show(f"EXP{bits}", remez(p, lambda r: r**2 / mp.exp(r) + mp.mpf("1e-30"), -half_ln2, half_ln2, terms))
+
+
+def logarithms() -> None:
     # log(1 + f) = f - f**2 / 2 + f**3 p(f), f = m - 1, sqrt(1/2) <= m < sqrt(2)
     low, high = float(mp.sqrt(0.5)) - 1, float(mp.sqrt(2)) - 1
     q = _series(lambda f: (mp.log(1 + f) - f + f**2 / 2) / f**3, mp.mpf(1) / 3)
@@ -79,28 +81,126 @@ def main() -> None:
     top = float(((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2) * 1.0001
     a = _series(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, mp.mpf(2) / 3)
     show("LOG64", remez(a, lambda z: z / 2 + mp.mpf("1e-30"), 0, top, 8))
-    # tanh x = x + x z p(z), z = x**2, |x| < 0.625
-    t = _series(lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, mp.mpf(-1) / 3)
-    for bits, terms in ((32, 5), (64, 12)):
-        show(f"TANH{bits}", remez(t, lambda z: z + mp.mpf("1e-30"), 0, 0.625**2, terms))
-    # erf x = x p(z), z = x**2, |x| < 1;  erfc x = exp(-x**2) q(1 / x) for larger x
-    e = _series(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), 2 / mp.sqrt(mp.pi))
+    # log(1 + f) = 2 s (1 + z / 3 + z**2 p(z)), for pow
+    b = _series(lambda z: ((mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z - mp.mpf(1) / 3) / z, mp.mpf(1) / 5)
+    show("LOG_PAIR", remez(b, lambda z: z**2 + mp.mpf("1e-30"), 0, top, 9))
+
+
+def _odd(
+    name: str, f: Callable[[mp.mpf], mp.mpf], cubic: mp.mpf, top: float, sizes: dict[int, int]
+) -> None:
+    """f(x) = x + x z p(z), z = x**2, for |x| <= top."""
+    p = _series(lambda z: (f(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, cubic)
+    for bits, terms in sizes.items():
+        show(f"{name}{bits}", remez(p, lambda z: z + mp.mpf("1e-30"), 0, top**2, terms))
+
+
+def trigonometric() -> None:
+    top = float(mp.pi / 4) * 1.001
+    _odd("SIN", mp.sin, mp.mpf(-1) / 6, top, {32: 3, 64: 6})
+    # cos x = 1 - z / 2 + z**2 p(z)
+    p = _series(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, mp.mpf(1) / 24)
+    for bits, terms in ((32, 3), (64, 6)):
+        show(f"COS{bits}", remez(p, lambda z: z**2 + mp.mpf("1e-30"), 0, top**2, terms))
+
+
+def inverse_trigonometric() -> None:
+    _odd("ATAN", mp.atan, mp.mpf(-1) / 3, 0.4143, {64: 12})
+    _odd("ASIN", mp.asin, mp.mpf(1) / 6, 0.5, {64: 13})
+
+
+def hyperbolic() -> None:
+    _odd("TANH", mp.tanh, mp.mpf(-1) / 3, 0.625, {32: 5, 64: 12})
+    _odd("SINH", mp.sinh, mp.mpf(1) / 6, 1.0, {64: 7})
+
+
+def error_functions() -> None:
+    # erf x = x + x p(z), z = x**2, |x| < 1
+    e = _series(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, 2 / mp.sqrt(mp.pi) - 1)
     for bits, terms in ((32, 8), (64, 15)):
         show(f"ERF{bits}", remez(e, lambda z: mp.mpf(1), 0, 1, terms))
-    # erfc x = exp(-p(u)) with u = |x| - middle; what counts is the absolute error of erfc
-    for bits, parts in ((32, [(1, 4, 10)]), (64, [(1, 2.25, 16), (2.25, 6, 20)])):
+    # erfc x = exp(-p(u)) with u = |x| - low; what counts is the absolute error of erfc
+    for bits, parts in ((32, [(1, 4, 9)]), (64, [(1, 2.25, 15), (2.25, 6, 16)])):
         for low, high, terms in parts:
-            middle = (low + high) / 2
             show(
                 f"ERFC{bits} [{low}, {high}]",
                 remez(
-                    lambda u, m=middle: -mp.log(mp.erfc(u + m)),
-                    lambda u, m=middle: mp.erfc(u + m),
+                    lambda u, m=low: -mp.log(mp.erfc(u + m)),
+                    lambda u, m=low: mp.erfc(u + m),
+                    0,
+                    high - low,
+                    terms,
+                ),
+            )
+
+
+def scaled_complement() -> None:
+    # exp(x**2) erfc(x) = p(u) / (x + 2), u = (x - 2) / (x + 2) - 2/15, 0.5 <= x <= 28
+    shift = mp.mpf(0.125)
+
+    def scaled(u: mp.mpf) -> mp.mpf:
+        t = u + shift
+        x = 2 * (1 + t) / (1 - t)
+        return mp.exp(x * x) * mp.erfc(x) * (x + 2)
+
+    low, high = mp.mpf(-0.6), mp.mpf(26) / 30
+    show("SCALED64", remez(scaled, lambda u: 1 / scaled(u), low - shift, high - shift, 24))
+
+
+def inverse_error() -> None:
+    # erfinv x = x p(w - middle), w = -log(1 - x**2); further out in the square root of w
+    def ratio(w: mp.mpf) -> mp.mpf:
+        if w < mp.mpf("1e-20"):
+            return mp.sqrt(mp.pi) / 2
+        x = mp.sqrt(-mp.expm1(-w))
+        return mp.erfinv(x) / x
+
+    with mp.workdps(40):
+        show("ERFINV centre", remez(lambda u: ratio(u + 3), lambda u: 1 / ratio(u + 3), -3, 3.001, 25))
+        for low, high, terms in ((2.44, 4.0, 22), (4.0, 6.08, 20)):
+            middle = (low + high) / 2
+            show(
+                f"ERFINV sqrt [{low}, {high}] about {middle}",
+                remez(
+                    lambda u, m=middle: ratio((u + m) ** 2),
+                    lambda u, m=middle: 1 / ratio((u + m) ** 2),
                     low - middle,
                     high - middle,
                     terms,
                 ),
             )
+
+
+def gamma() -> None:
+    def quotient(x: mp.mpf) -> mp.mpf:
+        if abs(x - 1) < mp.mpf("1e-25"):
+            return mp.euler
+        if abs(x - 2) < mp.mpf("1e-25"):
+            return 1 - mp.euler
+        return mp.loggamma(x) / ((x - 1) * (x - 2))
+
+    with mp.workdps(40):
+        for low, high, terms in ((0.5, 1, 23), (1, 2, 22), (2, 3, 17)):
+            middle = (low + high) / 2
+            f = lambda u, m=middle: quotient(u + m)  # noqa: E731
+            show(f"LGAMMA [{low}, {high}]", remez(f, lambda u, f=f: 1 / f(u), low - middle, high - middle, terms))
+        zero = mp.findroot(mp.digamma, 1.46)
+        print("DIGAMMA zero", mp.nstr(zero, 40))
+        g = lambda u: mp.digamma(u + 1.5) / (u + 1.5 - zero)  # noqa: E731
+        show("DIGAMMA", remez(g, lambda u: 1 / g(u), -0.5, 0.5, 23))
+
+
+FAMILIES = (
+    exponentials, logarithms, trigonometric, inverse_trigonometric, hyperbolic, error_functions, scaled_complement,
+    inverse_error, gamma,
+)  # fmt: skip
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or [f.__name__ for f in FAMILIES]
+    for family in FAMILIES:
+        if family.__name__ in wanted:
+            family()
 
 
 if __name__ == "__main__":
