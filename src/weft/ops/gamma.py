@@ -73,7 +73,7 @@ def _lgamma_double(x):
     up = _lgamma_positive(np.where(x > 0, x, 1 - x))
     # Reflection: gamma(x) gamma(1 - x) = pi / sin(pi x).
     sine = np.abs(np.sin(np.pi * (x - np.round(x))))
-    down = math.log(math.pi) - np.log(sine) - up
+    down = np.where(x > -1e-20, -np.log(np.abs(x)), math.log(math.pi) - np.log(sine) - up)
     return np.where(x > 0, up, np.where(np.isinf(x) | _whole(x), np.inf, down))
 
 
@@ -125,6 +125,7 @@ def _polygamma_double(x, order):
         poly = poly.deriv() * np.polynomial.Polynomial([-1.0, 0.0, -1.0])
     cot = 1 / np.tan(np.pi * (x - np.round(x)))
     down = (up if order % 2 == 0 else -up) - np.pi ** (order + 1) * poly(cot)
+    down = np.where(x > -1e-20, (-1.0) ** (order + 1) * math.factorial(order) / x ** (order + 1), down)
     pole = np.inf if order % 2 else np.nan
     return np.where(x > 0, up, np.where(np.isinf(x), np.nan, np.where(_whole(x), pole, down)))
 
