@@ -86,9 +86,7 @@ def logarithms() -> None:
     show("LOG_PAIR", remez(b, lambda z: z**2 + mp.mpf("1e-30"), 0, top, 9))
 
 
-def _odd(
-    name: str, f: Callable[[mp.mpf], mp.mpf], cubic: mp.mpf, top: float, sizes: dict[int, int]
-) -> None:
+def _odd(name: str, f: Callable[[mp.mpf], mp.mpf], cubic: mp.mpf, top: float, sizes: dict[int, int]) -> None:
     """f(x) = x + x z p(z), z = x**2, for |x| <= top."""
     p = _series(lambda z: (f(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, cubic)
     for bits, terms in sizes.items():
@@ -183,7 +181,10 @@ def gamma() -> None:
         for low, high, terms in ((0.5, 1, 23), (1, 2, 22), (2, 3, 17)):
             middle = (low + high) / 2
             f = lambda u, m=middle: quotient(u + m)  # noqa: E731
-            show(f"LGAMMA [{low}, {high}]", remez(f, lambda u, f=f: 1 / f(u), low - middle, high - middle, terms))
+            show(
+                f"LGAMMA [{low}, {high}]",
+                remez(f, lambda u, f=f: 1 / f(u), low - middle, high - middle, terms),
+            )
         zero = mp.findroot(mp.digamma, 1.46)
         print("DIGAMMA zero", mp.nstr(zero, 40))
         g = lambda u: mp.digamma(u + 1.5) / (u + 1.5 - zero)  # noqa: E731

@@ -16,11 +16,15 @@ import numpy as np
 
 Value = Any
 
+#: Added to a whole number of at most 51 bits, it leaves that as an integer in the sum's last bits.
+MAGIC = 1.5 * 2.0**52
+
 
 class Algebra(Protocol):
     """Operations on values of one floating type, on the integers of its width, and on conditions.
 
-    Integers wrap around. Shifts are by less than the width. `to_int` is for values that fit.
+    Integers wrap around. Shifts are by less than the width. `to_int` takes whole numbers; in 64 bits these and what
+    `to_float` takes have at most 51 bits.
     """
 
     bits: int  #: 32 or 64
@@ -175,10 +179,14 @@ class NumpyAlgebra:
         return np.asarray(x, self._int).view(self._float)
 
     def to_int(self, x: Value) -> Value:
-        return np.asarray(x).astype(self._int)
+        if self.bits == 32:
+            return np.asarray(x).astype(np.int32)
+        return self.as_int(np.add(x, MAGIC)) - self.as_int(MAGIC)
 
     def to_float(self, x: Value) -> Value:
-        return np.asarray(x).astype(self._float)
+        if self.bits == 32:
+            return np.asarray(x).astype(np.float32)
+        return self.as_float(x + self.as_int(MAGIC)) - MAGIC
 
     def iadd(self, x: Value, y: Value) -> Value:
         return np.add(x, y, dtype=self._int)

@@ -270,6 +270,12 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return inside([kept], lambda: low.value(node.args[0], indices), zero(node.dtype))
 
 
+@pull("integer_pow", "polygamma")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    (parameter,) = node.attrs.values()
+    return Apply(f"{node.prim.name}.{parameter}", (low.value(node.args[0], indices),), node.dtype)
+
+
 @pull("bitcast")
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return Apply("bitcast", (low.value(node.args[0], indices),), node.dtype)

@@ -14,13 +14,17 @@ from llvmlite import ir
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
-from ...kernel.functions import functions
-from .build import F32, I1, Build, element, like, register_type, suffix
+from ...kernel.functions import functions, polygamma
+from .algebra import LlvmAlgebra
+from .build import I1, Build, element, like, register_type, suffix
 
 Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
 
 #: name of a primitive -> emit(build, operands, dtype of the operands, dtype of the result)
 table: dict[str, Operate] = {}
+
+#: the same for primitives of one operand and an integer attribute: emit(build, operand, dtype, attribute)
+parametric: dict[str, Callable[[Build, ir.Value, DType, int], ir.Value]] = {}
 
 
 def operation(*names: str) -> Callable[[Operate], Operate]:
@@ -40,7 +44,10 @@ def can_emit(name: str, dtypes: Sequence[DType]) -> bool:
 def operate(
     build: Build, name: str, args: tuple[ir.Value, ...], dtypes: Sequence[DType], out: DType
 ) -> ir.Value:
-    """Emit one elementwise operation."""
+    """Emit one elementwise operation; an integer parameter of it follows its name after a point."""
+    name, _, parameter = name.partition(".")
+    if parameter:
+        return parametric[name](build, args[0], dtypes[0], int(parameter))
     if name not in table:
         raise BackendError(f"the cpu backend has no code for {name}")
     return table[name](build, args, dtypes[0], out)
@@ -55,7 +62,7 @@ def _arithmetic(name: str, floating: str, integer: str) -> None:
 _arithmetic("add", "fadd", "add")
 _arithmetic("sub", "fsub", "sub")
 _arithmetic("mul", "fmul", "mul")
-_arithmetic("div", "fdiv", "sdiv")
+_arithmetic("div", "fdiv", "fdiv")
 
 
 @operation("neg")
@@ -205,103 +212,17 @@ def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir
     return build.b.or_(x, y) if op == "any" else build.b.and_(x, y)
 
 
-# -- elementary functions -------------------------------------------------------------------------------------
-
-
-class LlvmAlgebra:
-    """The arithmetic of `kernel/functions.py` as instructions, on a scalar or vector type."""
-
-    def __init__(self, build: Build, type_: ir.Type) -> None:
-        self.build = build
-        self.b = build.b
-        self.float = type_
-        lanes = type_.count if isinstance(type_, ir.VectorType) else 1
-        self.bits = 32 if element(type_) == F32 else 64
-        self.int = like(ir.IntType(self.bits), lanes)
-
-    def const(self, x: float) -> ir.Value:
-        return self.build.const(x, self.float)
-
-    def iconst(self, x: int) -> ir.Value:
-        return self.build.const(x, self.int)
-
-    def add(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fadd(x, y)
-
-    def sub(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fsub(x, y)
-
-    def mul(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fmul(x, y)
-
-    def div(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fdiv(x, y)
-
-    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        if self.build.target.fma:
-            return self.build.call1("fma", x, y, z)
-        return self.b.fadd(self.b.fmul(x, y), z)
-
-    def abs(self, x: ir.Value) -> ir.Value:
-        return self.build.call1("fabs", x)
-
-    def sqrt(self, x: ir.Value) -> ir.Value:
-        return self.build.call1("sqrt", x)
-
-    def round(self, x: ir.Value) -> ir.Value:
-        return self.build.call1("rint", x)
-
-    def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fcmp_ordered("<", x, y)
-
-    def equal(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fcmp_ordered("==", x, y)
-
-    def unordered(self, x: ir.Value) -> ir.Value:
-        return self.b.fcmp_unordered("uno", x, x)
-
-    def select(self, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.select(condition, x, y)
-
-    def as_int(self, x: ir.Value) -> ir.Value:
-        return self.b.bitcast(x, self.int)
-
-    def as_float(self, x: ir.Value) -> ir.Value:
-        return self.b.bitcast(x, self.float)
-
-    def to_int(self, x: ir.Value) -> ir.Value:
-        return self.b.fptosi(x, self.int)
-
-    def to_float(self, x: ir.Value) -> ir.Value:
-        return self.b.sitofp(x, self.float)
-
-    def iadd(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.add(x, y)
-
-    def isub(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.sub(x, y)
-
-    def iand(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.and_(x, y)
-
-    def ior(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.or_(x, y)
-
-    def shl(self, x: ir.Value, count: int) -> ir.Value:
-        return self.b.shl(x, self.iconst(count))
-
-    def shr(self, x: ir.Value, count: int) -> ir.Value:
-        return self.b.ashr(x, self.iconst(count))
+# -- elementary functions -----------------------------------------------------------------------------------------
 
 
 def _elementary(name: str) -> None:
+    integers = table.get(name)
+
     @operation(name)
     def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-        return functions[name](LlvmAlgebra(build, args[0].type), args[0])
-
-
-for _name in functions:
-    _elementary(_name)
+        if dtype.kind != "f" and integers is not None:
+            return integers(build, args, dtype, out)
+        return functions[name](LlvmAlgebra(build, args[0].type), *args)
 
 
 @operation("rsqrt")
@@ -318,4 +239,135 @@ def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.
         return build.b.select(build.b.fcmp_ordered("<", x, zero), build.const(-1, x.type), up)
     compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
     up = build.b.select(compare(">", x, zero), build.const(1, x.type), zero)
-    return build.b.select(compare("<", x, zero), build.const(-1, x.type), up)
+    return up if dtype.kind == "u" else build.b.select(compare("<", x, zero), build.const(-1, x.type), up)
+
+
+@operation("clip")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    x, low, high = args
+    return extremum(build, False, extremum(build, True, x, low, dtype), high, dtype)
+
+
+@operation("conj")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return args[0]
+
+
+@operation("signbit")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    a = LlvmAlgebra(build, args[0].type)
+    return a.iless(a.as_int(args[0]), a.iconst(0))
+
+
+def _finiteness(name: str, sign: str, of_integers: bool) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        (x,) = args
+        if dtype.kind != "f":
+            return build.b.icmp_signed("==" if of_integers else "!=", x, x)
+        return build.b.fcmp_ordered(sign, build.call1("fabs", x), build.const(math.inf, x.type))
+
+
+_finiteness("isinf", "==", False)
+_finiteness("isfinite", "<", True)
+
+
+# -- integers -------------------------------------------------------------------------------------------------
+
+
+def _shift(name: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        b, (x, count) = build.b, args
+        inside = b.icmp_unsigned("<", count, build.const(dtype.bits, count.type))
+        if name == "shift_right" and dtype.kind == "i":
+            return b.ashr(x, b.select(inside, count, build.const(dtype.bits - 1, count.type)))
+        safe = b.select(inside, count, build.const(0, count.type))
+        moved = b.shl(x, safe) if name == "shift_left" else b.lshr(x, safe)
+        return b.select(inside, moved, build.const(0, x.type))
+
+
+_shift("shift_left")
+_shift("shift_right")
+
+
+def _divide(build: Build, x: ir.Value, y: ir.Value, dtype: DType) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(quotient, remainder, y is 0) of integers, floored; never a trap."""
+    b = build.b
+    zero, one = build.const(0, y.type), build.const(1, y.type)
+    none = b.icmp_unsigned("==", y, zero)
+    if dtype.kind == "u":
+        safe = b.select(none, one, y)
+        return b.udiv(x, safe), b.urem(x, safe), none
+    # The smallest number over -1 overflows, which processors treat like a division by 0.
+    minus = b.icmp_signed("==", y, build.const(-1, y.type))
+    safe = b.select(b.or_(none, minus), one, y)
+    quotient, rest = b.sdiv(x, safe), b.srem(x, safe)
+    quotient = b.select(minus, b.sub(zero, x), quotient)
+    other_side = b.icmp_signed("<", b.xor(rest, safe), zero)
+    down = b.and_(b.icmp_signed("!=", rest, zero), other_side)
+    quotient = b.select(down, b.sub(quotient, one), quotient)
+    return quotient, b.select(down, b.add(rest, safe), rest), none
+
+
+@operation("floor_divide")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    quotient, _, none = _divide(build, *args, dtype)
+    return build.b.select(none, build.const(0, quotient.type), quotient)
+
+
+@operation("remainder")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    _, rest, none = _divide(build, *args, dtype)
+    return build.b.select(none, build.const(0, rest.type), rest)
+
+
+@operation("pow")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    """Repeated squaring over the bits of the exponent."""
+    b, (x, y) = build.b, args
+    zero, one = build.const(0, x.type), build.const(1, x.type)
+    with b.goto_entry_block():
+        slots = [b.alloca(x.type) for _ in range(3)]
+    for value, slot in zip((one, x, y), slots, strict=True):
+        b.store(value, slot)
+    with build.loop(ir.IntType(64)(0), ir.IntType(64)(dtype.bits - (dtype.kind == "i")), name="bit"):
+        result, base, left = [b.load(slot, typ=x.type) for slot in slots]
+        odd = b.icmp_unsigned("!=", b.and_(left, one), zero)
+        b.store(b.select(odd, b.mul(result, base), result), slots[0])
+        b.store(b.mul(base, base), slots[1])
+        b.store(b.lshr(left, one), slots[2])
+    result = b.load(slots[0], typ=x.type)
+    if dtype.kind == "u":
+        return result
+    # To a negative power: 1, -1 by the exponent's last bit, or 0.
+    unit = b.or_(b.icmp_signed("==", x, one), b.icmp_signed("==", x, build.const(-1, x.type)))
+    odd = b.icmp_unsigned("!=", b.and_(y, one), zero)
+    negative = b.select(unit, b.select(odd, x, one), zero)
+    return b.select(b.icmp_signed("<", y, zero), negative, result)
+
+
+# Last, so that those of them that have a form for integers keep it.
+for _name in functions:
+    _elementary(_name)
+
+
+# -- with an attribute ----------------------------------------------------------------------------------------
+
+
+def _integer_pow(build: Build, x: ir.Value, dtype: DType, exponent: int) -> ir.Value:
+    if exponent == 0:
+        return build.const(1, x.type)
+    out, n = None, abs(exponent)
+    multiply = build.b.fmul if dtype.kind == "f" else build.b.mul
+    while n:
+        if n & 1:
+            out = x if out is None else multiply(out, x)
+        n >>= 1
+        if n:
+            x = multiply(x, x)
+    return build.b.fdiv(build.const(1, out.type), out) if exponent < 0 else out
+
+
+parametric["integer_pow"] = _integer_pow
+parametric["polygamma"] = lambda build, x, dtype, order: polygamma(LlvmAlgebra(build, x.type), x, order)

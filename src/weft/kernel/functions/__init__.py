@@ -4,8 +4,21 @@ Accuracy over the whole range is measured by `benchmarks/accuracy.py` and stated
 tests enforce are 2 ulp in float32 and 4 ulp in float64. The coefficients come from `tools/minimax.py`.
 """
 
-from . import division, error, exponential, gamma, hyperbolic, inverse, logarithm, power, trigonometric
-from .define import Function, functions
-from .gamma import integer_power, polygamma
+# ruff: noqa: F401  (a family's import declares its functions)
 
-__all__ = ["Function", "functions", "integer_power", "polygamma"]
+from . import (
+    division,
+    error,
+    exponential,
+    gamma,
+    hyperbolic,
+    inverse,
+    logarithm,
+    neighbour,
+    power,
+    trigonometric,
+)
+from .define import Function, functions
+from .gamma import polygamma
+
+__all__ = ["Function", "functions", "polygamma"]

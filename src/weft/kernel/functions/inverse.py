@@ -77,9 +77,7 @@ def atan2(a: Algebra, y: Value, x: Value) -> Value:
     small, large = _choose(a, a.equal(small, inf), (one, one), (small, large))
     large = a.select(a.equal(large, a.const(0.0)), one, large)
     diagonal = a.less(a.mul(large, a.const(_TAN_EIGHTH)), small)
-    t = a.div(
-        a.select(diagonal, a.sub(small, large), small), a.select(diagonal, a.add(small, large), large)
-    )
+    t = a.div(a.select(diagonal, a.sub(small, large), small), a.select(diagonal, a.add(small, large), large))
     left = negative(a, x)
     # The angle from the nearest axis, forward or backward: t after base, or before it.
     right_base = _choose(a, a.both(steep, a.inverse(diagonal)), _quarter(a, 2), _quarter(a, 1))

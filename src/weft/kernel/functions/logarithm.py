@@ -82,9 +82,7 @@ def log1p(a: Algebra, x: Value) -> Value:
     return a.select(a.less(a.abs(x), a.const(by_width(a, 1e-9, 1e-20))), x, value)
 
 
-def _to_base(
-    a: Algebra, x: Value, factor: tuple[float, float], exponent: tuple[float, float]
-) -> Value:
+def _to_base(a: Algebra, x: Value, factor: tuple[float, float], exponent: tuple[float, float]) -> Value:
     """log(x) times `factor`, given as two numbers as is the result's unit, the logarithm of 2."""
     e, f = split(a, x)
     half = a.mul(a.mul(f, f), a.const(0.5))

@@ -68,9 +68,7 @@ def pow_(a: Algebra, x: Value, y: Value) -> Value:
     tame_y = a.less(a.abs(y), inf)
     value = _power(a, a.select(tame_x, size, one), a.select(tame_y, y, one))
     # 0 or infinity to any power, anything to an infinite power: the result is 1 for 1, else 0 or infinity.
-    grows = a.either(
-        a.both(a.less(one, size), a.less(zero, y)), a.both(a.less(size, one), a.less(y, zero))
-    )
+    grows = a.either(a.both(a.less(one, size), a.less(zero, y)), a.both(a.less(size, one), a.less(y, zero)))
     limit = a.select(a.equal(size, one), one, a.select(grows, inf, zero))
     value = a.select(a.both(tame_x, tame_y), value, limit)
     whole = a.equal(a.round(y), y)

@@ -1,0 +1,220 @@
+"""The arithmetic of elementary functions as instructions, on scalars and vectors alike."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from ...kernel.algebra import MAGIC
+from .build import F32, F64, I1, I64, PTR, Build, element, like
+
+Values = tuple[ir.Value, ...]
+
+
+class LlvmAlgebra:
+    """The arithmetic of `kernel/functions` as instructions, on a scalar or vector type."""
+
+    def __init__(self, build: Build, type_: ir.Type) -> None:
+        self.build = build
+        self.b = build.b
+        self.float = type_
+        self.lanes = type_.count if isinstance(type_, ir.VectorType) else 1
+        self.bits = 32 if element(type_) == F32 else 64
+        self.int = like(ir.IntType(self.bits), self.lanes)
+        self.fused = build.target.fma
+
+    def const(self, x: float) -> ir.Value:
+        return self.build.const(x, self.float)
+
+    def iconst(self, x: int) -> ir.Value:
+        return self.build.const(x, self.int)
+
+    def add(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fadd(x, y)
+
+    def sub(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fsub(x, y)
+
+    def mul(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fmul(x, y)
+
+    def div(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fdiv(x, y)
+
+    def neg(self, x: ir.Value) -> ir.Value:
+        return self.b.fneg(x)
+
+    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        if self.fused:
+            return self.build.call1("fma", x, y, z)
+        return self.b.fadd(self.b.fmul(x, y), z)
+
+    def abs(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("fabs", x)
+
+    def sqrt(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("sqrt", x)
+
+    def round(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("rint", x)
+
+    def floor(self, x: ir.Value) -> ir.Value:
+        return self.build.call1("floor", x)
+
+    def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fcmp_ordered("<", x, y)
+
+    def equal(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fcmp_ordered("==", x, y)
+
+    def unordered(self, x: ir.Value) -> ir.Value:
+        return self.b.fcmp_unordered("uno", x, x)
+
+    def both(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.and_(x, y)
+
+    def either(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.or_(x, y)
+
+    def inverse(self, x: ir.Value) -> ir.Value:
+        return self.b.not_(x)
+
+    def select(self, condition: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.select(condition, x, y)
+
+    def as_int(self, x: ir.Value) -> ir.Value:
+        return self.b.bitcast(x, self.int)
+
+    def as_float(self, x: ir.Value) -> ir.Value:
+        return self.b.bitcast(x, self.float)
+
+    def to_int(self, x: ir.Value) -> ir.Value:
+        if self.bits == 32:
+            return self.b.fptosi(x, self.int)
+        # Many processors have no instruction for this; adding a large number leaves the integer in the last bits.
+        return self.isub(self.as_int(self.add(x, self.const(MAGIC))), self.as_int(self.const(MAGIC)))
+
+    def to_float(self, x: ir.Value) -> ir.Value:
+        if self.bits == 32:
+            return self.b.sitofp(x, self.float)
+        return self.sub(self.as_float(self.iadd(x, self.as_int(self.const(MAGIC)))), self.const(MAGIC))
+
+    def iadd(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.add(x, y)
+
+    def isub(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.sub(x, y)
+
+    def imul(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.mul(x, y)
+
+    def imulhi(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        wide = like(ir.IntType(2 * self.bits), self.lanes)
+        product = self.b.mul(self.b.zext(x, wide), self.b.zext(y, wide))
+        return self.b.trunc(self.b.lshr(product, self.build.const(self.bits, wide)), self.int)
+
+    def iand(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.and_(x, y)
+
+    def ior(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.or_(x, y)
+
+    def iless(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.icmp_signed("<", x, y)
+
+    def below(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.icmp_unsigned("<", x, y)
+
+    def iequal(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.icmp_signed("==", x, y)
+
+    def shl(self, x: ir.Value, count: ir.Value | int) -> ir.Value:
+        return self.b.shl(x, self._count(count))
+
+    def shr(self, x: ir.Value, count: ir.Value | int) -> ir.Value:
+        return self.b.ashr(x, self._count(count))
+
+    def lshr(self, x: ir.Value, count: ir.Value | int) -> ir.Value:
+        return self.b.lshr(x, self._count(count))
+
+    def _count(self, count: ir.Value | int) -> ir.Value:
+        return self.iconst(count) if isinstance(count, int) else count
+
+    def lookup(self, table: Sequence[int], index: ir.Value) -> ir.Value:
+        start = self.b.ptrtoint(self._constant_table(table), I64)
+        offset = self.b.mul(index, self.iconst(8))
+        if self.lanes == 1:
+            return self.b.load(self.b.inttoptr(self.b.add(start, offset), PTR), typ=I64, align=8)
+        pointers = self.b.add(self.build.splat(start, self.lanes), offset)
+        pointers = self.b.inttoptr(pointers, ir.VectorType(PTR, self.lanes))
+        everywhere = self.build.const(1, ir.VectorType(I1, self.lanes))
+        name = f"llvm.masked.gather.v{self.lanes}i64.v{self.lanes}p0"
+        return self.build.intrinsic(name, self.int, (pointers, everywhere, self.iconst(0)))
+
+    def _constant_table(self, table: Sequence[int]) -> ir.GlobalVariable:
+        name = f"table.{zlib.crc32(repr(tuple(table)).encode()):08x}"
+        found = self.build.module.globals.get(name)
+        if found is None:
+            type_ = ir.ArrayType(I64, len(table))
+            found = ir.GlobalVariable(self.build.module, type_, name)
+            found.initializer = ir.Constant(type_, list(table))
+            found.global_constant = True
+            found.linkage = "internal"
+        return found
+
+    def double(self) -> LlvmAlgebra:
+        return LlvmAlgebra(self.build, like(F64, self.lanes))
+
+    def widen(self, x: ir.Value) -> ir.Value:
+        return self.b.fpext(x, like(F64, self.lanes))
+
+    def narrow(self, x: ir.Value) -> ir.Value:
+        return self.b.fptrunc(x, self.float)
+
+    def _any(self, condition: ir.Value) -> ir.Value:
+        if self.lanes == 1:
+            return condition
+        return self.build.intrinsic(f"llvm.vector.reduce.or.v{self.lanes}i1", I1, (condition,))
+
+    def rarely(self, condition: ir.Value, special: Callable[[], Values], usual: Values) -> Values:
+        b, function = self.b, self.build.function
+        before = b.block
+        some, done = function.append_basic_block("rare"), function.append_basic_block("usual")
+        b.cbranch(self._any(condition), some, done)
+        b.position_at_end(some)
+        found = [b.select(condition, s, u) for s, u in zip(special(), usual, strict=True)]
+        after = b.block
+        b.branch(done)
+        b.position_at_end(done)
+        merged = []
+        for s, u in zip(found, usual, strict=True):
+            phi = b.phi(s.type)
+            phi.add_incoming(u, before)
+            phi.add_incoming(s, after)
+            merged.append(phi)
+        return tuple(merged)
+
+    def repeat(self, busy: Callable[..., ir.Value], step: Callable[..., Values], start: Values) -> Values:
+        b, function = self.b, self.build.function
+        head, body, done = [function.append_basic_block(n) for n in ("repeat", "again", "settled")]
+        before = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        state = [b.phi(v.type) for v in start]
+        for phi, v in zip(state, start, strict=True):
+            phi.add_incoming(v, before)
+        on = busy(*state)
+        b.cbranch(self._any(on), body, done)
+        b.position_at_end(body)
+        new = [b.select(on, n, s) for n, s in zip(step(*state), state, strict=True)]
+        for phi, v in zip(state, new, strict=True):
+            phi.add_incoming(v, b.block)
+        b.branch(head)
+        b.position_at_end(done)
+        return tuple(state)
