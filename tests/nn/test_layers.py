@@ -48,6 +48,7 @@ class Layer:
 X, IMAGES, SEQUENCES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9)
 Y, P = spread(4, 6, seed=1) * 0.9 + 0.05, spread(4, 6, low=0.05, high=0.95, seed=2)
 CLASSES = integers(4, high=6)
+SIGNS = np.where(spread(4, 6, seed=7) > 0, 1, -1)
 IDS = integers(2, 5, high=7)
 
 STEPS, H0, C0 = spread(5, 2, 3), spread(4, 2, 4, seed=1), spread(4, 2, 4, seed=2)
@@ -175,6 +176,15 @@ LAYERS = [
     *ATTENTION,
     *[Layer(name, (1,), (X,)) for name in ("Softmax", "Softmin", "LogSoftmax")],
     *[Layer(name, (), (X, Y), batch=False, empty=False) for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")],
+    Layer("CosineSimilarity", (), (X, Y)),
+    Layer("PairwiseDistance", (), (X, Y), {"keepdim": True}),
+    Layer("SoftMarginLoss", (), (X, SIGNS), batch=False, empty=False),
+    Layer("HingeEmbeddingLoss", (0.7,), (X, SIGNS), batch=False, empty=False),
+    Layer("MarginRankingLoss", (0.3,), (X, Y, SIGNS), {"reduction": "sum"}, batch=False, empty=False),
+    Layer("CosineEmbeddingLoss", (0.2,), (X, Y, SIGNS[:, 0].copy()), batch=False, empty=False),
+    Layer("TripletMarginLoss", (), (X, Y, P), {"swap": True}, batch=False, empty=False),
+    Layer("PoissonNLLLoss", (), (X, CLASSES[:, None] + np.arange(6)), {"full": True}, batch=False, empty=False),
+    Layer("GaussianNLLLoss", (), (X, Y, P), batch=False, empty=False),
     Layer("KLDivLoss", (), (X, P), {"reduction": "batchmean"}, batch=False, empty=False),
     Layer("BCELoss", (), (P, P[::-1].copy()), batch=False, empty=False),
     Layer("BCEWithLogitsLoss", (), (X, P), {"pos_weight": np.arange(1.0, 7.0)}, batch=False, empty=False),

@@ -12,7 +12,7 @@ from .module import Module
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-class _Loss(Module):
+class Loss(Module):
     """A loss with a reduction: "mean", "sum", or "none" for one value per element."""
 
     _choices = _REDUCTIONS
@@ -31,21 +31,21 @@ class _Loss(Module):
         self.register_buffer(name, value)
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """The mean (or sum) of (input - target)**2."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, self.reduction)
 
 
-class L1Loss(_Loss):
+class L1Loss(Loss):
     """The mean (or sum) of |input - target|."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, self.reduction)
 
 
-class SmoothL1Loss(_Loss):
+class SmoothL1Loss(Loss):
     """Quadratic below |input - target| = beta, linear above, with slope 1."""
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
@@ -56,7 +56,7 @@ class SmoothL1Loss(_Loss):
         return F.smooth_l1_loss(input, target, self.reduction, self.beta)
 
 
-class HuberLoss(_Loss):
+class HuberLoss(Loss):
     """Quadratic below |input - target| = delta, linear above, with slope delta."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
@@ -67,7 +67,7 @@ class HuberLoss(_Loss):
         return F.huber_loss(input, target, self.reduction, self.delta)
 
 
-class KLDivLoss(_Loss):
+class KLDivLoss(Loss):
     """target * (log target - input) for log-probabilities `input`; "batchmean" is the divergence itself."""
 
     _choices = (*_REDUCTIONS, "batchmean")
@@ -80,7 +80,7 @@ class KLDivLoss(_Loss):
         return F.kl_div(input, target, self.reduction, self.log_target)
 
 
-class BCELoss(_Loss):
+class BCELoss(Loss):
     """Binary cross-entropy of probabilities. `BCEWithLogitsLoss` on scores is more accurate."""
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
@@ -91,7 +91,7 @@ class BCELoss(_Loss):
         return F.binary_cross_entropy(input, target, self.weight, self.reduction)
 
 
-class BCEWithLogitsLoss(_Loss):
+class BCEWithLogitsLoss(Loss):
     """Binary cross-entropy of sigmoid(input); `pos_weight` multiplies the positive class."""
 
     def __init__(
@@ -105,7 +105,7 @@ class BCEWithLogitsLoss(_Loss):
         return F.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
 
 
-class NLLLoss(_Loss):
+class NLLLoss(Loss):
     """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...)."""
 
     def __init__(
@@ -121,7 +121,7 @@ class NLLLoss(_Loss):
         )
 
 
-class CrossEntropyLoss(_Loss):
+class CrossEntropyLoss(Loss):
     """-log softmax(input)[target] for scores (N, C, ...) and class indices (N, ...), or probabilities (N, C, ...).
 
     Args:

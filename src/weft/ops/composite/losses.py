@@ -26,7 +26,7 @@ def reduced(loss: Node, reduction: str, total: Node | None = None) -> Node:
     return out / (count(loss, axes) if total is None else total)
 
 
-def _pair(name: str, x: Node, y: Node) -> tuple[Node, Node]:
+def pair(name: str, x: Node, y: Node) -> tuple[Node, Node]:
     """Input and target, checked to be of one shape; the target takes the input's dtype."""
     if x.dtype.kind != "f":
         raise DTypeError(f"{name} takes a floating input, got {x.aval.describe()}")
@@ -43,7 +43,7 @@ def _pair(name: str, x: Node, y: Node) -> tuple[Node, Node]:
 @composite
 def mse_loss(x, y, *, reduction="mean"):
     """(x - y)**2."""
-    a, b = _pair("mse_loss", x, y)
+    a, b = pair("mse_loss", x, y)
     d = a - b
     return as_type(reduced(d * d, reduction), x.dtype)
 
@@ -51,14 +51,14 @@ def mse_loss(x, y, *, reduction="mean"):
 @composite
 def l1_loss(x, y, *, reduction="mean"):
     """|x - y|. The derivative where they are equal is 0."""
-    a, b = _pair("l1_loss", x, y)
+    a, b = pair("l1_loss", x, y)
     return as_type(reduced(abs_(a - b), reduction), x.dtype)
 
 
 @composite
 def huber_loss(x, y, delta, *, reduction="mean"):
     """(x - y)**2 / 2 up to |x - y| = delta, from there on linear: delta * (|x - y| - delta / 2)."""
-    a, b = _pair("huber_loss", x, y)
+    a, b = pair("huber_loss", x, y)
     size = abs_(a - b)
     delta = as_type(delta, a.dtype)
     loss = where(less_equal(size, delta), size * size * 0.5, (size - delta * 0.5) * delta)
@@ -68,7 +68,7 @@ def huber_loss(x, y, delta, *, reduction="mean"):
 @composite
 def smooth_l1_loss(x, y, beta, *, reduction="mean"):
     """(x - y)**2 / (2 * beta) below |x - y| = beta, from there on |x - y| - beta / 2. With beta 0 it is |x - y|."""
-    a, b = _pair("smooth_l1_loss", x, y)
+    a, b = pair("smooth_l1_loss", x, y)
     size = abs_(a - b)
     beta = as_type(beta, a.dtype)
     divisor = where(less(0, beta), beta, 1)
@@ -101,7 +101,7 @@ def _(cts, outs, p, y):
 @composite
 def binary_cross_entropy(x, y, weight, *, reduction="mean"):
     """-(y log x + (1 - y) log(1 - x)) * weight for probabilities x; logarithms are not let below -100."""
-    p, t = _pair("binary_cross_entropy", x, y)
+    p, t = pair("binary_cross_entropy", x, y)
     loss = _bernoulli(p, t)
     if weight is not None:
         loss = mul(*_common(loss, as_type(weight, loss.dtype)))
@@ -117,7 +117,7 @@ def _common(loss: Node, weight: Node) -> tuple[Node, Node]:
 @composite
 def binary_cross_entropy_with_logits(x, y, weight, pos_weight, *, reduction="mean"):
     """-(pos_weight * y * log s + (1 - y) * log(1 - s)) * weight with s = sigmoid(x), without overflow."""
-    z, t = _pair("binary_cross_entropy_with_logits", x, y)
+    z, t = pair("binary_cross_entropy_with_logits", x, y)
     rest = softplus_(-z)
     if pos_weight is not None:
         rest = rest * ((as_type(pos_weight, z.dtype) - 1) * t + 1)
@@ -133,7 +133,7 @@ def kl_div(x, y, *, reduction="mean", log_target=False):
 
     "batchmean" divides the sum by the length of the first axis, which is the divergence itself.
     """
-    a, t = _pair("kl_div", x, y)
+    a, t = pair("kl_div", x, y)
     if log_target:
         loss = exp(t) * (t - a)
     else:
@@ -238,7 +238,7 @@ def cross_entropy_probabilities(x, target, weight, smoothing, *, reduction="mean
     """-sum over classes of weight * target * log_softmax(x), for target distributions of the shape of x."""
     if x.ndim == 0:
         raise ShapeError("cross_entropy takes scores of shape (classes,) or (batch, classes, ...)")
-    a, t = _pair("cross_entropy with probabilities", x, target)
+    a, t = pair("cross_entropy with probabilities", x, target)
     axis = 0 if x.ndim == 1 else 1
     logs = log_softmax(a, axis=axis)
     if smoothing is not None:
