@@ -16,7 +16,7 @@ from weft.ops.cumulative import cummax, cumprod, cumsum, linear_recurrence
 from weft.ops.dynamic import dynamic_slice, dynamic_update_slice
 from weft.ops.gather import gather, scatter, scatter_add
 from weft.ops.movement import permute
-from weft.ops.sorting import searchsorted
+from weft.ops.sorting import argsort, searchsorted, sort
 from weft.runtime.backend import Fault
 from weft.runtime.buffer import Buffer
 
@@ -113,3 +113,23 @@ def test_an_index_outside_is_an_error_on_both(function, args):
         CpuBackend().compile(graph).run([Buffer(a) for a in arrays])
     assert type(reference.value.error) is type(compiled.value.error)
     assert reference.value.position == compiled.value.position
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("prim", [sort, argsort])
+def test_sorting_is_stable_with_nan_last(prim, descending):
+    for size in (0, 1, 2, 3, 17, 64, 1000):
+        x = RNG.integers(-9, 10, size).astype(np.float32)
+        x[x == 9] = np.nan
+        x[x == 0] *= RNG.choice([-1.0, 1.0], (x == 0).sum())
+        want, got = both(partial(prim, axis=0, descending=descending), x)
+        np.testing.assert_array_equal(got, want)
+        assert np.array_equal(np.signbit(got), np.signbit(want)) or prim is argsort
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.bool_, np.float16, np.float64])
+def test_sorting_along_any_axis_of_any_type(dtype):
+    x = RNG.integers(0, 50, (3, 41, 5)).astype(dtype)
+    for axis in range(3):
+        agree(partial(sort, axis=axis, descending=True), x)
+        agree(lambda x, axis=axis: argsort(permute(x, axes=(2, 0, 1)), axis=axis, descending=False), x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
@@ -29,7 +30,8 @@ from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
-Builder = Callable[["Common"], "Kernel | Tiles"]
+#: A builder gives a `Kernel`, `Tiles` or a `Sort`.
+Builder = Callable[["Common"], Any]
 
 #: primitive -> the kernel around it
 builders: dict[str, Builder] = {}

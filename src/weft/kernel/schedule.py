@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..ir.dtype import uint8
 from ..ir.graph import Graph
-from ..ir.node import Node
-from ..ir.primitive import pick_prim
+from ..ir.node import Aval, Node
+from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity
-from . import convolution, running  # noqa: F401  (declare their kernels)
+from . import convolution, running, sorting  # noqa: F401  (declare their kernels)
 from .anchors import Common, builders, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
@@ -22,6 +23,7 @@ from .lower import Lowering, can_pull, looked_up
 from .merge import merge
 from .rows import find_rows, row_kernel
 from .running import FINAL
+from .sorting import Sort
 from .tiles import Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
@@ -33,7 +35,7 @@ class Step:
     """One thing a program does: run a kernel, or (kernel None) have the host compute `node`."""
 
     node: Node
-    kernel: Kernel | Tiles | None
+    kernel: Kernel | Tiles | Sort | None
     reads: list[Node]  #: in the order of the kernel's inputs
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
 
@@ -180,7 +182,8 @@ def _kernel_step(roots: list[Node], plan: _Plan, name: str) -> Step:
     found = plan.anchor.get(roots[0])
     common = Common(name, roots[0], found, lowering, tuple([n.dtype for n in reads]))
     if roots[0] in plan.rows:
-        kernel: Kernel | Tiles = row_kernel(common, plan.rows[roots[0]])
-    else:
-        kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+        return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
+    kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+    if isinstance(kernel, Sort):
+        roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses
     return Step(roots[0], kernel, reads, roots)

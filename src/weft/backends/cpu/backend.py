@@ -19,12 +19,13 @@ from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.schedule import Step, builders, schedule
+from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, host, memory, threads, tiles
+from . import emit, host, memory, sorting, threads, tiles
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import Library, host_target
@@ -93,6 +94,8 @@ class CpuProgram:
         for step in self.steps:
             if isinstance(step.kernel, Tiles):
                 tiles.emit_tiles(module, step.kernel, self.target)
+            elif isinstance(step.kernel, Sort):
+                sorting.emit_sort(module, step.kernel, self.target)
             elif step.kernel is not None:
                 emit.emit_kernel(module, step.kernel, self.target)
         return Library(module, self.target)
@@ -229,6 +232,8 @@ def _constant(node: Node) -> np.ndarray:
 
 
 def _units(kernel: Any, target: Target) -> int:
+    if isinstance(kernel, Sort):
+        return kernel.iterations
     return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)
 
 
@@ -236,6 +241,8 @@ def _work(step: Step) -> int:
     """A rough count of operations, to tell what is worth several threads."""
     if isinstance(step.kernel, Tiles):
         return step.kernel.flops // 8
+    if isinstance(step.kernel, Sort):
+        return step.kernel.work
     assert step.kernel is not None
     inner = 1
     for stage in step.kernel.stages:
