@@ -21,7 +21,7 @@ from ..ir.primitive import results
 from ..ir.serialize import follows_body, register_codec
 from ..ir.shape import Size
 from ..ops.control import call
-from ..ops.movement import zeros
+from .absent import without
 from .graphs import batch_graph, jvp_graph
 from .pairs import Need, Pair, batch_pair, vjp_pair
 from .saved import Saved, saving_results, widen, with_residuals
@@ -30,21 +30,27 @@ from .saved import Saved, saving_results, widen, with_residuals
 class Residuals(Saved):
     """The rule of a call that returns its residuals already."""
 
-    __slots__ = ("_backward", "pair")
+    __slots__ = ("_backwards", "pair")
 
     def __init__(self, plain: Signature, need: Need, pair: Pair) -> None:
         super().__init__(plain, need, pair.reads)
         self.pair = pair
-        self._backward: Signature | None = None
+        self._backwards: dict[Need, tuple[Signature, tuple[int, ...]]] = {}
 
-    @property
-    def backward(self) -> Signature:
-        """The signature of the call that is the backward pass."""
-        if self._backward is None:
+    def backward(self, present: Need) -> tuple[Signature, tuple[int, ...]]:
+        """The signature of the call that is the backward pass, where `present` tells which cotangents there are, and
+        the positions of the arguments that it finds cotangents of."""
+        found = self._backwards.get(present)
+        if found is None:
+            graph, positions = self.pair.backward, self.pair.found
+            if not all(present):
+                zero = (*[False] * len(self.pair.reads), *[not p for p in present])
+                graph, there = without(graph, zero)
+                positions = tuple([i for i, t in zip(positions, there, strict=True) if t])
             name, own = self.plain.attrs["name"], self.plain.attrs["rule"]
-            attrs = (name + ".vjp", self.pair.backward, getattr(own, "backward_rule", None))
-            self._backward = call.signature(self.pair.backward.in_avals, attrs)
-        return self._backward
+            sig = call.signature(graph.in_avals, (name + ".vjp", graph, getattr(own, "backward_rule", None)))
+            found = self._backwards[present] = sig, positions
+        return found
 
 
 def _widen(sig: Signature, need: Need) -> Signature:
@@ -96,14 +102,14 @@ def _pull(
     out: list[Node | None] = [None] * len(args)
     if not pair.found:
         return out
-    given = [
-        c if c is not None else zeros(o.aval)
-        for c, o in zip(cts[: pair.results], outs, strict=False)
-        if c is not None or o.dtype.inexact
-    ]
+    given = [c for c, o in zip(cts[: pair.results], outs, strict=False) if c is not None or o.dtype.inexact]
     inputs = [args[i] if is_arg else saved[i] for is_arg, i in pair.reads]
-    for i, found in zip(pair.found, saving_results(rule.backward, (*inputs, *given)), strict=True):
-        out[i] = found if need[i] else None
+    sig, positions = rule.backward(tuple([c is not None for c in given]))
+    if not positions:
+        return out
+    found = saving_results(sig, (*inputs, *[c for c in given if c is not None]))
+    for i, g in zip(positions, found, strict=True):
+        out[i] = g if need[i] else None
     return out
 
 

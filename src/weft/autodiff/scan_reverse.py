@@ -20,6 +20,7 @@ from ..ops.contraction import dot_general
 from ..ops.control import call
 from ..ops.loops import scan
 from ..ops.movement import permute, reshape, zeros
+from .absent import without
 from .pairs import Need, Pair, vjp_pair
 from .saved import Saved, widen, with_residuals
 from .scans import Loop, moving_arguments
@@ -55,6 +56,7 @@ class _Backward:
 
     loop: Loop
     summed: tuple[int, ...]
+    moved_xs: tuple[int, ...]  #: the sequences that have cotangents
     products: tuple[tuple[int, tuple[_Product, ...]], ...]
 
 
@@ -100,6 +102,9 @@ def _widen(sig: Signature, need: Need) -> Signature:
 
     def result(node: Node) -> tuple[bool, int]:
         """The result of the wide scan that holds this value of every step."""
+        own = pair.forward.outputs[loop.carries : pair.results]
+        if node in own:
+            return False, loop.carries + own.index(node)
         if node not in stacked:
             stacked.append(node)
         return False, pair.results + stacked.index(node)
@@ -129,19 +134,23 @@ def _reverse(saved: ScanSaved, present: Need) -> _Backward:
     for i, o in enumerate(outs):
         moves = active[loop.consts + i] if i < loop.carries else present[i - loop.carries]
         cts.append(fresh_inputs([o])[0] if moves else None)
-    given = [zeros(o) if c is None else c for o, c in zip(outs, cts, strict=True) if o.dtype.inexact]
+    given = [c for o, c in zip(outs, cts, strict=True) if o.dtype.inexact]
     body = _opened(pair.backward, [k for k, i in enumerate(pair.found) if i < loop.consts])
-    grads = dict(zip(pair.found, instantiate(body, [*reads, *given]), strict=True))
+    body, there = without(body, (*[False] * len(reads), *[c is None for c in given]))
+    positions = [i for i, t in zip(pair.found, there, strict=True) if t]
+    pulled = instantiate(body, [*reads, *[c for c in given if c is not None]])
+    grads = dict(zip(positions, pulled, strict=True))
     is_const = [_is_const(loop, s) for s in saved.sources]
     consts = [r for r, c in zip(reads, is_const, strict=True) if c]
     y_cts = {c: ("ct", i) for i, c in enumerate(cts[loop.carries :]) if c is not None}
     available: dict[Node, _Source] = {r: ("read", k) for k, r in enumerate(reads) if not is_const[k]}
     available.update(y_cts)
-    xs_grads = [grads[i] for i in pair.found if i >= loop.first_x]
+    moved_xs = tuple([i for i in positions if i >= loop.first_x])
+    xs_grads = [grads[i] for i in moved_xs]
     available.update({g: ("result", k) for k, g in enumerate(xs_grads)})
     factors = _Factors(available, _fixed(list(grads.values()), consts), len(xs_grads))
-    products = {i: p for i in pair.found if i < loop.consts and (p := factors.products(grads[i]))}
-    summed = [i for i in pair.found if i < loop.consts and i not in products]
+    products = {i: p for i in positions if i < loop.consts and (p := factors.products(grads[i]))}
+    summed = [i for i in positions if i < loop.consts and i not in products]
     sums = fresh_inputs([loop.body.in_avals[i] for i in summed])
     moved = [i for i in range(loop.consts, loop.first_x) if active[i]]
     state = [grads[i] if i in grads else zeros(loop.body.in_avals[i]) for i in moved]
@@ -150,7 +159,7 @@ def _reverse(saved: ScanSaved, present: Need) -> _Backward:
     xs = [r for r, c in zip(reads, is_const, strict=True) if not c] + list(y_cts)
     graph = Graph([*consts, *carry, *xs], [*state, *xs_grads, *factors.stacked])
     back = Loop(graph, len(consts), len(carry), loop.length, not loop.reverse)
-    return _Backward(back, tuple(summed), tuple(products.items()))
+    return _Backward(back, tuple(summed), moved_xs, tuple(products.items()))
 
 
 def _is_const(loop: Loop, source: tuple[bool, int]) -> bool:
@@ -245,7 +254,7 @@ def scan_vjp(
 def _pull(
     rule: ScanSaved, cts: Sequence[Node | None], saved: Sequence[Node], args: Sequence[Node], need: Need
 ) -> list[Node | None]:
-    loop, pair = rule.loop, rule.pair
+    loop = rule.loop
     out: list[Node | None] = [None] * len(args)
     y_cts = cts[loop.carries :]
     back = rule.backward(tuple([c is not None for c in y_cts]))
@@ -263,7 +272,7 @@ def _pull(
         outs: tuple[Node, ...] = ()
     else:
         outs = back.loop.bind(given)
-    positions = [*moved, *back.summed, *[i for i in pair.found if i >= loop.first_x]]
+    positions = [*moved, *back.summed, *back.moved_xs]
     for i, found in zip(positions, outs, strict=False):
         out[i] = found if need[i] else None
 
