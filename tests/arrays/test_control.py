@@ -529,3 +529,33 @@ def test_control_flow_inside_compile(rng):
     eager = [step.function(x).item() for _ in range(3)]
     np.testing.assert_array_equal(losses, eager)
     np.testing.assert_array_equal(compiled, w.numpy())
+
+
+def _tripled(v):
+    return while_loop(lambda z: (z * z).sum() < 9.0, lambda z: z * 1.5 + 0.1, v + 1.0)
+
+
+def _checkpointed(v):
+    return wf.checkpoint(_tripled)(v)
+
+
+OUTER = {
+    "scan": lambda v: scan(lambda c, _: (_tripled(c), None), v, length=2)[0],
+    "cond": lambda v: cond(v.sum() > -99, _tripled, lambda c: c, v),
+    "checkpoint": _checkpointed,
+    "compile": lambda v: wf.compile(_tripled)(v),
+}
+PLAIN = {"scan": lambda v: _tripled(_tripled(v))}
+
+
+@pytest.mark.parametrize("outer", sorted(OUTER))
+def test_while_inside_others_has_forward_mode_and_refuses_reverse_mode_when_it_is_asked_for(rng, outer):
+    x, dx = t(rng, 2), t(rng, 2)
+    f, plain = OUTER[outer], PLAIN.get(outer, _tripled)
+    for got, want in zip(jvp(f, (x,), (dx,)), jvp(plain, (x,), (dx,)), strict=True):
+        close(got, want)
+    tracked = wf.tensor(x.numpy(), requires_grad=True)
+    out = f(tracked)
+    close(out, plain(x))
+    with pytest.raises(GradientError, match="no reverse mode"):
+        out.sum().backward()

@@ -257,3 +257,44 @@ def test_stop_gradient(rng):
     near(vmap(grad(lambda x: (stop_gradient(x) * x).sum()))(wf.stack([x, x])), wf.stack([x, x]))
     near(grad(lambda x: scan(lambda c, x: (c + stop_gradient(x) * x, None), 0.0, x)[0])(x), x)
     assert not stop_gradient(t(rng, 2, requires_grad=True)).requires_grad
+
+
+def _within(kind, f, x):
+    """f inside loops and branches inside one another."""
+    if kind == "cond in cond":
+        return cond(
+            x.sum() > -99, lambda c: cond(c.sum() > -99, f, lambda c: c, c), lambda c: c, x
+        )  # fmt: skip
+    if kind == "scan in scan":
+        return scan(lambda c, _: (scan(lambda d, _: (f(d), None), c, length=2)[0], None), x, length=2)[0]
+    if kind == "cond in scan":
+        return scan(lambda c, _: (cond(c.sum() > -99, f, lambda c: c, c), None), x, length=2)[0]
+    return checkpoint(checkpoint(f))(x)
+
+
+@pytest.mark.parametrize("kind", ["cond in cond", "scan in scan", "cond in scan", "checkpoint twice"])
+@pytest.mark.parametrize("make", ["vjp", "jvp"])
+def test_numbers_and_constant_tensors_from_outside_are_no_hindrance_however_deep(kind, make):
+    weights = wf.tensor([2.0, 3.0], dtype="float64")
+    plain = lambda v: v**3 * 0.5 * weights
+    if make == "vjp":
+        f = custom_vjp(lambda v: plain(v))
+        f.defvjp(lambda v: (plain(v), v), lambda v, ct: (1.5 * v * v * weights * ct,))
+    else:
+        f = custom_jvp(lambda v: plain(v))
+        f.defjvp(lambda vs, ts: (plain(vs[0]), 1.5 * vs[0] ** 2 * weights * ts[0]))
+    x = wf.tensor([0.3, -0.7], dtype="float64")
+    expected = grad(lambda v: _within(kind, plain, v).sum())(x)
+    near(grad(lambda v: _within(kind, f, v).sum())(x), expected)
+    near(hessian(lambda v: _within(kind, f, v).sum())(x), hessian(lambda v: _within(kind, plain, v).sum())(x))
+    y = wf.tensor([0.3, -0.7], dtype="float64", requires_grad=True)
+    _within(kind, f, y).sum().backward()
+    near(y.grad, expected)
+
+
+def test_a_differentiated_tensor_from_outside_is_refused_also_inside_loops():
+    w = wf.tensor([2.0, 3.0], requires_grad=True)
+    f = custom_vjp(lambda v: v * w)
+    f.defvjp(lambda v: (v * w, None), lambda _, ct: (ct * w,))
+    with pytest.raises(GradientError, match="uses another tensor"):
+        scan(lambda c, _: (f(c), None), wf.ones(2), length=2)[0].sum().backward()

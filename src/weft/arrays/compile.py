@@ -14,7 +14,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..autodiff.transforms import with_residuals
+from ..autodiff.transforms import foreseeing
 from ..base.errors import ArgumentError, ShapeError
 from ..base.pytree import LEAF as LEAF_STRUCTURE
 from ..base.pytree import Structure, flatten, unflatten
@@ -163,7 +163,7 @@ class Traced:
         args = (*nodes, *[c.node for c in found.captured])
         sig = call.signature(found.graph.in_avals, (self.name, found.graph, None))
         need = tuple([bool(a.flags & GRAD) for a in args])
-        outs = results(make_node(with_residuals(sig, need), args))
+        outs = results(make_node(foreseeing(sig, need), args))
         given = iter(outs)
         out = [Tensor(next(given)) if r is None else r.value for r in found.results]
         saved, state.grad = state.grad, False

@@ -17,7 +17,7 @@ from ..ir.graph import Graph
 from ..ir.node import SPENT, TRACED, Aval, Node, make_node
 from ..ir.primitive import results
 from ..ops.control import call
-from ..ops.movement import zeros
+from ..ops.movement import identity, zeros
 from . import dispatch
 from .backward import recording
 from .cell import own_node
@@ -131,7 +131,7 @@ class _Custom:
             found = self._within_own_rule(leaves, structure, traced)
         else:
             body, used, draws, rule = self._rule(args, leaves, structure, traced)
-            given = (*used, *draws.reserve(1), *nodes)
+            given = (*map(_cut_off, used), *draws.reserve(1), *nodes)
             found = saving_results(call.signature(body.in_avals, (_title(self.function), body, rule)), given)
         return unflatten(traced.structure, [Tensor(n) for n in found])
 
@@ -143,7 +143,7 @@ class _Custom:
         nodes = _tensor_nodes(leaves)
         rule = Recursive(self, structure, leaves, len(graph.inputs) - len(nodes))
         sig = call.signature(graph.in_avals, (_title(self.function), graph, rule))
-        return results(make_node(sig, (*operands, *traced.draws.reserve(1), *nodes)))
+        return results(make_node(sig, (*map(_cut_off, operands), *traced.draws.reserve(1), *nodes)))
 
     def _trace(self, function: Callable[..., Any], leaves: Sequence[Any], structure: Structure) -> Traced:
         """Trace a part of the rule."""
@@ -218,6 +218,14 @@ class Recursive:
                 "own rule, and the rule uses a tensor from outside (or a random draw); pass it as an argument"
             )
         return rule.with_constants(used, body.in_avals[: self.consts])
+
+
+def _cut_off(node: Node) -> Node:
+    """A tensor or number from outside, marked as a constant where it is one: a trace around takes it for an input of
+    its own, which it must assume to be differentiated."""
+    if not state.traces or node.flags & state.active & ~(state.tracing | SPENT):
+        return node
+    return identity.bind((node,))
 
 
 def _close_together(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..base.errors import GradientError
 from ..base.state import state
 from ..ir.node import GRAD, SPENT, Node, Signature, make_node
 from ..ir.primitive import Primitive, pick, pick_prim
@@ -65,13 +66,25 @@ def with_residuals(sig: Signature, need: Need) -> Signature:
     return found
 
 
+def foreseeing(sig: Signature, need: Need) -> Signature:
+    """`with_residuals`, or `sig` itself where there is no reverse mode: that is an error only if it is asked for."""
+    key = ("no reverse mode", need)
+    if key in sig.memo:
+        return sig
+    try:
+        return with_residuals(sig, need)
+    except GradientError:
+        sig.memo[key] = True
+        return sig
+
+
 def saving_node(sig: Signature, args: tuple[Node, ...]) -> Node:
     """`make_node`, wide where a gradient may be asked for. Bodies of graphs widen later, when differentiated."""
     if state.grad and sig.differentiable and sig.prim in widen and not state.body:
         bits = state.active & ~(state.tracing | SPENT)
         need = tuple([a.flags & bits != 0 for a in args])
         if True in need:
-            return make_node(sig.memo.get(need) or with_residuals(sig, need), args)
+            return make_node(sig.memo.get(need) or foreseeing(sig, need), args)
     return make_node(sig, args)
 
 
@@ -89,7 +102,7 @@ def rebuild_saving(node: Node, args: tuple[Node, ...]) -> Node:
     if sig.prim is pick_prim:
         new = pick(args[0], sig.attrs["index"])
     elif sig.prim in widen and node.flags & GRAD:
-        new = make_node(with_residuals(sig, tuple([bool(a.flags & GRAD) for a in args])), args)
+        new = make_node(foreseeing(sig, tuple([bool(a.flags & GRAD) for a in args])), args)
         if type(new.sig.out) is tuple and type(sig.out) is not tuple:
             new = pick(new, 0)
     else:
