@@ -16,7 +16,7 @@ from ...base.errors import BackendError
 from ...ir.dtype import DType
 from ...kernel.functions import functions, polygamma
 from .algebra import LlvmAlgebra
-from .build import I1, Build, element, like, register_type, suffix
+from .build import I1, Build, like, register_type, suffix
 
 Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
 
