@@ -56,3 +56,15 @@ def test_a_result_of_a_scan_that_nobody_uses_costs_nothing():
     last.sum().backward()
     (loop,) = [n for n in toposort([w.grad._node]) if n.prim.name == "scan" and n.attrs["reverse"]]
     assert "broadcast_in_dim" not in _names(loop.attrs["body"])
+
+
+def test_a_result_of_a_cond_that_nobody_uses_costs_nothing():
+    x = t(0.5, requires_grad=True)
+    out, _ = wf.cond(wf.tensor(True), lambda: (wf.sin(x), wf.exp(x)), lambda: (x * x, x))
+    out.sum().backward()
+    (back,) = [n for n in toposort([x.grad._node]) if n.prim.name == "cond" and n.args[-1] is not x._node][
+        -1:
+    ]
+    assert all("exp" not in _names(b) for b in back.attrs["branches"])
+    assert "add" not in _names(back.attrs["branches"][1])
+    np.testing.assert_allclose(x.grad.numpy(), np.cos([0.5]))

@@ -15,6 +15,7 @@ from ..ops.control import call, cond
 from ..ops.define import constant
 from ..ops.movement import reshape, zeros
 from ..ops.selection import where
+from .absent import without
 from .graphs import batch_graph, jvp_graph
 from .pairs import Need, Pair, vjp_pair
 from .saved import Saved, saving_results, widen, with_residuals
@@ -64,7 +65,7 @@ def _filled(graph: Graph, there: Sequence[bool], wanted: Sequence[bool], avals: 
 class CondSaved(Saved):
     """The rule of a cond whose branches return their residuals, in slots that they share."""
 
-    __slots__ = ("backward", "found", "results")
+    __slots__ = ("_present", "backward", "found", "results")
 
     def __init__(
         self,
@@ -79,6 +80,23 @@ class CondSaved(Saved):
         self.backward = backward
         self.found = found  #: positions of the operands that the backward branches return cotangents of
         self.results = results
+        self._present: dict[Need, tuple[Branches, tuple[int, ...]]] = {}
+
+    def present(self, present: Need) -> tuple[Branches, tuple[int, ...]]:
+        """The backward branches for those cotangents that there are, and the operands they find cotangents of."""
+        if all(present):
+            return self.backward, self.found
+        made = self._present.get(present)
+        if made is None:
+            avals = [self.plain.inputs[1 + i] for i in self.found]
+            zero = (*[False] * (len(self.reads) - 1), *[not p for p in present])
+            parts = [without(b, zero) for b in self.backward]
+            there = tuple([any(t) for t in zip(*[t for _, t in parts], strict=True)])
+            with isolated():
+                branches = tuple([_filled(graph, own, there, avals) for graph, own in parts])
+            positions = tuple([i for i, t in zip(self.found, there, strict=True) if t])
+            made = self._present[present] = branches, positions
+        return made
 
 
 def _widen(sig: Signature, need: Need) -> Signature:
@@ -184,16 +202,14 @@ def _pull(
     rule: CondSaved, cts: Sequence[Node | None], saved: Sequence[Node], args: Sequence[Node], need: Need
 ) -> list[Node | None]:
     out: list[Node | None] = [None] * len(args)
-    if not rule.found:
+    given = [c for o, c in zip(saved[: rule.results], cts, strict=True) if o.dtype.inexact]
+    branches, positions = rule.present(tuple([c is not None for c in given]))
+    if not positions:
         return out
-    given = [
-        zeros(o.aval) if c is None else c
-        for o, c in zip(saved[: rule.results], cts, strict=True)
-        if o.dtype.inexact
-    ]
     reads = [args[i] if is_arg else saved[i] for is_arg, i in rule.reads[1:]]
-    for i, found in zip(rule.found, _bind(args[0], [*reads, *given], rule.backward), strict=True):
-        out[i + 1] = found if need[i + 1] else None
+    found = _bind(args[0], [*reads, *[c for c in given if c is not None]], branches)
+    for i, g in zip(positions, found, strict=True):
+        out[i + 1] = g if need[i + 1] else None
     return out
 
 
