@@ -5,12 +5,12 @@ import textwrap
 import numpy as np
 
 from nodes import node
-from weft.ir.dtype import bfloat16, float32
+from weft.ir.dtype import bfloat16, float32, int32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.ir.printer import print_graph
 from weft.ir.shape import Dim
-from weft.ops.control import call
+from weft.ops.control import call, cond
 from weft.ops.elementwise import cast, exp
 from weft.ops.movement import broadcast_to
 from weft.ops.reduce import sum_
@@ -70,7 +70,7 @@ def test_bodies_and_picks():
         trace_graph(function, [Aval((2,), float32)]),
         """
         graph(%0: f32[2]) {
-          %1 = call[twice](%0, rule=None) : f32[2], f32[2]
+          %1 = call[twice](%0, body=body0) : f32[2], f32[2]
             body0(%0: f32[2]) {
               %1 = exp(%0) : f32[2]
               %2 = add(%0, %0) : f32[2]
@@ -80,6 +80,68 @@ def test_bodies_and_picks():
           %3 = %1[1] : f32[2]
           %4 = mul(%2, %3) : f32[2]
           return %4
+        }
+        """,
+    )
+
+
+def test_a_body_is_shown_once_however_often_it_is_used():
+    inner = trace_graph(lambda a: exp(a), [Aval((), float32)])
+    outer = trace_graph(
+        lambda a: call(call(a, name="in", body=inner, rule=None), name="in", body=inner, rule=None),
+        [Aval((), float32)],
+    )
+
+    def function(x):
+        y = call(x, name="out", body=outer, rule=None)
+        return call(y, name="out", body=outer, rule=None) + call(y, name="in", body=inner, rule=None)
+
+    shows(
+        trace_graph(function, [Aval((), float32)]),
+        """
+        graph(%0: f32[]) {
+          %1 = call[out](%0, body=body0) : f32[]
+            body0(%0: f32[]) {
+              %1 = call[in](%0, body=body1) : f32[]
+                body1(%0: f32[]) {
+                  %1 = exp(%0) : f32[]
+                  return %1
+                }
+              %2 = call[in](%1, body=body1) : f32[]
+              return %2
+            }
+          %2 = call[out](%1, body=body0) : f32[]
+          %3 = call[in](%1, body=body1) : f32[]
+          %4 = add(%2, %3) : f32[]
+          return %4
+        }
+        """,
+    )
+
+
+def test_branches_and_rules():
+    graphs = tuple([trace_graph(f, [Aval((), float32)]) for f in (exp, lambda x: x * 2.0)])
+
+    def function(i, x):
+        y = cond(i, x, branches=graphs, rule=None)
+        return call(y, name="f", body=graphs[0], rule="mine")
+
+    shows(
+        trace_graph(function, [Aval((), int32), Aval((), float32)]),
+        """
+        graph(%0: i32[], %1: f32[]) {
+          %2 = cond(%0, %1, branches=(body0,body1)) : f32[]
+            body0(%0: f32[]) {
+              %1 = exp(%0) : f32[]
+              return %1
+            }
+            body1(%0: f32[]) {
+              %1 = constant 2.0 : f32[]
+              %2 = mul(%0, %1) : f32[]
+              return %2
+            }
+          %3 = call[f](%2, body=body0, rule=mine) : f32[]
+          return %3
         }
         """,
     )
