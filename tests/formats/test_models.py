@@ -91,7 +91,7 @@ def test_state_of_another_architecture(tmp_path):
     wf.save(cnn(), tmp_path / "model.weft")
     model = mlp()
     before = {k: v.numpy().copy() for k, v in model.state_dict().items()}
-    with pytest.raises(StateError, match="does not fit Sequential"):
+    with pytest.raises(StateError, match="the state saved from Sequential does not fit Sequential"):
         model.load_state_dict(wf.load(tmp_path / "model.weft"))
     for k, v in model.state_dict().items():
         np.testing.assert_array_equal(v.numpy(), before[k])

@@ -55,7 +55,9 @@ def load_into(module: Module, given: Mapping[str, Any], strict: bool) -> LoadRep
         else:
             values[name] = node
     if misfits or (strict and (missing or unexpected)):
-        raise StateError(_report(module, missing if strict else [], unexpected if strict else [], misfits))
+        source = getattr(given, "class_name", "")  # a file says what it was saved from
+        title = f"the state{f' saved from {source}' if source else ''} does not fit {type(module).__name__}:"
+        raise StateError(_report(title, missing if strict else [], unexpected if strict else [], misfits))
     with no_grad():
         for name, node in values.items():
             target = own[name]
@@ -73,8 +75,8 @@ def _value(name: str, value: Any) -> Node:
     raise StateError(f"the state holds a {type(value).__name__} under {name!r}, not a tensor or an array")
 
 
-def _report(module: Module, missing: list[str], unexpected: list[str], misfits: list[str]) -> str:
-    lines = [f"the state does not fit {type(module).__name__}:"]
+def _report(first: str, missing: list[str], unexpected: list[str], misfits: list[str]) -> str:
+    lines = [first]
     for title, names in (
         ("missing from the state", missing),
         ("unknown to the module", unexpected),
