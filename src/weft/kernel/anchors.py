@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.dtype import DType, bool_
+from ..ir.dtype import DType, bool_, real_dtype
 from ..ir.node import Node
 from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .loops import (
@@ -25,7 +25,7 @@ from .loops import (
     literal,
     operands,
 )
-from .lower import Lowering, as_indices, inside, variables, zero
+from .lower import Lowering, as_indices, broadcast, inside, variables, zero
 from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
@@ -100,14 +100,21 @@ def in_order(
 def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     """The values of one or several nodes of one shape, element by element."""
     for outer, indices in _collapsed(c.shape, c.order, "i"):
-        values = [c.lowering.value(r, indices) for r in roots]
-        if all(_straight(v, outer[-1]) for v in values):
+        stores = [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
+        if all(_straight(s.value, outer[-1]) for s in stores):
             break
-    first = len(c.inputs)
-    stores = tuple([Store(first + i, c.place(indices), v) for i, v in enumerate(values)])
     notes = tuple([r.prim.name for r in roots])
-    outputs = tuple([r.dtype for r in roots])
-    return Kernel(c.name, outer, (Stage((), stores=stores),), c.inputs, outputs, True, notes=notes)
+    outputs = tuple([real_dtype(r.dtype) for r in roots])
+    return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
+
+
+def _stores(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
+    """How an element is written: a complex one as its two parts next to each other."""
+    place = c.place(indices)
+    if root.dtype.kind != "c":
+        return [Store(buffer, place, c.lowering.value(root, indices))]
+    parts = [c.lowering.value(part, broadcast(indices, part)) for part in root.args]
+    return [Store(buffer, place * 2 + i, value) for i, value in enumerate(parts)]
 
 
 def _collapsed(

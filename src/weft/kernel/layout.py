@@ -74,9 +74,14 @@ def _is_gradient_of_weights(node: Node) -> bool:
     return w.prim.name == "permute" and w.value is None and w.attrs["axes"][:2] == (1, 0)
 
 
-def assign_layouts(graph: Graph, stored: set[Node], anchor: dict[Node, Node]) -> dict[Node, Order]:
-    """The order of the axes of every intermediate value that is not stored in the order of its shape."""
-    outside = {*graph.inputs, *graph.outputs}
+def assign_layouts(
+    graph: Graph, stored: set[Node], anchor: dict[Node, Node], hosted: set[Node]
+) -> dict[Node, Order]:
+    """The order of the axes of every intermediate value that is not stored in the order of its shape.
+
+    Those that are seen from outside or by the host (`hosted`) keep their order.
+    """
+    outside = {*graph.inputs, *graph.outputs, *hosted}
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
@@ -97,7 +102,7 @@ def _is_image(node: Node, stored: set[Node], anchor: dict[Node, Node], layouts: 
     """Whether a value comes out of a convolution, or is computed from one of its rank that does."""
     if node in anchor and anchor[node].prim.name == "conv":
         return True
-    images = [a for a in _sources(node, stored) if a.ndim == node.ndim]
+    images = [a for a in _sources(node, stored) if a in layouts and a.ndim == node.ndim]
     return any(layouts.get(a) == channels_last(a.ndim) for a in images)
 
 

@@ -281,6 +281,17 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return Apply("bitcast", (low.value(node.args[0], indices),), node.dtype)
 
 
+@pull("real", "imag")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    x = node.args[0]  # in memory, where the parts of an element lie next to each other
+    return Load(low.buffers[x], low.place(x, indices) * 2 + (node.prim.name == "imag"), node.dtype)
+
+
+@pull("complex")
+def _(low: Lowering, node: Node, indices: Indices) -> Expr:
+    raise AssertionError("parts of complex numbers are put together where they are stored")
+
+
 @pull("searchsorted")
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     edges, x = node.args

@@ -30,7 +30,9 @@ def find_rows(
     taken: set[Node] = set()
     position = {n: i for i, n in enumerate(order)}
     for root in reversed(order):
-        if root in taken or root.value is not None or not (root.prim.elementwise and supported(root)):
+        if root in taken or root.value is not None or root.prim.name == "complex":
+            continue
+        if not (root.prim.elementwise and supported(root)):
             continue
         inside = _cone(root, users, fixed, taken, position, supported)
         reductions = [n for n in sorted(inside, key=position.__getitem__) if n.prim.name in REDUCTIONS]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..ir.dtype import uint8
+from ..ir.dtype import real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
@@ -27,7 +27,7 @@ from .sorting import Sort
 from .tiles import Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
-_FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not")
+_FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
 
 
 @dataclass(eq=False)
@@ -50,6 +50,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
 
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
+        alone = alone or _looks_up(root, plan.stored)
         return None if alone else (root.shape, plan.layouts.get(root))
 
     steps: list[Step] = []
@@ -87,7 +88,7 @@ class _Plan:
                 continue
             if node.value is None and node.prim.name in builders and supported(node):
                 self._extend(node, supported)
-        self.layouts = assign_layouts(graph, self.stored, self.anchor)
+        self.layouts = assign_layouts(graph, self.stored, self.anchor, self._hosted(graph, supported))
 
     def _stored(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
         """Everything but what can be computed inside its only user."""
@@ -119,6 +120,14 @@ class _Plan:
                     fixed.add(node)
         return fixed
 
+    def _hosted(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
+        """What the host reads or writes: it knows no order of axes but that of the shape."""
+        hosted: set[Node] = set()
+        for node in graph.nodes:
+            if node.value is None and (node.prim is pick_prim or not supported(node)):
+                hosted.update((node, *node.args))
+        return hosted
+
     def results(self, node: Node) -> list[Node]:
         """The node itself, or the picks of its results."""
         if type(node.sig.out) is not tuple:
@@ -135,6 +144,7 @@ class _Plan:
                 break
             (user,) = users
             fits = user.prim.elementwise and user.shape == anchor.shape and supported(user)
+            fits = fits and user.dtype.kind != "c"
             fits = fits and user not in self.rows
             if not fits or user in self.anchor or self._holds_anchor(user, root):
                 break
@@ -176,11 +186,24 @@ def _reads(roots: list[Node], stored: set[Node]) -> list[Node]:
     return list(order)
 
 
+def _looks_up(root: Node, stored: set[Node]) -> bool:
+    """Whether the kernel of `root` reads memory at run-time places: what another kernel has finished writing."""
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        if node.prim.name in looked_up:
+            return True
+        more = [a for a in node.args if a.value is None and a not in stored and a not in seen]
+        seen.update(more)
+        stack.extend(more)
+    return False
+
+
 def _kernel_step(roots: list[Node], plan: _Plan, name: str) -> Step:
     reads = _reads(roots, plan.stored)
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(roots[0])
-    common = Common(name, roots[0], found, lowering, tuple([n.dtype for n in reads]))
+    common = Common(name, roots[0], found, lowering, tuple([real_dtype(n.dtype) for n in reads]))
     if roots[0] in plan.rows:
         return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)

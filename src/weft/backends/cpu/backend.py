@@ -14,6 +14,7 @@ from ...base.state import isolated
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
+from ...kernel.complexes import EDGES, split_complex
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import Arena, plan_arena
@@ -40,7 +41,7 @@ def supported(node: Node) -> bool:
         return False
     types = [a.dtype for a in node.sig.inputs] + [node.dtype]
     if any(d.kind == "c" for d in types):
-        return False
+        return node.prim.name in EDGES
     if node.prim.computes and any(a.dtype.storage_only for a in node.sig.inputs):
         return False  # `widen_storage` leaves none of these
     name = node.prim.name
@@ -53,7 +54,7 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(separate_operands(widen_storage(run_passes(numbered(graph)))))
+        return CpuProgram(separate_operands(split_complex(widen_storage(run_passes(numbered(graph))))))
 
 
 def numbered(graph: Graph) -> Graph:

@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.dtype import DType, float32
+from ...ir.dtype import DType, float32, float64
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import Expr, Inside, Literal, Load, Lookup, Position, Scalar, Search, Total
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
@@ -92,7 +92,7 @@ class Expressions:
         if not out.storage_only:
             return operate(self.build, "cast", (x,), [dtype], out)
         if dtype.kind != "f":
-            x, dtype = operate(self.build, "cast", (x,), [dtype], float32), float32
+            x, dtype = operate(self.build, "cast", (x,), [dtype], float64), float64
         return self.build.round(x, dtype, out)
 
     def _load(self, e: Load, lanes: Lanes) -> ir.Value:

@@ -26,8 +26,17 @@ LIBRARY = (
 CONTROL = ("scan", "cond", "while_loop")
 
 
+#: Rarely used on complex numbers, and delicate at their branch cuts: NumPy's functions.
+COMPLEX = (
+    "sign", "pow", "rsqrt", "expm1", "log1p", "log2", "log10", "tan", "tanh", "asin", "acos", "atan", "asinh",
+    "acosh", "atanh", "prod", "cumprod", "linear_recurrence", "bitcast",
+)  # fmt: skip
+
+
 def on_host(node: Node) -> bool:
     """Whether a node is left to Python on purpose."""
+    if node.prim.name in COMPLEX and any(a.dtype.kind == "c" for a in (*node.sig.inputs, node.aval)):
+        return True
     return node.prim.name in LIBRARY or node.prim.name in CONTROL
 
 
