@@ -43,7 +43,7 @@ class History(Mapping[str, list[Any]]):
     def plot(self, path: str | Path | None = None) -> Any:
         """Curves over epochs, one panel for each figure, training and validation together; returns the Figure.
 
-        With a `path` the picture is written there. Needs matplotlib: `pip install 'weft[plot]'`.
+        With a `path` the picture is written there. Needs matplotlib: `pip install matplotlib`.
         """
         figure = pyplot("history.plot()").figure(figsize=(1, 1))
         panels = [n for n in self._figures if not n.startswith("val_") and _is_curve(self._figures[n])]
@@ -104,7 +104,5 @@ def pyplot(what: str) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        raise MissingExtraError(
-            f"{what} needs matplotlib; install it with: pip install 'weft[plot]'"
-        ) from None
+        raise MissingExtraError(f"{what} needs matplotlib; install it with: pip install matplotlib") from None
     return plt
