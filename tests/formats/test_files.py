@@ -119,6 +119,8 @@ def test_objects_inside_a_checkpoint(tmp_path):
         ({"a": {1.5: 3}}, "keys are texts or integers"),
         ({"a": int}, "'a' is the class int"),
         ({"a": b"bytes"}, "'a' is a bytes"),
+        ({"a": [np.array(["x"])]}, "'a.0' is an array of <U1, which a file cannot hold"),
+        ({"a": np.array([None])}, "'a' is an array of object"),
         (3, "save takes a module"),
         ("text", "save takes a module"),
         (None, "save takes a module"),

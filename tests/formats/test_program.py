@@ -301,6 +301,31 @@ def test_arguments_that_do_not_fit(tmp_path):
         program(*good, mask="x")
 
 
+def test_arguments_by_name_and_lists(tmp_path):
+    @compile
+    def function(batch, scale, *, shift):
+        return batch["x"] * scale + shift
+
+    x = tensor([[1.0, 2.0]])
+    function({"x": x}, 2.0, shift=x)
+    program = saved(tmp_path, function)
+    for call in (
+        lambda: program({"x": x}, 2.0, shift=x),
+        lambda: program({"x": x}, scale=2.0, shift=x),
+        lambda: program(shift=[[1, 2]], scale=2, batch={"x": [[1.0, 2.0]]}),
+    ):
+        assert call().numpy().tolist() == [[3.0, 6.0]]
+    with pytest.raises(ArgumentError, match="takes 2 positional arguments"):
+        program(scale=2.0, shift=x)
+    with pytest.raises(ArgumentError, match="takes 2 positional arguments"):
+        program({"x": x}, 2.0, scale=2.0, shift=x)
+    with pytest.raises(ShapeError, match="lists of different lengths"):
+        program({"x": [[1, 2], [3]]}, 2.0, shift=x)
+    for wrong in ([["a", "b"]], [[1j, 2]], [[None, 1]]):
+        with pytest.raises(DTypeError, match="must be float32"):
+            program({"x": wrong}, 2.0, shift=x)
+
+
 def test_open_dimensions_must_agree(tmp_path):
     n = Dim("n")
 

@@ -50,6 +50,7 @@ class LoadedProgram:
         self._cells = [t._cell for t in self.state.values()]
         self._rebound = [self._cells[i] for i in exported.updates]
         self._traced = revive(exported, self._cells)
+        self._names = _positional_names(exported)
 
     @property
     def graph(self) -> Graph:
@@ -58,8 +59,10 @@ class LoadedProgram:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program. Arguments must have the structure, dtypes and shapes it was saved with; open
-        dimensions take any size. Python numbers and NumPy arrays stand for tensors."""
-        found = list(_match((args, kwargs), self._form.in_structure, self.name))
+        dimensions take any size. Numbers, lists of them and NumPy arrays stand for tensors; positional arguments may
+        be given by name."""
+        given = self._by_position(args, dict(kwargs))
+        found = list(_match(given, self._form.in_structure, self.name))
         avals = iter(self.graph.in_avals)
         nodes = []
         for want, (path, x) in zip(self._form.arguments, found, strict=True):
@@ -76,6 +79,17 @@ class LoadedProgram:
         if tracked or state.traces:
             return self._apply(nodes, sizes)
         return self._traced.run([_value(n) for n in nodes])
+
+    def _by_position(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments that were positional when the program was saved, moved from the keywords to their places."""
+        out = list(args)
+        for name in self._names[len(args) :]:
+            if name is None or name not in kwargs:
+                break
+            out.append(kwargs.pop(name))
+        return tuple(out), kwargs
 
     def _sizes(self, nodes: list[Node]) -> dict[str, int]:
         wanted = self.graph.in_avals
@@ -176,11 +190,23 @@ def _from_bytes(data: bytes) -> LoadedProgram:
     return LoadedProgram(program_from(container.read_bytes(data, "the pickled program")), copy=False)
 
 
+def _positional_names(program: ExportedProgram) -> list[str | None]:
+    """The name of each positional argument, as far as the names of the tensors in it tell."""
+    leaves = iter(program.arguments)
+    out: list[str | None] = []
+    for child in program.in_structure.children[0].children:
+        inside = [next(leaves) for _ in range(child.size)]
+        out.append(next((n.partition("[")[0] for n in inside if isinstance(n, str)), None))
+    return out
+
+
 def _argument(x: Any, name: str, want: Aval) -> Node:
     if isinstance(x, Tensor):
         node = x._node
     elif isinstance(x, (np.ndarray, np.generic)):
         node = node_from_numpy(np.asarray(x))
+    elif isinstance(x, list):
+        node = node_from_numpy(_from_list(x, name, want))
     elif isinstance(x, (bool, int, float, complex)):
         if want.shape != () or "buifc".index(_kind(x)) > "buifc".index(want.dtype.kind):
             raise DTypeError(f"{name} must be {want.describe()}, got the number {x!r}")
@@ -192,6 +218,20 @@ def _argument(x: Any, name: str, want: Aval) -> Node:
             f"{name} must be {want.describe()}, got {node.aval.describe()}; convert it with astype"
         )
     return node
+
+
+def _from_list(x: list[Any], name: str, want: Aval) -> np.ndarray:
+    """Nested lists of numbers, as they come out of JSON."""
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise ShapeError(f"{name} must be {want.describe()}, got lists of different lengths") from None
+    order = "buifc"
+    if array.size and (
+        array.dtype.kind not in order or order.index(array.dtype.kind) > order.index(want.dtype.kind)
+    ):
+        raise DTypeError(f"{name} must be {want.describe()}, got lists of {array.dtype}")
+    return array.astype(want.dtype.numpy)
 
 
 def _kind(x: bool | int | float | complex) -> str:

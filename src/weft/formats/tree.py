@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.tensor import Tensor, from_array
-from ..base.errors import ArgumentError, FormatError
+from ..base.errors import ArgumentError, DTypeError, FormatError
 from ..ir.dtype import ALL, DType, dtype
 
 _MAX_DEPTH = 100
@@ -57,6 +57,7 @@ def split(tree: Any) -> tuple[dict[str, np.ndarray], Any]:
         if isinstance(x, (Tensor, np.ndarray)):
             name = _unused(".".join(path) or "value", tensors)
             tensors[name] = array_of(x)
+            _check_elements(tensors[name], path)
             return {"tensor": name}
         if isinstance(x, (list, tuple)) and type(x) in (list, tuple):
             inside = [plain(v, (*path, str(i))) for i, v in enumerate(x)]
@@ -74,6 +75,13 @@ def split(tree: Any) -> tuple[dict[str, np.ndarray], Any]:
 
 
 _plain_scalars = {"bool", "int64", "float64"}  # NumPy numbers that are the same as Python's
+
+
+def _check_elements(array: np.ndarray, path: tuple[str, ...]) -> None:
+    try:
+        dtype(array.dtype.newbyteorder("="))
+    except DTypeError:
+        raise ArgumentError(f"{_show(path)} is an array of {array.dtype}, which a file cannot hold") from None
 
 
 def _key(key: Any, path: tuple[str, ...]) -> str | int:
