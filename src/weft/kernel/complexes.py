@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..base.state import isolated
 from ..ir.dtype import bool_, real_dtype
@@ -46,13 +46,16 @@ LINEAR = (
 )  # fmt: skip
 
 Rule = Callable[..., "Pair | Node"]
+F = TypeVar("F", bound=Rule)
 
 #: primitive -> rule(*operands, **attributes) on pairs
 rules: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def declare(function: Rule) -> Rule:
+def rule(*names: str) -> Callable[[F], F]:
+    """Declare the rule of the primitives called `names`."""
+
+    def declare(function: F) -> F:
         for name in names:
             rules[name] = function
         return function
