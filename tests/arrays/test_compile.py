@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import warnings
 import weakref
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import weft as wf
+from weft import nn
 from weft.base.errors import ArgumentError, ShapeError, TraceError, WeftError
 from weft.base.state import state, version
 
@@ -355,3 +358,104 @@ def test_the_graph_can_be_printed():
         f.graph
     f(wf.tensor([1.0]))
     assert "mul(" in str(f.graph)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", wf.zeros(2))
+        self.last = wf.zeros(2)
+
+    def forward(self, x, in_place):
+        self.last = x  # kept to be looked at; never read
+        if in_place:
+            self.seen[...] = self.seen + x
+        else:
+            self.seen = self.seen + x
+        return self.seen * 2
+
+
+class TestWhatWouldHappenOnlyOnce:
+    x = staticmethod(lambda: wf.tensor([1.0, 2.0]))
+
+    def test_a_buffer_that_is_exchanged(self):
+        model = Counting()
+        seen, f = model.seen, wf.compile(model)
+        with pytest.raises(TraceError, match=r"Counting.seen.*in place"):
+            f(self.x(), False)
+        assert model.seen is seen
+        f(self.x(), True)
+        assert f(self.x(), True).tolist() == [4.0, 8.0] and seen.tolist() == [2.0, 4.0]
+
+    def test_an_argument_that_is_changed_in_place(self):
+        @wf.compile
+        def f(x):
+            x += 1
+            return x * 2
+
+        with pytest.raises(TraceError, match="changed in place"):
+            f(self.x())
+
+    def test_a_float_argument_that_is_changed_in_place(self):
+        def f(x, rate):
+            first = rate
+            rate *= 0.5
+            rate += 1.0
+            return x * rate + first
+
+        assert wf.compile(f)(self.x(), 3.0).tolist() == f(self.x(), 3.0).tolist()
+
+    def test_backward_that_reaches_an_argument(self):
+        x = leaf([1.0, 2.0])
+        for given in (x, x * 2.0):
+            with pytest.raises(TraceError, match="reached tensor argument 0"):
+                wf.compile(lambda v: (v * v).sum().backward())(given)
+
+    def test_generators_and_coroutines(self):
+        def generator(x):
+            yield x
+
+        async def coroutine(x):
+            return x
+
+        for f in (generator, coroutine):
+            with pytest.raises(ArgumentError, match="generator or a coroutine"):
+                wf.compile(f)
+
+
+def test_numpy_floats_are_run_time_inputs():
+    f = wf.compile(lambda x, rate: x * rate)
+    x = wf.tensor([1.0, 2.0])
+    for rate in (0.5, np.float64(0.25), np.float64(0.125)):
+        assert f(x, rate).tolist() == [rate, 2 * rate] and f(x, rate).dtype is wf.float32
+    assert f.traces == 1
+    for rate in (np.float32(0.25), np.float32(0.125)):
+        assert f(x, rate).tolist() == [rate, 2 * rate]
+    assert f.traces == 2
+
+
+@wf.compile
+def doubled(x):
+    return x * 2
+
+
+def test_compiled_functions_can_be_copied_and_pickled():
+    x = wf.tensor([1.0, 2.0])
+    doubled(x)
+    assert pickle.loads(pickle.dumps(doubled)) is doubled
+    model = wf.compile(nn.Linear(2, 2))
+    expected = model(x)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(other(x).numpy(), expected.numpy())
+        with wf.no_grad():
+            other.function.weight *= 0.0
+            other.function.bias *= 0.0
+        assert other(x).tolist() == [0.0, 0.0]
+    assert np.array_equal(model(x).numpy(), expected.numpy())
+
+
+def test_a_tensor_that_was_kept_from_a_trace_says_so_when_looked_at():
+    kept = []
+    wf.compile(lambda x: kept.append(x * 2))(wf.tensor([1.0]))
+    with pytest.raises(TraceError, match="trace that has ended"):
+        kept[0].numpy()

@@ -12,7 +12,7 @@ import pytest
 import weft as wf
 from weft.backends.reference import interpreter
 from weft.base.config import config
-from weft.base.errors import IndexingError, NumericError
+from weft.base.errors import IndexingError, NumericError, OutOfMemoryError
 from weft.base.state import state
 from weft.runtime.executor import programs
 
@@ -422,3 +422,10 @@ class TestThreads:
     def test_config_is_per_thread(self):
         with config(eager=True, debug_nan=True):
             self.run(2, lambda _: np.testing.assert_equal((state.eager, state.debug_nan), (False, False)))
+
+
+def test_a_result_too_large_for_the_memory_names_the_operation():
+    with pytest.raises(
+        OutOfMemoryError, match=r"add: not enough memory for float32 \(1000000, 1000000, 1000000\)"
+    ):
+        (wf.zeros((10**6, 10**6, 10**6)) + 1).sum().item()

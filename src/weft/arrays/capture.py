@@ -102,6 +102,9 @@ class CompileTrace:
         self.grads_read: dict[Cell, bool] = {}
         self.owners: dict[Cell, Cell] = {}  # of gradients that were read: gradient -> the cell it belongs to
         self.modules: dict[int, tuple[Any, Any]] = {}
+        self.replaced: dict[
+            tuple[Any, str], Tensor
+        ] = {}  # attributes of modules that were set, with what they were
 
     def on_rebind(self, cell: Cell, old: Node) -> None:
         self.rebound.setdefault(cell, old)
@@ -119,6 +122,10 @@ class CompileTrace:
         """Called by a module that runs inside the trace: its `_assumptions()` become guards."""
         if id(module) not in self.modules:
             self.modules[id(module)] = (module, module._assumptions())
+
+    def on_attribute(self, module: Any, name: str, old: Tensor) -> None:
+        """Called by a module whose attribute `name`, a tensor, is set to another one."""
+        self.replaced.setdefault((module, name), old)
 
     def restore(self) -> None:
         """Put everything back as it was before the trace."""
@@ -142,8 +149,11 @@ def _open(trace: CompileTrace) -> Iterator[None]:
 
 
 def argument(spec: Aval, weak: bool, tracked: bool) -> Tensor:
-    """The stand-in for an argument while the function is traced."""
-    node = placeholder(spec, TRACED | (GRAD if tracked else 0))
+    """The stand-in for an argument while the function is traced.
+
+    A tracked one is a leaf, so that a `backward` that reaches it is noticed.
+    """
+    node = placeholder(spec, TRACED | (GRAD | LEAF if tracked else 0))
     return WeakScalar(node) if weak else Tensor(node)
 
 
@@ -152,9 +162,9 @@ def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence
     flush()
     args, kwargs = unflatten(structure, list(leaves))
     trace = CompileTrace()
+    inputs = [x._cell.node for x in leaves if isinstance(x, Tensor)]
     with _open(trace):
         results, result_structure = flatten(function(*args, **kwargs))
-        inputs = [x._cell.node for x in leaves if isinstance(x, Tensor)]
         outputs = [r._cell.node for r in results if isinstance(r, Tensor)]
         rebound = [c for c, old in trace.rebound.items() if c.node is not old]
         grads = [
@@ -163,9 +173,10 @@ def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence
             if c._grad is not old or old is not None
         ]
         changed = [c.node for c in rebound] + [c._grad._cell.node for c, _ in grads if c._grad is not None]
-        _refuse_argument_gradients(trace, leaves)
+        _refuse_changed_arguments(leaves, inputs)
         final = [*outputs, *changed]
         captured, sources = _captured(final, trace, inputs)
+        _refuse_replaced(trace, captured)
     differentiable = state.grad and any(o.flags & GRAD for o in outputs)
     names, guards = _names(captured, trace), _guards(captured, trace)
     with isolated():
@@ -217,13 +228,38 @@ def _owned(
     return found
 
 
-def _refuse_argument_gradients(trace: CompileTrace, leaves: Sequence[Any]) -> None:
-    for x in leaves:
-        if isinstance(x, Tensor) and x._cell._grad is not None:
+def _refuse_changed_arguments(leaves: Sequence[Any], inputs: list[Node]) -> None:
+    given = [x for x in leaves if isinstance(x, Tensor)]
+    for i, (x, node) in enumerate(zip(given, inputs, strict=True)):
+        which = f"tensor argument {i} ({node.aval.describe()})"
+        if x._cell._grad is not None:
             raise TraceError(
-                "backward() inside a compiled function reached one of its arguments; gradients of arguments come "
-                "from weft.grad or weft.value_and_grad, or let the function capture the tensor instead of taking it"
+                f"backward() inside a compiled function reached {which}; gradients of arguments come from weft.grad or "
+                "weft.value_and_grad, or let the function capture the tensor instead of taking it"
             )
+        if x._cell.node is not node:
+            raise TraceError(
+                f"{which} is changed in place inside a compiled function, which the caller would not see; write "
+                "x = x + y for x += y and return what the caller needs, or let the function capture the tensor "
+                "instead of taking it"
+            )
+
+
+def _refuse_replaced(trace: CompileTrace, captured: list[Cell]) -> None:
+    """Raise where a module's tensor was read and then exchanged for one computed here: that would happen once."""
+    for (module, name), old in trace.replaced.items():
+        new = module.__dict__.get(name)
+        if new is old or not isinstance(new, Tensor) or not new._cell.node.flags & TRACED:
+            continue
+        if old._cell not in captured and old._cell.node not in toposort([new._cell.node], lambda n: n.args):
+            continue
+        object.__setattr__(module, name, old)
+        title = f"{type(module).__name__}.{name}"
+        raise TraceError(
+            f"{title} is set to another tensor inside a compiled function, which would happen once, while tracing, and "
+            f"not in every call. Change the tensor in place: self.{name} += ..., or self.{name}[...] = new; what is "
+            "kept only to be looked at, return"
+        )
 
 
 def _guards(captured: list[Cell], trace: CompileTrace) -> Guards:

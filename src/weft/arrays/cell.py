@@ -9,7 +9,7 @@ from ..base.errors import GradientError, ShapeError, TraceError
 from ..base.site import describe_site, user_site
 from ..base.state import state, version
 from ..ir.graph import toposort
-from ..ir.node import GRAD, LEAF, SHARED, TRACED, Node, settle
+from ..ir.node import GRAD, LEAF, SHARED, TRACED, Node, escaped, settle
 from ..ir.primitive import leaf
 from ..ops.movement import identity
 from ..runtime.executor import LOOKED_AT, realize
@@ -202,6 +202,8 @@ def flush(*asked: Node) -> None:
 
 def looked_at() -> TraceError:
     """The error for asking a traced tensor for its value, with the user's line."""
+    if not state.traces:
+        escaped()
     where = describe_site(user_site())
     return TraceError(LOOKED_AT + (f" ({where})" if where else ""))
 

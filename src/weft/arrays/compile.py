@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import operator
+import sys
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -281,8 +283,8 @@ class Compiled:
             kwargs = {k: Static(v) if k in self.static_argnames else v for k, v in kwargs.items()}
         leaves, structure = flatten((args, kwargs))
         for i, x in enumerate(leaves):
-            if isinstance(x, np.ndarray):
-                leaves[i] = tensor(x)
+            if isinstance(x, (np.ndarray, np.inexact)):
+                leaves[i] = _from_numpy(x)
         return leaves, structure
 
     def _trace(self, key: Any, leaves: list[Any], structure: Structure) -> Traced:
@@ -346,6 +348,18 @@ class Compiled:
             return self
         return functools.partial(self, instance)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        """A copy with a copy of the function (a module is copied, a plain function is itself) and no programs yet."""
+        return Compiled(copy.deepcopy(self.function, memo), self.static_argnames, self.max_programs)
+
+    def __reduce__(self) -> Any:
+        """By name where the decorated function stands under its own name in its module, else by what it was made of."""
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        name = getattr(self, "__qualname__", None) or ""
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Compiled, (self.function, self.static_argnames, self.max_programs))
+
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}, {len(self.programs)} programs>"
 
@@ -376,6 +390,16 @@ def compile(
         return function
     if not callable(function):
         raise ArgumentError(f"compile takes a function or a module, got {type(function).__name__}")
+    body = inspect.unwrap(getattr(function, "forward", function))
+    if (
+        inspect.isgeneratorfunction(body)
+        or inspect.iscoroutinefunction(body)
+        or inspect.isasyncgenfunction(body)
+    ):
+        raise ArgumentError(
+            "compile takes a function that returns its result, not a generator or a coroutine; compile what is done "
+            "in one step of it"
+        )
     if max_programs < 1:
         raise ArgumentError(f"max_programs must be at least 1, got {max_programs}")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
@@ -383,6 +407,15 @@ def compile(
 
 
 # -- arguments ------------------------------------------------------------------------------------------------
+
+
+def _from_numpy(x: np.ndarray | np.inexact) -> Any:
+    """What a NumPy array or floating scalar is to an operation on tensors: float64 scalars are Python numbers."""
+    if isinstance(x, float):
+        return float(x)
+    if isinstance(x, complex):
+        return complex(x)
+    return tensor(x)
 
 
 def _dynamic(x: Any) -> bool:

@@ -458,6 +458,9 @@ class WeakScalar(Tensor, weak=True):
 
     __slots__ = ()
 
+    def _become(self, result: Any) -> Any:
+        return result  # as with a Python number, `x += 1` gives the name x another one
+
     def __neg__(self, /) -> Tensor:
         return dispatch.weak(e.neg.bind((self._cell.node,)))
 

@@ -94,6 +94,10 @@ class BackendError(WeftError, RuntimeError):
     """A backend that is missing or cannot run a program."""
 
 
+class OutOfMemoryError(WeftError, MemoryError):
+    """There is not enough memory for the result of an operation."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """A sentence that offers the valid names nearest to `name`, for the end of an error message."""
     known = sorted(options)

@@ -125,6 +125,8 @@ class Module:
         ):
             raise ArgumentError(_cannot_replace(self, name, roles[name], value))
         old = own.get(name, _ABSENT)
+        if state.traces and isinstance(old, Tensor):
+            _announce_replaced(self, name, old)
         object.__setattr__(self, name, value)
         if old is not value and not (type(value) in _PLAIN and type(old) is type(value) and old == value):
             version.bump()
@@ -394,6 +396,15 @@ def _announce(module: Module) -> None:
         told = getattr(trace, "on_module", None)
         if told is not None:
             told(module)
+            return
+
+
+def _announce_replaced(module: Module, name: str, old: Tensor) -> None:
+    """Tell the innermost trace that wants to know that an attribute of `module` is set to another tensor."""
+    for trace in reversed(state.traces):
+        told = getattr(trace, "on_attribute", None)
+        if told is not None:
+            told(module, name, old)
             return
 
 

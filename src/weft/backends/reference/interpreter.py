@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base.errors import IndexingError, NumericError, WeftError
+from ...base.errors import IndexingError, NumericError, OutOfMemoryError, WeftError
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
@@ -77,6 +77,11 @@ class Interpreter:
                 raise Fault(i, IndexingError(f"{node.prim.name}: {e}")) from None
             except np.linalg.LinAlgError as e:
                 raise Fault(i, NumericError(f"{node.prim.name}: {e}")) from None
+            except MemoryError:
+                wanted = ", ".join(o.describe() for o in node.sig.outs)
+                raise Fault(
+                    i, OutOfMemoryError(f"{node.prim.name}: not enough memory for {wanted}")
+                ) from None
             if observe is not None:
                 result = slots[out]
                 observe(i, result if type(result) is tuple else (result,))
