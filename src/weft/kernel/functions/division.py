@@ -32,9 +32,14 @@ def _residue(a: Algebra, x: Value, y: Value) -> Value:
     def step(r: Value) -> tuple[Value, ...]:
         ahead = a.isub(a.isub(_exponent(a, a.abs(r)), base), a.iconst(_STEP))
         divisor = _scale_up(a, y, a.select(a.iless(ahead, a.iconst(0)), a.iconst(0), ahead))
+        # The nearest multiple of the divisor may be a little beyond the largest number.
+        huge = a.less(a.const(2.0**1000), a.abs(r))
+        down = a.select(huge, a.const(0.25), a.const(1.0))
+        r, divisor = a.mul(r, down), a.mul(divisor, down)
         q = a.round(a.div(r, divisor))
         head = a.as_float(a.iand(a.as_int(divisor), a.iconst(-(2**27))))
-        return (a.sub(a.sub(r, a.mul(q, head)), a.mul(q, a.sub(divisor, head))),)
+        rest = a.sub(a.sub(r, a.mul(q, head)), a.mul(q, a.sub(divisor, head)))
+        return (a.mul(rest, a.select(huge, a.const(4.0), a.const(1.0))),)
 
     return a.repeat(lambda r: a.inverse(a.less(a.abs(r), y)), step, (x,))[0]
 

@@ -1,4 +1,4 @@
-"""Elementary functions as native code, called on arrays: for the tests and for `benchmarks/accuracy.py`."""
+"""One elementwise primitive as a function of arrays: to measure how precise the generated code is, and to test it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from llvmlite import ir
 
-import weft.ops  # noqa: F401
-from weft.backends.cpu.emit import emit_kernel, units
-from weft.backends.cpu.jit import Library
-from weft.ir.dtype import DType, float32, float64
-from weft.kernel.index import Var, as_index
-from weft.kernel.loops import Apply, Kernel, Load, Stage, Store
-from weft.kernel.target import Target
+from ...ir.dtype import DType
+from ...kernel.index import Var, as_index
+from ...kernel.loops import Apply, Kernel, Load, Stage, Store
+from ...kernel.target import Target
+from .emit import emit_kernel, units
+from .jit import Library
 
 
 def compiled(
@@ -32,14 +31,13 @@ def compiled(
     count = units(kernel, target)
 
     def run(*args: np.ndarray) -> np.ndarray:
+        shapes = {a.shape for a in args}
+        assert shapes == {(size,)}, shapes
         held = [np.ascontiguousarray(a, dtype.numpy) for a in args]
         result = np.empty(size, out.numpy)
         pointers = (ctypes.c_void_p * (operands + 1))(*[a.ctypes.data for a in (*held, result)])
+        assert library is not None  # which keeps the code alive
         call(pointers, 0, count)
         return result
 
-    run.library = library  # type: ignore[attr-defined]  # keeps the code alive
     return run
-
-
-FLOATS = {32: float32, 64: float64}
