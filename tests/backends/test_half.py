@@ -6,12 +6,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from weft.backends.cpu import host
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
+from weft.base.errors import WeftError
 from weft.ir.dtype import bfloat16, float16, float32, float64
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
+from weft.ir.primitive import registry, results
 from weft.ops.arithmetic import mul
 from weft.ops.contraction import dot_general
 from weft.ops.gather import iota, scatter_add
@@ -76,3 +79,39 @@ def test_each_operation_rounds(kind):
     contract = {"contract": ((1,), (1,)), "batch": ((), ())}
     same_bits(lambda x: dot_general(x, x, **contract), integers)
     same_bits(lambda x: cast(dot_general(x, x, **contract), dtype=float64), integers)
+
+
+def _samples():
+    """The samples on float32, on 16-bit types instead; of the primitives that take them."""
+    for prim in registry.values():
+        if prim.samples is None or prim.higher_order or prim.name in host.LIBRARY:
+            continue
+        found = [s for s in prim.samples() if any(np.asarray(a).dtype == np.float32 for a in s.args)][:1]
+        for kind, sample in [(k, s) for k in TYPES for s in found]:
+            args = [np.asarray(a) for a in sample.args]
+            args = [a.astype(kind) if a.dtype == np.float32 else a for a in args]
+            attrs = tuple([sample.attrs[n] for n in prim.attr_names])
+            try:
+                graph = trace_graph(
+                    lambda *n, prim=prim, attrs=attrs: results(prim.bind(n, attrs)),
+                    [Aval(a.shape, as_dtype(a.dtype)) for a in args],
+                )
+            except WeftError:
+                continue
+            yield pytest.param(prim, graph, args, id=f"{prim.name}-{as_dtype(kind)}")
+
+
+@pytest.mark.parametrize(("prim", "graph", "args"), list(_samples()))
+def test_samples_in_16_bits(prim, graph, args):
+    with np.errstate(all="ignore"):
+        want = Interpreter(graph).evaluate(args)
+    got = [b.array for b in CpuBackend().compile(graph).run([Buffer(np.ascontiguousarray(a)) for a in args])]
+    for w, g in zip(want, got, strict=True):
+        assert g.dtype == w.dtype and g.shape == w.shape
+        w, g = w.astype(np.complex128), g.astype(np.complex128)
+        if not prim.computes or prim.exact:
+            np.testing.assert_array_equal(g, w)
+        else:  # what differs in the last place of float32 may be rounded to neighbours
+            np.testing.assert_allclose(
+                g, w, rtol=2.0**-7 if args[0].dtype != np.float16 else 2.0**-10, atol=1e-7
+            )

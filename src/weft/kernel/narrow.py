@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ..ir.dtype import float32
+from ..ir.dtype import float32, int16
 from ..ir.graph import Graph
 from ..ir.node import Node
+from ..ops.arithmetic import nextafter
+from ..ops.bits import bitcast
+from ..ops.comparison import equal, isnan, less
+from ..ops.define import constant
 from ..ops.movement import identity
-from ..ops.selection import cast
+from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
 
 #: Contractions: their operands are widened in memory, once, and not again for every product.
@@ -21,6 +25,8 @@ def widen_storage(graph: Graph) -> Graph:
 
     def widen(old: Node, args: tuple[Node, ...]) -> Node | None:
         prim = old.prim
+        if prim is nextafter and old.dtype.storage_only:
+            return _neighbour(*args)
         if not prim.computes or prim.higher_order or type(old.sig.out) is tuple:
             return None
         if not any(a.dtype.storage_only for a in old.sig.inputs):
@@ -33,3 +39,15 @@ def widen_storage(graph: Graph) -> Graph:
         return new if new.dtype is old.dtype else cast(new, dtype=old.dtype)
 
     return rewrite(graph, widen)
+
+
+def _neighbour(x: Node, y: Node) -> Node:
+    """The number of a 16-bit type next to x on the way to y: one up or down in the order of the bits."""
+    wide_x, wide_y = cast(x, dtype=float32), cast(y, dtype=float32)
+    bits = bitcast(x, dtype=int16)
+    away = equal(less(wide_x, wide_y), less(0, wide_x))
+    moved = where(away, bits + 1, bits - 1)
+    least = where(less(0, wide_y), constant(1, int16), constant(-0x7FFF, int16))
+    found = bitcast(where(equal(wide_x, 0), least, moved), dtype=x.dtype)
+    found = where(equal(wide_x, wide_y), y, found)
+    return where(isnan(wide_x), x, where(isnan(wide_y), y, found))
