@@ -13,9 +13,10 @@ from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.ops.cumulative import cummax, cumprod, cumsum, linear_recurrence
+from weft.ops.define import constant
 from weft.ops.dynamic import dynamic_slice, dynamic_update_slice
 from weft.ops.gather import gather, scatter, scatter_add
-from weft.ops.movement import permute
+from weft.ops.movement import pad, permute
 from weft.ops.sorting import argsort, searchsorted, sort
 from weft.runtime.backend import Fault
 from weft.runtime.buffer import Buffer
@@ -74,6 +75,15 @@ def test_updates_come_in_order(write):
         i,
         i * 3,
     )
+
+
+def test_indices_computed_with_branches():
+    x, i = RNG.normal(size=(4, 50)), np.array([1, -1])
+    widths = {"low": (1,), "high": (2,), "interior": (0,)}
+    agree(
+        lambda x, i, u: scatter_add(x, u, pad(i, constant(2, i.dtype), **widths), axes=(0,)),
+        x, i, RNG.normal(size=(5, 50)),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (2, 1), (0, 1, 2)])

@@ -147,14 +147,15 @@ class _KernelEmitter(Expressions):
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
             if isinstance(store, Scatter):
-                self._scatter(store, value, lanes, memo)
+                self._scatter(store, value, lanes)
                 continue
             step = store.index.stride(lanes.vector) if lanes.vector is not None else 0
             self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
 
-    def _scatter(self, s: Scatter, value: ir.Value, lanes: Lanes, memo: dict[Expr, ir.Value]) -> None:
-        offset, fault = self.offset(s.parts, s.wraps, lanes, memo)
-        self._report(fault, lanes)
+    def _scatter(self, s: Scatter, value: ir.Value, lanes: Lanes) -> None:
+        one = replace(lanes, vector=None, count=1, mask=None)  # the indices are the same in every lane
+        offset, fault = self.offset(s.parts, s.wraps, one, {})
+        self._report(fault, one)
         at = self.b.add(self.index(s.base, lanes), offset)
         step = s.base.stride(lanes.vector) if lanes.vector is not None else 0
         with self.b.if_then(self.b.not_(fault), likely=True):
