@@ -73,3 +73,12 @@ def test_what_others_read_is_stored():
     e = np.exp(x)
     np.testing.assert_allclose(got[0], e / e.sum(1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(got[1], e.T * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5), (3, 0, 5), (1, 0, 5), (0, 1, 1)])
+def test_no_rows_are_no_work(shape):
+    """An empty axis has a loop, and that runs no times: nothing is written into memory of no bytes."""
+    graph = trace_graph(lambda x: softmax(x, (2,)), [Aval(shape, float32)])
+    for step in schedule(run_passes(graph), supported):
+        assert any(v.size == 0 for v in step.kernel.outer)
+    assert run(graph, [np.zeros(shape, np.float32)])[0].shape == shape

@@ -12,7 +12,7 @@ from ..ir.node import Node
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .index import Index
 from .loops import Kernel, Reduction, Stage, Store
-from .lower import Lowering, can_pull, looked_up
+from .lower import Lowering, can_pull, looked_up, variables
 
 
 class NotARow(Exception):
@@ -106,12 +106,18 @@ def _stages(
     return left, tuple(stages)
 
 
+def _left(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple([n for a, n in enumerate(shape) if a not in axes])
+
+
 def row_kernel(c: Common, reductions: Sequence[Node]) -> Kernel:
     """The kernel of a group."""
     first = reductions[0]
     shape, axes = first.args[0].shape, first.attrs["axes"]
-    left, stages = _stages(c.root, reductions, c.lowering, len(c.inputs))
-    outer = tuple([next(iter(i.factors)) for i in left if i.factors])
+    _, stages = _stages(c.root, reductions, c.lowering, len(c.inputs))
+    # By size, and not by what is left in the indices: a variable of an empty axis is nowhere to be seen there, and its
+    # loop must run no times.
+    outer = tuple([v for v in variables(_left(shape, axes), "i") if v.size != 1])
     notes = (*[r.prim.name for r in reductions], c.root.prim.name)
     across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
     return Kernel(c.name, outer, stages, c.inputs, (c.root.dtype,), across, notes=notes)  # type: ignore[arg-type]
