@@ -107,6 +107,7 @@ def test_search_in_many_sizes():
     ("function", "args"),
     [
         (lambda x, i: gather(x, i, axes=(0,)), [np.array([0, 4])]),
+        (lambda x, i: gather(x, i, axes=(0,)) * 2.0 + 1.0, [np.array([0, 4])]),
         (lambda x, i: scatter(x, x, i, axes=(0,)), [np.array([0, 1, 2, -5])]),
         (lambda x, i: scatter_add(x, x, i, axes=(0,)), [np.array([0, 1, 4, 0])]),
         (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(3)]),
@@ -122,6 +123,8 @@ def test_an_index_outside_is_an_error_on_both(function, args):
     with pytest.raises(Fault) as compiled:
         CpuBackend().compile(graph).run([Buffer(a) for a in arrays])
     assert type(reference.value.error) is type(compiled.value.error)
+    name = str(reference.value.error).partition(":")[0]
+    assert str(compiled.value.error).startswith(f"{name}: ") and "out of bounds" in str(compiled.value.error)
     assert reference.value.position == compiled.value.position
 
 

@@ -16,9 +16,10 @@ from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.layout import separate_operands
-from ...kernel.lower import pulls
+from ...kernel.lower import looked_up, pulls
 from ...kernel.memory import Arena, plan_arena
 from ...kernel.narrow import widen_storage
+from ...kernel.running import FINAL
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
@@ -199,8 +200,9 @@ class CpuProgram:
         return np.frombuffer(raw, np.uint8, size).view(dtype).reshape(node.shape)  # type: ignore[arg-type]
 
     def _raise_index_error(self, which: int) -> None:
-        node = self.steps[self._checked[which]].node
-        error = IndexingError("an index is outside its axis")
+        node = _indexed(self.steps[self._checked[which]])
+        x = node.args[0].aval
+        error = IndexingError(f"{node.prim.name}: an index is out of bounds for {x.describe()}")
         raise Fault(node.site[1], error)
 
     def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
@@ -220,6 +222,18 @@ class CpuProgram:
             if given and isinstance(value, Buffer):
                 memory.recycle(value)
                 value.donate()
+
+
+def _indexed(step: Step) -> Node:
+    """The operation inside a kernel that reads or writes at run-time places."""
+    known = set(step.reads)
+    stack = [n for n in reversed(step.writes) if n.args]
+    while stack:
+        node = stack.pop()
+        if node.prim.name != "searchsorted" and (node.prim.name in looked_up or node.prim.name in FINAL):
+            return node
+        stack.extend(a for a in reversed(node.args) if a not in known and a.value is None)
+    return step.node
 
 
 def _array(value: Value, node: Node) -> np.ndarray:
