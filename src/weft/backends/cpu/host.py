@@ -22,8 +22,9 @@ LIBRARY = (
     "slogdet", "cofactors", "pinv", "fft", "rfft", "irfft",
 )  # fmt: skip
 
-#: Loops and branches: their bodies are compiled programs, the turns are made here.
-CONTROL = ("scan", "cond", "while_loop")
+#: Loops and branches: their bodies are compiled programs, the turns are made here. Calls that are left are those that
+#: must stay whole, what a checkpoint computes again.
+CONTROL = ("scan", "cond", "while_loop", "call")
 
 
 #: Rarely used on complex numbers, and delicate at their branch cuts: NumPy's functions.

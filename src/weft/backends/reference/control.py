@@ -51,5 +51,10 @@ def cond(body_of: BodyOf, node: Node, arrays: list[np.ndarray]) -> Any:
     return _one_or_all(body_of(branches[index])(arrays[1:]))
 
 
+def call(body_of: BodyOf, node: Node, arrays: list[np.ndarray]) -> Any:
+    """The body."""
+    return _one_or_all(body_of(node.attrs["body"])(arrays))
+
+
 #: Primitive -> how it runs.
-LOWERINGS = {"scan": scan, "while_loop": while_loop, "cond": cond}
+LOWERINGS = {"call": call, "scan": scan, "while_loop": while_loop, "cond": cond}
