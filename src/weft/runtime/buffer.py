@@ -34,6 +34,9 @@ class Buffer:
 
     __slots__ = ("_array", "shared", "__weakref__")
 
+    #: How many arrays of the buffer's own refer to the memory that its array is a view of, if it is one.
+    own_views = 1
+
     def __init__(self, array: np.ndarray, *, shared: bool = False) -> None:
         self._array: np.ndarray | None = array
         self.shared = shared
@@ -54,8 +57,11 @@ class Buffer:
     def sole_owner(self, expected: int) -> bool:
         """Whether nobody but `expected` known holders (the caller's own references) can see the memory."""
         array = self._array
-        # The array's own holders are the buffer and the variable here.
-        return holders(self) - _SELF_REFERENCES <= expected and holders(array) <= 2
+        # The array's own holders are the buffer and the variable here. A view of a view refers to neither of them but
+        # to the memory behind both.
+        behind = None if array is None else array.base
+        unseen = not isinstance(behind, np.ndarray) or holders(behind) <= 1 + self.own_views
+        return unseen and holders(self) - _SELF_REFERENCES <= expected and holders(array) <= 2
 
     def copy(self) -> Buffer:
         return Buffer(np.array(self.array, copy=True, order="C"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
 import numpy as np
 
-from ...runtime.buffer import Buffer
+from ...runtime.buffer import Buffer, holders
 
 ALIGNMENT = 64
 
@@ -61,6 +60,8 @@ class Recycled(Buffer):
 
     __slots__ = ("address", "block")
 
+    own_views = 2  #: the block and the array
+
     def __init__(self, block: np.ndarray, array: np.ndarray) -> None:
         super().__init__(array)
         self.block: np.ndarray | None = block
@@ -85,14 +86,11 @@ def recycle(buffer: Buffer) -> None:
     if isinstance(buffer, Recycled) and buffer.block is not None:
         block, buffer.block = buffer.block, None
         array, buffer._array = buffer._array, None
-        if array is not None and _references(array) == 0:
+        # An export is a view of what both are views of, and counts there.
+        behind = block.base
+        if array is not None and holders(array) == 1 and holders(behind) == 1 + buffer.own_views:
             del array
             _release(block)
-
-
-def _references(array: np.ndarray) -> int:
-    """How many others hold the array, or a view of it."""
-    return sys.getrefcount(array) - 3
 
 
 class Arena:

@@ -1,0 +1,63 @@
+"""Memory of results is used again only when nobody can see it."""
+
+import numpy as np
+import pytest
+
+import weft as wf
+
+
+@pytest.fixture(params=["reference", "cpu"])
+def backend(request):
+    with wf.config(backend=request.param):
+        yield
+
+
+def _busy(x):
+    """Programs with results of the same size, thrown away."""
+    for i in range(5):
+        (x * float(i) - 100.0).numpy()
+
+
+EXPORTS = {
+    "numpy": lambda y: y.numpy(),
+    "slice": lambda y: y.numpy()[1:],
+    "transposed": lambda y: np.asarray(y).reshape(2, 2).T,
+    "dlpack": lambda y: np.from_dlpack(y),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS.values(), ids=EXPORTS)
+def test_exports_keep_their_values_when_the_tensor_is_gone(backend, export):
+    x = wf.ones(4)
+    y = x * 2 + wf.tensor([0.0, 1.0, 2.0, 3.0])
+    held = export(y)
+    want = held.copy()
+    del y
+    _busy(x)
+    np.testing.assert_array_equal(held, want)
+
+
+def test_exports_of_state_keep_their_values_when_it_is_replaced(backend):
+    w = wf.ones(4)
+
+    @wf.compile
+    def step(x):
+        w[...] = w * 2.0 + x
+
+    step(wf.ones(4))
+    held = w.numpy()
+    want = held.copy()
+    for _ in range(3):
+        step(wf.ones(4))
+    np.testing.assert_array_equal(held, want)
+    assert w.numpy().tolist() == [31.0] * 4
+
+
+def test_memory_that_nobody_sees_is_used_again():
+    from weft.backends.cpu import memory
+
+    with wf.config(backend="cpu"):
+        y = wf.ones(1 << 12) * 3.0
+        address = y.numpy().ctypes.data
+        del y
+        assert any(b.ctypes.data == address for stack in memory._free.values() for b in stack)
