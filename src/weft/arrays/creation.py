@@ -172,7 +172,10 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
         node = node if dtype is None else converted(node, as_dtype(dtype))
         return wrap(broadcast_in_dim(node, shape=check_shape(shape), axes=()))
     if not is_number(fill_value):
-        fill_value = np.asarray(fill_value).item()
+        one = np.asarray(fill_value, dtype=None if isinstance(fill_value, np.generic) else object)
+        if one.ndim or not is_number(one.item()):
+            raise ArgumentError(f"full takes one number, got {fill_value!r}")
+        fill_value = one.item()
     want = weak_dtype(fill_value, None) if dtype is None else as_dtype(dtype)
     if isinstance(fill_value, complex) and want.kind not in "cb":
         raise DTypeError(f"cannot fill a {want} tensor with the complex number {fill_value}")
@@ -235,6 +238,9 @@ def arange(
         )
     if step == 0:
         raise ArgumentError("the step of arange must not be 0")
+    for x in (start, stop, step):
+        if not isinstance(x, (int, float)) or not math.isfinite(x):
+            raise ArgumentError(f"arange takes finite real numbers, got {x!r}")
     whole = all(isinstance(x, int) for x in (start, stop, step))
     want = as_dtype(dtype) if dtype is not None else (DEFAULT_INT if whole else DEFAULT_FLOAT)
     if want is bool_:
