@@ -117,7 +117,7 @@ def row_kernel(c: Common, reductions: Sequence[Node]) -> Kernel:
     _, stages = _stages(c.root, reductions, c.lowering, len(c.inputs))
     # By size, and not by what is left in the indices: a variable of an empty axis is nowhere to be seen there, and its
     # loop must run no times.
-    outer = tuple([v for v in variables(_left(shape, axes), "i") if v.size != 1])
+    outer = tuple([v for v in variables(_left(shape, axes), "i") if v.size != 1])  # type: ignore[arg-type]
     notes = (*[r.prim.name for r in reductions], c.root.prim.name)
     across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
     return Kernel(c.name, outer, stages, c.inputs, (c.root.dtype,), across, notes=notes)  # type: ignore[arg-type]
