@@ -61,3 +61,19 @@ def test_memory_that_nobody_sees_is_used_again():
         address = y.numpy().ctypes.data
         del y
         assert any(b.ctypes.data == address for stack in memory._free.values() for b in stack)
+
+
+def test_kernels_wait_for_the_results_of_steps_on_the_host():
+    x, y = (wf.tensor(np.linspace(a, 1.0, 3), dtype="float64") for a in (-1.0, 0.2))
+
+    def f(x, y):
+        s, v = wf.cond(wf.tensor(True), lambda: ((x * x * y).sum(), wf.sin(x)), lambda: (y.sum(), y))
+        return s * v.sum()
+
+    found = []
+    for name in ("reference", "cpu"):
+        with wf.config(backend=name):
+            h = wf.hessian(f, (0, 1))(x, y)
+            found.append([h[i][j].numpy() for i in range(2) for j in range(2)])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)

@@ -53,8 +53,13 @@ def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
         alone = alone or _looks_up(root, plan.stored)
         return None if alone else (root.shape, plan.layouts.get(root))
 
+    def after(root: Node) -> list[Node]:
+        """The roots that must come first; one result of several comes from the node that has them."""
+        reads = _reads([root], plan.stored) if native(root) else root.args
+        return [a.args[0] if a.prim is pick_prim else a for a in reads]
+
     steps: list[Step] = []
-    for group in merge(roots, joins, lambda n: _reads([n], plan.stored) if native(n) else n.args):
+    for group in merge(roots, joins, after):
         root = group[0]
         if native(root):
             steps.append(_kernel_step(group, plan, f"k{len(steps)}"))
