@@ -118,6 +118,7 @@ def _assert_sum(prim, graph, args, got, want):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
 def test_samples_on_lesser_processors(cpu):
     here = Path(__file__).parent

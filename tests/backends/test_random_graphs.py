@@ -343,7 +343,7 @@ def check(program: Any, table: dict[str, Make], dtype: Any) -> None:
 
 
 QUICK = settings(max_examples=12, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=1500, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 @QUICK
@@ -359,6 +359,7 @@ def test_smooth_graphs(program):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @LONG
 @given(program=programs(exact, 40), dtype=st.sampled_from([float32, float64]))
 def test_many_exact_graphs(program, dtype):
@@ -366,6 +367,7 @@ def test_many_exact_graphs(program, dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @LONG
 @given(program=programs(smooth, 40))
 def test_many_smooth_graphs(program):
