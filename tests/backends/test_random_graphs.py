@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from weft.autodiff.reverse import pullback
@@ -343,10 +343,15 @@ def check(program: Any, table: dict[str, Make], dtype: Any) -> None:
 
 
 QUICK = settings(max_examples=12, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=100, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=1000, suppress_health_check=list(HealthCheck))
+
+
+# The rows beyond the looked-up ones are padding: their positions would lie behind the end of the array of positions.
+PADDED = [("adds", 0, 0, 0), ("adds", 0, 0, 0), ("looks_up", 0, 0, 1), ("adds", 1, 4, 0), ("adds", 0, 0, 0)]
 
 
 @QUICK
+@example(program=(PADDED, [(4, 6), (3, 5, 2)], True, 0), dtype=float32)
 @given(program=programs(exact, 15), dtype=st.sampled_from([float32, float64]))
 def test_exact_graphs(program, dtype):
     check(program, exact, dtype)

@@ -14,7 +14,18 @@ from llvmlite import ir
 
 from ...ir.dtype import DType, float32, float64
 from ...kernel.index import Index, Quotient, Var
-from ...kernel.loops import Expr, Inside, Literal, Load, Lookup, Position, Scalar, Search, Total
+from ...kernel.loops import (
+    Expr,
+    Inside,
+    Literal,
+    Load,
+    Lookup,
+    Position,
+    Scalar,
+    Search,
+    Total,
+    operands,
+)
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
 from .build import I1, I64, PTR, Build, element, like, register_type, suffix
 from .order import precedes
@@ -209,9 +220,14 @@ class Expressions:
             other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
             return self.build.choose(condition, then, other)
         mask = condition if lanes.mask is None else self.b.and_(condition, lanes.mask)
-        then_, other_ = self.build.same(
-            self.value(e.then, replace(lanes, mask=mask), {}), self.value(e.other, lanes, memo), condition
-        )[:2]
+        within = replace(lanes, mask=mask)
+        other_ = self.build.splat(self.value(e.other, lanes, memo), lanes.count)
+        if reads_alike(e.then, lanes.vector):
+            # What is read once for all lanes has no mask of its own: it may only be read if a lane wants it.
+            wanted = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (mask,))
+            then = lambda: self.build.splat(self.value(e.then, within, {}), lanes.count)  # noqa: E731
+            return self.b.select(condition, self.build.choose(wanted, then, lambda: other_), other_)
+        then_ = self.build.splat(self.value(e.then, within, {}), lanes.count)
         return self.b.select(condition, then_, other_)
 
     def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -303,6 +319,15 @@ class Expressions:
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
+
+
+def reads_alike(e: Expr, vector: Var | None) -> bool:
+    """Whether an expression reads memory at a place that is the same for all lanes, or known only at run time."""
+    if isinstance(e, Load):
+        return vector is None or e.index.stride(vector) == 0
+    if isinstance(e, (Lookup, Search)):
+        return True
+    return any(reads_alike(a, vector) for a in operands(e))
 
 
 def _suffix(value: ir.Value) -> str:
