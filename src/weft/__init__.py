@@ -209,6 +209,7 @@ _LATER: dict[str, tuple[str, str | None]] = {
     },
     **{name: (".arrays.jacobian", name) for name in ("hessian", "jacfwd", "jacrev")},
     **{name: (".arrays.vmap", name) for name in ("vmap",)},
+    **{name: (".runtime.threads", name) for name in ("get_num_threads", "set_num_threads")},
     **{
         name: (".arrays.random", name)
         for name in (
@@ -317,6 +318,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "get_num_threads",
     "grad",
     "gradients",
     "greater",
@@ -405,6 +407,7 @@ __all__ = [
     "save",
     "scan",
     "searchsorted",
+    "set_num_threads",
     "sign",
     "signbit",
     "sin",
@@ -466,6 +469,7 @@ if TYPE_CHECKING:
     from .arrays.vmap import vmap
     from .cli.demo import demo
     from .formats import load, save
+    from .runtime.threads import get_num_threads, set_num_threads
     from .train import History, Trainer
 
 

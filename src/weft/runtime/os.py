@@ -6,6 +6,8 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 #: By machine: the numbers of the system calls futex and sched_yield.
 _CALLS = {"x86_64": (202, 24), "aarch64": (98, 124)}
@@ -21,28 +23,76 @@ def sleep_calls() -> tuple[int, int, int] | None:
 
 
 def cpu_count() -> int:
-    """How many processors this process may use: its affinity mask, and the quota of its control group."""
+    """How many processors this process may use: its affinity mask, and the quota of its control groups."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = cgroup_quota()
     return max(1, min(count, quota)) if quota else max(1, count)
 
 
-def _cgroup_quota() -> int | None:
-    """The control group's limit in whole processors, rounded up; None where there is none."""
+def cgroup_quota(root: Path = Path("/")) -> int | None:
+    """The limit of this process's control groups in whole processors, rounded up; None where there is none.
+
+    A group is limited by its own quota and by those of all groups around it. `root` is where the system's files are.
+    """
+    quotas = [q for group in _groups(root) if (q := _quota(group)) is not None]
+    return min(quotas, default=None)
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """The folders of the groups that limit this process's processors, those around them too.
+
+    Of version 2 there is one tree, of version 1 one for each controller. A tree may be mounted in part: then its
+    folder shows the group that the mount begins at.
+    """
+    mounts = _lines(root / "proc/self/mountinfo")
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        version2 = number == "0" and not controllers
+        if not version2 and "cpu" not in controllers.split(","):
+            continue
+        for begin, folder in _mounted(mounts, version2):
+            inside = os.path.relpath(path, begin) if path.startswith(begin) else "."
+            group = root / folder.lstrip("/") / inside
+            yield group
+            for _ in Path(inside).parts:
+                group = group.parent
+                yield group
+
+
+def _mounted(mounts: list[str], version2: bool) -> Iterator[tuple[str, str]]:
+    """(group that the mount begins at, folder) of the mounted trees of a version."""
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if len(fields) < 5 or len(kind) < 3:
+            continue
+        wanted = kind[0] == "cgroup2" if version2 else kind[0] == "cgroup" and "cpu" in kind[2].split(",")
+        if wanted:
+            yield fields[3], fields[4]
+
+
+def _quota(group: Path) -> int | None:
+    """What one group's own files say, in either version's form."""
+    v2 = _lines(group / "cpu.max")
+    if v2:
+        limit, _, period = v2[0].partition(" ")
+    else:
+        limit, period = (
+            (_lines(group / f"cpu.cfs_{name}_us") or [""])[0].strip() for name in ("quota", "period")
+        )
     try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as f:
-            limit, period = f.read().split()
-        return None if limit == "max" else -(-int(limit) // int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as f:
-            limit_us = int(f.read())
-        with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as f:
-            period_us = int(f.read())
-        return -(-limit_us // period_us) if limit_us > 0 else None
-    except (OSError, ValueError):
+        quota, length = int(limit), int(period)
+    except ValueError:  # "max", or no such file
         return None
+    return -(-quota // length) if quota > 0 and length > 0 else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

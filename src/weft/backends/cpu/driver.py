@@ -44,7 +44,7 @@ FUTEX_WAIT, FUTEX_WAKE = 128, 129
 
 
 def emit_driver(module: ir.Module, target: Target) -> None:
-    """Add `run(pool, steps, count, tables)` and `work(pool)` to `module`."""
+    """Add `run(pool, steps, count, tables)`, `work(pool)` and `stop(pool)` to `module`."""
     _Emitter(module, target).emit()
 
 
@@ -56,6 +56,7 @@ class _Emitter:
     def emit(self) -> None:
         claim = self._claim()
         self._work(claim)
+        self._stop()
         self._run(claim)
 
     # -- small things -------------------------------------------------------------------------------------------
@@ -185,6 +186,16 @@ class _Emitter:
                     self.b.call(claim, [pool, now])
 
         self._while(lambda: self.b.icmp_signed("==", self._get(pool, QUIT), I64(0)), once)
+        self.b.ret_void()
+
+    def _stop(self) -> None:
+        """stop(pool): let the workers leave, those that sleep too. No program may be running on the pool."""
+        f = self._function("stop", ir.VoidType(), [PTR])
+        (pool,) = f.args
+        self._set(pool, QUIT, I64(1))
+        # A worker that has seen QUIT unset and is about to sleep finds another generation and looks again.
+        self.b.atomic_rmw("add", self._word(pool, GENERATION), I64(1), "seq_cst")
+        self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
         self.b.ret_void()
 
     # -- a program ----------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import threading
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ...base.errors import ArgumentError
-from ...runtime.os import cpu_count, sleep_calls
+from ...runtime.os import sleep_calls
+from ...runtime.threads import get_num_threads
 from . import driver
 from .jit import Library, host_target
 
@@ -38,12 +37,19 @@ def run_function() -> Any:
     return _RUN(_library().address("run"))
 
 
+@cache
+def _stop_function() -> Any:
+    """stop(pool)."""
+    return _WORK(_library().address("stop"))
+
+
 class Pool:
     """Workers that help whoever calls `run`; one caller at a time, others run alone."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.lock = threading.Lock()
+        self.retired = False
         self.process = os.getpid()
         raw = np.zeros(driver.WORDS + 8, np.int64)
         skip = -(raw.ctypes.data // 8) % 8
@@ -57,57 +63,43 @@ class Pool:
             threading.Thread(target=work, args=(self.address,), name=f"weft-{i + 1}", daemon=True).start()
         _kept.append(self)
 
-    def stop(self) -> None:
-        """Let the workers leave. They do when they next wake."""
-        self._words[driver.QUIT] = 1
+    def retire(self) -> None:
+        """Let the workers leave; when the program that they are at is done, if there is one."""
+        self.retired = True
+        if self.lock.acquire(blocking=False):  # else whoever holds it finds out when it lets go
+            try:
+                _stop_function()(self.address)
+            finally:
+                self.lock.release()
 
 
 _kept: list[Pool] = []  # workers read a pool's memory as long as the process lives
 _pool: Pool | None = None
-_wanted: int | None = None
-
-
-def num_threads() -> int:
-    """How many threads programs use."""
-    if _wanted is not None:
-        return _wanted
-    given = os.environ.get("WEFT_NUM_THREADS")
-    if given:
-        with contextlib.suppress(ValueError):
-            if int(given) >= 1:
-                return int(given)
-        raise ArgumentError(f"WEFT_NUM_THREADS must be a positive integer, got {given!r}")
-    return cpu_count()
-
-
-def set_num_threads(count: int) -> None:
-    """Use `count` threads from now on. Results do not depend on it, to the bit."""
-    global _wanted, _pool
-    if not isinstance(count, int) or count < 1:
-        raise ArgumentError(f"the number of threads must be a positive integer, got {count!r}")
-    if _pool is not None and _pool.threads != count:
-        _pool.stop()
-        _pool = None
-    _wanted = count
 
 
 def pool() -> Pool | None:
     """The pool of this process, started when first needed; None where one thread does everything."""
     global _pool
-    if num_threads() == 1:
-        return None
-    if _pool is None or _pool.process != os.getpid():  # after a fork there are no workers
-        _pool = Pool(num_threads())
-    return _pool
+    found, count = _pool, get_num_threads()
+    if found is not None and found.process != os.getpid():  # after a fork there are no workers
+        found = _pool = None
+    if found is not None and found.threads != count:
+        found.retire()
+        found = _pool = None
+    if found is None and count > 1:
+        found = _pool = Pool(count)
+    return found
 
 
 def run(steps: int, count: int, tables: int) -> None:
     """Run a program: on the pool if it is free, else on this thread alone."""
     found = pool()
-    if found is not None and found.lock.acquire(blocking=False):
-        try:
-            run_function()(found.address, steps, count, tables)
-        finally:
-            found.lock.release()
-    else:
+    if found is None or not found.lock.acquire(blocking=False):
         run_function()(None, steps, count, tables)
+        return
+    try:
+        run_function()(found.address, steps, count, tables)
+    finally:
+        found.lock.release()
+    if found.retired:
+        found.retire()

@@ -1,0 +1,128 @@
+"""Whole training steps of the main models: the same bits for any number of threads."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn, optim
+
+
+class Reader(nn.Module):
+    """An LSTM over a sequence of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 24)
+        self.lstm = nn.LSTM(24, 40, batch_first=True)
+        self.head = nn.Linear(40, 10)
+
+    def forward(self, x):
+        states, _ = self.lstm(self.embed(x))
+        return self.head(states[:, -1])
+
+
+class Attender(nn.Module):
+    """One block of attention with its norms."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 32)
+        self.norm = nn.LayerNorm(32)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.mlp = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 96), nn.GELU(), nn.Linear(96, 10))
+
+    def forward(self, x):
+        x = self.embed(x)
+        y = self.norm(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return self.mlp(x).mean(axis=1)
+
+
+def mlp():
+    return nn.Sequential(
+        nn.Linear(200, 160), nn.ReLU(), nn.Dropout(0.2), nn.Linear(160, 96), nn.Tanh(), nn.Linear(96, 10)
+    )
+
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(10),
+    )  # fmt: skip
+
+
+def numbers(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def tokens(rng, *shape):
+    return rng.integers(0, 50, shape)
+
+
+#: name -> (model, what makes its input)
+MODELS = {
+    "mlp": (mlp, lambda rng: numbers(rng, 64, 200)),
+    "cnn": (cnn, lambda rng: numbers(rng, 16, 1, 20, 20)),
+    "lstm": (Reader, lambda rng: tokens(rng, 12, 9)),
+    "attention": (Attender, lambda rng: tokens(rng, 8, 24)),
+}
+
+
+class Training:
+    """A model and its compiled step, which can be started again from the same state."""
+
+    def __init__(self, name):
+        make, data = MODELS[name]
+        rng = np.random.default_rng(7)
+        wf.manual_seed(7)
+        self.x = wf.tensor(data(rng))
+        self.y = wf.tensor(rng.integers(0, 10, self.x.shape[0]))
+        self.model = model = make()
+        model(self.x)  # the lazy layer finds its size
+        self.optimizer = optimizer = optim.Adam(model.parameters(), lr=1e-2)
+
+        @wf.compile
+        def step(x, y):
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        self.step = step
+        step(self.x, self.y)  # now all state is there
+        self.start = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+
+    def again(self):
+        """A few steps of Adam from the start: losses, gradients, parameters and statistics, as bytes."""
+        wf.manual_seed(8)
+        weights, slots = copy.deepcopy(self.start)
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(slots)
+        losses = [self.step(self.x, self.y).numpy() for _ in range(3)]
+        assert np.isfinite(losses).all() and len(set(map(float, losses))) == 3
+        seen = [*losses, *[p.grad.numpy() for p in self.model.parameters()]]
+        seen += [v.numpy() for v in self.model.state_dict().values()]
+        return [v.tobytes() for v in seen]
+
+
+@pytest.fixture
+def compiled():
+    before = wf.get_num_threads()
+    with wf.config(backend="cpu"):
+        yield
+    wf.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_bits_of_training_do_not_depend_on_the_number_of_threads(compiled, name):
+    training = Training(name)
+    found = []
+    for count in (1, 2, 3, 8):
+        wf.set_num_threads(count)
+        found.append(training.again())
+    assert all(bits == found[0] for bits in found)
