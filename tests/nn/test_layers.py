@@ -45,11 +45,21 @@ class Layer:
         return getattr(torch.nn, self.name)(*arguments, **keywords).double().train(self.train)
 
 
-X, IMAGES, SEQUENCES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9)
+X, IMAGES, SEQUENCES, VOLUMES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9), spread(2, 3, 4, 5, 4)
 Y, P = spread(4, 6, seed=1) * 0.9 + 0.05, spread(4, 6, low=0.05, high=0.95, seed=2)
 CLASSES = integers(4, high=6)
 SIGNS = np.where(spread(4, 6, seed=7) > 0, 1, -1)
 IDS = integers(2, 5, high=7)
+
+
+def unpooled(rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """What `MaxUnpool` takes: values, and for each of them a position among 2**rank times as many."""
+    rng = np.random.default_rng(0)
+    shape = (2, 3, *[2, 3, 2][:rank])
+    cells = int(np.prod(shape[2:])) * 2**rank
+    at = [rng.permutation(cells)[: int(np.prod(shape[2:]))] for _ in range(6)]
+    return spread(*shape), np.stack(at).reshape(shape)
+
 
 STEPS, H0, C0 = spread(5, 2, 3), spread(4, 2, 4, seed=1), spread(4, 2, 4, seed=2)
 TOKENS, MEMORY = spread(5, 2, 6), spread(4, 2, 6, seed=1)
@@ -138,11 +148,22 @@ LAYERS = [
     Layer("Conv1d", (3, 4, 4), (SEQUENCES,), {"padding": "same", "padding_mode": "circular"}, label="circular same"),
     *[Layer(name + "Pad1d", ((2, 1),), (SEQUENCES,)) for name in ("Zero", "Reflection", "Replication", "Circular")],
     *[Layer(name + "Pad2d", ((1, 2, 3, 0),), (IMAGES,)) for name in ("Zero", "Reflection", "Replication", "Circular")],
+    *[Layer(name + "Pad3d", (1,), (VOLUMES,)) for name in ("Zero", "Reflection", "Replication", "Circular")],
     Layer("ConstantPad1d", (2, 0.5), (SEQUENCES,)),
+    Layer("ConstantPad3d", ((0, 1, 2, 0, -1, 1), 0.5), (VOLUMES,)),
     Layer("ConstantPad2d", ((1, -1, 0, 2), 0.5), (IMAGES,)),
     Layer("ConvTranspose1d", (3, 4, 3), (SEQUENCES,), {"stride": 2, "padding": 1, "output_padding": 1}),
     Layer("ConvTranspose2d", (3, 6, 3), (IMAGES,), {"stride": 2, "groups": 3}),
+    Layer("ConvTranspose3d", (3, 2, 2, 2), (VOLUMES,)),
     Layer("MaxPool1d", (2,), (SEQUENCES,)),
+    Layer("MaxPool2d", (3, 2, 1), (IMAGES,), {"return_indices": True}, label="indices"),
+    Layer("MaxPool3d", (2,), (VOLUMES,)),
+    Layer("AvgPool3d", (2, 1), (VOLUMES,)),
+    *[Layer(f"LPPool{rank}d", (2, 3, 2, True), (x,)) for rank, x in ((1, SEQUENCES), (2, IMAGES), (3, VOLUMES))],
+    *[Layer(f"MaxUnpool{rank}d", (2,), unpooled(rank)) for rank in (1, 2, 3)],
+    Layer("AdaptiveAvgPool3d", ((2, None, 2),), (VOLUMES,)),
+    Layer("AdaptiveMaxPool2d", ((3, 4), True), (IMAGES,), label="indices"),
+    Layer("AdaptiveMaxPool3d", (2,), (VOLUMES,)),
     Layer("MaxPool2d", (3, 2, 1), (IMAGES,), {"ceil_mode": True}),
     Layer("AvgPool1d", (2,), (SEQUENCES,)),
     Layer("AvgPool2d", (3, 2, 1), (IMAGES,), {"count_include_pad": False}),
@@ -156,13 +177,21 @@ LAYERS = [
     Layer("BatchNorm2d", (3,), (IMAGES,), train=False, label="eval"),
     Layer("BatchNorm2d", (3,), (IMAGES,), {"affine": False, "track_running_stats": False}, batch=False, empty=False,
           label="plain"),
+    *[Layer(f"InstanceNorm{rank}d", (3,), (x,)) for rank, x in ((1, SEQUENCES), (2, IMAGES), (3, VOLUMES))],
+    Layer("InstanceNorm2d", (3,), (IMAGES,), {"affine": True, "track_running_stats": True}, batch=False, empty=False,
+          label="running"),
+    Layer("InstanceNorm1d", (3,), (SEQUENCES,), {"track_running_stats": True}, train=False, label="eval"),
+    Layer("InstanceNorm1d", (3,), (SEQUENCES[0],), batch=False, empty=False, label="one"),
+    Layer("LocalResponseNorm", (2, 0.5), (IMAGES,)),
+    Layer("LocalResponseNorm", (3, 0.5, 0.6, 2.0), (SEQUENCES,), label="odd"),
     Layer("LayerNorm", (6,), (X,)),
     Layer("LayerNorm", ((7, 8),), (IMAGES,), {"bias": False}, label="two axes"),
     Layer("RMSNorm", (6,), (X,)),
     Layer("GroupNorm", (2, 6), (spread(2, 6, 5),)),
     Layer("Dropout", (0.5,), (X,), train=False),
     Layer("Dropout", (0.0,), (X,), label="none"),
-    Layer("Dropout2d", (0.5,), (IMAGES,), train=False),
+    *[Layer(name, (0.5,), (IMAGES,), train=False) for name in ("Dropout2d", "AlphaDropout", "FeatureAlphaDropout")],
+    Layer("Dropout3d", (0.5,), (VOLUMES,), train=False),
     *[Layer(name, (), (X,)) for name in (
         "ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Sigmoid", "LogSigmoid", "Tanh", "Softsign",
         "Tanhshrink", "GELU",
@@ -192,6 +221,30 @@ LAYERS = [
     Layer("CrossEntropyLoss", (np.arange(1.0, 7.0),), (X, CLASSES), {"label_smoothing": 0.1}, batch=False, empty=False),
     Layer("CrossEntropyLoss", (), (X, P), batch=False, empty=False, label="probabilities"),
 ]  # fmt: skip
+
+
+LAZY = [
+    ("LazyLinear", (4,), (2, 6)), ("LazyConv1d", (4, 3), (2, 3, 9)), ("LazyConv2d", (4, 3), (2, 3, 7, 8)),
+    ("LazyConv3d", (4, 2), (2, 3, 4, 5, 4)), ("LazyConvTranspose1d", (4, 3), (2, 3, 9)),
+    ("LazyConvTranspose2d", (4, 3), (2, 3, 7, 8)), ("LazyConvTranspose3d", (4, 2), (2, 3, 4, 5, 4)),
+    ("LazyBatchNorm1d", (), (2, 3, 9)), ("LazyBatchNorm2d", (), (2, 3, 7, 8)), ("LazyBatchNorm3d", (), (2, 3, 4, 5, 4)),
+    ("LazyInstanceNorm1d", (), (3, 9)), ("LazyInstanceNorm2d", (), (2, 3, 7, 8)),
+    ("LazyInstanceNorm3d", (), (2, 3, 4, 5, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), LAZY, ids=[x[0] for x in LAZY])
+def test_a_lazy_layer_becomes_the_ordinary_one(name, arguments, shape):
+    lazy, x = getattr(nn, name)(*arguments).double(), wf.tensor(spread(*shape))
+    with pytest.raises(wf.errors.StateError, match="has no shape yet"):
+        dict(lazy.state_dict())
+    y = lazy(x)
+    assert type(lazy) is getattr(nn, name.removeprefix("Lazy")) and y.dtype is wf.float64
+    other = getattr(nn, name)(*arguments).double()
+    other.load_state_dict(lazy.eval().state_dict())
+    np.testing.assert_array_equal(other.eval()(x).numpy(), lazy(x).numpy())
+    assert type(other) is type(lazy)
+    assert all(p.dtype is wf.float64 for p in lazy.parameters())
 
 
 def _leaves(out: Any) -> list[Any]:
@@ -289,6 +342,8 @@ def test_sixteen_bits(layer: Layer):
     ours = _build(layer).bfloat16()
     cast = [wf.tensor(a).astype(wf.bfloat16) if a.dtype.kind == "f" else wf.tensor(a) for a in layer.inputs]
     for out in _leaves(ours(*cast)):
+        if out.dtype.kind == "i":
+            continue  # positions
         assert out.dtype is wf.bfloat16 and np.isfinite(out.astype("float32").numpy()).all()
 
 
@@ -431,6 +486,25 @@ def test_arrays_are_taken_and_other_things_refused(layer: Layer):
         for wrong in ("text", None, [1.0]):
             with pytest.raises(wf.errors.DTypeError, match="takes a tensor, got"):
                 net(*[wrong] * len(layer.inputs))
+
+
+@everything
+def test_the_compiled_backend_computes_the_same(layer: Layer):
+    net = _build(layer)
+
+    def compute():
+        net.zero_grad()
+        inputs = _inputs(layer)
+        outs = _leaves(net(*inputs))
+        _loss(outs, wf.tensor).backward()
+        found = [*outs, *[p.grad for p in net.parameters()], *[x.grad for x in inputs if x.grad is not None]]
+        return [x.numpy() for x in found]
+
+    want = compute()
+    with wf.config(backend="cpu"):
+        got = compute()
+    for w, g in zip(want, got, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-12, atol=1e-13)
 
 
 @everything

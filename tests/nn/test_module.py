@@ -329,7 +329,7 @@ def test_a_lazy_layer_is_born_in_the_dtype_it_was_given_before():
 def test_a_lazy_layer_cannot_be_optimised_before_it_is_born():
     from weft import optim
 
-    with pytest.raises(StateError, match="before its parameters are used, saved or optimised"):
+    with pytest.raises(StateError, match="before its state is used, saved or optimised"):
         optim.SGD(nn.LazyLinear(3).parameters(), lr=0.1)
 
 

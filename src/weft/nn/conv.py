@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..arrays.tensor import Tensor
@@ -184,14 +185,14 @@ class _LazyConv(_Conv):
         if weight is not None and len(weight.shape) == self._rank + 2:
             self._materialize(int(weight.shape[1]) * self.groups)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *rest: Any) -> Tensor:
         x = checked(type(self).__name__, x)
         if x.ndim not in (self._rank + 1, self._rank + 2):
             raise ShapeError(
                 f"{type(self).__name__} takes (batch, channels, ...), got shape {show_shape(x.shape)}"
             )
         self._materialize(int(x.shape[x.ndim - self._rank - 1]))  # type: ignore[arg-type]
-        return self(x)
+        return self(x, *rest)
 
     def extra_repr(self) -> str:
         return f"?, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -211,8 +212,16 @@ class LazyConv2d(_LazyConv):
     _final = Conv2d
 
 
+class LazyConv3d(_LazyConv):
+    """A `Conv3d` that takes `in_channels` from its first input."""
+
+    _rank = 3
+    _final = Conv3d
+
+
 class _ConvTranspose(_Conv):
     _transposed = True
+    _function: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -225,11 +234,16 @@ class _ConvTranspose(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Any = 1,
+        padding_mode: str = "zeros",
         *,
         dtype: Any = None,
     ) -> None:
         if isinstance(padding, str):
             raise ArgumentError(f"{type(self).__name__}: padding must be integers, got {padding!r}")
+        if padding_mode != "zeros":
+            raise ArgumentError(
+                f"{type(self).__name__}: padding_mode is 'zeros' for transposed convolutions, got {padding_mode!r}"
+            )
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype=dtype
         )
@@ -239,38 +253,79 @@ class _ConvTranspose(_Conv):
         extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
         return super().extra_repr() + extra
 
+    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """The transposed convolution; `output_size` chooses among the sizes that the stride makes ambiguous."""
+        extra = self.output_padding if output_size is None else self._extra(x, output_size)
+        return type(self)._function(
+            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+    def _extra(self, x: Tensor, wanted: Sequence[int]) -> tuple[int, ...]:
+        """The output padding that gives the wanted spatial sizes."""
+        own = checked(type(self).__name__, x).shape[-self._rank :]
+        least = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1  # type: ignore[operator]
+            for n, s, p, d, k in zip(
+                own, self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+            )
+        ]
+        extra = tuple([w - a for w, a in zip(tuple(wanted)[-self._rank :], least, strict=False)])
+        if len(extra) != self._rank or any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=False)):
+            most = tuple([a + s - 1 for a, s in zip(least, self.stride, strict=True)])
+            raise ArgumentError(
+                f"{type(self).__name__}: output_size must lie between {tuple(least)} and {most}, got {tuple(wanted)}"
+            )
+        return extra  # type: ignore[return-value]
+
 
 class ConvTranspose1d(_ConvTranspose):
     """The transpose of `Conv1d` as a map, with learned kernels (in_channels, out_channels / groups, K)."""
 
     _rank = 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose1d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+    _function = F.conv_transpose1d
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """The transpose of `Conv2d` as a map, with learned kernels (in_channels, out_channels / groups, KH, KW)."""
+    """The transpose of `Conv2d` as a map, with learned kernels (in_channels, out_channels / groups, KH, KW).
+
+    The result has (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1 positions along each
+    axis. Other arguments are those of `Conv2d`.
+    """
 
     _rank = 2
+    _function = F.conv_transpose2d
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transpose of `Conv3d` as a map, with learned kernels (in_channels, out_channels / groups, KD, KH, KW)."""
+
+    _rank = 3
+    _function = F.conv_transpose3d
+
+
+class _LazyConvTranspose(_LazyConv, _ConvTranspose):
+    def _prepare_load(self, prefix: str, state: Any) -> None:
+        weight = state.get(prefix + "weight")
+        if weight is not None and len(weight.shape) == self._rank + 2:
+            self._materialize(int(weight.shape[0]))
+
+
+class LazyConvTranspose1d(_LazyConvTranspose):
+    """A `ConvTranspose1d` that takes `in_channels` from its first input."""
+
+    _rank = 1
+    _final = ConvTranspose1d
+
+
+class LazyConvTranspose2d(_LazyConvTranspose):
+    """A `ConvTranspose2d` that takes `in_channels` from its first input."""
+
+    _rank = 2
+    _final = ConvTranspose2d
+
+
+class LazyConvTranspose3d(_LazyConvTranspose):
+    """A `ConvTranspose3d` that takes `in_channels` from its first input."""
+
+    _rank = 3
+    _final = ConvTranspose3d

@@ -1,4 +1,4 @@
-"""Padding layers. Widths are one integer for all sides, or (left, right) and, in two dimensions, (.., top, bottom)."""
+"""Padding layers. Widths are one integer for all sides, or (left, right), (.., top, bottom), (.., front, back)."""
 
 from __future__ import annotations
 
@@ -55,6 +55,12 @@ class ConstantPad2d(_ConstantPad):
     _rank = 2
 
 
+class ConstantPad3d(_ConstantPad):
+    """A number around the last three axes."""
+
+    _rank = 3
+
+
 class ZeroPad1d(_Pad):
     """Zeros before and after the last axis."""
 
@@ -65,6 +71,12 @@ class ZeroPad2d(_Pad):
     """Zeros around the last two axes."""
 
     _rank = 2
+
+
+class ZeroPad3d(_Pad):
+    """Zeros around the last three axes."""
+
+    _rank = 3
 
 
 class ReflectionPad1d(_Pad):
@@ -78,6 +90,13 @@ class ReflectionPad2d(_Pad):
     """The last two axes mirrored at their ends, whose elements are not repeated."""
 
     _rank = 2
+    _mode = "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """The last three axes mirrored at their ends, whose elements are not repeated."""
+
+    _rank = 3
     _mode = "reflect"
 
 
@@ -95,6 +114,13 @@ class ReplicationPad2d(_Pad):
     _mode = "replicate"
 
 
+class ReplicationPad3d(_Pad):
+    """The elements at the border of the last three axes repeated."""
+
+    _rank = 3
+    _mode = "replicate"
+
+
 class CircularPad1d(_Pad):
     """The last axis goes on with its other end."""
 
@@ -106,4 +132,11 @@ class CircularPad2d(_Pad):
     """The last two axes go on with their other ends."""
 
     _rank = 2
+    _mode = "circular"
+
+
+class CircularPad3d(_Pad):
+    """The last three axes go on with their other ends."""
+
+    _rank = 3
     _mode = "circular"

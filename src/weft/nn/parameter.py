@@ -30,7 +30,33 @@ class Parameter(Tensor):
         return f"Parameter({super().__repr__()})"
 
 
-class UninitializedParameter(Parameter):
+class _Unborn:
+    """What stands for a tensor whose shape is not known before its module has seen data."""
+
+    __slots__ = ()
+    _owner: str
+
+    @property
+    def _cell(self) -> Cell:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise StateError(
+            f"a parameter or buffer of {self._owner} has no shape yet: it is inferred from the first input. Call the "
+            "model once on a batch (under weft.no_grad() if you like) before its state is used, saved or optimised"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return type(self)(self._owner)  # type: ignore[call-arg]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return type(self), (self._owner,)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class UninitializedParameter(_Unborn, Parameter):  # type: ignore[misc]
     """A parameter whose shape is not known before its module has seen data. Using it raises `StateError`."""
 
     __slots__ = ("_owner",)
@@ -38,21 +64,11 @@ class UninitializedParameter(Parameter):
     def __init__(self, owner: str = "this module") -> None:
         self._owner = owner
 
-    @property
-    def _cell(self) -> Cell:  # type: ignore[override]
-        self._refuse()
 
-    def _refuse(self) -> NoReturn:
-        raise StateError(
-            f"a parameter of {self._owner} has no shape yet: it is inferred from the first input. Call the model once "
-            "on a batch (under weft.no_grad() if you like) before its parameters are used, saved or optimised"
-        )
+class UninitializedBuffer(_Unborn, Tensor):  # type: ignore[misc]
+    """A buffer whose shape is not known before its module has seen data. Using it raises `StateError`."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
-        return UninitializedParameter(self._owner)
+    __slots__ = ("_owner",)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return UninitializedParameter, (self._owner,)
-
-    def __repr__(self) -> str:
-        return "UninitializedParameter()"
+    def __init__(self, owner: str = "this module") -> None:
+        self._owner = owner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..arrays.tensor import Tensor
@@ -27,17 +28,26 @@ class _Pool(Module):
 
 
 class _MaxPool(_Pool):
+    _function: Callable[..., Any]
+
     def __init__(
         self,
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
         sizes("dilation", dilation, self._rank)
         self.dilation = dilation
+        self.return_indices = return_indices
+
+    def forward(self, x: Tensor) -> Any:
+        return type(self)._function(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
     def extra_repr(self) -> str:
         return (
@@ -50,9 +60,7 @@ class MaxPool1d(_MaxPool):
     """The largest element of each window of (N, C, L). See `MaxPool2d`."""
 
     _rank = 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool1d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    _function = F.max_pool1d
 
 
 class MaxPool2d(_MaxPool):
@@ -63,15 +71,21 @@ class MaxPool2d(_MaxPool):
         stride: steps between windows (default: the window's size).
         padding: how far windows may reach beyond the border, at most half their size.
         dilation: steps between a window's elements.
+        return_indices: return a pair, the elements and where they were found (for `MaxUnpool2d`).
         ceil_mode: also count a last window that reaches over the end.
 
     Of several largest elements the first has the gradient.
     """
 
     _rank = 2
+    _function = F.max_pool2d
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+class MaxPool3d(_MaxPool):
+    """The largest element of each window of (N, C, D, H, W). See `MaxPool2d`."""
+
+    _rank = 3
+    _function = F.max_pool3d
 
 
 class _AvgPool(_Pool):
@@ -104,19 +118,10 @@ class AvgPool1d(_AvgPool):
         )
 
 
-class AvgPool2d(_AvgPool):
-    """The mean of each window of (N, C, H, W) or (C, H, W).
+class _AvgPoolBy(_AvgPool):
+    """Average pooling whose divisor may be given."""
 
-    Args:
-        kernel_size: size of the windows, an integer or (height, width).
-        stride: steps between windows (default: the window's size).
-        padding: how many zeros are laid around the image.
-        ceil_mode: also count a last window that reaches over the end.
-        count_include_pad: whether the zeros of the padding count in the mean.
-        divisor_override: divides the sum of each window instead of the count.
-    """
-
-    _rank = 2
+    _function: Callable[..., Tensor]
 
     def __init__(
         self,
@@ -132,7 +137,7 @@ class AvgPool2d(_AvgPool):
         self.divisor_override = divisor_override
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(
+        return type(self)._function(
             x,
             self.kernel_size,
             self.stride,
@@ -143,38 +148,177 @@ class AvgPool2d(_AvgPool):
         )
 
 
+class AvgPool2d(_AvgPoolBy):
+    """The mean of each window of (N, C, H, W) or (C, H, W).
+
+    Args:
+        kernel_size: size of the windows, an integer or (height, width).
+        stride: steps between windows (default: the window's size).
+        padding: how many zeros are laid around the image.
+        ceil_mode: also count a last window that reaches over the end.
+        count_include_pad: whether the zeros of the padding count in the mean.
+        divisor_override: divides the sum of each window instead of the count.
+    """
+
+    _rank = 2
+    _function = F.avg_pool2d
+
+
+class AvgPool3d(_AvgPoolBy):
+    """The mean of each window of (N, C, D, H, W). See `AvgPool2d`."""
+
+    _rank = 3
+    _function = F.avg_pool3d
+
+
+class _LPPool(Module):
+    _rank = 0
+    _function: Callable[..., Tensor]
+
+    def __init__(
+        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        sizes("kernel_size", kernel_size, self._rank)
+        if stride is not None:
+            sizes("stride", stride, self._rank)
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return type(self)._function(x, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, L)."""
+
+    _rank = 1
+    _function = F.lp_pool1d
+
+
+class LPPool2d(_LPPool):
+    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, H, W)."""
+
+    _rank = 2
+    _function = F.lp_pool2d
+
+
+class LPPool3d(_LPPool):
+    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, D, H, W)."""
+
+    _rank = 3
+    _function = F.lp_pool3d
+
+
+class _MaxUnpool(Module):
+    _rank = 0
+    _function: Callable[..., Tensor]
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = sizes("kernel_size", kernel_size, self._rank)
+        self.stride = self.kernel_size if stride is None else sizes("stride", stride, self._rank)
+        self.padding = sizes("padding", padding, self._rank, least=0)
+
+    def forward(self, x: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        return type(self)._function(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Puts the results of `MaxPool1d(..., return_indices=True)` back where they were found; zeros elsewhere."""
+
+    _rank = 1
+    _function = F.max_unpool1d
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Puts the results of `MaxPool2d(..., return_indices=True)` back where they were found; zeros elsewhere.
+
+    >>> pool, unpool = MaxPool2d(2, return_indices=True), MaxUnpool2d(2)
+    >>> x = weft.tensor([[[1.0, 2.0], [4.0, 3.0]]])
+    >>> unpool(*pool(x)).tolist()
+    [[[0.0, 0.0], [4.0, 0.0]]]
+    """
+
+    _rank = 2
+    _function = F.max_unpool2d
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Puts the results of `MaxPool3d(..., return_indices=True)` back where they were found; zeros elsewhere."""
+
+    _rank = 3
+    _function = F.max_unpool3d
+
+
 class _Adaptive(Module):
+    _function: Callable[..., Any]
+
     def __init__(self, output_size: Any) -> None:
         super().__init__()
         self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return type(self)._function(x, self.output_size)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, x: Tensor) -> Any:
+        return type(self)._function(x, self.output_size, self.return_indices)
+
+
 class AdaptiveAvgPool1d(_Adaptive):
     """The mean of each of `output_size` cells that the last axis is cut into."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(x, self.output_size)
+    _function = F.adaptive_avg_pool1d
 
 
 class AdaptiveAvgPool2d(_Adaptive):
     """The mean of each cell of a grid of `output_size` laid over the last two axes: 1 is global average pooling."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
+    _function = F.adaptive_avg_pool2d
 
 
-class AdaptiveMaxPool1d(_Adaptive):
+class AdaptiveAvgPool3d(_Adaptive):
+    """The mean of each cell of a grid of `output_size` laid over the last three axes."""
+
+    _function = F.adaptive_avg_pool3d
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
     """The largest element of each of `output_size` cells that the last axis is cut into."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_max_pool1d(x, self.output_size)
+    _function = F.adaptive_max_pool1d
 
 
-class AdaptiveMaxPool2d(_Adaptive):
-    """The largest element of each cell of a grid of `output_size` laid over the last two axes."""
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The largest element of each cell of a grid of `output_size` laid over the last two axes.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(x, self.output_size)
+    With `return_indices` a pair: the elements and their positions, counted row by row.
+    """
+
+    _function = F.adaptive_max_pool2d
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """The largest element of each cell of a grid of `output_size` laid over the last three axes."""
+
+    _function = F.adaptive_max_pool3d

@@ -120,6 +120,18 @@ def _bits():
     return node(BITS)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+def test_alpha_dropout_keeps_mean_and_variance(p):
+    x = np.random.default_rng(1).standard_normal(2000)
+    (out,), (gradient,) = gradients(lambda x: d.alpha_dropout(x, _bits(), p), [x])
+    kept = p <= (BITS >> 8) * 2.0**-24
+    assert p != 1.0 or not out.any()
+    np.testing.assert_array_equal(gradient != 0, kept)
+    if p < 1:
+        assert len(set(out[~kept])) <= 1
+        assert abs(out.mean()) < 0.06 and abs(out.std() - 1) < 0.06
+
+
 def test_dropout_wants_bits():
     with pytest.raises(DTypeError, match="random bits"):
         run(lambda x: d.dropout(x, x, 0.5), np.ones(3))

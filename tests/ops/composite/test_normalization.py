@@ -103,6 +103,26 @@ CASES = [
         lambda x, w, b: functional("group_norm", 2, w, b, 1e-3)(x),
     ),
     Case("l2_normalize", lambda x: n.l2_normalize(x, 1e-12, axis=1), (X2,), functional("normalize")),
+    Case(
+        "instance_norm",
+        lambda x, w, b: n.instance_norm(x, w, b, 1e-3),
+        (X4, W, B),
+        lambda x, w, b: functional("instance_norm", eps=1e-3)(x, None, None, w, b),
+    ),
+    Case(
+        "instance_norm_train",
+        lambda x, w, b: n.instance_norm_train(x, w, b, *_constants(), 0.1, 1e-3)[0],
+        (X4, W, B),
+        lambda x, w, b: functional("instance_norm", eps=1e-3)(x, None, None, w, b),
+        narrow=False,
+    ),
+    Case(
+        "local_response_norm",
+        lambda x: n.local_response_norm(x, 0.5, 0.75, 1.0, size=2),
+        (X4,),
+        functional("local_response_norm", 2, 0.5),
+        batch=False,
+    ),
 ]
 
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(CASES)

@@ -100,7 +100,40 @@ for _sizes in [(1, 1), (3, 2), (7, 8), (4, 3), (9, 2)]:
             functional("adaptive_max_pool2d", _sizes),
             label=_label,
         ),
+        Case(
+            "adaptive_max_pool_positions",
+            lambda x, s=_sizes: p.adaptive_max_pool_positions(x, sizes=s),
+            (X2,),
+            lambda x, s=_sizes: functional("adaptive_max_pool2d", s, True)(x)[1],
+            smooth=False,
+            label=_label,
+        ),
     ]
+CASES += [
+    Case(
+        "lp_pool",
+        lambda x: p.lp_pool(x, 3.0, kernel=(2, 3), stride=(2, 2), ceil_mode=True),
+        (np.abs(X2),),
+        functional("lp_pool2d", 3.0, (2, 3), 2, True),
+        batch=False,
+    ),
+    Case(
+        "max_pool_positions",
+        lambda x: p.max_pool_positions(
+            x, kernel=(3, 2), stride=(2, 1), padding=(1, 1), dilation=(1, 2), ceil_mode=True
+        ),
+        (X2,),
+        lambda x: functional("max_pool2d", (3, 2), (2, 1), 1, (1, 2), True, True)(x)[1],
+        smooth=False,
+    ),
+    Case(
+        "max_unpool",
+        lambda x, at: p.max_unpool(x, at, sizes=(9,)),
+        (spread(2, 3, 4), np.argsort(X1)[..., :4].copy()),
+        functional("max_unpool1d", 2, output_size=(9,)),
+        batch=False,
+    ),
+]
 
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(CASES)
 

@@ -31,6 +31,7 @@ def dropout(
 
 
 def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any) -> Tensor:
+    """Dropout of whole channels of a tensor with `rank` spatial axes."""
     probability(f"dropout{rank}d", p)
     input = checked(f"dropout{rank}d", input)
     if input.ndim not in (rank + 1, rank + 2):
@@ -56,3 +57,37 @@ def dropout2d(
 ) -> Tensor:
     """`dropout` of whole channels of (N, C, H, W) or (C, H, W)."""
     return _channels(2, input, p, training, generator)
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    return _channels(3, input, p, training, generator)
+
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """In training: elements put to a SELU's least value with probability p, scaled to keep mean 0 and variance 1."""
+    probability("alpha_dropout", p)
+    input = checked("alpha_dropout", input)
+    if not training or p == 0:
+        return input
+    return apply(d.alpha_dropout, input, random_bits(input.shape, generator), p)
+
+
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
+) -> Tensor:
+    """`alpha_dropout` of whole channels of (N, C, ...)."""
+    probability("feature_alpha_dropout", p)
+    input = checked("feature_alpha_dropout", input)
+    if input.ndim < 2:
+        raise ShapeError(
+            f"feature_alpha_dropout takes (batch, channels, ...), got shape {show_shape(input.shape)}"
+        )
+    if not training or p == 0:
+        return input
+    bits = random_bits((*input.shape[:2], *[1] * (input.ndim - 2)), generator)
+    return apply(d.alpha_dropout, input, bits, p)

@@ -77,6 +77,40 @@ def batch_norm(
     return y
 
 
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float | Tensor = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel of each sample (N, C, ...) to mean 0 and variance 1, then scaled and shifted.
+
+    Running statistics, where given, are rebound to (1 - momentum) * old + momentum * batch, or, with
+    `use_input_stats=False`, used instead of the input's own.
+    """
+    input = checked("instance_norm", input)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is None or running_var is None:
+        return apply(c.instance_norm, input, weight, bias, eps)
+    y, mean, var = apply(c.instance_norm_train, input, weight, bias, running_mean, running_var, momentum, eps)
+    running_mean._cell.rebind(own_node(mean._node))
+    running_var._cell.rebind(own_node(var._node))
+    return y
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha * s)**beta, s the mean square of the `size` channels around each one (zeros outside)."""
+    size = positive_int("local_response_norm", "size", size)
+    return apply(c.local_response_norm, checked("local_response_norm", input), alpha, beta, k, size=size)
+
+
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm(x), eps), the norm taken along `dim`."""
     input = checked("normalize", input)

@@ -21,19 +21,18 @@ def _max_pool(
     dilation: Any,
     ceil_mode: bool,
     return_indices: bool,
-) -> Tensor:
-    if return_indices:
-        raise ArgumentError(f"max_pool{rank}d does not return indices")
+) -> Any:
+    x = checked(f"max_pool{rank}d", x)
     kernel = sizes("kernel_size", kernel, rank)
-    return apply(
-        p.max_pool,
-        checked(f"max_pool{rank}d", x),
+    options: dict[str, Any] = dict(
         kernel=kernel,
         stride=kernel if stride is None else sizes("stride", stride, rank),
         padding=sizes("padding", padding, rank, least=0),
         dilation=sizes("dilation", dilation, rank),
         ceil_mode=bool(ceil_mode),
     )
+    found = apply(p.max_pool, x, **options)
+    return (found, apply(p.max_pool_positions, x, **options)) if return_indices else found
 
 
 def max_pool1d(
@@ -44,8 +43,11 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
-    """The largest element of each window. stride defaults to the window's size."""
+) -> Any:
+    """The largest element of each window. stride defaults to the window's size.
+
+    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
+    """
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -57,9 +59,28 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
-    """The largest element of each window. stride defaults to the window's size."""
+) -> Any:
+    """The largest element of each window. stride defaults to the window's size.
+
+    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
+    """
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of each window. stride defaults to the window's size.
+
+    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
+    """
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _avg_pool(
@@ -112,31 +133,155 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _adaptive(composite: Any, rank: int, x: Tensor, output_size: Any) -> Tensor:
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window; padding counts as zeros unless `count_include_pad` is False."""
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _lp_pool(rank: int, x: Tensor, norm_type: float, kernel: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    kernel = sizes("kernel_size", kernel, rank)
+    if norm_type == 0:
+        raise ArgumentError("lp_pool: norm_type must not be 0")
+    return apply(
+        p.lp_pool,
+        checked(f"lp_pool{rank}d", x),
+        float(norm_type),
+        kernel=kernel,
+        stride=kernel if stride is None else sizes("stride", stride, rank),
+        ceil_mode=bool(ceil_mode),
+    )
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x**p over each window)**(1/p) with p = norm_type."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x**p over each window)**(1/p) with p = norm_type."""
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x**p over each window)**(1/p) with p = norm_type."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _max_unpool(
+    rank: int, x: Tensor, indices: Tensor, kernel: Any, stride: Any, padding: Any, output_size: Any
+) -> Tensor:
+    name = f"max_unpool{rank}d"
+    x, indices = checked(name, x), checked(name, indices)
+    kernel = sizes("kernel_size", kernel, rank)
+    steps = kernel if stride is None else sizes("stride", stride, rank)
+    pads = sizes("padding", padding, rank, least=0)
+    usual = [(n - 1) * s - 2 * q + k for n, s, q, k in zip(x.shape[-rank:], steps, pads, kernel, strict=True)]
+    wanted = usual if output_size is None else list(output_size)[-rank:]
+    if any(not u - s < w < u + s for w, u, s in zip(wanted, usual, steps, strict=True)):
+        raise ArgumentError(
+            f"{name}: output_size {tuple(wanted)} is further than a stride from {tuple(usual)}, which the windows give"
+        )
+    return apply(p.max_unpool, x, indices, sizes=tuple(wanted))
+
+
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Zeros with each element at the position that `max_pool1d(..., return_indices=True)` found it at."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Zeros with each element at the position that `max_pool2d(..., return_indices=True)` found it at."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Zeros with each element at the position that `max_pool3d(..., return_indices=True)` found it at."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
+def _cells(name: str, rank: int, x: Tensor, output_size: Any) -> tuple[Tensor, tuple[Any, ...]]:
+    """The input, and how many cells each axis is cut into."""
     items = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * rank
     if len(items) != rank:
         raise ArgumentError(f"output_size needs one integer or {rank} of them, got {output_size!r}")
-    x = checked(composite.name, x)
+    x = checked(name, x)
     own = x.shape[-rank:]
-    wanted = [n if s is None else sizes("output_size", s, 1)[0] for s, n in zip(items, own, strict=False)]
-    return apply(composite, x, sizes=tuple(wanted))
+    return x, tuple(
+        [n if s is None else sizes("output_size", s, 1)[0] for s, n in zip(items, own, strict=False)]
+    )
+
+
+def _adaptive_avg(rank: int, x: Tensor, output_size: Any) -> Tensor:
+    x, wanted = _cells("adaptive_avg_pool", rank, x, output_size)
+    return apply(p.adaptive_avg_pool, x, sizes=wanted)
+
+
+def _adaptive_max(rank: int, x: Tensor, output_size: Any, return_indices: bool) -> Any:
+    x, wanted = _cells("adaptive_max_pool", rank, x, output_size)
+    found = apply(p.adaptive_max_pool, x, sizes=wanted)
+    return (found, apply(p.adaptive_max_pool_positions, x, sizes=wanted)) if return_indices else found
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` cells that the last axis is cut into."""
-    return _adaptive(p.adaptive_avg_pool, 1, input, output_size)
+    return _adaptive_avg(1, input, output_size)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each cell of a grid of `output_size` laid over the last two axes; None keeps an axis."""
-    return _adaptive(p.adaptive_avg_pool, 2, input, output_size)
+    return _adaptive_avg(2, input, output_size)
 
 
-def adaptive_max_pool1d(input: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The mean of each cell of a grid of `output_size` laid over the last three axes; None keeps an axis."""
+    return _adaptive_avg(3, input, output_size)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of `output_size` cells that the last axis is cut into."""
-    return _adaptive(p.adaptive_max_pool, 1, input, output_size)
+    return _adaptive_max(1, input, output_size, return_indices)
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any) -> Tensor:
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each cell of a grid of `output_size` laid over the last two axes."""
-    return _adaptive(p.adaptive_max_pool, 2, input, output_size)
+    return _adaptive_max(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest element of each cell of a grid of `output_size` laid over the last three axes."""
+    return _adaptive_max(3, input, output_size, return_indices)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.node import Node
 from ...ir.shape import divide, is_static, show_shape, size_of
-from ..elementwise import less_equal, rsqrt, sqrt, where
-from ..movement import reshape
+from ..define import constant
+from ..elementwise import less_equal, pow_, rsqrt, sqrt, where
+from ..movement import pad, reshape
+from ..rearrange import moveaxis
 from ..reduce import sum_
+from ..window import windows
 from .common import along, as_type, count, floating, keep, stop_gradient, widened
 from .define import composite
 
@@ -136,6 +139,66 @@ def batch_norm_train(x, weight, bias, mean, var, momentum, eps):
         return y, new_mean, new_var
     step = as_type(momentum, w.dtype)
     return y, _towards(mean, new_mean, step), _towards(var, new_var, step)
+
+
+@composite
+def instance_norm(x, weight, bias, eps):
+    """Each channel of each sample to mean 0 and variance 1 over its spatial axes, then scaled and shifted."""
+    floating("instance_norm", input=x, weight=weight, bias=bias)
+    return as_type(_instance_norm(x, weight, bias, eps)[0], x.dtype)
+
+
+def _instance_norm(x: Node, weight: Node | None, bias: Node | None, eps: Node) -> tuple[Node, Node, Node]:
+    _check_channels("instance_norm", x, weight=weight, bias=bias)
+    axes = tuple(range(2, x.ndim))
+    if is_static(x.shape[2:]) and size_of(x.shape[2:]) < 2:
+        raise ArgumentError(
+            f"instance_norm needs more than one position in each channel, got shape {show_shape(x.shape)}"
+        )
+    w = widened(x)
+    normal, mean, var = standardize(w, widened(eps), axes=axes)
+    return _affine(normal, _lay(weight, w), _lay(bias, w)), mean, var
+
+
+@composite
+def instance_norm_train(x, weight, bias, mean, var, momentum, eps):
+    """`instance_norm`, and running statistics moved towards those of this batch, averaged over its samples.
+
+    Returns (y, mean, var); the variance is the unbiased one. The statistics carry no gradient.
+    """
+    floating("instance_norm", input=x, weight=weight, bias=bias)
+    _check_channels("instance_norm", x, running_mean=mean, running_var=var)
+    y, own_mean, own_var = _instance_norm(x, weight, bias, eps)
+    n, step = count(y, tuple(range(2, x.ndim))), as_type(momentum, y.dtype)
+    others = (0, *range(2, x.ndim))  # the mean over samples; the other axes have length 1
+    samples = count(y, (0,))
+    new_mean = stop_gradient(sum_(own_mean, axes=others)) / samples
+    new_var = stop_gradient(sum_(own_var, axes=others)) / samples * (n / (n - 1))
+    return as_type(y, x.dtype), _towards(mean, new_mean, step), _towards(var, new_var, step)
+
+
+@composite
+def local_response_norm(x, alpha, beta, k, *, size):
+    """x / (k + alpha * s)**beta, s the mean square of the `size` neighbouring channels around each (zeros outside)."""
+    floating("local_response_norm", input=x)
+    if x.ndim < 3:
+        raise ShapeError(
+            f"local_response_norm takes (batch, channels, ...) with spatial axes, got {show_shape(x.shape)}"
+        )
+    w = widened(x)
+    alpha, beta, k = (as_type(v, w.dtype) for v in (alpha, beta, k))
+    square = moveaxis(w * w, 1, x.ndim - 1)
+    around = [0] * (x.ndim - 1)
+    square = pad(
+        square,
+        constant(0, w.dtype),
+        low=(*around, size // 2),
+        high=(*around, (size - 1) // 2),
+        interior=(*around, 0),
+    )
+    near = sum_(windows(square, kernel=(size,), stride=(1,), dilation=(1,)), axes=(x.ndim,)) / size
+    near = moveaxis(near, x.ndim - 1, 1)
+    return as_type(w / pow_(near * alpha + k, beta), x.dtype)
 
 
 def _towards(old: Node, new: Node, step: Node) -> Node:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ...base.errors import ArgumentError, DTypeError, ShapeError
+from ...ir.dtype import int64
 from ...ir.node import Aval, Node
 from ...ir.shape import Shape, show_shape, size_of
 from ..define import constant
-from ..elementwise import equal, where
-from ..indexing import iota_along
+from ..elementwise import equal, floor_divide, pow_, remainder, where
+from ..indexing import iota_along, scatter, take_along_axis
 from ..movement import broadcast_to, concatenate, full, pad, reshape, slice_axis
 from ..reduce import argmax, max_, sum_
 from ..window import windows, windows_add
+from .classes import from_zero
 from .common import along, as_type, mean, widened
 from .define import composite
 
@@ -121,6 +123,61 @@ def _gathered(
 
 
 @composite
+def max_pool_positions(x, *, kernel, stride, padding, dilation, ceil_mode):
+    """Where the largest element of each window lies: its row-major position among the spatial axes of x."""
+    _check("max_pool", x, len(kernel))
+    low, high = _widths(x, kernel, stride, padding, dilation, ceil_mode)
+    inside = argmax(_flat_windows(_fitted(x, _lowest(x), low, high), kernel, stride, dilation), axis=x.ndim)
+    first = x.ndim - len(kernel)
+    out = full(inside.aval, 0)
+    for i in range(len(kernel)):
+        within = remainder(floor_divide(inside, size_of(kernel[i + 1 :])), kernel[i])
+        start = iota_along(inside.shape, first + i) * stride[i] - padding[i]
+        out = out * x.shape[first + i] + (start + within * dilation[i])
+    return out
+
+
+@composite
+def max_unpool(x, positions, *, sizes):
+    """Zeros of the given spatial sizes with each element of x at its row-major position among them."""
+    lead = x.shape[: x.ndim - len(sizes)]
+    if positions.shape != x.shape or positions.dtype.kind not in "iu":
+        raise ShapeError(
+            f"max_unpool takes one integer position for each element of {show_shape(x.shape)}, got "
+            f"{positions.aval.describe()}"
+        )
+    rows, cells = size_of(lead), size_of(sizes)
+    flat = (rows, size_of(x.shape[len(lead) :]))
+    values = reshape(x, shape=flat)
+    blank = full(Aval((rows, cells), x.dtype), 0)
+    at = from_zero(reshape(as_type(positions, int64), shape=flat), cells)
+    return reshape(scatter(blank, values, iota_along(flat, 0), at, axes=(0, 1)), shape=(*lead, *sizes))
+
+
+@composite
+def lp_pool(x, p, *, kernel, stride, ceil_mode):
+    """(sum of x**p over each window)**(1/p): the sum for p = 1, near the maximum for large p.
+
+    The sum is not of absolute values; where a window reaches over the end (`ceil_mode`) it is scaled up to a whole one.
+    Where it is 0 the derivative is 0.
+    """
+    w = widened(x)
+    p = as_type(p, w.dtype)
+    none = (0,) * len(kernel)
+    total = avg_pool(
+        pow_(w, p),
+        None,
+        kernel=kernel,
+        stride=stride,
+        padding=none,
+        ceil_mode=ceil_mode,
+        count_include_pad=True,
+    ) * size_of(kernel)
+    zero = equal(total, 0)
+    return as_type(where(zero, 0, pow_(where(zero, 1, total), 1 / p)), x.dtype)
+
+
+@composite
 def avg_pool(x, divisor, *, kernel, stride, padding, ceil_mode, count_include_pad):
     """The mean of each window. Padding counts as zeros, or (count_include_pad=False) not at all.
 
@@ -180,29 +237,42 @@ def _cells(size: int, count: int) -> list[tuple[int, int]]:
 
 
 def _adaptive(x: Node, sizes: Shape, reduce, name: str) -> Node:
-    """Reduce axis by axis: evenly cut axes in one step, others interval by interval."""
+    return _adaptive_together((x,), sizes, lambda xs, axis: (reduce(xs[0], axis),), name)[0]
+
+
+def _adaptive_together(xs: tuple[Node, ...], sizes: Shape, reduce, name: str) -> tuple[Node, ...]:
+    """Reduce tensors of one shape axis by axis: evenly cut axes in one step, others interval by interval."""
+    x = xs[0]
     _check(name, x, len(sizes))
     first = x.ndim - len(sizes)
     # The last axis first: of several maxima the first in row-major order is then the first of each step.
     for axis, want in reversed(list(enumerate(sizes, first))):
-        size = x.shape[axis]
+        shape = xs[0].shape
+        size = shape[axis]
+        single = (*shape[:axis], 1, *shape[axis + 1 :])
         if want == size:
             continue
         if want == 1 and size != 0:  # one cell needs no cutting: the size may be open
-            x = reshape(reduce(x, axis), shape=(*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+            xs = tuple([reshape(v, shape=single) for v in reduce(xs, axis)])
             continue
         if not isinstance(size, int) or not isinstance(want, int):
             raise ShapeError(f"{name} needs known spatial sizes, got {show_shape(x.shape)}")
         if want < 1 or size < 1:
             raise ShapeError(f"{name} cannot make {want} cells of the {size} elements of axis {axis}")
         if size % want == 0:
-            cut = reshape(x, shape=(*x.shape[:axis], want, size // want, *x.shape[axis + 1 :]))
-            x = reduce(cut, axis + 1)
+            cut = (*shape[:axis], want, size // want, *shape[axis + 1 :])
+            xs = reduce(tuple([reshape(v, shape=cut) for v in xs]), axis + 1)
         else:
-            parts = [reduce(slice_axis(x, axis, a, b), axis) for a, b in _cells(size, want)]
-            shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-            x = concatenate(*[reshape(p, shape=shape) for p in parts], axis=axis)
-    return x
+            parts = [
+                reduce(tuple([slice_axis(v, axis, a, b) for v in xs]), axis) for a, b in _cells(size, want)
+            ]
+            xs = tuple(
+                [
+                    concatenate(*[reshape(p, shape=single) for p in ps], axis=axis)
+                    for ps in zip(*parts, strict=True)
+                ]
+            )
+    return xs
 
 
 @composite
@@ -219,3 +289,20 @@ def adaptive_max_pool(x, *, sizes):
     Of several, the first in row-major order has the gradient.
     """
     return _adaptive(x, sizes, lambda v, axis: first_max(v, axis=axis), "adaptive_max_pool")
+
+
+@composite
+def adaptive_max_pool_positions(x, *, sizes):
+    """Where the largest element of each cell lies: its row-major position among the last axes of x."""
+    first = x.ndim - len(sizes)
+    at = full(Aval(x.shape, int64), 0)
+    for axis in range(first, x.ndim):
+        at = at * x.shape[axis] + iota_along(x.shape, axis)
+
+    def reduce(pair: tuple[Node, Node], axis: int) -> tuple[Node, Node]:
+        v, where_ = pair
+        chosen = argmax(v, axis=axis)
+        spread = reshape(chosen, shape=(*v.shape[:axis], 1, *v.shape[axis + 1 :]))
+        return max_(v, axes=(axis,)), reshape(take_along_axis(where_, spread, axis), shape=chosen.shape)
+
+    return _adaptive_together((x, at), sizes, reduce, "adaptive_max_pool")[1]
