@@ -7,12 +7,12 @@ as it captures a parameter, and what is drawn is a function of the seed and of t
 from __future__ import annotations
 
 import secrets
-import threading
 from typing import Any
 
 import numpy as np
 
 from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..base.locks import new_lock
 from ..base.state import state as thread
 from ..ir.dtype import uint64
 from ..ir.node import Aval, Node
@@ -49,7 +49,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self._lock = threading.RLock()
+        self._lock = new_lock(rank=0)
         self._tensor = Tensor(_fresh_state(_checked_seed(seed)))
 
     def seed(self, seed: int | None = None) -> Generator:
@@ -99,7 +99,7 @@ class Generator:
         return [int(v) for v in self._tensor.numpy()]
 
     def __setstate__(self, saved: list[int]) -> None:
-        self._lock = threading.RLock()
+        self._lock = new_lock(rank=0)
         self._tensor = Tensor(_fresh_state(*saved))
 
     def __repr__(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from ..autodiff.residuals import vjp_reads
 from ..base.config import config
 from ..base.errors import TraceError
+from ..base.locks import new_lock
 from ..base.state import isolated, state
 from ..ir.graph import extract_with_map, toposort
 from ..ir.node import GRAD, LEAF, LEVEL, SPENT, Node
@@ -18,7 +18,7 @@ from .program import Program, ProgramCache
 programs = ProgramCache(limit=4096)
 
 #: Held while a graph is walked or its values are assigned, since threads may share nodes; not while programs run.
-_walking = threading.RLock()
+_walking = new_lock(rank=10)
 
 LOOKED_AT = (
     "the value of a tensor was asked for inside a trace (compile, vmap, scan, cond, ...), where it is not known yet. "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..base.config import config
 from ..base.errors import NumericError, ShapeError
+from ..base.locks import new_lock
 from ..base.site import describe_site
 from ..base.state import state
 from ..ir.graph import Graph, bind_dims, verify
@@ -163,7 +163,7 @@ class ProgramCache:
         self.hits = 0  #: flushes that found a program
         self.misses = 0  #: flushes that had one made
         self._found: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = new_lock(rank=40)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What is kept under `key`, made now if there is nothing. Threads may call it at the same time."""

@@ -6,6 +6,9 @@ a table of steps, the pool as a block of memory, and the way to sleep as a funct
 A unit of work is claimed by advancing a ticket, which carries the generation of the job in its upper half. A worker
 that comes late, or was put to sleep by the operating system between reading the job and claiming, fails to claim: so
 the caller waits only for units that somebody is really working on, never for a thread that has not begun.
+
+A call of `run` ends when the program does or when its time is up, and says how far it got: the caller goes on from
+there, or stops (Ctrl-C). Time is looked at between units, so even a single large kernel can be left.
 """
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
@@ -28,6 +31,7 @@ DONE = 16  #: units finished
 FUNCTION, TABLE, UNITS, GRAIN = 24, 25, 26, 27
 SLEEPERS = 32  #: workers asleep on GENERATION
 QUIT = 40
+BUSY = 41  #: 1 while a program runs on the pool
 SYSCALL, FUTEX, YIELD = 48, 49, 50  #: how to sleep and to give way; SYSCALL is 0 where threads cannot
 WORDS = 64
 
@@ -35,6 +39,7 @@ WORDS = 64
 # (0: the step runs on one thread).
 STEP_WORDS = 4
 
+LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
 KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
 _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
 
@@ -42,9 +47,12 @@ _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
 SPINS = 4000
 FUTEX_WAIT, FUTEX_WAKE = 128, 129
 
+#: Ticks of the processor's clock in about a tenth of a second, for clocks from 1 to 5 GHz (x86) and 24 to 1000 MHz.
+SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
+
 
 def emit_driver(module: ir.Module, target: Target) -> None:
-    """Add `run(pool, steps, count, tables)`, `work(pool)` and `stop(pool)` to `module`."""
+    """Add `run(pool, steps, count, tables, position, slice)`, `work(pool)` and `stop(pool)` to `module`."""
     _Emitter(module, target).emit()
 
 
@@ -111,6 +119,25 @@ class _Emitter:
             at = self.b.gep(pool, [I64(index)], source_etype=I64)
             self.b.call(function, [number, at, I64(operation), value, null, null, I64(0)])
 
+    def _clock(self) -> ir.Value:
+        """A counter that grows steadily."""
+        name = "llvm.readcyclecounter" if self.x86 else "llvm.readsteadycounter"
+        found = self.module.globals.get(name)
+        if found is None:
+            found = ir.Function(self.module, ir.FunctionType(I64, []), name)
+        return self.b.call(found, [])
+
+    def _is_over(self, start: ir.Value, slice_: ir.Value) -> ir.Value:
+        """Whether there is an end to the time, and it has come."""
+        passed = self.b.icmp_signed(">", self.b.sub(self._clock(), start), slice_)
+        return self.b.and_(self.b.icmp_signed("!=", slice_, I64(0)), passed)
+
+    def _least(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
+
+    def _call_kernel(self, function: ir.Value, table: ir.Value, first: ir.Value, last: ir.Value) -> None:
+        self.b.call(self.b.inttoptr(function, KERNEL_TYPE.as_pointer()), [table, first, last])
+
     def _yield(self, pool: ir.Value) -> None:
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
         with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
@@ -122,34 +149,33 @@ class _Emitter:
     # -- one job ------------------------------------------------------------------------------------------------
 
     def _claim(self) -> ir.Function:
-        """claim(pool, generation): take units of the current job and run them until there are none left."""
-        f = self._function("claim", ir.VoidType(), [PTR, I64], internal=True)
-        pool, generation = f.args
-        loop, try_, got, end = (f.append_basic_block(n) for n in ("loop", "try", "got", "end"))
+        """claim(pool, generation, start, slice): take units of the current job and run them until none are left, or
+        until `slice` ticks after `start` (0: without an end)."""
+        f = self._function("claim", ir.VoidType(), [PTR, I64, I64, I64], internal=True)
+        pool, generation, start, slice_ = f.args
+        head, loop, try_, got, end = (f.append_basic_block(n) for n in ("head", "loop", "try", "got", "end"))
         self.b.branch(loop)
+        self.b.position_at_end(head)
+        self.b.cbranch(self._is_over(start, slice_), end, loop)
         self.b.position_at_end(loop)
         function = self.b.load(self._word(pool, FUNCTION), typ=I64)
         table = self.b.load(self._word(pool, TABLE), typ=I64)
         units = self.b.load(self._word(pool, UNITS), typ=I64)
         grain = self.b.load(self._word(pool, GRAIN), typ=I64)
         ticket = self._get(pool, TICKET)
-        mine = self.b.icmp_signed(
-            "==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, I64(0xFFFFFFFF))
-        )
-        first = self.b.and_(ticket, I64(0xFFFFFFFF))
+        mine = self.b.icmp_signed("==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, LOW))
+        first = self.b.and_(ticket, LOW)
         left = self.b.icmp_signed("<", first, units)
         self.b.cbranch(self.b.and_(mine, left), try_, end)
         self.b.position_at_end(try_)
-        last = self.b.add(first, grain)
-        last = self.b.select(self.b.icmp_signed("<", last, units), last, units)
+        last = self._least(self.b.add(first, grain), units)
         next_ = self.b.add(ticket, self.b.sub(last, first))
         swapped = self.b.cmpxchg(self._word(pool, TICKET), ticket, next_, "acq_rel", "acquire")
         self.b.cbranch(self.b.extract_value(swapped, 1), got, loop)
         self.b.position_at_end(got)
-        pointer = self.b.inttoptr(function, KERNEL_TYPE.as_pointer())
-        self.b.call(pointer, [self.b.inttoptr(table, PTR), first, last])
+        self._call_kernel(function, self.b.inttoptr(table, PTR), first, last)
         self.b.atomic_rmw("add", self._word(pool, DONE), self.b.sub(last, first), "acq_rel")
-        self.b.branch(loop)
+        self.b.branch(head)
         self.b.position_at_end(end)
         self.b.ret_void()
         return f
@@ -183,30 +209,39 @@ class _Emitter:
                     self.b.atomic_rmw("sub", self._word(pool, SLEEPERS), I64(1), "seq_cst")
                 with changed:
                     self.b.store(now, seen)
-                    self.b.call(claim, [pool, now])
+                    self.b.call(claim, [pool, now, I64(0), I64(0)])
 
         self._while(lambda: self.b.icmp_signed("==", self._get(pool, QUIT), I64(0)), once)
         self.b.ret_void()
 
     def _stop(self) -> None:
-        """stop(pool): let the workers leave, those that sleep too. No program may be running on the pool."""
+        """stop(pool): let the workers leave, those that sleep too, unless a program is running on the pool."""
         f = self._function("stop", ir.VoidType(), [PTR])
         (pool,) = f.args
-        self._set(pool, QUIT, I64(1))
-        # A worker that has seen QUIT unset and is about to sleep finds another generation and looks again.
-        self.b.atomic_rmw("add", self._word(pool, GENERATION), I64(1), "seq_cst")
-        self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
+        free = self.b.cmpxchg(self._word(pool, BUSY), I64(0), I64(1), "acq_rel", "acquire")
+        with self.b.if_then(self.b.extract_value(free, 1)):  # and stays busy: nobody runs on it any more
+            self._set(pool, QUIT, I64(1))
+            # A worker that has seen QUIT unset and is about to sleep finds another generation and looks again.
+            self.b.atomic_rmw("add", self._word(pool, GENERATION), I64(1), "seq_cst")
+            self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
         self.b.ret_void()
 
     # -- a program ----------------------------------------------------------------------------------------------
 
     def _run(self, claim: ir.Function) -> None:
-        """run(pool, steps, count, tables): all steps in order; pool may be null, then everything runs here."""
-        f = self._function("run", ir.VoidType(), [PTR, PTR, I64, PTR])
-        pool, steps, count, tables = f.args
-        alone = self.b.icmp_unsigned("==", self.b.ptrtoint(pool, I64), I64(0))
-        slot, self.spins = self.b.alloca(I64), self.b.alloca(I64)
-        self.b.store(I64(0), slot)
+        """run(pool, steps, count, tables, position, slice) -> position.
+
+        Runs steps in order from `position` (step << 32 | unit) on, for about `slice` ticks (0: to the end), and says
+        where it stopped: count << 32 at the end. The pool may be null, or busy: then everything runs on this thread.
+        """
+        f = self._function("run", I64, [PTR, PTR, I64, PTR, I64, I64])
+        pool, steps, count, tables, position, slice_ = f.args
+        self.slice, self.start = slice_, self._clock()
+        slot, self.unit, self.spins, self.over = (self.b.alloca(I64) for _ in range(4))
+        self.b.store(self.b.lshr(position, I64(32)), slot)
+        self.b.store(self.b.and_(position, LOW), self.unit)
+        self.b.store(I64(0), self.over)
+        alone = self._take(pool)
 
         def step() -> None:
             i = self.b.load(slot, typ=I64)
@@ -217,17 +252,62 @@ class _Emitter:
 
             function, offset, units, grain = (word(k) for k in range(STEP_WORDS))
             table = self.b.gep(tables, [offset], source_etype=I64)
-            serial = self.b.or_(alone, self.b.icmp_signed("==", grain, I64(0)))
-            with self.b.if_else(serial) as (here, shared):
-                with here:
-                    pointer = self.b.inttoptr(function, KERNEL_TYPE.as_pointer())
-                    self.b.call(pointer, [table, I64(0), units])
-                with shared:
-                    self._share(claim, pool, function, table, units, grain)
-            self.b.store(self.b.add(i, I64(1)), slot)
+            whole = self.b.icmp_signed("==", grain, I64(0))
+            with self.b.if_else(whole) as (at_once, in_parts):
+                with at_once:
+                    self._call_kernel(function, table, I64(0), units)
+                    self.b.store(units, self.unit)
+                with in_parts, self.b.if_else(alone) as (here, shared):
+                    with here:
+                        self._run_here(function, table, units, grain)
+                    with shared:
+                        self._share(claim, pool, function, table, units, grain)
+            self._look_at_the_clock()
+            done = self.b.icmp_signed(">=", self.b.load(self.unit, typ=I64), units)
+            with self.b.if_then(done):
+                self.b.store(I64(0), self.unit)
+                self.b.store(self.b.add(i, I64(1)), slot)
 
-        self._while(lambda: self.b.icmp_signed("<", self.b.load(slot, typ=I64), count), step)
-        self.b.ret_void()
+        def going() -> ir.Value:
+            more = self.b.icmp_signed("<", self.b.load(slot, typ=I64), count)
+            return self.b.and_(more, self._in_time())
+
+        self._while(going, step)
+        with self.b.if_then(self.b.not_(alone)):
+            self._set(pool, BUSY, I64(0))
+        reached = self.b.shl(self.b.load(slot, typ=I64), I64(32))
+        self.b.ret(self.b.or_(reached, self.b.load(self.unit, typ=I64)))
+
+    def _look_at_the_clock(self) -> None:
+        self.b.store(self.b.zext(self._is_over(self.start, self.slice), I64), self.over)
+
+    def _in_time(self) -> ir.Value:
+        return self.b.icmp_signed("==", self.b.load(self.over, typ=I64), I64(0))
+
+    def _take(self, pool: ir.Value) -> ir.Value:
+        """Take the pool, if there is one and it is free; whether this thread is left alone."""
+        alone = self.b.alloca(ir.IntType(1))
+        self.b.store(ir.IntType(1)(1), alone)
+        with self.b.if_then(self.b.icmp_unsigned("!=", self.b.ptrtoint(pool, I64), I64(0))):
+            taken = self.b.cmpxchg(self._word(pool, BUSY), I64(0), I64(1), "acq_rel", "acquire")
+            self.b.store(self.b.not_(self.b.extract_value(taken, 1)), alone)
+        return self.b.load(alone, typ=ir.IntType(1))
+
+    def _run_here(self, function: ir.Value, table: ir.Value, units: ir.Value, grain: ir.Value) -> None:
+        """Run a job on this thread, some units at a time."""
+
+        def going() -> ir.Value:
+            more = self.b.icmp_signed("<", self.b.load(self.unit, typ=I64), units)
+            return self.b.and_(more, self._in_time())
+
+        def part() -> None:
+            first = self.b.load(self.unit, typ=I64)
+            last = self._least(self.b.add(first, grain), units)
+            self._call_kernel(function, table, first, last)
+            self.b.store(last, self.unit)
+            self._look_at_the_clock()
+
+        self._while(going, part)
 
     def _share(
         self,
@@ -238,11 +318,15 @@ class _Emitter:
         units: ir.Value,
         grain: ir.Value,
     ) -> None:
-        """Offer a job to the workers, take part in it, and wait for the units others are still working on."""
+        """Offer a job to the workers, take part in it, and wait for the units others are still working on.
+
+        If time is up before all units are claimed, the rest is withdrawn and left for the next call."""
         b = self.b
         generation = b.add(self._get(pool, GENERATION), I64(1))
+        stamp = b.shl(generation, I64(32))
+        first = b.load(self.unit, typ=I64)
         # Invalidate the old ticket first: nobody may claim from it while the fields change.
-        self._set(pool, TICKET, b.or_(b.shl(generation, I64(32)), I64(0xFFFFFFFF)))
+        self._set(pool, TICKET, b.or_(stamp, LOW))
         for field, value in (
             (FUNCTION, function),
             (TABLE, b.ptrtoint(table, I64)),
@@ -250,13 +334,18 @@ class _Emitter:
             (GRAIN, grain),
         ):
             self._set(pool, field, value)
-        self._set(pool, DONE, I64(0))
-        self._set(pool, TICKET, b.shl(generation, I64(32)))
+        self._set(pool, DONE, first)
+        self._set(pool, TICKET, b.or_(stamp, first))
         b.atomic_rmw("xchg", self._word(pool, GENERATION), generation, "seq_cst")
         sleeping = b.load_atomic(self._word(pool, SLEEPERS), "seq_cst", 8, typ=I64)
         with b.if_then(b.icmp_signed(">", sleeping, I64(0))):
             self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
-        b.call(claim, [pool, generation])
+        b.call(claim, [pool, generation, self.start, self.slice])
+        b.store(units, self.unit)
+        with b.if_then(b.icmp_signed("<", b.and_(self._get(pool, TICKET), LOW), units)):
+            left = b.atomic_rmw("xchg", self._word(pool, TICKET), b.or_(stamp, LOW), "acq_rel")
+            b.store(self._least(b.and_(left, LOW), units), self.unit)
+        claimed = b.load(self.unit, typ=I64)
         b.store(I64(0), self.spins)
 
         def wait() -> None:
@@ -267,4 +356,4 @@ class _Emitter:
             with b.if_then(b.icmp_signed(">", turn, I64(SPINS))):
                 self._yield(pool)
 
-        self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), units), wait)
+        self._while(lambda: b.icmp_signed("<", self._get(pool, DONE), claimed), wait)

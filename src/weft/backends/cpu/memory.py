@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
+from ...base.locks import new_lock
 from ...runtime.buffer import Buffer, holders
 
 ALIGNMENT = 64
@@ -15,7 +15,7 @@ ALIGNMENT = 64
 _free: dict[int, list[np.ndarray]] = {}
 _idle = 0
 _LIMIT = 512 << 20
-_lock = threading.Lock()
+_lock = new_lock(rank=50)
 
 
 def _rounded(size: int) -> int:

@@ -14,18 +14,31 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import ffi
 
+from ...base.locks import hold_across_forks, new_lock
 from ...runtime.os import sleep_calls
 from ...runtime.threads import get_num_threads
 from . import driver
 from .jit import Library, host_target
 
-_RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+_RUN = ctypes.CFUNCTYPE(
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+)
 _WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @cache
 def _library() -> Library:
+    guard = getattr(getattr(ffi.lib, "_lock", None), "_lock", None)
+    if guard is not None:  # LLVM works under one lock of llvmlite's
+        hold_across_forks(guard, rank=30)
     module = ir.Module("driver")
     driver.emit_driver(module, host_target())
     return Library(module, host_target())
@@ -33,7 +46,7 @@ def _library() -> Library:
 
 @cache
 def run_function() -> Any:
-    """run(pool or None, steps, count, tables)."""
+    """run(pool or None, steps, count, tables, position, slice) -> position."""
     return _RUN(_library().address("run"))
 
 
@@ -43,12 +56,15 @@ def _stop_function() -> Any:
     return _WORK(_library().address("stop"))
 
 
+#: Ticks after which a running program looks up.
+SLICE = driver.SLICE_X86 if host_target().name.startswith("x86") else driver.SLICE_ARM
+
+
 class Pool:
     """Workers that help whoever calls `run`; one caller at a time, others run alone."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.lock = threading.Lock()
         self.retired = False
         self.process = os.getpid()
         raw = np.zeros(driver.WORDS + 8, np.int64)
@@ -65,22 +81,30 @@ class Pool:
 
     def retire(self) -> None:
         """Let the workers leave; when the program that they are at is done, if there is one."""
-        self.retired = True
-        if self.lock.acquire(blocking=False):  # else whoever holds it finds out when it lets go
-            try:
-                _stop_function()(self.address)
-            finally:
-                self.lock.release()
+        self.retired = True  # before the look whether a program runs: else its caller sees it afterwards
+        _stop_function()(self.address)
 
 
 _kept: list[Pool] = []  # workers read a pool's memory as long as the process lives
 _pool: Pool | None = None
+_making = new_lock(rank=20)
 
 
 def pool() -> Pool | None:
     """The pool of this process, started when first needed; None where one thread does everything."""
     global _pool
     found, count = _pool, get_num_threads()
+    if count == 1 and found is None:
+        return None
+    if found is not None and found.threads == count and found.process == os.getpid():
+        return found
+    with _making:
+        return _renewed(count)
+
+
+def _renewed(count: int) -> Pool | None:
+    global _pool
+    found = _pool
     if found is not None and found.process != os.getpid():  # after a fork there are no workers
         found = _pool = None
     if found is not None and found.threads != count:
@@ -91,15 +115,19 @@ def pool() -> Pool | None:
     return found
 
 
-def run(steps: int, count: int, tables: int) -> None:
-    """Run a program: on the pool if it is free, else on this thread alone."""
+def run(steps: int, count: int, tables: int, slice_: int | None = None) -> None:
+    """Run a program: on the pool if it is free, else on this thread alone.
+
+    It runs in slices of time, between which Python handles signals: Ctrl-C raises here, and then no thread is at work
+    on the program any more. With `slice_` 0 nothing comes in between.
+    """
     found = pool()
-    if found is None or not found.lock.acquire(blocking=False):
-        run_function()(None, steps, count, tables)
-        return
-    try:
-        run_function()(found.address, steps, count, tables)
-    finally:
-        found.lock.release()
-    if found.retired:
+    address = None if found is None else found.address
+    if slice_ is None:
+        slice_ = SLICE
+    call, end = run_function(), count << 32
+    position = call(address, steps, count, tables, 0, slice_)
+    while position != end:
+        position = call(address, steps, count, tables, position, slice_)
+    if found is not None and found.retired:
         found.retire()

@@ -1,0 +1,49 @@
+"""Locks that survive `fork`: a child never finds one taken by a thread that it does not have."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from typing import Any
+from weakref import ref
+
+#: Number -> rank and lock: locks are taken before a fork in the order of their ranks.
+_known: dict[int, tuple[int, ref[Any]]] = {}
+_numbers = itertools.count()
+_held: list[Any] = []
+
+#: How long a fork waits for one lock. Nobody holds one for long, but a child with a lock too many beats a deadlock.
+_PATIENCE = 10.0
+
+
+def new_lock(rank: int) -> Any:
+    """A reentrant lock that is held across forks. Where locks are nested, the outer one has the smaller `rank`.
+
+    Reentrant, because a signal handler or a finaliser may run anywhere, also where its thread holds the lock.
+    """
+    lock = threading.RLock()
+    hold_across_forks(lock, rank)
+    return lock
+
+
+def hold_across_forks(lock: Any, rank: int) -> None:
+    """The same for a reentrant lock that somebody else has made."""
+    number = next(_numbers)
+    _known[number] = rank, ref(lock, lambda _: _known.pop(number, None))
+
+
+def _before_fork() -> None:
+    for _, _, reference in sorted([(rank, n, r) for n, (rank, r) in list(_known.items())]):
+        lock = reference()
+        if lock is not None and lock.acquire(timeout=_PATIENCE):
+            _held.append(lock)
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

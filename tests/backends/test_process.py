@@ -1,0 +1,261 @@
+"""Programs in the life of a process: Ctrl-C, forks, the end of the interpreter, busy neighbours.
+
+Each test is a script in a process of its own, which prints "fine" at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import weft.ops  # noqa: F401
+from weft.backends.cpu import threads as pool_threads
+from weft.backends.cpu.backend import CpuBackend
+from weft.ir.dtype import float32
+from weft.ir.graph import trace_graph
+from weft.ir.node import Aval
+from weft.ops.elementwise import exp, tanh
+from weft.ops.reduce import sum_
+from weft.runtime import threads
+from weft.runtime.buffer import Buffer
+from weft.runtime.os import cpu_count
+
+START = """
+import os, signal, sys, threading, time
+import numpy as np
+import weft as wf
+
+wf.config.backend = "cpu"
+wf.set_num_threads(2)
+
+def many(size, count):
+    \"\"\"A step of `count` products of large matrices that replaces the state `w`.\"\"\"
+    rng = np.random.default_rng(0)
+    w = wf.tensor(rng.normal(size=(size, size)).astype(np.float32) / size**0.5)
+    x = wf.tensor(rng.normal(size=(size, size)).astype(np.float32))
+
+    @wf.compile
+    def step(x):
+        global_w = w
+        y = x
+        for _ in range(count):
+            y = wf.tanh(y @ global_w)
+        w[...] = global_w + y * 1e-3
+        return y.sum()
+
+    return w, x, step
+"""
+
+
+def run(script: str, seconds: float = 120, **environment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", START + textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=seconds, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "fine", ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("count", [8, 1], ids=["between kernels", "inside one kernel"])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
+    size = {8: 900, 1: 1800}[count]
+    script = f"""
+    w, x, step = many({size}, {count})
+    step(x)
+    began = time.perf_counter()
+    step(x)
+    whole = time.perf_counter() - began
+
+    before = w.numpy().copy()
+    when = []
+    def press():
+        time.sleep(whole / 8)
+        when.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press).start()
+    try:
+        step(x)
+    except KeyboardInterrupt:
+        late = time.perf_counter() - when[0]
+    else:
+        sys.exit("it was not interrupted")
+    assert late < max(0.5 * whole, 0.3), (late, whole)
+    assert (w.numpy() == before).all(), "half an update"
+
+    first = step(x).item()
+    after = w.numpy().copy()
+    assert (after != before).any()
+    w[...] = wf.tensor(before)
+    assert step(x).item() == first and (w.numpy() == after).all()
+    print("fine")
+    """
+    run(script)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_handlers_of_other_signals_run_in_time_and_may_run_programs():
+    run("""
+    w, x, step = many(800, 8)
+    step(x)
+    began = time.perf_counter()
+    want = step(x).item()
+    whole = time.perf_counter() - began
+    other = wf.ones((40, 40))
+    seen = []
+
+    @wf.compile
+    def small(a):
+        return (a @ a).sum()
+
+    small(other)
+    def handler(number, frame):
+        seen.append((time.perf_counter(), small(other).item()))
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, whole / 8)
+    began = time.perf_counter()
+    step(x)
+    ended = time.perf_counter()
+    (moment, value), = seen
+    assert value == 64000.0
+    assert moment - began < 0.8 * (ended - began)
+    print("fine")
+    """)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_while_other_threads_compile_and_run():
+    run("""
+    def shapes(seed):
+        n = 17 + seed % 50
+        return wf.tensor(np.full((n, n), 0.5, np.float32))
+
+    stop = False
+    def busy(seed):
+        while not stop:
+            seed += 1
+            a = shapes(seed)
+            assert abs(float((wf.exp(a @ a)).sum()) - a.shape[0] ** 2 * np.exp(a.shape[0] / 4)) >= 0
+
+    workers = [threading.Thread(target=busy, args=(k * 1000,)) for k in range(2)]
+    for t in workers: t.start()
+    failed = []
+    for k in range(6):
+        time.sleep(0.05)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            b = wf.ones((70 + k, 70 + k))
+            os._exit(0 if float((b @ b).sum()) == float((70 + k) ** 3) else 1)
+        failed.append(os.waitpid(child, 0)[1])
+    stop = True
+    for t in workers: t.join()
+    assert not any(failed), failed
+    print("fine")
+    """)
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_the_interpreter_may_end_while_programs_run(count):
+    for _ in range(2):
+        run(f"""
+        wf.set_num_threads({count})
+        w, x, step = many(200, 2)
+        step(x)
+        def forever():
+            while True:
+                step(x)
+        for _ in range(2):
+            threading.Thread(target=forever, daemon=True).start()
+        time.sleep(0.05)
+        print("fine", flush=True)
+        """)
+
+
+def test_threads_leave_when_there_are_to_be_fewer():
+    run("""
+    def tasks():
+        return len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else threading.active_count()
+
+    w, x, step = many(300, 2)
+    wf.set_num_threads(1)
+    want = step(x).numpy()
+    alone = tasks()
+    for _ in range(5):
+        for count in (6, 2, 4):
+            wf.set_num_threads(count)
+            step(x)
+    wf.set_num_threads(1)
+    step(x)
+    for _ in range(200):
+        if tasks() == alone: break
+        time.sleep(0.02)
+    assert tasks() == alone, (tasks(), alone)
+    print("fine")
+    """)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_program_that_is_left_after_every_unit_gives_the_same_bits(monkeypatch, count):
+    made = CpuBackend().compile(
+        trace_graph(lambda x: (sum_(exp(x @ x), axes=(0,)), tanh(x)), [Aval((300, 300), float32)])
+    )
+    args = [Buffer(np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32) / 18)]
+
+    def bits():
+        return [b.array.tobytes() for b in made.run(args)]
+
+    before = threads.get_num_threads()
+    want = bits()
+    monkeypatch.setattr(pool_threads, "SLICE", 1)
+    real, calls = pool_threads.run_function(), []
+
+    def counted(*given):
+        calls.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(pool_threads, "run_function", lambda: counted)
+    try:
+        threads.set_num_threads(count)
+        assert bits() == want
+    finally:
+        threads.set_num_threads(before)
+    assert len(calls) > 3, "it was never left"
+
+
+BUSY = "while True: pass"
+
+MEASURE = """
+w, x, step = many(256, 6)
+step(x)
+best = []
+for _ in range(60):
+    began = time.perf_counter()
+    step(x)
+    best.append(time.perf_counter() - began)
+print(sorted(best)[len(best) // 2])
+"""
+
+
+@pytest.mark.slow
+def test_busy_neighbours_do_not_make_programs_collapse():
+    def measured():
+        command = [sys.executable, "-c", START + MEASURE]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout)
+
+    alone = min(measured() for _ in range(2))
+    neighbours = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
+    try:
+        crowded = min(measured() for _ in range(2))
+    finally:
+        for n in neighbours:
+            n.kill()
+            n.wait()
+    cores = cpu_count()
+    fair = max(1.0, (cores + 2) / cores)  # of the processors' time, if neighbours and threads share it evenly
+    assert crowded < alone * fair * 4, (alone, crowded, np.round(crowded / alone, 2))

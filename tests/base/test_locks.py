@@ -1,0 +1,46 @@
+"""Locks that are held across a fork."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+
+import pytest
+
+from weft.base import locks
+
+
+def test_a_lock_is_reentrant_and_forgotten_when_nobody_has_it():
+    before = len(locks._known)
+    lock = locks.new_lock(5)
+    with lock, lock:
+        assert len(locks._known) == before + 1
+    del lock
+    gc.collect()
+    assert len(locks._known) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_does_not_find_it_taken_by_another_thread():
+    lock = locks.new_lock(5)
+    taken, let_go = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            let_go.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    threading.Timer(0.1, let_go.set).start()
+    child = os.fork()  # waits for the holder
+    if child == 0:
+        os._exit(0 if lock.acquire(timeout=5) else 1)
+    _, status = os.waitpid(child, 0)
+    holder.join()
+    assert status == 0
+    assert lock.acquire(blocking=False)
+    lock.release()
