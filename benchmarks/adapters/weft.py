@@ -32,7 +32,7 @@ class Block(nn.Module):
         B, T, C = x.shape
         q, k, v = (
             wf.swapaxes(t.reshape(B, T, self.h, C // self.h), 1, 2)
-            for t in wf.split(self.qkv(self.ln1(x)), 3, axis=2)
+            for t in wf.split(self.qkv(self.ln1(x)), C, axis=2)
         )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.proj(wf.swapaxes(y, 1, 2).reshape(B, T, C))
