@@ -217,8 +217,8 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     state, count = node.args
     *lead, part = indices
     kept = low.value(state, (*broadcast_to_lead(lead, state), part))
-    moved = Apply("add", (kept, low.value(count, broadcast(tuple(lead), count))), uint64)
-    return inside([(part, 0, 1)], lambda: kept, moved)
+    blocks = inside([(part, 1, 2)], lambda: low.value(count, broadcast(tuple(lead), count)), zero(uint64))
+    return Apply("add", (kept, blocks), uint64)
 
 
 def broadcast_to_lead(lead: list[Index], state: Node) -> Indices:

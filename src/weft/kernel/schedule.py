@@ -29,6 +29,9 @@ from .tiles import Tiles
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
 
+#: How many operations one expression may be made of.
+_LARGE = 150
+
 
 @dataclass(eq=False)
 class Step:
@@ -111,6 +114,7 @@ class _Plan:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
             if len(self.users.get(node, ())) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
+        _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
 
     def _fixed(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
@@ -171,6 +175,21 @@ class _Plan:
                 return True
             stack.extend(node.args)
         return False
+
+
+def _store_the_large(graph: Graph, stored: set[Node]) -> None:
+    """Add to `stored` so that no expression grows beyond measure.
+
+    What is not stored is written out at each of its uses, so a chain of operations that use their operand twice (a
+    sum beside a slice of itself, say) would double with every link.
+    """
+    size: dict[Node, int] = {}
+    for node in graph.nodes:
+        size[node] = 1
+        if node not in stored and node.value is None:
+            size[node] += sum([1 if a in stored else size[a] for a in node.args])
+            if size[node] > _LARGE and can_pull(node):
+                stored.add(node)
 
 
 def _reads(roots: list[Node], stored: set[Node]) -> list[Node]:
