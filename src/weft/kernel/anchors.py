@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,6 @@ from .loops import (
     operands,
 )
 from .lower import Lowering, as_indices, broadcast, inside, variables, zero
-from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
@@ -125,7 +124,7 @@ def _collapsed(
     stored = [shape[a] for a in order]
     for keep in range(max(len(shape), 1)):
         tail = stored[keep:]
-        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", _size(tail)))
+        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", size(tail)))
         in_memory = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
         by_axis = dict(zip(order, in_memory, strict=True))
         ways.append((loops, tuple([by_axis[a] for a in range(len(shape))])))
@@ -160,7 +159,7 @@ def runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
         return False
     if len(shape) - 1 in left or not axes:
         return True
-    return _size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1])
+    return size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1])
 
 
 def at_reduction(
@@ -184,121 +183,17 @@ def _reduction(c: Common) -> Kernel:
     _, inner, at = at_reduction(x.shape, axes, left)  # type: ignore[arg-type]
     reduction = Reduction(c.anchor.prim.name, c.lowering.value(x, at), c.anchor.dtype)
     across = runs_across(x.shape, axes)  # type: ignore[arg-type]
-    return c.kernel(outer, _accumulate(c, inner, reduction, left), across)
+    return c.kernel(outer, accumulate(c, inner, reduction, left), across)
 
 
-def _accumulate(
+def accumulate(
     c: Common, inner: tuple[Var, ...], reduction: Reduction, indices: tuple[Index, ...]
 ) -> tuple[Stage, ...]:
     store = Store(len(c.inputs), c.place(indices), c.result(indices))
     return Stage(inner, reductions=(reduction,)), Stage((), stores=(store,))
 
 
-@anchor("dot_general")
-def _contraction(c: Common) -> Kernel | Tiles:
-    """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
-    return _as_tiles(c) or _as_loops(c)
-
-
-def _sides(c: Common) -> tuple[int, list[int], list[int]]:
-    """How many batch axes the result has, and the free axes of the two operands."""
-    assert c.anchor is not None
-    x, y = c.anchor.args
-    (cx, cy), (bx, by) = c.anchor.attrs["contract"], c.anchor.attrs["batch"]
-    free_x = [a for a in range(x.ndim) if a not in cx and a not in bx]
-    free_y = [a for a in range(y.ndim) if a not in cy and a not in by]
-    return len(bx), free_x, free_y
-
-
-def _operands(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[Expr, Expr]:
-    """The two factors, for indices of the result and of the contracted axes."""
-    assert c.anchor is not None
-    x, y = c.anchor.args
-    (cx, cy), (bx, by) = c.anchor.attrs["contract"], c.anchor.attrs["batch"]
-    lead, free_x, free_y = _sides(c)
-    at_x = dict(zip((*bx, *free_x, *cx), (*out[: lead + len(free_x)], *inner), strict=True))
-    at_y = dict(zip((*by, *free_y, *cy), (*out[:lead], *out[lead + len(free_x) :], *inner), strict=True))
-    left = c.lowering.value(x, tuple([at_x[a] for a in range(x.ndim)]))
-    right = c.lowering.value(y, tuple([at_y[a] for a in range(y.ndim)]))
-    return left, right
-
-
-def _as_loops(c: Common) -> Kernel:
-    assert c.anchor is not None
-    outer, out = c.loops()
-    contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
-    inner = variables(contracted, "k")  # type: ignore[arg-type]
-    left, right = _operands(c, out, as_indices(inner))
-    reduction = Reduction("sum", Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
-    return c.kernel(outer, _accumulate(c, inner, reduction, out), bool(outer))
-
-
-def _as_tiles(c: Common) -> Tiles | None:
-    """The contraction with fixed strides, if its operands lie in memory so."""
-    anchor = c.anchor
-    assert anchor is not None
-    if anchor.dtype.name not in ("float32", "float64") or c.root.dtype is not anchor.dtype:
-        return None
-    lead, free_x, _ = _sides(c)
-    contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
-    shape = c.shape
-    rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
-    batch = variables(shape[:lead], "b")
-    m, n = Var("m", _size(rows)), Var("n", _size(columns))
-    inner = variables(contracted, "k")  # type: ignore[arg-type]
-    at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
-    left, right = _operands(c, at, as_indices(inner))
-    if min(m.size, n.size) < 2 or not isinstance(left, Load) or not isinstance(right, Load):
-        return None
-    return tiles(c, batch, m, n, inner, left, right, at, {})
-
-
-def tiles(
-    c: Common,
-    outer: tuple[Var, ...],
-    m: Var,
-    n: Var,
-    inner: tuple[Var, ...],
-    left: Load,
-    right: Load,
-    at: tuple[Index, ...],
-    guards: Mapping[Var, Guard],
-    strides: Mapping[Var, int | None] | None = None,
-) -> Tiles | None:
-    """A contraction over `inner`, if each variable moves each operand by a fixed stride.
-
-    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives.
-    """
-    assert c.anchor is not None
-    out = c.place(at)
-    strides = strides or {}
-    moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
-    sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
-    if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
-        return None
-    if left.index.stride(n) != 0 or right.index.stride(m) != 0:
-        return None
-    taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
-    gone = {v: as_index(0) for v in (m, n, *inner)}
-    return Tiles(
-        name=c.name,
-        outer=outer,
-        m=m,
-        n=n,
-        taps=merge_taps(taps),
-        a=Operand(left.buffer, left.index.substitute(gone), sides[0]),  # type: ignore[arg-type]
-        b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
-        out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
-        out_step=sides[3],  # type: ignore[arg-type]
-        epilogue=c.result(at),
-        dtype=c.anchor.dtype,
-        inputs=c.inputs,
-        outputs=(c.root.dtype,),
-        notes=(c.anchor.prim.name, c.root.prim.name),
-    )
-
-
-def _size(shape: Sequence[int]) -> int:
+def size(shape: Sequence[int]) -> int:
     total = 1
     for s in shape:
         total *= s
@@ -349,4 +244,4 @@ def _windows_add(c: Common) -> Kernel:
         windows.append(quotient(from_, stride[d]))
     indices = (*at[:lead], *windows, *as_indices(taps))
     value = inside(conditions, lambda: c.lowering.value(x, indices), zero(x.dtype))
-    return c.kernel(outer, _accumulate(c, taps, Reduction("sum", value, x.dtype), at), bool(outer))
+    return c.kernel(outer, accumulate(c, taps, Reduction("sum", value, x.dtype), at), bool(outer))

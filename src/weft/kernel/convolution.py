@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..ir.node import Node
-from .anchors import Common, _accumulate, anchor, tiles
+from .anchors import Common, accumulate, anchor, size
+from .contraction import tiles
 from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW
 from .loops import Apply, Kernel, Load, Reduction
@@ -39,7 +40,7 @@ def _as_loops(c: Common) -> Kernel:
     weight = c.lowering.value(w, (o, as_index(channel), *as_indices(taps)))
     value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero(x.dtype))
     product = Reduction("sum", Apply("mul", (value, weight), x.dtype), x.dtype)
-    return c.kernel(outer, _accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
+    return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
 
 
 def _as_tiles(c: Common) -> Tiles | None:
@@ -81,7 +82,11 @@ def _as_tiles(c: Common) -> Tiles | None:
             replace[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
     strides = {taps[d]: left.index.stride(places[d]) for d in range(rank) if free[d]}
     moved = Load(left.buffer, left.index.substitute(replace), left.dtype)
-    return tiles(c, outer, row, output, (*taps, depth), moved, right, at, guards, strides)
+    # The order of summation: channels inside taps, where they lie in memory. But a kernel larger than what comes out
+    # is the gradient of a kernel, whose "channels" are images: these go outside.
+    large = size(w.shape[2:]) > size(node.shape[2:])  # type: ignore[arg-type]
+    inner = (depth, *taps) if large else (*taps, depth)
+    return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
 
 
 def _fits(node: Node, c: Common) -> bool:

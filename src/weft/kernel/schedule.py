@@ -15,7 +15,7 @@ from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity
-from . import convolution, running, sorting  # noqa: F401  (declare their kernels)
+from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
 from .anchors import Common, builders, elementwise
 from .layout import assign_layouts
 from .loops import Kernel

@@ -91,12 +91,12 @@ class Tiles:
 
 
 def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
-    """Taps with neighbours joined where one runs on where the other ends, longest strides outermost.
+    """Taps with neighbours joined where one runs on where the other ends.
 
-    The order of the taps is the order of summation: it follows the strides of the first operand.
+    The order of the taps, outermost first, is the order of summation, so it is kept: it may depend on the shapes
+    of the operands, never on where their elements lie.
     """
     kept = [t for t in taps if t.count != 1 or t.guard is not None]
-    kept.sort(key=lambda t: (-t.a, -t.b))
     out: list[Tap] = []
     for t in kept:
         last = out[-1] if out else None

@@ -1,0 +1,169 @@
+"""Matrix products as contractions: tiles where the operands move by fixed strides, else plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from .anchors import Common, accumulate, anchor, size
+from .index import Index, Var, as_index, flatten_index, unflatten_index
+from .loops import Apply, Expr, Kernel, Load, Reduction
+from .lower import as_indices, variables
+from .tiles import Guard, Operand, Tap, Tiles, merge_taps
+
+
+@anchor("dot_general")
+def _contraction(c: Common) -> Kernel | Tiles:
+    """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
+    return _as_tiles(c) or _as_loops(c)
+
+
+def _sides(c: Common) -> tuple[int, list[int], list[int]]:
+    """How many batch axes the result has, and the free axes of the two operands."""
+    assert c.anchor is not None
+    x, y = c.anchor.args
+    (cx, cy), (bx, by) = c.anchor.attrs["contract"], c.anchor.attrs["batch"]
+    free_x = [a for a in range(x.ndim) if a not in cx and a not in bx]
+    free_y = [a for a in range(y.ndim) if a not in cy and a not in by]
+    return len(bx), free_x, free_y
+
+
+def _operands(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[Expr, Expr]:
+    """The two factors, for indices of the result and of the contracted axes."""
+    assert c.anchor is not None
+    x, y = c.anchor.args
+    (cx, cy), (bx, by) = c.anchor.attrs["contract"], c.anchor.attrs["batch"]
+    lead, free_x, free_y = _sides(c)
+    at_x = dict(zip((*bx, *free_x, *cx), (*out[: lead + len(free_x)], *inner), strict=True))
+    at_y = dict(zip((*by, *free_y, *cy), (*out[:lead], *out[lead + len(free_x) :], *inner), strict=True))
+    left = c.lowering.value(x, tuple([at_x[a] for a in range(x.ndim)]))
+    right = c.lowering.value(y, tuple([at_y[a] for a in range(y.ndim)]))
+    return left, right
+
+
+def _as_loops(c: Common) -> Kernel:
+    assert c.anchor is not None
+    outer, out = c.loops()
+    contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
+    inner = variables(contracted, "k")  # type: ignore[arg-type]
+    left, right = _operands(c, out, as_indices(inner))
+    reduction = Reduction("sum", Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
+    return c.kernel(outer, accumulate(c, inner, reduction, out), bool(outer))
+
+
+def _as_tiles(c: Common) -> Tiles | None:
+    """The contraction with fixed strides, if its operands lie in memory so."""
+    anchor = c.anchor
+    assert anchor is not None
+    if anchor.dtype.name not in ("float32", "float64") or c.root.dtype is not anchor.dtype:
+        return None
+    lead, free_x, _ = _sides(c)
+    contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
+    shape = c.shape
+    rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
+    batch = variables(shape[:lead], "b")
+    m, n = Var("m", size(rows)), Var("n", size(columns))
+    inner = variables(contracted, "k")  # type: ignore[arg-type]
+    at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
+    left, right = _operands(c, at, as_indices(inner))
+    if min(m.size, n.size) < 2 or not isinstance(left, Load) or not isinstance(right, Load):
+        return None
+    parts = split((m, n, *inner), (left.index, right.index, c.place(at)))
+    if parts is None:
+        return None
+    joined = {v: join(vs) for v, vs in parts.items()}
+    left, right = (replace(x, index=x.index.substitute(joined)) for x in (left, right))
+    at = tuple([i.substitute(joined) for i in at])
+    row = max(parts[m], key=lambda v: v.size)
+    column = max(parts[n], key=lambda v: (right.index.stride(v) == 1, v.size))
+    outer = (*batch, *[v for v in (*parts[m], *parts[n]) if v not in (row, column)])
+    taps = tuple([v for k in inner for v in parts[k]])
+    return tiles(c, outer, row, column, taps, left, right, at, {})
+
+
+def split(variables: Sequence[Var], places: Sequence[Index]) -> dict[Var, tuple[Var, ...]] | None:
+    """Each variable cut into ones (outermost first) that move all places by fixed strides; None if that can't be.
+
+    A place that goes through a reshape depends on a quotient and a remainder of the variable: these become
+    variables of their own.
+    """
+    parts = {v: (v,) for v in variables}
+    whole = list(places)
+    waiting = list(variables)
+    while waiting:
+        v = waiting.pop()
+        if all(p.stride(v) is not None for p in whole):
+            continue
+        by = next((d for p in whole for d in _divisors(p, v)), None)
+        if by is None:
+            return None
+        high, low = Var(f"{v.name}h", v.size // by), Var(f"{v.name}l", by)
+        replaced = {v: join((high, low))}
+        whole = [p.substitute(replaced) for p in whole]
+        origin = next(o for o, vs in parts.items() if v in vs)
+        parts[origin] = tuple([x for o in parts[origin] for x in ((high, low) if o == v else (o,))])
+        waiting += [high, low]
+    return parts
+
+
+def join(parts: Sequence[Var]) -> Index:
+    """The variable that was cut into `parts`."""
+    return flatten_index([as_index(v) for v in parts], [v.size for v in parts])
+
+
+def _divisors(place: Index, var: Var) -> Iterator[int]:
+    """Where a variable may be cut so that a quotient or remainder of it becomes plain."""
+    for term in place.factors:
+        if isinstance(term, Var):
+            continue
+        factor = term.of.factors.get(var, 0)
+        if factor and term.by % factor == 0:
+            by = term.by // factor
+            if 1 < by < var.size and var.size % by == 0:
+                yield by
+        yield from _divisors(term.of, var)
+
+
+def tiles(
+    c: Common,
+    outer: tuple[Var, ...],
+    m: Var,
+    n: Var,
+    inner: tuple[Var, ...],
+    left: Load,
+    right: Load,
+    at: tuple[Index, ...],
+    guards: Mapping[Var, Guard],
+    strides: Mapping[Var, int | None] | None = None,
+) -> Tiles | None:
+    """A contraction over `inner`, if each variable moves each operand by a fixed stride.
+
+    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives.
+    """
+    assert c.anchor is not None
+    out = c.place(at)
+    strides = strides or {}
+    moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
+    sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
+    if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
+        return None
+    if left.index.stride(n) != 0 or right.index.stride(m) != 0:
+        return None
+    taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
+    gone = {v: as_index(0) for v in (m, n, *inner)}
+    return Tiles(
+        name=c.name,
+        outer=outer,
+        m=m,
+        n=n,
+        taps=merge_taps(taps),
+        a=Operand(left.buffer, left.index.substitute(gone), sides[0]),  # type: ignore[arg-type]
+        b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
+        out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
+        out_step=sides[3],  # type: ignore[arg-type]
+        epilogue=c.result(at),
+        dtype=c.anchor.dtype,
+        inputs=c.inputs,
+        outputs=(c.root.dtype,),
+        notes=(c.anchor.prim.name, c.root.prim.name),
+    )
