@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 from ..base.errors import StateError, TraceError
 from ..base.pytree import Structure, flatten, unflatten
@@ -13,8 +14,10 @@ from ..base.state import isolated, state, version
 from ..ir.graph import Graph, extract, toposort
 from ..ir.node import GRAD, LEAF, TRACED, Aval, Node
 from ..ir.primitive import placeholder
+from ..runtime.buffer import Buffer
 from .cell import Cell, flush
 from .tensor import Tensor, WeakScalar
+from .watch import Check, Watch, same
 
 
 @dataclass(frozen=True)
@@ -24,32 +27,63 @@ class Static:
     value: Any
 
 
+class Life:
+    """Whether a program may be used without a closer look: the version it was last found good at."""
+
+    __slots__ = ("over", "version", "__weakref__")
+
+    def __init__(self) -> None:
+        self.version = version.value
+        self.over = False  #: a tensor that it captured is gone, for good
+
+    def end(self, _: Any = None) -> None:
+        self.over = True
+        self.version = -1
+
+
 @dataclass(eq=False)
 class Capture:
     """A traced function: its graph, and how the graph's inputs and outputs hang on the world outside.
 
     The graph's inputs are the tensor arguments, then the captured cells. Its outputs are the tensors among the
     results, then the new contents of `rebound`, then those of the gradients in `grads` that are not None.
+
+    Cells are known by weak reference: the function has let go of a tensor that nobody else holds, and must be traced
+    again. Whoever keeps a program for itself keeps `cells()` too.
     """
 
     graph: Graph
-    captured: list[Cell]
+    captured: list[ref[Cell]]
     results: list[Any]  #: a leaf of the result each: None for a tensor (the next output), or a Static
     result_structure: Structure
-    rebound: list[Cell]
-    grads: list[tuple[Cell, bool]]  #: cells whose .grad is set: to a tensor, or (False) to None
+    rebound: list[ref[Cell]]
+    grads: list[tuple[ref[Cell], bool]]  #: cells whose .grad is set: to a tensor, or (False) to None
     guards: Guards
     owned: list[
-        tuple[Cell, int | None, int | None]
+        tuple[ref[Cell], int | None, int | None]
     ]  #: gradients: owner, place in `captured` and in `rebound`
     names: list[str]  #: of the captured cells
     differentiable: bool  #: whether a result can be differentiated with respect to a captured leaf
-    version: int
+    life: Life
+    check: Check | None = None  #: of what the function reads by name, entry or attribute
+    watch: Watch | None = None  #: the same as it was found, where the trace changed some of it
 
     @property
     def tensors(self) -> int:
         """How many of the graph's outputs are results."""
         return sum(r is None for r in self.results)
+
+    def cells(self) -> list[Cell]:
+        """The captured cells; raises if one is gone."""
+        return _alive(self.captured)
+
+    def rebound_cells(self) -> list[Cell]:
+        """The cells that a run gives new contents."""
+        return _alive(self.rebound)
+
+    def gradient_cells(self) -> list[tuple[Cell, bool]]:
+        """The cells whose gradients a run sets, each with whether to a tensor."""
+        return list(zip(_alive([c for c, _ in self.grads]), [e for _, e in self.grads], strict=True))
 
     def follow_gradients(self) -> None:
         """Put the gradients that the captured tensors have now where those were that they had at the trace.
@@ -57,34 +91,44 @@ class Capture:
         A gradient is captured through the tensor it belongs to: `.grad` may since have been set to another tensor.
         """
         for owner, read, written in self.owned:
-            gradient = owner._grad
+            gradient = _alive([owner])[0]._grad
             if gradient is None:
                 raise StateError(
                     "this program was traced while gradients existed, and reads them; now there is none. "
                     "Call the compiled function, which traces what it needs, and not one of its programs"
                 )
             if read is not None:
-                self.captured[read] = gradient._cell
+                self.captured[read] = ref(gradient._cell)
             if written is not None:
-                self.rebound[written] = gradient._cell
+                self.rebound[written] = ref(gradient._cell)
+
+
+def _alive(cells: list[ref[Cell]]) -> list[Cell]:
+    found = [c() for c in cells]
+    if None in found:
+        raise StateError(
+            "a tensor that this program uses is gone: nobody holds it any more. Call the compiled function, which "
+            "traces what it needs, and not one of its programs"
+        )
+    return found  # type: ignore[return-value]
 
 
 @dataclass(eq=False)
 class Guards:
     """What a trace took for granted about the world outside, checked again only when the version counter moved."""
 
-    cells: list[tuple[Cell, Aval, bool]]
-    grads: list[tuple[Cell, bool]]
-    modules: list[tuple[Any, Any]]
+    cells: list[tuple[ref[Cell], Aval, bool]]
+    grads: list[tuple[ref[Cell], bool]]
+    modules: list[tuple[ref[Any], Any]]
     flags: tuple[Any, ...]
 
     def hold(self) -> bool:
         """Whether the program may be used again."""
         return (
             self.flags == current_flags()
-            and all(c.node.sig.out is a and c.requires_grad is r for c, a, r in self.cells)
-            and all((c._grad is None) is none for c, none in self.grads)
-            and all(m._assumptions() == then for m, then in self.modules)
+            and all((c := r()) and c.node.sig.out is a and c.requires_grad is g for r, a, g in self.cells)
+            and all((c := r()) and (c._grad is None) is none for r, none in self.grads)
+            and all((m := r()) is not None and m._assumptions() == then for r, then in self.modules)
         )
 
 
@@ -157,11 +201,18 @@ def argument(spec: Aval, weak: bool, tracked: bool) -> Tensor:
     return WeakScalar(node) if weak else Tensor(node)
 
 
-def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence[Any]) -> Capture:
-    """Trace `function(*args, **kwargs)`. `leaves` are those of `(args, kwargs)`, tensors replaced by `argument`s."""
+def capture(
+    function: Callable[..., Any],
+    structure: Structure,
+    leaves: Sequence[Any],
+    statics: list[tuple[int, Any]] | None = None,
+) -> Capture:
+    """Trace `function(*args, **kwargs)`. `leaves` are those of `(args, kwargs)`, tensors replaced by `argument`s;
+    `statics` the arguments that are no tensors, with their positions in the program's key."""
     flush()
     args, kwargs = unflatten(structure, list(leaves))
     trace = CompileTrace()
+    watch = Watch(function, statics or [])
     inputs = [x._cell.node for x in leaves if isinstance(x, Tensor)]
     with _open(trace):
         results, result_structure = flatten(function(*args, **kwargs))
@@ -177,22 +228,31 @@ def capture(function: Callable[..., Any], structure: Structure, leaves: Sequence
         final = [*outputs, *changed]
         captured, sources = _captured(final, trace, inputs)
         _refuse_replaced(trace, captured)
+        watch.settle(set(captured))
+        for module in watch.modules:  # reached, and perhaps read, without being called
+            trace.on_module(module)
     differentiable = state.grad and any(o.flags & GRAD for o in outputs)
     names, guards = _names(captured, trace), _guards(captured, trace)
     with isolated():
         graph = extract(final, [*inputs, *sources])
+    life = Life()
+    # Gradients are found through their owners, which may be given others.
+    watched = [c for c in [*captured, *rebound] if c not in trace.owners]
+    lives = {c: ref(c, life.end) for c in [*watched, *[c for c, _ in grads], *trace.owners.values()]}
     return Capture(
         graph=graph,
-        captured=captured,
+        captured=[lives.get(c) or ref(c) for c in captured],
         results=[None if isinstance(r, Tensor) else Static(r) for r in results],
         result_structure=result_structure,
-        rebound=rebound,
-        grads=grads,
+        rebound=[lives.get(c) or ref(c) for c in rebound],
+        grads=[(lives[c], exists) for c, exists in grads],
         guards=guards,
-        owned=_owned(captured, rebound, trace),
+        owned=_owned(captured, rebound, trace, lives),
         names=names,
         differentiable=differentiable,
-        version=version.value,
+        life=life,
+        check=watch.check(),
+        watch=watch if watch.changed else None,
     )
 
 
@@ -205,7 +265,10 @@ def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> t
     for node in toposort(outputs, lambda n: () if n in stop or n.value is not None else n.args):
         if node.value is None:
             if not node.args and node not in stop and node.sig.prim.name == "input":
-                raise TraceError("the traced function uses a tensor that belongs to another trace")
+                raise TraceError(
+                    "the traced function uses a tensor that belongs to another trace: it was computed, or changed in "
+                    "place, while the function was traced before, and kept. Make such state before the first call"
+                )
             continue
         cell = node.cell() if node.cell is not None else None
         if cell is None or cell.depth >= depth:
@@ -217,14 +280,14 @@ def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> t
 
 
 def _owned(
-    captured: list[Cell], rebound: list[Cell], trace: CompileTrace
-) -> list[tuple[Cell, int | None, int | None]]:
+    captured: list[Cell], rebound: list[Cell], trace: CompileTrace, lives: dict[Cell, ref[Cell]]
+) -> list[tuple[ref[Cell], int | None, int | None]]:
     """The gradients among the cells that are read and written, each with its owner and its two places."""
     found = []
     for gradient, owner in trace.owners.items():
         places = [cells.index(gradient) if gradient in cells else None for cells in (captured, rebound)]
         if any(p is not None for p in places):
-            found.append((owner, places[0], places[1]))
+            found.append((lives[owner], places[0], places[1]))
     return found
 
 
@@ -267,9 +330,9 @@ def _guards(captured: list[Cell], trace: CompileTrace) -> Guards:
     for gradient in trace.owners:  # of the type of its owner, and perhaps another one next time
         watched.pop(gradient, None)
     return Guards(
-        cells=[(c, c.node.aval, c.requires_grad) for c in watched],
-        grads=list(trace.grads_read.items()),
-        modules=list(trace.modules.values()),
+        cells=[(ref(c), c.node.aval, c.requires_grad) for c in watched],
+        grads=[(ref(c), none) for c, none in trace.grads_read.items()],
+        modules=[(ref(m), then) for m, then in trace.modules.values()],
         flags=current_flags(),
     )
 
@@ -292,6 +355,21 @@ def _names(captured: list[Cell], trace: CompileTrace) -> list[str]:
     return names
 
 
-def leaf_flags(cell: Cell) -> int:
-    """The flags of a leaf that `cell` holds."""
-    return GRAD | LEAF if cell.requires_grad else 0
+def alike(a: Capture, b: Capture) -> bool:
+    """Whether two traces came to the same program over the same tensors."""
+    worlds = [(c.captured, c.rebound, c.grads, c.result_structure) for c in (a, b)]
+    if worlds[0] != worlds[1] or _written_out(a.graph) != _written_out(b.graph):
+        return False
+    pairs = zip(a.results, b.results, strict=True)
+    return all(x is y or (x is not None and y is not None and same(x.value, y.value)) for x, y in pairs)
+
+
+def _written_out(graph: Graph) -> list[Any]:
+    """A graph as data that compares equal for equal graphs."""
+    number: dict[Node, Any] = {n: i for i, n in enumerate([*graph.inputs, *graph.nodes])}
+    for n in graph.constants:
+        value = n.value
+        number[n] = n.aval, value.array.tobytes() if isinstance(value, Buffer) else repr(value)
+    lines: list[Any] = [n.aval for n in graph.inputs]
+    lines += [(id(n.sig), *[number[x] for x in n.args]) for n in graph.nodes]
+    return [*lines, *[number[n] for n in graph.outputs]]

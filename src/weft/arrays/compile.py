@@ -5,38 +5,32 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import operator
 import sys
 import warnings
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
-from ..autodiff.transforms import foreseeing
-from ..base.errors import ArgumentError, ShapeError
-from ..base.pytree import LEAF as LEAF_STRUCTURE
-from ..base.pytree import Structure, flatten, unflatten
+from ..base.errors import ArgumentError
+from ..base.pytree import Structure, flatten
 from ..base.state import state, version
 from ..ir.dtype import complex128, float64
 from ..ir.dtype import dtype as as_dtype
 from ..ir.graph import Graph
-from ..ir.node import GRAD, Aval, Node, make_node
-from ..ir.primitive import leaf, results
+from ..ir.node import GRAD, Aval, Node
+from ..ir.primitive import leaf
 from ..ir.shape import check_shape
-from ..ops.control import call
-from ..runtime.buffer import Buffer, holders
 from ..runtime.exported import Fixed
-from ..runtime.program import Program
-from .capture import Capture, Static, argument, capture, leaf_flags
-from .cell import Cell, flush, value_of
+from .capture import Static, alike, argument, capture
+from .cell import flush
 from .creation import tensor
+from .reach import BY_VALUE
 from .tensor import Tensor
+from .traced import Traced, is_weak
 
-_set_node, _set_grad = Cell.node.__set__, Cell._grad.__set__  # type: ignore[attr-defined]
 _BASE_FLAGS = state.active  # state.active where no functional transformation is running
 
 
@@ -57,145 +51,6 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> Spec:
     return Spec(check_shape(shape), as_dtype(dtype))
 
 
-class Traced:
-    """One program of a compiled function: a capture, made executable when it is first run."""
-
-    def __init__(self, name: str, found: Capture, structure: Structure, leaves: list[str | Fixed]) -> None:
-        self.name = name
-        self.capture = found
-        self.structure = structure  #: of (args, kwargs)
-        self.leaves = leaves  #: for each leaf of the arguments: a tensor's name, or what is fixed there
-        self.arguments = [x for x in leaves if isinstance(x, str)]  #: names of the tensor arguments
-        self.calls = 0
-        self._program: Program | None = None
-        rebound = {id(c) for c in found.rebound}
-        first = len(self.arguments)
-        #: positions of inputs whose memory the program may take over, since it replaces them
-        self.donatable = [first + i for i, c in enumerate(found.captured) if id(c) in rebound]
-        self._donate = tuple([i in self.donatable for i in range(first + len(found.captured))])
-
-    @property
-    def graph(self) -> Graph:
-        """The program as a graph: inputs are the arguments, then the captured state."""
-        return self.capture.graph
-
-    def __str__(self) -> str:
-        return str(self.graph)
-
-    @property
-    def program(self) -> Program:
-        if self._program is None:
-            self._program = Program(self.capture.graph)
-        return self._program
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run on arguments of the structure and types that it was traced for; open dimensions take any size."""
-        leaves, structure = flatten((args, kwargs))
-        if structure != self.structure:
-            raise ArgumentError(
-                f"{self.name} was traced for arguments of structure {self.structure!r}, got {structure!r}"
-            )
-        dynamic = [x for x in leaves if isinstance(x, Tensor) or _dynamic(x)]
-        if len(dynamic) != len(self.arguments):
-            raise ArgumentError(
-                f"{self.name} takes the tensors {', '.join(self.arguments)}, got {len(dynamic)}"
-            )
-        for x, name, want in zip(dynamic, self.arguments, self.graph.in_avals, strict=False):
-            if isinstance(x, Tensor) and (x.dtype is not want.dtype or x.ndim != want.ndim):
-                raise ShapeError(f"{name} must be {want.describe()}, got {x._node.aval.describe()}")
-        return self.run([value_of(x._cell) if isinstance(x, Tensor) else x for x in dynamic])
-
-    def run(self, values: list[Any]) -> Any:
-        """Run on argument values; state outside is replaced when everything has been computed."""
-        found = self.capture
-        self.calls += 1
-        found.follow_gradients()
-        for cell in found.captured:
-            node = cell.node
-            values.append(value_of(cell) if node.value is None else node.value)
-        self._protect(values)
-        outs: list[Buffer] = []
-
-        def commit(buffers: list[Buffer]) -> None:
-            outs[:] = buffers
-            self._commit(buffers)
-
-        self.program.run_donating(values, self._donate, commit)
-        out = [r.value if r is not None else Tensor(_leaf(b)) for r, b in self._results(outs)]
-        if found.result_structure is LEAF_STRUCTURE:
-            return out[0]
-        return unflatten(found.result_structure, out)
-
-    def _protect(self, values: list[Any]) -> None:
-        """Copy what is about to be donated while somebody else can still see it."""
-        captured = self.capture.captured
-        first = len(self.arguments)
-        for i in self.donatable:
-            value = values[i]
-            if not isinstance(value, Buffer):
-                continue
-            node = captured[i - first].node
-            # The node is known to its cell and to `node`; its buffer to it, `value` and `values`.
-            if value.shared or holders(node) > 2 or not value.sole_owner(3):
-                values[i] = value.copy()
-
-    def _results(self, outs: list[Buffer]) -> Iterator[tuple[Static | None, Any]]:
-        buffers = iter(outs)
-        for r in self.capture.results:
-            yield r, next(buffers) if r is None else None
-
-    def _commit(self, outs: list[Buffer]) -> None:
-        """Make the new state current, in one step that no signal can cut in two: the `deque(map(...))`."""
-        found = self.capture
-        first = found.tensors
-        nodes = [_held(cell, outs[first + i]) for i, cell in enumerate(found.rebound)]
-        rest = iter(outs[first + len(nodes) :])
-        cells = [cell for cell, _ in found.grads]
-        grads = [Tensor(_leaf(next(rest))) if exists else None for _, exists in found.grads]
-        changed = any((cell._grad is not None) is not exists for cell, exists in found.grads)
-        setters = [_set_node] * len(nodes) + [_set_grad] * len(grads)
-        deque(map(operator.call, setters, [*found.rebound, *cells], [*nodes, *grads]), 0)  # type: ignore[arg-type]
-        if changed:  # whether a gradient exists is something that other programs assume
-            version.bump()
-
-    def apply(self, nodes: list[Node]) -> Any:
-        """The same as a pending `call` node, through which gradients flow to the captured leaves."""
-        found = self.capture
-        found.follow_gradients()
-        args = (*nodes, *[c.node for c in found.captured])
-        sig = call.signature(found.graph.in_avals, (self.name, found.graph, None))
-        need = tuple([bool(a.flags & GRAD) for a in args])
-        outs = results(make_node(foreseeing(sig, need), args))
-        given = iter(outs)
-        out = [Tensor(next(given)) if r is None else r.value for r in found.results]
-        saved, state.grad = state.grad, False
-        try:
-            for cell in found.rebound:
-                node = next(given)
-                node.flags &= ~GRAD
-                cell.rebind(node)
-            for cell, exists in found.grads:
-                cell.grad = Tensor(next(given)) if exists else None
-        finally:
-            state.grad = saved
-        return unflatten(found.result_structure, out)
-
-
-def _leaf(buffer: Buffer) -> Node:
-    array = buffer.array
-    return leaf(Aval(array.shape, as_dtype(array.dtype)), buffer)
-
-
-def _held(cell: Cell, buffer: Buffer) -> Node:
-    """The leaf that `cell` is about to hold."""
-    node = _leaf(buffer)
-    node.flags = leaf_flags(cell)
-    if node.sig.out is not cell.node.sig.out:
-        version.bump()  # programs that captured the cell took its type for granted
-    node.cell = ref(cell)
-    return node
-
-
 class Compiled:
     """A function whose programs are kept by the structure, shapes and dtypes of its arguments. See `compile`."""
 
@@ -207,6 +62,8 @@ class Compiled:
         self.max_programs = limit
         self.traces = 0  #: how often the function was traced
         self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
+        self._idle: set[tuple[Any, ...]] = set()  # places that the function changes and does not depend on
+        self._broken: str | None = None  # what the last look-up found changed
         self._warned = False
         self._names = _parameter_names(function)
         self.__name__ = type(function).__name__  # of a module, which has no name of its own
@@ -243,7 +100,7 @@ class Compiled:
         for x in leaves:
             if isinstance(x, Tensor):
                 nodes.append(x._cell.node)
-            elif _dynamic(x):
+            elif is_weak(x):
                 nodes.append(leaf(_weak_aval(x), x))
         return self._run(tuple(key), args, kwargs, nodes, (leaves, structure))
 
@@ -252,6 +109,8 @@ class Compiled:
         if traced is None:
             leaves, structure = flat if flat is not None else self._leaves(args, kwargs)
             traced = self._trace(key, leaves, structure)
+        if traced.stateful:
+            traced.refuse_captured(nodes)
         if traced.capture.differentiable:
             traced.calls += 1
             return traced.apply(nodes)
@@ -259,16 +118,26 @@ class Compiled:
         return traced.run(values)
 
     def _find(self, key: Any) -> Traced | None:
+        """The program for arguments of this kind whose assumptions hold. This runs in every call."""
         candidates = self._programs.get(key)
         if candidates is None:
             return None
+        self._broken = None
         for traced in candidates:
-            found = traced.capture
-            if found.version == version.value and found.guards.flags[0] is state.grad:
+            found, life = traced.capture, traced.life
+            if traced.once:
+                continue
+            if life.version != version.value or traced.gradients is not state.grad:
+                if life.over or not found.guards.hold():
+                    continue
+                life.version = version.value
+            check = found.check
+            if check is None or check.run(self.function, key) is None:
                 return traced
-            if found.guards.hold():
-                found.version = version.value
+            self._broken = check.broken(self.function, key)
+            if self._broken is None:
                 return traced
+        candidates[:] = [t for t in candidates if not t.life.over]
         return None
 
     def _leaves(self, args: Any, kwargs: Any) -> tuple[list[Any], Structure]:
@@ -301,8 +170,18 @@ class Compiled:
         stand_ins = [_stand_in(x) for x in leaves]
         names = iter(_argument_names(self._names, structure, leaves))
         inputs = [next(names) if isinstance(x, Tensor) else Fixed(x) for x in stand_ins]
-        traced = Traced(self.__name__, capture(self.function, structure, stand_ins), structure, inputs)
-        self._programs.setdefault(key, []).append(traced)
+        statics = [
+            (i + 1, x)
+            for i, (x, given) in enumerate(zip(stand_ins, inputs, strict=True))
+            if isinstance(given, Fixed) and not isinstance(x, BY_VALUE)
+        ]
+        traced = Traced(
+            self.__name__, capture(self.function, structure, stand_ins, statics), structure, inputs
+        )
+        group = self._programs.setdefault(key, [])
+        if traced.capture.watch is not None:
+            self._learn(traced, group)
+        group.append(traced)
         self._programs.move_to_end(key)
         while sum(map(len, self._programs.values())) > self.max_programs:
             oldest = next(iter(self._programs.values()))
@@ -311,8 +190,34 @@ class Compiled:
                 self._programs.popitem(last=False)
         return traced
 
+    def _learn(self, traced: Traced, group: list[Traced]) -> None:
+        """Deal with a function that itself changes plain values which it may read, such as a count of its calls.
+
+        A second trace tells whether the program depends on them. If not, they are no assumption. If it does, a
+        program is good for the one call that it was traced for.
+        """
+        found = traced.capture
+        assert found.watch is not None
+        changed = found.watch.changed.keys()
+        for other in [t for t in group if t.once]:
+            then = other.capture.watch
+            if then is not None and then.changed.keys() == changed and alike(other.capture, found):
+                self._idle |= changed
+            group.remove(other)
+        if changed <= self._idle:
+            found.check = found.watch.check(self._idle)
+            found.watch = None
+        else:
+            traced.once = True
+
     def _why(self, key: Any) -> str:
         """What differs from the last program, for the warning."""
+        if self._broken is not None:
+            return self._broken
+        once = [t.capture.watch for t in self._programs.get(key, ()) if t.once]
+        if once and once[-1] is not None:
+            changed = ", ".join(once[-1].changed.values())
+            return f"what it computes depends on {changed}, which it changes itself; make it a tensor"
         last = next(reversed(self._programs), None)
         if last is None or len(last) != len(key):
             return "the structure of its arguments changes"
@@ -323,7 +228,7 @@ class Compiled:
         """The program for these arguments, traced if need be but not run. Tensors may be given as `spec(...)`."""
         leaves, structure = self._leaves(args, kwargs)
         key = (structure, *[_describe(x) for x in leaves])
-        return self._find(key) or self._trace(key, leaves, structure)
+        return (self._find(key) or self._trace(key, leaves, structure)).held()
 
     @property
     def programs(self) -> list[Traced]:
@@ -340,6 +245,7 @@ class Compiled:
     def clear(self) -> None:
         """Forget all programs."""
         self._programs.clear()
+        self._idle.clear()
         self.traces = 0
         self._warned = False
 
@@ -378,6 +284,12 @@ def compile(
     structure. Tensors that the function reads without being passed them (parameters, buffers, a generator's
     state) are captured by reference, and those that it rebinds (an optimiser's step, batch-norm statistics,
     `.grad`) are replaced after each call, all together or, if something fails, not at all.
+
+    What the function reads outside its arguments is looked at in every call, and a change traces it again: global
+    names and closure variables, entries of lists and dicts, attributes of plain objects, in the functions that it
+    calls too. They may hold tensors, modules, numbers, strings and flags; docs/laziness.md lists what is noticed and
+    what is not (such as the contents of large NumPy arrays). To set one of these places to another tensor inside the
+    function is an error; changing a tensor in place is not.
 
     While tracing, no tensor has a value: a Python branch or loop on one raises `TraceError` and names the line.
     Other Python side effects happen when the function is traced and not again.
@@ -418,10 +330,6 @@ def _from_numpy(x: np.ndarray | np.inexact) -> Any:
     return tensor(x)
 
 
-def _dynamic(x: Any) -> bool:
-    return type(x) in (float, complex)
-
-
 def _weak_aval(x: Any) -> Aval:
     return Aval((), float64 if type(x) is float else complex128)
 
@@ -433,7 +341,7 @@ def _describe(x: Any) -> Any:
         return node.sig.out, bool(node.flags & GRAD)
     if isinstance(x, Spec):
         return x.aval, False
-    if _dynamic(x):
+    if is_weak(x):
         return type(x)
     value = x.value if isinstance(x, Static) else x
     try:
@@ -451,7 +359,7 @@ def _stand_in(x: Any) -> Any:
         return argument(x._cell.node.aval, False, bool(x._cell.node.flags & GRAD))
     if isinstance(x, Spec):
         return argument(x.aval, False, False)
-    if _dynamic(x):
+    if is_weak(x):
         return argument(_weak_aval(x), True, False)
     return x.value if isinstance(x, Static) else x
 
@@ -486,4 +394,4 @@ def _argument_names(names: list[str], structure: Structure, leaves: list[Any]) -
         walk(child, names[i] if i < len(names) else f"arg{i}")
     for k, child in zip(keyword.aux, keyword.children, strict=True):
         walk(child, str(k))
-    return [p for p, x in zip(paths, leaves, strict=True) if isinstance(x, (Tensor, Spec)) or _dynamic(x)]
+    return [p for p, x in zip(paths, leaves, strict=True) if isinstance(x, (Tensor, Spec)) or is_weak(x)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 
 from ..autodiff.residuals import drop_unused_residuals
 from ..base.errors import ArgumentError
-from ..base.state import version
 from ..ir.graph import Graph, fresh_inputs
 from ..runtime.buffer import to_array
 from ..runtime.exported import ExportedProgram, Fixed
-from .capture import Capture, Guards, Static, current_flags
+from .capture import Capture, Guards, Life, Static, current_flags
 from .cell import Cell, value_of
 from .compile import Compiled, Traced
 
@@ -23,12 +24,13 @@ def export(program: Compiled | Traced) -> ExportedProgram:
     traced = _only(program) if isinstance(program, Compiled) else program
     found = traced.capture
     found.follow_gradients()
-    silent = [c for c in found.rebound if c not in found.captured]  # written, never read
-    cells = [*found.captured, *silent]
+    captured, rebound = found.cells(), found.rebound_cells()
+    silent = [c for c in rebound if c not in captured]  # written, never read
+    cells = [*captured, *silent]
     names = [*found.names, *_fresh_names(found.names, len(silent))]
     for name, cell, new in zip(
-        [names[cells.index(c)] for c in found.rebound],
-        found.rebound,
+        [names[cells.index(c)] for c in rebound],
+        rebound,
         found.graph.out_avals[found.tensors :],
         strict=False,
     ):
@@ -37,7 +39,7 @@ def export(program: Compiled | Traced) -> ExportedProgram:
                 f"{traced.name} turns the state {name!r} from {cell.node.aval.describe()} into {new.describe()}; "
                 "a program in a file keeps the types of its state"
             )
-    kept = found.graph.outputs[: found.tensors + len(found.rebound)]
+    kept = found.graph.outputs[: found.tensors + len(rebound)]
     inputs = [*found.graph.inputs, *fresh_inputs([c.node.aval for c in silent])]
     return ExportedProgram(
         name=traced.name,
@@ -47,24 +49,24 @@ def export(program: Compiled | Traced) -> ExportedProgram:
         arguments=tuple(traced.leaves),
         results=tuple([None if r is None else Fixed(r.value) for r in found.results]),
         state=tuple([(name, _value(cell)) for name, cell in zip(names, cells, strict=True)]),
-        updates=tuple([cells.index(c) for c in found.rebound]),
+        updates=tuple([cells.index(c) for c in rebound]),
     )
 
 
 def revive(program: ExportedProgram, cells: list[Cell]) -> Traced:
-    """A program made runnable again, on cells that hold its state, in order."""
+    """A program made runnable again, on cells that hold its state, in order; the caller keeps them."""
     found = Capture(
         graph=program.graph,
-        captured=cells,
+        captured=[ref(c) for c in cells],
         results=[None if r is None else Static(r.value) for r in program.results],
         result_structure=program.out_structure,
-        rebound=[cells[i] for i in program.updates],
+        rebound=[ref(cells[i]) for i in program.updates],
         grads=[],
         guards=Guards([], [], [], current_flags()),
         owned=[],
         names=[name for name, _ in program.state],
         differentiable=False,
-        version=version.value,
+        life=Life(),
     )
     return Traced(program.name, found, program.in_structure, list(program.arguments))
 

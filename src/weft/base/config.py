@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .errors import ArgumentError, nearest
-from .state import state, version
+from .state import ThreadState, state, version
 
 
 def _debug_level(text: str) -> int:
@@ -24,6 +24,9 @@ _DEFAULTS: dict[str, Any] = {
     "debug": _debug_level(os.environ.get("WEFT_DEBUG", "")),
     "backend": os.environ.get("WEFT_BACKEND", "reference"),
 }
+
+
+ThreadState.debug = _DEFAULTS["debug"]
 
 
 class Config:
@@ -53,7 +56,7 @@ class Config:
             raise ArgumentError(f"config flag 'debug' goes from 0 to 5, got {value}")
         if getattr(self, name) != value:
             state.config[name] = value
-            if name in ("eager", "debug_nan"):
+            if name in ("eager", "debug_nan", "debug"):
                 setattr(state, name, value)
             version.bump()
 

@@ -28,6 +28,7 @@ class ThreadState(threading.local):
     site: Any = None  #: source line that new nodes take over; None means: find the user's frame
     eager: bool = False
     debug_nan: bool = False
+    debug: int = 0
 
     def __init__(self) -> None:
         self.traces: list[Any] = []  # open traces, innermost last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 from ..arrays.tensor import Tensor
 from ..ir.dtype import DType
@@ -12,18 +13,27 @@ _SMALL = 64
 
 
 class Same:
-    """An object that is compared by identity, and kept alive so that the identity stays meaningful."""
+    """An object that is compared by identity. What has been given up is like nothing that is still there."""
 
-    __slots__ = ("thing",)
+    __slots__ = ("_get",)
 
     def __init__(self, thing: Any) -> None:
-        self.thing = thing
+        try:
+            self._get = ref(thing)
+        except (
+            TypeError
+        ):  # it cannot be referred to weakly, and is kept alive so that its identity stays meaningful
+            self._get = lambda: thing
+
+    @property
+    def thing(self) -> Any:
+        return self._get()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.thing is other.thing
+        return isinstance(other, Same) and (thing := self.thing) is not None and thing is other.thing
 
     def __hash__(self) -> int:
-        return id(self.thing)
+        return hash(Same)
 
     def __repr__(self) -> str:
         return f"<this {type(self.thing).__name__}>"

@@ -30,7 +30,7 @@ class Program:
         if config.verify:
             verify(graph)
         self.graph = graph
-        if config.debug >= 3:
+        if state.debug >= 3:
             print(graph, file=sys.stderr)
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
@@ -40,12 +40,12 @@ class Program:
     def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
         executable = self._executable(inputs)
-        start = time.perf_counter()
+        start = time.perf_counter() if state.debug else 0.0
         try:
             outs = executable.run(inputs, Watch(self.graph, inputs) if state.debug_nan else None)
         except Fault as fault:
             raise _located(fault, self.graph, sites) from None
-        if config.debug >= 2:
+        if state.debug >= 2:
             self._report(time.perf_counter() - start)
         return outs
 
@@ -54,12 +54,12 @@ class Program:
         if state.debug_nan:
             commit(self.run(inputs))
             return
-        start = time.perf_counter()
+        start = time.perf_counter() if state.debug else 0.0
         try:
             self._executable(inputs).run_donating(inputs, donate, commit)
         except Fault as fault:
             raise _located(fault, self.graph, None) from None
-        if config.debug >= 2:
+        if state.debug >= 2:
             self._report(time.perf_counter() - start)
 
     def _report(self, seconds: float) -> None:
