@@ -43,8 +43,10 @@ class Step:
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
 
 
-def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
-    """The steps that compute `graph`, in order. `supported(node)`: its operation can be emitted."""
+def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k") -> list[Step]:
+    """The steps that compute `graph`, in order. `supported(node)`: its operation can be emitted.
+
+    The names of the kernels begin with `prefix`."""
     plan = _Plan(graph, supported)
     roots = [n for n in graph.nodes if n in plan.stored and n.value is None and n.prim is not pick_prim]
 
@@ -65,7 +67,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool]) -> list[Step]:
     for group in merge(roots, joins, after):
         root = group[0]
         if native(root):
-            steps.append(_kernel_step(group, plan, f"k{len(steps)}"))
+            steps.append(_kernel_step(group, plan, f"{prefix}{len(steps)}"))
         else:
             steps.append(Step(root, None, list(root.args), plan.results(root)))
     return steps

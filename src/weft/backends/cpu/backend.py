@@ -14,39 +14,20 @@ from ...base.state import isolated
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
-from ...kernel.complexes import EDGES, split_complex
-from ...kernel.layout import separate_operands
-from ...kernel.lower import looked_up, pulls
-from ...kernel.memory import Arena, plan_arena
-from ...kernel.narrow import widen_storage
+from ...kernel.lower import looked_up
 from ...kernel.running import FINAL
-from ...kernel.schedule import Step, builders, schedule
+from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
-from ...passes.pipeline import run_passes
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from . import emit, host, memory, sorting, threads, tiles
+from .assemble import Assembler, Slot
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import Library, host_target
-from .scalar import table
-
-
-def supported(node: Node) -> bool:
-    """Whether there is native code for a node's operation on its types."""
-    if node.value is not None:
-        return True
-    if node.prim is pick_prim or type(node.sig.out) is tuple:
-        return False
-    types = [a.dtype for a in node.sig.inputs] + [node.dtype]
-    if any(d.kind == "c" for d in types):
-        return node.prim.name in EDGES
-    if node.prim.computes and any(a.dtype.storage_only for a in node.sig.inputs):
-        return False  # `widen_storage` leaves none of these
-    name = node.prim.name
-    return name in table or name in builders or name in pulls
+from .regions import plan, prepare
 
 
 class CpuBackend:
@@ -55,7 +36,7 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(separate_operands(split_complex(widen_storage(run_passes(numbered(graph))))))
+        return CpuProgram(prepare(numbered(graph)))
 
 
 def numbered(graph: Graph) -> Graph:
@@ -83,13 +64,14 @@ class CpuProgram:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.target = host_target()
-        self.steps = schedule(graph, supported)
-        missing = sorted({s.node.prim.name for s in self.steps if s.kernel is None and not on_host(s.node)})
+        self.region = plan(graph)
+        self.steps = list(self.region.all_steps())
+        left = [s for s in self.region.steps if s.kernel is None and s not in self.region.inner]
+        missing = sorted({s.node.prim.name for s in left if not on_host(s.node)})
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         self.library = self._compile()
-        self.arena: Arena = plan_arena(graph, self.steps)
-        self._lay_out()
+        self._assemble()
 
     def _compile(self) -> Library:
         module = ir.Module("program")
@@ -102,81 +84,46 @@ class CpuProgram:
                 emit.emit_kernel(module, step.kernel, self.target)
         return Library(module, self.target)
 
-    def _lay_out(self) -> None:
-        """Number everything a kernel may point to, and write down each kernel's pointers as such numbers.
-
-        Slots are the inputs, the constants, the outputs, and the places in the arena, in this order.
-        """
+    def _assemble(self) -> None:
+        """Lay the steps out for the driver."""
         graph = self.graph
-        slots: dict[Node, int] = {}
-        for n in graph.inputs:
-            slots[n] = len(slots)
-        self._constants = [_constant(n) for n in graph.constants]
-        self._constant_pointers = [a.ctypes.data for a in self._constants]
-        for n in graph.constants:
-            slots[n] = len(slots)
-        made = [n for s in self.steps for n in s.writes]
-        self._made = [n for n in dict.fromkeys(graph.outputs) if n in set(made)]
-        for n in self._made:
-            slots[n] = len(slots)
-        inner = [n for n in made if n not in slots]
-        for n in inner:
-            slots[n] = len(slots)
-        self._offsets = np.array([self.arena.offsets[n] for n in inner], np.int64)
-        self._slots = slots
-        order: list[int] = []
-        words: list[int] = []
-        checked: list[int] = []  # steps with a status word each, after all slots
-        self._segments: list[tuple[int, int] | Step] = []  # native steps (first, count), or one of the host's
-        native = 0
-        for step in self.steps:
-            if step.kernel is None:
-                self._segments.append(step)
-                continue
-            count = _units(step.kernel, self.target)
-            grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
-            words += [self.library.address(step.kernel.name), len(order), count, grain]
-            order += [slots[n] for n in (*step.reads, *step.writes)]
-            if step.kernel.checked:
-                order.append(len(slots) + len(checked))
-                checked.append(self.steps.index(step))
-            last = self._segments[-1] if self._segments else None
-            if isinstance(last, tuple):
-                self._segments[-1] = (last[0], last[1] + 1)
-            else:
-                self._segments.append((native, 1))
-            native += 1
-        self._checked = checked
-        self._order = np.array(order, np.int64)
-        self._words = np.array(words, np.int64)
+        self._constants: dict[Node, np.ndarray] = {}
+        assembler = Assembler(self._code, self._constant_address)
+        self._env: dict[Node, Slot] = {n: assembler.slot("input") for n in graph.inputs}
+        made = {n for s in self.region.steps for n in s.writes}
+        self._made = [n for n in dict.fromkeys(graph.outputs) if n in made]
+        self._env.update({n: assembler.slot("output") for n in self._made})
+        assembler.region(self.region, self._env, 0)
+        self._code_of = assembler.finish()
+
+    def _code(self, step: Step) -> tuple[int, int, int]:
+        """(address of the function, units, units claimed at a time) of a kernel."""
+        assert step.kernel is not None
+        count = _units(step.kernel, self.target)
+        grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
+        return self.library.address(step.kernel.name), count, grain
+
+    def _constant_address(self, node: Node) -> int:
+        found = self._constants[node] = _constant(node)
+        return found.ctypes.data
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
         outs = [memory.take(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
-        arena = memory.take_arena(self.arena.size)
-        slots = np.empty(len(self._slots) + len(self._checked), np.int64)
-        count = len(held)
-        for i, a in enumerate(held):
-            slots[i] = a.ctypes.data
-        slots[count : count + len(self._constants)] = self._constant_pointers
-        count += len(self._constants)
-        for i, b in enumerate(outs):
-            slots[count + i] = b.address
-        count += len(outs)
-        slots[count : len(self._slots)] = self._offsets
-        slots[count : len(self._slots)] += arena.address
-        status = np.zeros(len(self._checked), np.int64)
-        slots[len(self._slots) :] = status.ctypes.data + 8 * np.arange(len(status))
-        tables = slots[self._order]
-        for segment in self._segments:
+        arena = memory.take_arena(self.region.arena.size)
+        code = self._code_of
+        words = code.memory([a.ctypes.data for a in held], [b.address for b in outs], arena.address)
+        steps, start = code.words.ctypes.data, words.ctypes.data
+        for segment in code.segments:
             if isinstance(segment, Step):
-                self._run_on_host(segment, slots)
+                self._run_on_host(segment, words)
             else:
                 first, many = segment
-                threads.run(self._words.ctypes.data + 8 * STEP_WORDS * first, many, tables.ctypes.data)
+                threads.run(steps + 8 * STEP_WORDS * first, many, start)
         memory.give_back(arena)
-        if status.any():
-            self._raise_index_error(int(np.flatnonzero(status)[0]))
+        wrong = code.faulty(words)
+        if wrong is not None:
+            self._raise_index_error(*code.checked[wrong])
         made = dict(zip(self._made, outs, strict=True))
         return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
 
@@ -196,24 +143,23 @@ class CpuProgram:
         """The memory of a stored value as an array."""
         dtype = node.dtype.numpy
         size = int(node.size) * dtype.itemsize
-        raw = (ctypes.c_byte * max(size, 1)).from_address(int(slots[self._slots[node]]))
+        raw = (ctypes.c_byte * max(size, 1)).from_address(int(slots[self._env[node].number]))
         return np.frombuffer(raw, np.uint8, size).view(dtype).reshape(node.shape)  # type: ignore[arg-type]
 
-    def _raise_index_error(self, which: int) -> None:
-        node = _indexed(self.steps[self._checked[which]])
+    def _raise_index_error(self, step: Step, site: Any) -> None:
+        node = _indexed(step)
         x = node.args[0].aval
         error = IndexingError(f"{node.prim.name}: an index is out of bounds for {x.describe()}")
-        raise Fault(node.site[1], error)
+        raise Fault((node.site if site is step.node.site else site)[1], error)
 
     def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
         """An output that is an input, a constant or another output: in memory of its own."""
-        at = self._slots[node]
-        if at < len(held):
-            source = held[at]
-        elif at < len(held) + len(self._constants):
-            source = self._constants[at - len(held)]
+        if node in self._made:
+            source = outs[self._made.index(node)].array
+        elif node in self._constants:
+            source = self._constants[node]
         else:
-            source = outs[at - len(held) - len(self._constants)].array
+            source = held[self.graph.inputs.index(node)]
         return Buffer(np.array(source, copy=True).reshape(node.shape))  # type: ignore[arg-type]
 
     def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:

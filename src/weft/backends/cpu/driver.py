@@ -36,7 +36,7 @@ SYSCALL, FUTEX, YIELD = 48, 49, 50  #: how to sleep and to give way; SYSCALL is 
 WORDS = 64
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
-# (0: the step runs on one thread).
+# (0: the step runs on one thread). Function 0 is a jump: the table holds a pointer to how many steps it goes ahead.
 STEP_WORDS = 4
 
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
@@ -252,21 +252,17 @@ class _Emitter:
 
             function, offset, units, grain = (word(k) for k in range(STEP_WORDS))
             table = self.b.gep(tables, [offset], source_etype=I64)
-            whole = self.b.icmp_signed("==", grain, I64(0))
-            with self.b.if_else(whole) as (at_once, in_parts):
-                with at_once:
-                    self._call_kernel(function, table, I64(0), units)
-                    self.b.store(units, self.unit)
-                with in_parts, self.b.if_else(alone) as (here, shared):
-                    with here:
-                        self._run_here(function, table, units, grain)
-                    with shared:
-                        self._share(claim, pool, function, table, units, grain)
-            self._look_at_the_clock()
-            done = self.b.icmp_signed(">=", self.b.load(self.unit, typ=I64), units)
-            with self.b.if_then(done):
-                self.b.store(I64(0), self.unit)
-                self.b.store(self.b.add(i, I64(1)), slot)
+            with self.b.if_else(self.b.icmp_signed("==", function, I64(0))) as (jump, work):
+                with jump:
+                    ahead = self.b.inttoptr(self.b.load(self._word(table, 0), typ=I64), PTR)
+                    self.b.store(self.b.add(i, self.b.load(self._word(ahead, 0), typ=I64)), slot)
+                with work:
+                    self._work_on(claim, pool, alone, function, table, units, grain)
+                    self._look_at_the_clock()
+                    done = self.b.icmp_signed(">=", self.b.load(self.unit, typ=I64), units)
+                    with self.b.if_then(done):
+                        self.b.store(I64(0), self.unit)
+                        self.b.store(self.b.add(i, I64(1)), slot)
 
         def going() -> ir.Value:
             more = self.b.icmp_signed("<", self.b.load(slot, typ=I64), count)
@@ -277,6 +273,20 @@ class _Emitter:
             self._set(pool, BUSY, I64(0))
         reached = self.b.shl(self.b.load(slot, typ=I64), I64(32))
         self.b.ret(self.b.or_(reached, self.b.load(self.unit, typ=I64)))
+
+    def _work_on(self, claim: ir.Function, pool: ir.Value, alone: ir.Value, *job: ir.Value) -> None:
+        """Run a step's units, or as many of them as there is time for."""
+        function, table, units, grain = job
+        whole = self.b.icmp_signed("==", grain, I64(0))
+        with self.b.if_else(whole) as (at_once, in_parts):
+            with at_once:
+                self._call_kernel(function, table, I64(0), units)
+                self.b.store(units, self.unit)
+            with in_parts, self.b.if_else(alone) as (here, shared):
+                with here:
+                    self._run_here(function, table, units, grain)
+                with shared:
+                    self._share(claim, pool, function, table, units, grain)
 
     def _look_at_the_clock(self) -> None:
         self.b.store(self.b.zext(self._is_over(self.start, self.slice), I64), self.over)

@@ -1,0 +1,194 @@
+"""From graphs to regions: scheduled graphs with the regions of their loops and branches inside.
+
+A loop whose body has native code throughout becomes a step like any other, whose scratch memory is what the body
+needs. One with a step for the host inside is left to the host as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...base.state import isolated
+from ...ir.dtype import int64, uint8
+from ...ir.graph import Graph
+from ...ir.node import Aval, Node
+from ...ir.primitive import pick_prim, placeholder
+from ...kernel.complexes import EDGES, split_complex
+from ...kernel.layout import separate_operands
+from ...kernel.lower import looked_up, pulls
+from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
+from ...kernel.narrow import widen_storage
+from ...kernel.schedule import Step, builders, schedule
+from ...ops.control import call, cond
+from ...ops.define import constant
+from ...ops.elementwise import cast, minimum
+from ...ops.loops import scan, while_loop
+from ...ops.movement import identity
+from ...passes.pipeline import run_passes
+from ...passes.rewrite import rewrite
+from .scalar import table
+
+
+def supported(node: Node) -> bool:
+    """Whether there is native code for a node's operation on its types."""
+    if node.value is not None:
+        return True
+    if node.prim is pick_prim or type(node.sig.out) is tuple:
+        return False
+    types = [a.dtype for a in node.sig.inputs] + [node.dtype]
+    if any(d.kind == "c" for d in types):
+        return node.prim.name in EDGES
+    if node.prim.computes and any(a.dtype.storage_only for a in node.sig.inputs):
+        return False  # `widen_storage` leaves none of these
+    name = node.prim.name
+    return name in table or name in builders or name in pulls
+
+
+def prepare(graph: Graph) -> Graph:
+    """`graph` after all passes, made of operations that there are kernels for, where possible."""
+    return separate_operands(split_complex(widen_storage(_plain_indices(run_passes(graph)))))
+
+
+def _plain_indices(graph: Graph) -> Graph:
+    """`graph` with 64-bit signed integers as the numbers of branches."""
+
+    def plain(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim is not cond or args[0].dtype is int64:
+            return None
+        last = constant(len(old.attrs["branches"]) - 1, args[0].dtype)
+        index = cast(minimum(args[0], last), dtype=int64)
+        return cond(index, *args[1:], **{**old.attrs, "rule": None})
+
+    return rewrite(graph, plain)
+
+
+@dataclass(eq=False)
+class Region:
+    """A scheduled graph: its steps, where their results lie, and the control flow among them."""
+
+    graph: Graph
+    steps: list[Step]
+    arena: Arena
+    inner: dict[Step, Control] = field(default_factory=dict)
+
+    def all_steps(self) -> Iterator[Step]:
+        """Its own steps and those of the regions inside, in the order of the code."""
+        for step in self.steps:
+            yield step
+            if step in self.inner:
+                for region in self.inner[step].regions:
+                    yield from region.all_steps()
+
+    @property
+    def native(self) -> bool:
+        """Whether nothing in it is for the host."""
+        return all(s.kernel is not None or s in self.inner for s in self.steps)
+
+
+@dataclass(eq=False)
+class Control:
+    """What one step of control flow runs. `results[k]` is the number of the node's result that step writes k is."""
+
+    node: Node
+    regions: list[Region]
+    results: list[int]
+    scratch: Node | None  #: memory that only this step uses: first that of the regions, then what is carried
+    carried: dict[int, int] = field(default_factory=dict)  #: carry -> where in the scratch its two places are
+
+
+def plan(graph: Graph, prefix: str = "k") -> Region:
+    """The region of a prepared graph; its kernels are named with `prefix`."""
+    steps = schedule(graph, supported, prefix)
+    inner: dict[Step, Control] = {}
+    for i, step in enumerate(steps):
+        if step.kernel is None and step.node.prim in (scan, while_loop, cond, call):
+            found = _control(step, f"{prefix}{i}_")
+            if found is not None:
+                inner[step] = found
+                if found.scratch is not None:
+                    step.writes.append(found.scratch)
+    return Region(graph, steps, plan_arena(graph, steps), inner)
+
+
+def _control(step: Step, prefix: str) -> Control | None:
+    """The native form of a step of control flow; None if a part of it is for the host."""
+    results = [n.attrs["index"] if n.prim is pick_prim else 0 for n in step.writes]
+    node = step.node
+    regions: list[Region] = []
+    for k, (body, wanted) in enumerate(_bodies(node, results)):
+        keep = {}
+        if node.prim is scan or (node.prim is while_loop and k == 1):
+            keep = _unchanged(node, body)
+        own = _own_results(prepare(Graph(body.inputs, [body.outputs[i] for i in wanted])), keep)
+        regions.append(plan(own, f"{prefix}{k}_"))
+        if not regions[-1].native:
+            return None
+    size = [r.arena.size for r in regions]
+    total = max(size, default=0) if node.prim in (cond, call) else sum(size)
+    carried: dict[int, int] = {}
+    if node.prim in (scan, while_loop):
+        first, count = carry_range(node)
+        body = regions[-1].graph
+        for i in range(count):
+            o = body.outputs[i]
+            if o is body.inputs[first + i] or o in body.outputs[:i] or o in body.outputs[count:]:
+                continue
+            carried[i] = total
+            total += 2 * nbytes(o)
+    if node.prim is while_loop:
+        total += ALIGNMENT  # for the condition
+    scratch = placeholder(Aval((total,), uint8)) if total else None
+    return Control(node, regions, results, scratch, carried)
+
+
+def carry_range(node: Node) -> tuple[int, int]:
+    """(position of the first carry among the inputs of the body, how many there are)."""
+    if node.prim is scan:
+        return node.attrs["consts"], node.attrs["carries"]
+    return node.attrs["body_consts"], len(node.sig.outs)
+
+
+def _bodies(node: Node, results: Sequence[int]) -> list[tuple[Graph, list[int]]]:
+    """The sub-graphs of a node, each with the numbers of those of its outputs that are needed."""
+    attrs = node.attrs
+    if node.prim is scan:
+        carries = attrs["carries"]
+        ys = sorted(i for i in results if i >= carries)
+        return [(attrs["body"], [*range(carries), *ys])]
+    if node.prim is while_loop:
+        return [(attrs["cond"], [0]), (attrs["body"], list(range(len(node.sig.outs))))]
+    graphs = attrs["branches"] if node.prim is cond else (attrs["body"],)
+    return [(g, list(results)) for g in graphs]
+
+
+def _unchanged(node: Node, body: Graph) -> dict[int, int]:
+    """The carries that a step does not touch: output -> input."""
+    first, count = carry_range(node)
+    return {i: first + i for i in range(count)}
+
+
+def _own_results(graph: Graph, keep: dict[int, int]) -> Graph:
+    """`graph` with every output in memory of its own: copies of inputs, constants and outputs that occur twice.
+
+    `keep`: outputs that may be the given input. One output may be both a carry and a result of the step; carries
+    (the outputs in `keep`) may be the same value.
+    """
+    made = {n for n in graph.nodes if n.value is None}
+    seen: set[Node] = set()
+    wanted: list[bool] = []
+    for i, o in enumerate(graph.outputs):
+        if i in keep:
+            wanted.append(o not in made and o is not graph.inputs[keep[i]])
+        else:
+            wanted.append(o not in made or o in seen)
+            seen.add(o)
+    if not any(wanted):
+        return graph
+    with isolated():
+        return split_complex(
+            Graph(
+                graph.inputs, [identity(o) if w else o for o, w in zip(graph.outputs, wanted, strict=True)]
+            )
+        )
+
