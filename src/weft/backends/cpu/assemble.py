@@ -64,15 +64,15 @@ class Assembler:
     `constant(node)` the address of a constant.
     """
 
-    def __init__(
-        self, code: Callable[[Step], tuple[int, int, int]], constant: Callable[[Node], int]
-    ) -> None:
+    def __init__(self, code: Callable[[Step], tuple[int, int, int]], constant: Callable[[Node], int]) -> None:
         self.code = code
         self.constant = constant
         self.slots: list[Slot] = []
         self.words: list[int] = []  #: of the steps; the offset of a table counts from the first table
         self.order: list[Slot] = []  #: the slots of all tables
-        self.checked: list[tuple[Step, Any, Slot]] = []  #: steps with a status word, their sites outside all loops
+        self.checked: list[
+            tuple[Step, Any, Slot]
+        ] = []  #: steps with a status word, their sites outside all loops
         self.segments: list[tuple[int, int] | Step] = []  #: native steps (first, count), or one of the host's
         self._own = 0  # words in use after the slots
         self._described: list[tuple[Slot, _Words | _Turn]] = []
@@ -247,7 +247,7 @@ class Assembler:
         graph = c.regions[-1].graph
         first, _ = carry_range(c.node)
         carries = []
-        for i, start in enumerate(starts):
+        for i in range(len(starts)):
             slot = inside[graph.inputs[first + i]] = self.slot("moving")
             carries.append(slot)
             o = graph.outputs[i]
@@ -288,9 +288,7 @@ class Assembler:
 class Assembled:
     """The tables of a program, and the words that it starts with."""
 
-    def __init__(
-        self, source: Assembler, ordered: list[Slot], tables: int, described: np.ndarray
-    ) -> None:
+    def __init__(self, source: Assembler, ordered: list[Slot], tables: int, described: np.ndarray) -> None:
         self.segments = source.segments
         self.checked = [(step, site) for step, site, _ in source.checked]
         self._described = described  # read by the program as long as it lives

@@ -1,4 +1,5 @@
-"""What native programs leave to Python: LAPACK and FFT through NumPy, and loops around compiled bodies.
+"""What native programs leave to Python: LAPACK and FFT through NumPy, and loops around bodies
+that need these.
 
 A program is cut into segments at these steps; native code never calls back.
 """
@@ -22,8 +23,8 @@ LIBRARY = (
     "slogdet", "cofactors", "pinv", "fft", "rfft", "irfft",
 )  # fmt: skip
 
-#: Loops and branches: their bodies are compiled programs, the turns are made here. Calls that are left are those that
-#: must stay whole, what a checkpoint computes again.
+#: Loops and branches whose bodies have something for the host: then the bodies are compiled programs of their own, and
+#: the turns are made here. Calls that are left are those that must stay whole, what a checkpoint computes again.
 CONTROL = ("scan", "cond", "while_loop", "call")
 
 

@@ -16,7 +16,7 @@ from ...ir.node import Aval, Node
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.layout import separate_operands
-from ...kernel.lower import looked_up, pulls
+from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.schedule import Step, builders, schedule
@@ -187,8 +187,5 @@ def _own_results(graph: Graph, keep: dict[int, int]) -> Graph:
         return graph
     with isolated():
         return split_complex(
-            Graph(
-                graph.inputs, [identity(o) if w else o for o, w in zip(graph.outputs, wanted, strict=True)]
-            )
+            Graph(graph.inputs, [identity(o) if w else o for o, w in zip(graph.outputs, wanted, strict=True)])
         )
-
