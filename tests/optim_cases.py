@@ -2,10 +2,23 @@
 
 import numpy as np
 
+from weft import optim
 from weft.arrays.creation import tensor
-from weft.optim import SGD, Adam, AdamW
 
-KINDS = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
+NAMES = (
+    "SGD",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "RAdam",
+    "Adamax",
+    "Adagrad",
+    "Adadelta",
+    "RMSprop",
+    "Rprop",
+    "Lion",
+)
+KINDS = {name: getattr(optim, name) for name in NAMES}
 
 OPTIONS = [
     ("SGD", dict(lr=0.1)),
@@ -22,7 +35,31 @@ OPTIONS = [
     ("Adam", dict(lr=0.1, maximize=True, weight_decay=0.1)),
     ("AdamW", dict(lr=0.1)),
     ("AdamW", dict(lr=0.1, weight_decay=0.5, amsgrad=True)),
+    ("NAdam", dict(lr=0.1)),
+    ("NAdam", dict(lr=0.1, weight_decay=0.1, momentum_decay=0.1)),
+    ("NAdam", dict(lr=0.1, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("RAdam", dict(lr=0.1)),
+    ("RAdam", dict(lr=0.1, betas=(0.8, 0.9), weight_decay=0.1)),
+    ("RAdam", dict(lr=0.1, weight_decay=0.1, decoupled_weight_decay=True, maximize=True)),
+    ("Adamax", dict(lr=0.1)),
+    ("Adamax", dict(lr=0.1, weight_decay=0.1, maximize=True)),
+    ("Adagrad", dict(lr=0.3)),
+    ("Adagrad", dict(lr=0.3, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.5)),
+    ("Adadelta", dict()),
+    ("Adadelta", dict(lr=0.5, rho=0.8, weight_decay=0.1, maximize=True)),
+    ("RMSprop", dict(lr=0.05)),
+    ("RMSprop", dict(lr=0.05, alpha=0.9, momentum=0.5, weight_decay=0.1)),
+    ("RMSprop", dict(lr=0.05, centered=True, eps=1e-3, maximize=True)),
+    ("Rprop", dict()),
+    ("Rprop", dict(lr=0.3, etas=(0.4, 1.5), step_sizes=(1e-3, 0.5), maximize=True)),
+    ("Lion", dict(lr=0.02)),
+    ("Lion", dict(lr=0.02, betas=(0.5, 0.9), weight_decay=0.5)),
+    ("Lion", dict(lr=0.02, maximize=True)),
 ]
+
+
+#: Those that PyTorch has too.
+IN_TORCH = [(kind, options) for kind, options in OPTIONS if kind != "Lion"]
 
 
 def parameter(array, dtype="float32"):

@@ -37,9 +37,23 @@ def _is_fraction(x: float) -> bool:
     return 0 <= x < 1
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What an option that is part of the structure may be: a test, and its wording for the error."""
+
+    holds: Callable[[Any], bool]
+    wording: str
+
+
+def _is_count(x: Any) -> bool:
+    return hasattr(x, "__index__") and not isinstance(x, bool) and x.__index__() >= 1
+
+
 # Named functions, so that optimisers can be pickled.
 POSITIVE = Range(_is_positive, "finite and at least 0")
 FINITE = Range(math.isfinite, "finite")
+FRACTION = Range(_is_fraction, "at least 0 and less than 1")
+COUNT = Choice(_is_count, "a positive integer")
 FRACTIONS = Range(_is_fraction, "at least 0 and less than 1", count=2)
 
 
@@ -55,24 +69,31 @@ class ParamGroup(MutableMapping[str, Any]):
     computed (`nesterov`, `amsgrad`, `maximize`) are booleans, and changing one compiles the step again.
     """
 
-    def __init__(self, owner: str, ranges: dict[str, Range], switches: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        ranges: dict[str, Range],
+        switches: tuple[str, ...],
+        choices: dict[str, Choice] | None = None,
+    ) -> None:
         self.params: list[Any] = []
         self.slots: list[dict[str, Tensor]] = []  #: of each parameter: what the optimiser remembers about it
         self.names: list[str] | None = None  #: of the parameters, where they were given with names
         self._owner = owner
         self._ranges = ranges
         self._switch_names = switches
+        self._choices = {} if choices is None else choices
         self._numbers: dict[str, tuple[Tensor, ...]] = {}
         self._zero: set[str] = set()
-        self._switches: dict[str, bool] = {}
+        self._switches: dict[str, Any] = {}
         self._notes: dict[str, Any] = {}
 
     def numbers(self) -> list[Node]:
         """The nodes of all numeric options, in the order the optimiser declares them."""
         return [t._cell.node for name in self._ranges for t in self._numbers[name]]
 
-    def switches(self) -> dict[str, bool]:
-        """The boolean options."""
+    def switches(self) -> dict[str, Any]:
+        """The options that are part of the structure."""
         return dict(self._switches)
 
     def is_zero(self, name: str) -> bool:
@@ -106,14 +127,23 @@ class ParamGroup(MutableMapping[str, Any]):
         elif name in self._switch_names:
             if not isinstance(value, (bool, np.bool_)):
                 raise ArgumentError(f"{self._owner}: {name} must be True or False, got {value!r}")
-            if self._switches.get(name) is not bool(value):
-                self._switches[name] = bool(value)
-                version.bump()
+            self._choose(name, bool(value))
+        elif name in self._choices:
+            if not self._choices[name].holds(value):
+                raise ArgumentError(
+                    f"{self._owner}: {name} must be {self._choices[name].wording}, got {value!r}"
+                )
+            self._choose(name, value)
         elif name == "name":
             self._notes[name] = value
         else:
-            known = ["params", "name", *self._ranges, *self._switch_names]
+            known = ["params", "name", *self._ranges, *self._switch_names, *self._choices]
             raise ArgumentError(f"{self._owner} has no option {name!r}. {nearest(name, known)}")
+
+    def _choose(self, name: str, value: Any) -> None:
+        if name not in self._switches or self._switches[name] != value:
+            self._switches[name] = value
+            version.bump()
 
     def __delitem__(self, name: str) -> None:
         raise ArgumentError(f"the option {name!r} of a parameter group cannot be removed")

@@ -15,17 +15,18 @@ from ..ir.dtype import float32, int64
 from ..ir.node import GRAD, TRACED, Aval, Node
 from ..ops.composite.define import Composite
 from ..ops.movement import zeros
-from .group import ParamGroup, Range
+from .group import Choice, ParamGroup, Range
 from .state_dict import load_state, save_state
 
 
 class Optimizer:
     """Base class of optimisers.
 
-    A subclass says in three lines what is its own: `rule`, a composite over nodes that computes one parameter's new
+    A subclass says in a few lines what is its own: `rule`, a composite over nodes that computes one parameter's new
     value and slots from (parameter, gradient, slots..., numbers...); `ranges`, its numeric options with what they may
-    be; `switches`, its boolean options; and `slot_names(group)`, what it remembers about a parameter. `step` applies
-    the rule to every parameter that has a gradient, then computes everything that is pending, in one program.
+    be; `switches`, its boolean options (and `choices`, others that are structure); and `slot_names(group)`, what it
+    remembers about a parameter. `step` applies the rule to every parameter that has a gradient, then computes
+    everything that is pending, in one program.
 
     An optimiser may be made without parameters and be given them later (`bind`), as `Trainer` does.
     """
@@ -33,6 +34,7 @@ class Optimizer:
     rule: ClassVar[Composite]
     ranges: ClassVar[dict[str, Range]]
     switches: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[dict[str, Choice]] = {}
     all_slots: ClassVar[tuple[str, ...]]
     takes_complex: ClassVar[bool] = False
 
@@ -85,7 +87,7 @@ class Optimizer:
         version.bump()
 
     def _make_group(self, params: list[Any], options: dict[str, Any], names: list[str] | None) -> ParamGroup:
-        group = ParamGroup(self.name, self.ranges, self.switches)
+        group = ParamGroup(self.name, self.ranges, self.switches, self.choices)
         for key, value in options.items():
             group[key] = value
         self.check_group(group)
@@ -114,6 +116,7 @@ class Optimizer:
                     f"{self.name} does not take complex parameters (parameter {i} is {p.dtype}); "
                     "keep real and imaginary part as two parameters"
                 )
+            self.check_parameter(i, p)
             if p._cell.node.flags & GRAD and not p._cell.requires_grad:
                 raise GradientError(
                     f"parameter {i} is computed from other tensors, so that changing it would change nothing; "
@@ -125,13 +128,23 @@ class Optimizer:
     def check_group(self, group: ParamGroup) -> None:
         """Raise where options of a group contradict each other."""
 
+    def check_parameter(self, index: int, p: Tensor) -> None:
+        """Raise where a parameter is of a shape that the rule does not take."""
+
+    def slot_type(self, name: str, p: Tensor) -> Aval:
+        """The type of a slot, which begins as zeros: `step` counts, others are like p, but at least float32."""
+        return slot_type(name, p)
+
     def slot_names(self, group: ParamGroup) -> tuple[str, ...]:
         """What the rule remembers about a parameter under the options of `group`; the others are None."""
         return self.all_slots
 
     def attributes(self, group: ParamGroup) -> dict[str, Any]:
-        """The attributes of the rule: what of the options is structure."""
-        return group.switches()
+        """The attributes of the rule: what of the options is structure. A weight decay of 0 is left out (`decay`)."""
+        found = group.switches()
+        if "weight_decay" in self.ranges:
+            found["decay"] = not group.is_zero("weight_decay")
+        return found
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Update every parameter that has a gradient; returns what `closure` (which recomputes the loss) returns."""
@@ -185,7 +198,7 @@ class Optimizer:
         names = self.slot_names(group)
         for name in names:
             if name not in slots:
-                slots[name] = outer_zeros(slot_type(name, p))
+                slots[name] = outer_zeros(self.slot_type(name, p))
         return names
 
     def zero_grad(self, set_to_none: bool = True) -> None:

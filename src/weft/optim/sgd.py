@@ -75,6 +75,3 @@ class SGD(Optimizer):
 
     def slot_names(self, group: ParamGroup) -> tuple[str, ...]:
         return () if group.is_zero("momentum") else self.all_slots
-
-    def attributes(self, group: ParamGroup) -> dict[str, Any]:
-        return {"decay": not group.is_zero("weight_decay"), **group.switches()}

@@ -87,13 +87,13 @@ def _options(
     optimizer: Optimizer, group: ParamGroup, other: Mapping[str, Any], i: int, problems: list[str]
 ) -> dict[str, Any]:
     given = {k: v for k, v in other.items() if k != "params"}
-    known = {*optimizer.ranges, *optimizer.switches}
+    known = {*optimizer.ranges, *optimizer.switches, *optimizer.choices}
     for key in sorted(known - given.keys()):
         problems.append(f"group {i} lacks the option {key!r}")
     for key in sorted(given.keys() - known - {"name"}):
         problems.append(f"group {i} has the option {key!r}, which {optimizer.name} does not know")
     options = {k: v for k, v in given.items() if k in known}
-    trial = ParamGroup(optimizer.name, optimizer.ranges, optimizer.switches)
+    trial = ParamGroup(optimizer.name, optimizer.ranges, optimizer.switches, optimizer.choices)
     for key, value in options.items():
         try:
             trial[key] = value if not isinstance(value, list) else tuple(value)

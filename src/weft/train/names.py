@@ -23,6 +23,14 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "sgd": lambda: optim.SGD(lr=0.01, momentum=0.9),
     "adam": optim.Adam,
     "adamw": optim.AdamW,
+    "nadam": optim.NAdam,
+    "radam": optim.RAdam,
+    "adamax": optim.Adamax,
+    "adagrad": optim.Adagrad,
+    "adadelta": optim.Adadelta,
+    "rmsprop": optim.RMSprop,
+    "rprop": optim.Rprop,
+    "lion": optim.Lion,
 }
 _THRESHOLDED = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
 

@@ -1,0 +1,122 @@
+"""Muon: momentum whose singular values are all made about 1, for the matrices inside a network."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError, ShapeError
+from ..ir.node import Node
+from ..ir.shape import show_shape
+from ..ops.composite.define import composite
+from ..ops.contraction import matmul
+from ..ops.elementwise import maximum, sqrt
+from ..ops.movement import permute
+from ..ops.reduce import sum_
+from .group import COUNT, FINITE, POSITIVE, Choice, ParamGroup, Range
+from .optimizer import Optimizer
+from .precision import narrow, scalar
+from .rules import average, prepared
+
+_ADJUSTMENTS = (None, "original", "match_rms_adamw")
+
+
+def orthogonalized(g: Node, a: Node, b: Node, c: Node, eps: Node, steps: int) -> Node:
+    """The matrix with the singular vectors of g and singular values near 1, by Newton and Schulz's iteration.
+
+    Each step takes every singular value s to a s + b s**3 + c s**5, of a matrix whose norm was made 1 first.
+    """
+    wide = g.shape[0] > g.shape[1]
+    x = permute(g, axes=(1, 0)) if wide else g
+    x = x / maximum(sqrt(sum_(x * x, axes=(0, 1))), scalar(eps, x))
+    a, b, c = scalar(a, x), scalar(b, x), scalar(c, x)
+    for _ in range(steps):
+        gram = matmul(x, permute(x, axes=(1, 0)))
+        x = a * x + matmul(b * gram + c * matmul(gram, gram), x)
+    return permute(x, axes=(1, 0)) if wide else x
+
+
+def _scale(shape: tuple[Any, ...], adjust: str | None) -> float:
+    """What the learning rate is multiplied by for a matrix of this shape."""
+    rows, columns = shape
+    if adjust == "match_rms_adamw":
+        return 0.2 * math.sqrt(max(rows, columns))
+    return math.sqrt(max(1.0, rows / columns))
+
+
+@composite
+def muon_step(
+    p, g, mean, lr, weight_decay, momentum, a, b, c, eps, *, decay, nesterov, ns_steps, adjust_lr_fn
+):
+    """mean' = momentum mean + (1 - momentum) g; p' = (1 - lr weight_decay) p - lr scale orthogonalized(mean')."""
+    x, g = prepared(p, g, lr, weight_decay, decay=decay, decoupled=True, maximize=False)
+    mean = average(mean, g, momentum)
+    d = average(g, mean, 1 - momentum) if nesterov else mean
+    d = orthogonalized(d, a, b, c, eps, ns_steps)
+    return narrow(x - scalar(lr * _scale(p.shape, adjust_lr_fn), x) * d, p), mean
+
+
+class Muon(Optimizer):
+    """Muon, for matrices: steps are the nearest orthogonal matrix to a running mean of the gradient g.
+
+        m <- momentum m + (1 - momentum) g            d = (1 - momentum) g + momentum m    (`nesterov`; else m)
+        p <- (1 - lr * weight_decay) p - lr * scale * orthogonalized(d)
+
+    Give it the weights of hidden layers; biases, embeddings and the last layer belong to another optimiser. The
+    iteration runs in the precision of the parameter, float32 or better (PyTorch runs it in bfloat16).
+
+    Args:
+        params: matrices, (name, matrix) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
+            None: `bind` them later.
+        ns_coefficients: (a, b, c) of the iteration s -> a s + b s**3 + c s**5 on singular values.
+        eps: least norm that a matrix is divided by.
+        ns_steps: how many iterations.
+        adjust_lr_fn: scale: "original" (or None) is sqrt(max(1, rows / columns)), "match_rms_adamw"
+            0.2 sqrt(max(rows, columns)), with which learning rates tuned for AdamW can be kept.
+
+    Reference: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
+    https://kellerjordan.github.io/posts/muon; J. Liu et al., "Muon is Scalable for LLM Training", 2025,
+    https://arxiv.org/abs/2502.16982
+    """
+
+    rule = muon_step
+    ranges = {
+        "lr": POSITIVE, "weight_decay": POSITIVE, "momentum": POSITIVE,
+        "ns_coefficients": Range(FINITE.holds, FINITE.wording, count=3), "eps": POSITIVE,
+    }  # fmt: skip
+    switches = ("nesterov",)
+    choices = {
+        "ns_steps": COUNT,
+        "adjust_lr_fn": Choice(_ADJUSTMENTS.__contains__, "one of " + ", ".join(map(repr, _ADJUSTMENTS))),
+    }
+    all_slots = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Any = None,
+        lr: Any = 1e-3,
+        weight_decay: Any = 0.1,
+        momentum: Any = 0.95,
+        nesterov: bool = True,
+        ns_coefficients: tuple[Any, Any, Any] = (3.4445, -4.775, 2.0315),
+        eps: Any = 1e-7,
+        ns_steps: int = 5,
+        adjust_lr_fn: str | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            dict(lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov,
+                 ns_coefficients=ns_coefficients, eps=eps, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn),
+        )  # fmt: skip
+
+    def check_group(self, group: ParamGroup) -> None:
+        if group["ns_steps"] >= 100:
+            raise ArgumentError(f"Muon: ns_steps must be less than 100, got {group['ns_steps']}")
+
+    def check_parameter(self, index: int, p: Tensor) -> None:
+        if p.ndim != 2:
+            raise ShapeError(
+                f"Muon updates matrices, parameter {index} has shape {show_shape(p.shape)}; give it to another "
+                "optimiser"
+            )
