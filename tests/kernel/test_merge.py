@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import weft.ops  # noqa: F401
-from weft.backends.cpu.backend import CpuBackend, supported
+from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.regions import supported
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
-from weft.backends.cpu.backend import CpuBackend, supported
+from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.regions import supported
 from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval

@@ -32,6 +32,17 @@ _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not
 #: How many operations one expression may be made of.
 _LARGE = 150
 
+#: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
+_CONTRACTIONS = ("dot_general", "conv")
+_VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradient")
+
+
+def _behind_views(node: Node) -> Node:
+    """What a node is a view of, as far as strides can say."""
+    while node.value is None and node.prim.name in _VIEWS:
+        node = node.args[0]
+    return node
+
 
 @dataclass(eq=False)
 class Step:
@@ -116,8 +127,27 @@ class _Plan:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
             if len(self.users.get(node, ())) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
+            if node.value is None and node.prim.name in _CONTRACTIONS:
+                stored.update(_behind_views(a) for a in node.args)
+            if self._is_shared_number(node):
+                stored.add(node)
         _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
+
+    def _is_shared_number(self, node: Node) -> bool:
+        """Whether a node is one number that many elements are computed from: not to be computed for each of them."""
+        if node.value is not None or type(node.sig.out) is tuple or node.size != 1:
+            return False
+        if node.prim.movement or node.prim.name in _FREE:
+            return False
+        stack = list(self.users.get(node, ()))
+        while stack:
+            user = stack.pop()
+            if type(user.sig.out) is not tuple and user.size != 1:
+                return True
+            if user.prim.movement or user.prim.name in _FREE:
+                stack.extend(self.users.get(user, ()))
+        return False
 
     def _fixed(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
         """What is stored whatever is fused: outputs, copies, and operands of what has no code or looks them up."""
