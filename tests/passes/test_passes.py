@@ -162,3 +162,14 @@ def test_numbers_fold_and_broadcasts_are_left_to_the_operation():
 def test_a_broadcast_that_gives_the_shape_stays():
     graph = trace_graph(lambda x: broadcast_in_dim(x, shape=(3, 4), axes=(1,)) * 2, (V,))
     assert simplify(graph).out_avals == (M,)
+
+
+def test_what_passes_make_stands_for_the_line_of_what_it_replaces():
+    graph = vjp_pair(
+        trace_graph(lambda x, w: OUTER(x * full(M, 2.0), w) / 2, (M, Aval((4, 4), float32))), (True, True)
+    )
+    for half in (graph.forward, graph.backward):
+        for i, node in enumerate(half.nodes):
+            node.site = (None, 100 + i)
+        sites = [n.site for n in run_passes(half).nodes if n.value is None]
+        assert sites and all(site[1] >= 100 for site in sites)

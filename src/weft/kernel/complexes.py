@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..base.state import isolated
+from ..base.state import NO_SITE, isolated, state
 from ..ir.dtype import bool_, real_dtype
 from ..ir.graph import Graph, fresh_inputs, rebuild
 from ..ir.node import Node
@@ -77,6 +77,7 @@ def split_complex(graph: Graph) -> Graph:
         inputs = fresh_inputs(graph.in_avals)
         env: dict[Node, Any] = {n: _apart(i) for n, i in zip(graph.inputs, inputs, strict=True)}
         for node in graph.nodes:
+            state.site = node.site or NO_SITE
             env[node] = (
                 _constant(node) if node.value is not None else _split(node, [env[a] for a in node.args])
             )

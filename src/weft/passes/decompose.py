@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..base.state import state
 from ..ir.graph import Graph, instantiate, rebuild
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
@@ -18,7 +17,7 @@ Keep = Callable[[Node], bool]
 def decompose(graph: Graph, keep: Keep = lambda node: False) -> Graph:
     """`graph` with the bodies of calls in place of the calls, bodies within bodies included.
 
-    The nodes of a body take over the source line of the call. A call whose rule is a `barrier` stays: what it
+    The nodes of a body take over the source line of the outermost call. A call whose rule is a `barrier` stays: what it
     computes again on purpose must not be found to be there already.
     """
     opened: dict[Node, tuple[Node, ...]] = {}  # a stand-in for a call with several results -> those results
@@ -28,11 +27,7 @@ def decompose(graph: Graph, keep: Keep = lambda node: False) -> Graph:
             return opened[args[0]][old.attrs["index"]]
         if old.sig.prim is not call or keep(old) or getattr(old.attrs["rule"], "barrier", None) is not None:
             return None
-        saved, state.site = state.site, state.site if state.site[0] is not None else old.site or state.site
-        try:
-            outs = instantiate(old.attrs["body"], args, inner)
-        finally:
-            state.site = saved
+        outs = instantiate(old.attrs["body"], args, inner)
         if type(old.sig.out) is not tuple:
             return outs[0]
         stand_in = rebuild(old, args)

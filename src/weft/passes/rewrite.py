@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..base.state import isolated
+from ..base.state import NO_SITE, isolated, state
 from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ..ir.node import Node
 
@@ -13,9 +13,13 @@ Rule = Callable[[Node, tuple[Node, ...]], Node | None]
 
 
 def rewrite(graph: Graph, rule: Rule) -> Graph:
-    """`graph` with `rule` applied to every node, arguments first. The same graph where nothing changes."""
+    """`graph` with `rule` applied to every node, arguments first. The same graph where nothing changes.
+
+    What a rule makes stands for the user's line of the node that it was applied to.
+    """
 
     def make(old: Node, args: tuple[Node, ...]) -> Node:
+        state.site = old.site or NO_SITE
         new = rule(old, args)
         if new is None:
             new = rebuild(old, args)
