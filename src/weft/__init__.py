@@ -200,6 +200,7 @@ _LATER: dict[str, tuple[str, str | None]] = {
     **{name: (".train", name) for name in ("History", "Trainer")},
     **{name: (".formats", name) for name in ("load", "save")},
     "demo": (".cli.demo", "demo"),
+    "profile": (".inspect", "profile"),
     **{name: (".arrays.compile", name) for name in ("compile", "spec")},
     **{name: (".arrays.backward", name) for name in ("enable_grad", "gradients", "no_grad")},
     **{name: (".arrays.grad", name) for name in ("grad", "jvp", "linear_transpose", "value_and_grad", "vjp")},
@@ -387,6 +388,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "profile",
     "pytree",
     "rand",
     "rand_like",
@@ -469,6 +471,7 @@ if TYPE_CHECKING:
     from .arrays.vmap import vmap
     from .cli.demo import demo
     from .formats import load, save
+    from .inspect import profile
     from .runtime.threads import get_num_threads, set_num_threads
     from .train import History, Trainer
 

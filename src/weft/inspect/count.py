@@ -136,6 +136,13 @@ def _of_node(node: Node, expand: bool, memo: Memo) -> list[Row]:
     return [total]
 
 
+def work_of_node(node: Node) -> tuple[int, int, int]:
+    """(operations, bytes read, bytes written) of one node, its bodies included; zeros where dimensions are open."""
+    rows = _of_node(node, False, {})
+    found = [sum([getattr(r, k) for r in rows], start=0) for k in ("flops", "read", "written")]
+    return tuple(found) if all(isinstance(n, int) for n in found) else (0, 0, 0)  # type: ignore[return-value]
+
+
 def _work(rows: list[Row]) -> int:
     flops = sum([r.flops for r in rows], start=0)
     return -1 if isinstance(flops, Dim) else flops

@@ -19,6 +19,7 @@ from ..ir.graph import Graph, bind_dims, verify
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
 from ..ir.shape import Dim, show_shape
+from . import profile
 from .backend import Commit, Executable, Fault, get_backend
 from .buffer import Buffer, Value
 
@@ -26,7 +27,7 @@ from .buffer import Buffer, Value
 class Program:
     """A graph with its executables: one, or one per binding of the graph's named dimensions."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, name: str = "pending") -> None:
         if config.verify:
             verify(graph)
         self.graph = graph
@@ -34,7 +35,8 @@ class Program:
             print(graph, file=sys.stderr)
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
-        self._static = None if self.dims else self.backend.compile(graph)
+        self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
+        self._static = None if self.dims else self._compile(graph)
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
     def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
@@ -42,7 +44,11 @@ class Program:
         executable = self._executable(inputs)
         start = time.perf_counter() if state.debug else 0.0
         try:
-            outs = executable.run(inputs, Watch(self.graph, inputs) if state.debug_nan else None)
+            observe = Watch(self.graph, inputs) if state.debug_nan else None
+            if profile.recorder is None:
+                outs = executable.run(inputs, observe)
+            else:
+                outs = self._timed(0, lambda: executable.run(inputs, observe))
         except Fault as fault:
             raise _located(fault, self.graph, sites) from None
         if state.debug >= 2:
@@ -54,9 +60,13 @@ class Program:
         if state.debug_nan:
             commit(self.run(inputs))
             return
+        executable = self._executable(inputs)
         start = time.perf_counter() if state.debug else 0.0
         try:
-            self._executable(inputs).run_donating(inputs, donate, commit)
+            if profile.recorder is None:
+                executable.run_donating(inputs, donate, commit)
+            else:
+                self._timed(0, lambda: executable.run_donating(inputs, donate, commit))
         except Fault as fault:
             raise _located(fault, self.graph, None) from None
         if state.debug >= 2:
@@ -74,7 +84,21 @@ class Program:
     def _specialized(self, inputs: Sequence[Value]) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
-        return self._bound.get(key, lambda: self.backend.compile(bind_dims(self.graph, sizes)))
+        return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes)))
+
+    def _compile(self, graph: Graph) -> Executable:
+        return self._timed(1, lambda: self.backend.compile(graph))
+
+    def _timed(self, which: int, call: Callable[[], Any]) -> Any:
+        """The result of `call`; a running profile is told how long it took."""
+        recorder = profile.recorder
+        if recorder is None:
+            return call()
+        began = recorder.open()
+        try:
+            return call()
+        finally:
+            recorder.close(self._tasks[which], began)
 
 
 class Watch:

@@ -74,6 +74,8 @@ class Assembler:
             tuple[Step, Any, Slot]
         ] = []  #: steps with a status word, their sites outside all loops
         self.segments: list[tuple[int, int] | Step] = []  #: native steps (first, count), or one of the host's
+        self.origins: list[Step | None] = []  #: for each step of the table, whose it is; None for a jump
+        self._controlled: Step | None = None  # the loop or branch that is being laid out
         self._own = 0  # words in use after the slots
         self._described: list[tuple[Slot, _Words | _Turn]] = []
         self._known: dict[Any, Slot] = {}
@@ -115,7 +117,9 @@ class Assembler:
             if step in region.inner:
                 found = region.inner[step]
                 scratch = 0 if found.scratch is None else base + region.arena.offsets[found.scratch]
+                outside, self._controlled = self._controlled, step
                 self._control(found, step, env, scratch, where)
+                self._controlled = outside
             elif step.kernel is None:
                 self.segments.append(step)
             else:
@@ -123,13 +127,16 @@ class Assembler:
                 if step.kernel.checked:
                     table.append(self._words_of_own(1))
                     self.checked.append((step, where, table[-1]))
-                self._step(*self.code(step), table)
+                self._step(step, *self.code(step), table)
 
-    def _step(self, function: int, units: int, grain: int, table: Sequence[Slot]) -> None:
+    def _step(
+        self, origin: Step | None, function: int, units: int, grain: int, table: Sequence[Slot]
+    ) -> None:
         if not self.segments or isinstance(self.segments[-1], Step):
             self.segments.append((self.count, 0))
         first, count = self.segments[-1]  # type: ignore[misc]
         self.segments[-1] = (first, count + 1)
+        self.origins.append(origin)
         self.words += [function, len(self.order), units, grain]
         self.order += table
 
@@ -137,10 +144,10 @@ class Assembler:
         words = self.slot("fixed")
         if description is not None:
             self._described.append((words, description))
-        self._step(control.address(name), 0, 0, [self._base, words, *more])
+        self._step(self._controlled, control.address(name), 0, 0, [self._base, words, *more])
 
     def _jump(self, target: Slot) -> None:
-        self._step(0, 0, 0, [target])
+        self._step(None, 0, 0, 0, [target])
 
     def _copy(self, to: Slot, source: Slot, size: int) -> None:
         self._call("copy", [to, source, size])
@@ -290,6 +297,7 @@ class Assembled:
 
     def __init__(self, source: Assembler, ordered: list[Slot], tables: int, described: np.ndarray) -> None:
         self.segments = source.segments
+        self.origins = source.origins
         self.checked = [(step, site) for step, site, _ in source.checked]
         self._described = described  # read by the program as long as it lives
         words = np.array(source.words, np.int64).reshape(-1, 4)

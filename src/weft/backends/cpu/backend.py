@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from ...base.errors import BackendError, IndexingError, WeftError
-from ...base.state import isolated
-from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
+from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...kernel.lower import looked_up
@@ -20,14 +20,15 @@ from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...runtime import profile
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, host, memory, sorting, threads, tiles
+from . import emit, host, memory, sorting, threads, tiles, watch
 from .assemble import Assembler, Slot
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import Library, host_target
-from .regions import plan, prepare
+from .regions import numbered, plan, prepare
 
 
 class CpuBackend:
@@ -36,22 +37,7 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(prepare(numbered(graph)))
-
-
-def numbered(graph: Graph) -> Graph:
-    """`graph` with the position of each node in place of its source line: it survives the passes, and tells an
-    error which node of the graph it is about."""
-    position = {n: i for i, n in enumerate(graph.nodes)}
-
-    def make(old: Node, args: tuple[Node, ...]) -> Node:
-        new = rebuild(old, args)
-        new.site = (None, position[old])
-        return new
-
-    with isolated():
-        inputs = fresh_inputs(graph.in_avals)
-        return Graph(inputs, instantiate(graph, inputs, make))
+        return CpuProgram(prepare(numbered(graph)), graph)
 
 
 #: Work below which a step is not worth sharing out, in elements times operations.
@@ -61,8 +47,9 @@ _SERIAL = 20_000
 class CpuProgram:
     """One graph, compiled: its code, where its intermediate values lie, and the table that the driver walks."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, source: Graph) -> None:
         self.graph = graph
+        self.source = source  #: as it was before all passes; errors and profiles speak of its nodes
         self.target = host_target()
         self.region = plan(graph)
         self.steps = list(self.region.all_steps())
@@ -114,18 +101,25 @@ class CpuProgram:
         code = self._code_of
         words = code.memory([a.ctypes.data for a in held], [b.address for b in outs], arena.address)
         steps, start = code.words.ctypes.data, words.ctypes.data
-        for segment in code.segments:
-            if isinstance(segment, Step):
-                self._run_on_host(segment, words)
-            else:
-                first, many = segment
-                threads.run(steps + 8 * STEP_WORDS * first, many, start)
+        if profile.recorder is not None:
+            self._watched.run(profile.recorder, words)
+        else:
+            for segment in code.segments:
+                if isinstance(segment, Step):
+                    self._run_on_host(segment, words)
+                else:
+                    first, many = segment
+                    threads.run(steps + 8 * STEP_WORDS * first, many, start)
         memory.give_back(arena)
         wrong = code.faulty(words)
         if wrong is not None:
             self._raise_index_error(*code.checked[wrong])
         made = dict(zip(self._made, outs, strict=True))
         return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
+
+    @cached_property
+    def _watched(self) -> watch.Watched:
+        return watch.Watched(self.region, self.source, self._code_of, self._run_on_host)
 
     def _run_on_host(self, step: Step, slots: np.ndarray) -> None:
         """Compute a node in Python, on arrays over the program's memory."""

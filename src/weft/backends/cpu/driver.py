@@ -39,6 +39,10 @@ WORDS = 64
 # (0: the step runs on one thread). Function 0 is a jump: the table holds a pointer to how many steps it goes ahead.
 STEP_WORDS = 4
 
+# Times of steps, in 8-byte words: room in the log, entries in it, when the current step began; then the total ticks
+# and the calls of every step; then the log: step, begin, end.
+ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
+
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
 KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
 _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
@@ -52,7 +56,8 @@ SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
 
 
 def emit_driver(module: ir.Module, target: Target) -> None:
-    """Add `run(pool, steps, count, tables, position, slice)`, `work(pool)` and `stop(pool)` to `module`."""
+    """Add `run(pool, steps, count, tables, position, slice, times)`, `work(pool)`, `stop(pool)` and `now()` to
+    `module`."""
     _Emitter(module, target).emit()
 
 
@@ -66,6 +71,8 @@ class _Emitter:
         self._work(claim)
         self._stop()
         self._run(claim)
+        self._function("now", I64, [])
+        self.b.ret(self._clock())
 
     # -- small things -------------------------------------------------------------------------------------------
 
@@ -229,13 +236,14 @@ class _Emitter:
     # -- a program ----------------------------------------------------------------------------------------------
 
     def _run(self, claim: ir.Function) -> None:
-        """run(pool, steps, count, tables, position, slice) -> position.
+        """run(pool, steps, count, tables, position, slice, times) -> position.
 
         Runs steps in order from `position` (step << 32 | unit) on, for about `slice` ticks (0: to the end), and says
         where it stopped: count << 32 at the end. The pool may be null, or busy: then everything runs on this thread.
+        `times`, unless it is null, is where the steps' times go; see TIMES_WORDS.
         """
-        f = self._function("run", I64, [PTR, PTR, I64, PTR, I64, I64])
-        pool, steps, count, tables, position, slice_ = f.args
+        f = self._function("run", I64, [PTR, PTR, I64, PTR, I64, I64, PTR])
+        pool, steps, count, tables, position, slice_, times = f.args
         self.slice, self.start = slice_, self._clock()
         slot, self.unit, self.spins, self.over = (self.b.alloca(I64) for _ in range(4))
         self.b.store(self.b.lshr(position, I64(32)), slot)
@@ -257,10 +265,12 @@ class _Emitter:
                     ahead = self.b.inttoptr(self.b.load(self._word(table, 0), typ=I64), PTR)
                     self.b.store(self.b.add(i, self.b.load(self._word(ahead, 0), typ=I64)), slot)
                 with work:
+                    self._note_begin(times)
                     self._work_on(claim, pool, alone, function, table, units, grain)
                     self._look_at_the_clock()
                     done = self.b.icmp_signed(">=", self.b.load(self.unit, typ=I64), units)
                     with self.b.if_then(done):
+                        self._note_end(times, i, count)
                         self.b.store(I64(0), self.unit)
                         self.b.store(self.b.add(i, I64(1)), slot)
 
@@ -287,6 +297,30 @@ class _Emitter:
                     self._run_here(function, table, units, grain)
                 with shared:
                     self._share(claim, pool, function, table, units, grain)
+
+    def _wanted(self, times: ir.Value) -> ir.Value:
+        return self.b.icmp_unsigned("!=", self.b.ptrtoint(times, I64), I64(0))
+
+    def _note_begin(self, times: ir.Value) -> None:
+        """Remember when a step begins, unless it began in an earlier slice of time."""
+        begins = self.b.icmp_signed("==", self.b.load(self.unit, typ=I64), I64(0))
+        with self.b.if_then(self.b.and_(self._wanted(times), begins)):
+            self.b.store(self._clock(), self._word(times, BEGAN))
+
+    def _note_end(self, times: ir.Value, step: ir.Value, count: ir.Value) -> None:
+        """Add a step's time to its total, and to the log while there is room."""
+        b = self.b
+        with b.if_then(self._wanted(times)):
+            end, began = self._clock(), b.load(self._word(times, BEGAN), typ=I64)
+            at = b.add(I64(TIMES_WORDS), b.mul(step, I64(2)))
+            for word, by in ((at, b.sub(end, began)), (b.add(at, I64(1)), I64(1))):
+                b.store(b.add(b.load(self._word(times, word), typ=I64), by), self._word(times, word))
+            logged = b.load(self._word(times, LOGGED), typ=I64)
+            with b.if_then(b.icmp_signed("<", logged, b.load(self._word(times, ROOM), typ=I64))):
+                b.store(b.add(logged, I64(1)), self._word(times, LOGGED))
+                entry = b.add(I64(TIMES_WORDS), b.add(b.mul(count, I64(2)), b.mul(logged, I64(3))))
+                for k, value in enumerate((step, began, end)):
+                    b.store(value, self._word(times, b.add(entry, I64(k))))
 
     def _look_at_the_clock(self) -> None:
         self.b.store(self.b.zext(self._is_over(self.start, self.slice), I64), self.over)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ...base.state import isolated
 from ...ir.dtype import int64, uint8
-from ...ir.graph import Graph
+from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Aval, Node
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.complexes import EDGES, split_complex
@@ -45,6 +45,21 @@ def supported(node: Node) -> bool:
     return name in table or name in builders or name in pulls
 
 
+def numbered(graph: Graph) -> Graph:
+    """`graph` with the position of each node in place of its source line: it survives the passes, and tells an
+    error which node of the graph it is about."""
+    position = {n: i for i, n in enumerate(graph.nodes)}
+
+    def make(old: Node, args: tuple[Node, ...]) -> Node:
+        new = rebuild(old, args)
+        new.site = (None, position[old])
+        return new
+
+    with isolated():
+        inputs = fresh_inputs(graph.in_avals)
+        return Graph(inputs, instantiate(graph, inputs, make))
+
+
 def prepare(graph: Graph) -> Graph:
     """`graph` after all passes, made of operations that there are kernels for, where possible."""
     return separate_operands(split_complex(widen_storage(_plain_indices(run_passes(graph)))))
@@ -71,6 +86,7 @@ class Region:
     steps: list[Step]
     arena: Arena
     inner: dict[Step, Control] = field(default_factory=dict)
+    source: Graph | None = None  #: a body as it was before all passes
 
     def all_steps(self) -> Iterator[Step]:
         """Its own steps and those of the regions inside, in the order of the code."""
@@ -120,8 +136,10 @@ def _control(step: Step, prefix: str) -> Control | None:
         keep = {}
         if node.prim is scan or (node.prim is while_loop and k == 1):
             keep = _unchanged(node, body)
-        own = _own_results(prepare(Graph(body.inputs, [body.outputs[i] for i in wanted])), keep)
+        source = Graph(body.inputs, [body.outputs[i] for i in wanted])
+        own = _own_results(prepare(numbered(source)), keep)
         regions.append(plan(own, f"{prefix}{k}_"))
+        regions[-1].source = source
         if not regions[-1].native:
             return None
     size = [r.arena.size for r in regions]

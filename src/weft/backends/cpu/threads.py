@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -22,15 +24,9 @@ from ...runtime.threads import get_num_threads
 from . import driver
 from .jit import Library, host_target
 
-_RUN = ctypes.CFUNCTYPE(
-    ctypes.c_int64,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_int64,
-    ctypes.c_void_p,
-    ctypes.c_int64,
-    ctypes.c_int64,
-)
+_INT, _PTR = ctypes.c_int64, ctypes.c_void_p
+_RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR)
+_NOW = ctypes.CFUNCTYPE(_INT)
 _WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -46,7 +42,7 @@ def _library() -> Library:
 
 @cache
 def run_function() -> Any:
-    """run(pool or None, steps, count, tables, position, slice) -> position."""
+    """run(pool or None, steps, count, tables, position, slice, times or None) -> position."""
     return _RUN(_library().address("run"))
 
 
@@ -115,19 +111,37 @@ def _renewed(count: int) -> Pool | None:
     return found
 
 
-def run(steps: int, count: int, tables: int, slice_: int | None = None) -> None:
+def run(steps: int, count: int, tables: int, slice_: int | None = None, times: int | None = None) -> None:
     """Run a program: on the pool if it is free, else on this thread alone.
 
     It runs in slices of time, between which Python handles signals: Ctrl-C raises here, and then no thread is at work
-    on the program any more. With `slice_` 0 nothing comes in between.
+    on the program any more. With `slice_` 0 nothing comes in between. `times` is where the driver writes
+    the steps' times.
     """
     found = pool()
     address = None if found is None else found.address
     if slice_ is None:
         slice_ = SLICE
     call, end = run_function(), count << 32
-    position = call(address, steps, count, tables, 0, slice_)
+    position = call(address, steps, count, tables, 0, slice_, times)
     while position != end:
-        position = call(address, steps, count, tables, position, slice_)
+        position = call(address, steps, count, tables, position, slice_, times)
     if found is not None and found.retired:
         found.retire()
+
+
+@cache
+def now() -> Callable[[], int]:
+    """The clock that `times` are read from, in ticks."""
+    return _NOW(_library().address("now"))
+
+
+@cache
+def nanoseconds_per_tick() -> float:
+    """How fast the clock runs."""
+    clock = now()
+    clock()
+    began, first = time.perf_counter_ns(), clock()
+    while time.perf_counter_ns() - began < 5_000_000:
+        pass
+    return (time.perf_counter_ns() - began) / (clock() - first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...ops.control import call
+from ...runtime import profile
 from ...runtime.backend import Commit, Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
 from .control import LOWERINGS
@@ -63,9 +65,14 @@ class Interpreter:
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:
         slots: list[Any] = [None] * self.size
         slots[: len(arrays)] = arrays
+        # Bodies of calls and loops are part of the node that they belong to.
+        watched = None if profile.recorder is None or profile.recorder.depth > 1 else profile.recorder
         for i, (out, node, args, drop) in enumerate(self.steps):
             try:
-                slots[out] = evaluate(node, [slots[a] for a in args])
+                if watched is None:
+                    slots[out] = evaluate(node, [slots[a] for a in args])
+                else:
+                    slots[out] = self._watched(watched, i, [slots[a] for a in args])
             except Fault as f:
                 named = node.sig.prim is call
                 raise Fault(
@@ -88,6 +95,28 @@ class Interpreter:
             for s in drop:
                 slots[s] = None
         return [slots[s] for s in self.outputs]
+
+    @cached_property
+    def tasks(self) -> list[profile.Task]:
+        """What a profile says of each node."""
+        return [_task(node) for _, node, _, _ in self.steps]
+
+    def _watched(self, recorder: profile.Recorder, position: int, arrays: list[Any]) -> Any:
+        """The result of a node; a recorder is told how long it took."""
+        node = self.steps[position][1]
+        if node.value is not None or node.sig.prim is pick_prim:
+            return evaluate(node, arrays)
+        began = recorder.open()
+        try:
+            return evaluate(node, arrays)
+        finally:
+            recorder.close(self.tasks[position], began)
+
+
+def _task(node: Node) -> profile.Task:
+    outs = ", ".join(map(repr, node.sig.outs))
+    bits = max(o.dtype.bits for o in node.sig.outs)
+    return profile.Task("node", (profile.operation_name(node),), (node.site,), outs, bits=bits, node=node)
 
 
 def evaluate(node: Node, arrays: list[Any]) -> Any:

@@ -1,0 +1,128 @@
+"""What this machine can do at most, measured once by small kernels: multiply-adds, and bytes copied, a second."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+
+from ...kernel.target import Target
+from ...runtime.threads import get_num_threads
+from . import threads
+from .build import F32, F64, I32, I64, PTR, Build
+from .jit import Library, host_target
+
+_TURNS = 20_000  #: of the loop in one unit of the arithmetic
+_COPIED = 64 << 20  #: bytes, more than caches hold
+_UNIT = 1 << 18  #: bytes that one unit copies
+_REPEATS = 12
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Operations a second (a multiply-add is two) and bytes a second (read and written)."""
+
+    threads: int
+    flops32: float
+    flops64: float
+    bandwidth: float
+
+    def flops(self, bits: int) -> float:
+        """For floats of so many bits; narrower ones are computed with 32."""
+        return self.flops64 if bits >= 64 else self.flops32
+
+
+def peak() -> Peak:
+    """The peak for the number of threads that programs run on now. The first call takes some tenths of a second."""
+    return _peak(get_num_threads())
+
+
+@cache
+def _peak(count: int) -> Peak:
+    target = host_target()
+    module = ir.Module("peak")
+    _emit_arithmetic(module, target, F32, "fma32")
+    _emit_arithmetic(module, target, F64, "fma64")
+    _emit_copy(module, target)
+    library = Library(module, target)
+    chains = _chains(target)
+    speeds = []
+    for name, size in (("fma32", 4), ("fma64", 8)):
+        units = 16 * count
+        sink = np.zeros(1024)
+        seconds = _best(library.address(name), units, [sink])
+        speeds.append(2 * units * _TURNS * chains * target.lanes(size) / seconds)
+    arrays = [np.ones(_COPIED // 8 + 8) for _ in range(2)]
+    seconds = _best(library.address("copy"), _COPIED // _UNIT, arrays)
+    return Peak(count, speeds[0], speeds[1], 2 * _COPIED / seconds)
+
+
+def _best(address: int, units: int, arrays: list[np.ndarray]) -> float:
+    """Seconds of the quickest of some runs of a kernel on the pool."""
+    words = np.array([address, 0, units, 1], np.int64)
+    tables = np.array([a.ctypes.data + (-a.ctypes.data) % 64 for a in arrays], np.int64)
+    found = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        threads.run(words.ctypes.data, 1, tables.ctypes.data)
+        found.append(time.perf_counter() - began)
+    return min(found)
+
+
+def _chains(target: Target) -> int:
+    """Independent sums: enough to hide the latency of a multiply-add, few enough for the registers."""
+    return target.registers - 4
+
+
+def _function(module: ir.Module, name: str, target: Target) -> Build:
+    signature = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
+    return Build(module, ir.Function(module, signature, name), target)
+
+
+def _emit_arithmetic(module: ir.Module, target: Target, type_: ir.Type, name: str) -> None:
+    build = _function(module, name, target)
+    b, (buffers, begin, end) = build.b, build.function.args
+    vector = ir.VectorType(type_, target.lanes(4 if type_ == F32 else 8))
+    slots = [b.alloca(vector) for _ in range(_chains(target))]
+    sink = b.load(buffers, typ=PTR)
+    factor = build.splat(b.load(sink, typ=type_, align=4), vector.count)  # not known to the compiler
+    for slot in slots:
+        b.store(build.const(1.0, vector), slot)
+    with build.loop(begin, end, name="unit"), build.loop(I64(0), I64(_TURNS), name="turn"):
+        for slot in slots:
+            total = b.load(slot, typ=vector)
+            if target.fma:
+                new = build.call1("fma", total, factor, factor)
+            else:
+                new = b.fadd(b.fmul(total, factor), factor)
+            b.store(new, slot)
+    total = b.load(slots[0], typ=vector)
+    for slot in slots[1:]:
+        total = b.fadd(total, b.load(slot, typ=vector))
+    never = b.fcmp_ordered("==", b.extract_element(total, I32(0)), ir.Constant(type_, -1.0))
+    with b.if_then(never):
+        b.store(total, sink, align=4)
+    b.ret_void()
+
+
+def _emit_copy(module: ir.Module, target: Target) -> None:
+    build = _function(module, "copy", target)
+    b, (buffers, begin, end) = build.b, build.function.args
+    lanes = target.lanes(8)
+    vector = ir.VectorType(F64, lanes)
+    source, into = (b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2))
+    start, stop = (b.mul(x, I64(_UNIT // 8)) for x in (begin, end))
+    with build.loop(start, stop, 4 * lanes, name="i") as i:
+        for k in range(4):
+            at = b.add(i, I64(k * lanes))
+            moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
+            store = b.store(moved, b.gep(into, [at], source_etype=F64), align=target.vector_bytes)
+            store.set_metadata("nontemporal", module.add_metadata([I32(1)]))
+    b.ret_void()

@@ -1,0 +1,173 @@
+"""Profiles: what ran, for how long, how much work it was, and where the user asked for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn, optim
+from weft.backends.cpu import watch
+from weft.backends.cpu.peak import peak
+from weft.base.errors import FileError, StateError
+from weft.runtime import profile as recording
+
+BACKENDS = ["cpu", "reference"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    with wf.config(backend=request.param):
+        yield request.param
+
+
+class Training:
+    """A small model, its optimiser and a step."""
+
+    def __init__(self):
+        wf.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 10))
+        self.optimizer = optim.SGD(self.model.parameters(), lr=0.1)
+        rng = np.random.default_rng(0)
+        self.x = wf.tensor(rng.normal(size=(16, 40)).astype(np.float32))
+        self.y = wf.tensor(rng.integers(0, 10, 16))
+
+    def step(self, x, y):
+        loss = nn.functional.cross_entropy(self.model(x), y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def bits(self):
+        return [p.numpy().tobytes() for p in self.model.parameters()]
+
+
+def named(p, name):
+    return [r for r in p.rows if name in r.names and r.kind in ("kernel", "node")]
+
+
+def test_a_compiled_step(backend):
+    t = Training()
+    step = wf.compile(t.step)
+    step(t.x, t.y)
+    with wf.profile() as p:
+        for _ in range(3):
+            step(t.x, t.y)
+    linear = named(p, "linear")
+    assert {r.detail for r in linear} == {"f32[16,30]", "f32[16,10]"}
+    (first,) = [r for r in linear if r.detail == "f32[16,30]"]
+    assert first.calls == 3 and first.flops == 2 * 16 * 30 * 40 + 16 * 30
+    if backend == "cpu":  # the others count each primitive's own operands
+        assert first.bytes == 4 * (16 * 40 + 30 * 40 + 30 + 16 * 30)
+    assert len(first.lines) == 1 and "test_profiler.py:" in first.lines[0] and "in step" in first.lines[0]
+    assert named(p, "cross_entropy") and named(p, "linear.vjp") and named(p, "sgd_step")
+    assert all(r.seconds >= 0 and r.calls % 3 == 0 for r in p.rows)
+    (running,) = [r for r in p.rows if r.kind == "program"]
+    assert running.calls == 3 and running.names == ("step",)
+    assert sum(r.seconds for r in p.rows) <= p.seconds * 1.001
+
+
+def test_an_uncompiled_step_and_the_making_of_programs(backend):
+    t = Training()
+    with wf.profile() as p:
+        t.step(t.x * 1.25, t.y).item()
+    assert named(p, "linear") and named(p, "linear.vjp")
+    assert any(r.kind == "compile" and r.seconds > 0 for r in p.rows)
+    assert all("test_profiler.py" in line for r in named(p, "linear") for line in r.lines)
+
+
+def test_results_are_the_same_and_nothing_is_measured_when_off(backend, monkeypatch):
+    found = []
+    for on in (False, True, False):
+        t = Training()
+        step = wf.compile(t.step)
+        if on:
+            with wf.profile():
+                losses = [step(t.x, t.y).item() for _ in range(3)]
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(recording.Recorder, "count", None)
+                patch.setattr(watch, "Watched", None)
+                losses = [step(t.x, t.y).item() for _ in range(3)]
+        found.append((losses, t.bits()))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_loop_is_not_counted_twice(backend):
+    x = wf.tensor(np.ones((6, 50), np.float32))
+    f = wf.compile(lambda x: wf.scan(lambda c, v: (wf.tanh(c + v), c.sum()), wf.zeros(50), x))
+    f(x)
+    with wf.profile() as p:
+        f(x)
+    total = sum(r.seconds for r in p.rows)
+    assert 0 < total <= p.seconds * 1.001
+    assert all(r.seconds >= 0 for r in p.rows)
+
+
+def test_one_profile_at_a_time_and_none_after_an_error():
+    with pytest.raises(StateError, match="running already"), wf.profile(), wf.profile():
+        pass
+    with pytest.raises(ZeroDivisionError), wf.profile():
+        raise ZeroDivisionError
+    assert recording.recorder is None
+    with pytest.raises(StateError, match="not been entered"):
+        wf.profile().rows
+
+
+def test_the_table(backend):
+    t = Training()
+    step = wf.compile(t.step)
+    with wf.profile() as p:
+        step(t.x, t.y)
+    lines = str(p).splitlines()
+    assert lines[0].startswith("profile: ") and "GFLOP/s" in lines[0]
+    assert lines[1].split()[:3] == ["time", "ms", "%"]
+    times = [float(line.split()[0]) for line in lines[2:]]
+    assert times == sorted(times, reverse=True)
+    assert any("linear" in line and "test_profiler.py:" in line for line in lines)
+    assert p.table(1).splitlines()[-1].startswith("and ")
+    assert "profile of" in repr(p)
+
+
+def test_the_trace(backend, tmp_path):
+    t = Training()
+    step = wf.compile(t.step)
+    step(t.x, t.y)
+
+    def work():
+        for _ in range(2):
+            step(t.x, t.y)
+
+    with wf.profile() as p:
+        work()
+        other = threading.Thread(target=lambda: wf.tensor([1.0, 2.0]).sum().item(), name="other")
+        other.start()
+        other.join()
+    p.export(tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    events = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+    names = {e["tid"]: e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M"}
+    assert set(names.values()) == {threading.current_thread().name, "other"}
+    assert all(e["dur"] >= 0 and e["ts"] >= 0 and e["ts"] <= p.seconds * 1e6 for e in events)
+    runs = [e for e in events if e["cat"] == "program" and e["name"] == "running step"]
+    assert len(runs) == 2
+    inside = [e for e in events if e["cat"] in ("kernel", "node") and e["name"] == "linear"]
+    assert len(inside) == 4 and all("test_profiler.py" in e["args"]["lines"] for e in inside)
+    slack = 200.0  # microseconds: kernels are timed by the processor's clock, programs by Python's
+    for e in inside:
+        assert any(
+            r["ts"] - slack <= e["ts"] and e["ts"] + e["dur"] <= r["ts"] + r["dur"] + slack for r in runs
+        )
+    with pytest.raises(FileError):
+        p.export(tmp_path / "nowhere" / "trace.json")
+
+
+def test_the_peak_is_measured_once_for_a_number_of_threads():
+    found = peak()
+    assert found is peak()
+    assert 1e9 < found.flops64 < found.flops32 * 1.2 and found.bandwidth > 1e8
+    assert found.flops(64) == found.flops64 and found.flops(16) == found.flops32
