@@ -106,6 +106,10 @@ def test_a_loop_is_not_counted_twice(backend):
     total = sum(r.seconds for r in p.rows)
     assert 0 < total <= p.seconds * 1.001
     assert all(r.seconds >= 0 for r in p.rows)
+    if backend == "cpu":
+        (inside,) = [r for r in p.rows if r.names[0] == "scan: add"]
+        assert "tanh" in inside.names and inside.calls == 6 and inside.flops == 2 * 50
+        assert "test_profiler.py" in inside.lines[0]
 
 
 def test_one_profile_at_a_time_and_none_after_an_error():

@@ -94,7 +94,9 @@ class Watched:
                 self._native(recorder, words, *segment)
 
     def _native(self, recorder: Recorder, words: np.ndarray, first: int, count: int) -> None:
-        owners = [self.tasks.get(o) if o is not None else None for o in self.code.origins[first : first + count]]
+        owners = [
+            self.tasks.get(o) if o is not None else None for o in self.code.origins[first : first + count]
+        ]
         room = count if None not in owners else _LOG  # where there are jumps there may be loops
         times = np.zeros(TIMES_WORDS + 2 * count + 3 * room, np.int64)
         times[ROOM] = room
