@@ -17,6 +17,12 @@ from .clip import (
     clip_grad_norm_,
     clip_grad_value_,
 )
+from .cycles import (
+    SWALR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    OneCycleLR,
+)
 from .group import (
     ParamGroup,
 )
@@ -35,6 +41,13 @@ from .nadam import (
 from .optimizer import (
     Optimizer,
 )
+from .penalty import (
+    l1_penalty,
+    l2_penalty,
+)
+from .plateau import (
+    ReduceLROnPlateau,
+)
 from .radam import (
     RAdam,
 )
@@ -45,11 +58,15 @@ from .rprop import (
     Rprop,
 )
 from .schedule import (
+    ChainedScheduler,
+    ConstantLR,
     CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    MultiplicativeLR,
     MultiStepLR,
+    PolynomialLR,
     Schedule,
     SequentialLR,
     StepLR,
@@ -64,24 +81,35 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LBFGS",
     "LambdaLR",
     "LinearLR",
     "Lion",
     "MultiStepLR",
+    "MultiplicativeLR",
     "Muon",
     "NAdam",
+    "OneCycleLR",
     "Optimizer",
     "ParamGroup",
+    "PolynomialLR",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Rprop",
     "SGD",
+    "SWALR",
     "Schedule",
     "SequentialLR",
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "l1_penalty",
+    "l2_penalty",
 ]

@@ -14,6 +14,15 @@ from .group import is_number
 from .optimizer import Optimizer
 
 
+def outside_compile() -> None:
+    """Raise inside a function that is being traced."""
+    if state.ambient & TRACED:
+        raise TraceError(
+            "a schedule's step() inside a compiled function would happen once, while tracing; call it outside, "
+            "after the compiled step (which reads the new rate without being traced again)"
+        )
+
+
 class Schedule:
     """Base class. The rate at time t is `rate(base, t)`, where `base` is the group's rate when the schedule was made.
 
@@ -32,25 +41,27 @@ class Schedule:
         if not optimizer.bound:
             raise ArgumentError("the optimiser has no parameters yet: bind them before making a schedule")
         self.optimizer = optimizer
-        self.base_lrs = [float(g["lr"].item()) for g in optimizer.param_groups]
+        self.base_lrs = self._bases()
         self.last_epoch = -1
         self.step()
+
+    def _bases(self) -> list[float]:
+        return [float(g["lr"].item()) for g in self.optimizer.param_groups]
 
     def rate(self, base: float, t: int) -> float:
         """The learning rate at time t of a group that began with `base`."""
         raise NotImplementedError(f"{type(self).__name__} must define rate(base, t)")
 
-    def rates(self, t: int) -> list[float]:
-        """The learning rates of all groups at time t."""
-        return [self.rate(base, t) for base in self.base_lrs]
+    def rates(self, t: int, bases: list[float] | None = None) -> list[float]:
+        """The learning rates of all groups at time t, for groups that began with `bases` (default: as this one's did).
+
+        Schedules whose rates do not depend on where the groups began ignore `bases`.
+        """
+        return [self.rate(base, t) for base in (self.base_lrs if bases is None else bases)]
 
     def step(self) -> None:
         """Go on by one and set the rates; call it after `optimizer.step()`, outside compiled functions."""
-        if state.ambient & TRACED:
-            raise TraceError(
-                "a schedule's step() inside a compiled function would happen once, while tracing; call it outside, "
-                "after the compiled step (which reads the new rate without being traced again)"
-            )
+        outside_compile()
         self.last_epoch += 1
         self._apply()
 
@@ -99,13 +110,27 @@ class LambdaLR(Schedule):
         return base * float(self.lr_lambda(t))
 
 
+class MultiplicativeLR(Schedule):
+    """base * function(1) * ... * function(t)."""
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
+        self.lr_lambda = lr_lambda
+        self._products = [1.0]  # of the factors up to each time, as far as they were asked for
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        while len(self._products) <= t:
+            self._products.append(self._products[-1] * float(self.lr_lambda(len(self._products))))
+        return base * self._products[t]
+
+
 class StepLR(Schedule):
     """Times `gamma` every `step_size` steps: base * gamma**(t // step_size)."""
 
     saved = ("step_size", "gamma")
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        self.step_size = _count("step_size", step_size)
+        self.step_size = positive_count("step_size", step_size)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -150,7 +175,7 @@ class CosineAnnealingLR(Schedule):
     saved = ("T_max", "eta_min")
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        self.T_max = _count("T_max", T_max)
+        self.T_max = positive_count("T_max", T_max)
         self.eta_min = eta_min
         super().__init__(optimizer)
 
@@ -176,12 +201,72 @@ class LinearLR(Schedule):
             )
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = _count("total_iters", total_iters)
+        self.total_iters = positive_count("total_iters", total_iters)
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int) -> float:
         done = min(t, self.total_iters) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
+
+
+class ConstantLR(Schedule):
+    """`factor` * base for the first `total_iters` steps, then base."""
+
+    saved = ("factor", "total_iters")
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5) -> None:
+        if not 0 <= factor <= 1:
+            raise ArgumentError(f"ConstantLR: factor lies between 0 and 1, got {factor}")
+        self.factor = factor
+        self.total_iters = positive_count("total_iters", total_iters)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * self.factor if t < self.total_iters else base
+
+
+class PolynomialLR(Schedule):
+    """base * (1 - t / total_iters)**power, down to 0 at `total_iters`."""
+
+    saved = ("total_iters", "power")
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        self.total_iters = positive_count("total_iters", total_iters)
+        self.power = power
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class ChainedScheduler(Schedule):
+    """Several schedules at once: each takes the rate that those before it give as its base.
+
+    Schedules that multiply their base (`ConstantLR`, `ExponentialLR`, `LinearLR`, ...) so multiply their factors.
+
+    >>> from weft.optim import SGD, ChainedScheduler, ConstantLR, ExponentialLR
+    >>> import weft as wf
+    >>> opt = SGD([wf.tensor([1.0])], lr=1.0)
+    >>> s = ChainedScheduler([ConstantLR(opt, 0.1, total_iters=2), ExponentialLR(opt, 0.5)])
+    >>> [round(s.rates(t)[0], 3) for t in range(4)]
+    [0.1, 0.05, 0.25, 0.125]
+    """
+
+    def __init__(self, schedulers: Iterable[Schedule], optimizer: Optimizer | None = None) -> None:
+        self.schedulers = list(schedulers)
+        if not self.schedulers:
+            raise ArgumentError("ChainedScheduler needs one schedule or more")
+        own = self.schedulers[0].optimizer if optimizer is None else optimizer
+        if any(s.optimizer is not own for s in self.schedulers):
+            raise ArgumentError("all schedules must be of the same optimiser")
+        _restart(own, self.schedulers[0])
+        super().__init__(own)
+
+    def rates(self, t: int, bases: list[float] | None = None) -> list[float]:
+        found = self.base_lrs if bases is None else bases
+        for s in self.schedulers:
+            found = s.rates(t, found)
+        return found
 
 
 class SequentialLR(Schedule):
@@ -206,17 +291,23 @@ class SequentialLR(Schedule):
             raise ArgumentError("all schedules must be of the same optimiser")
         self.schedulers = schedulers
         self.milestones = list(milestones)
-        # Making the parts has moved the rates: the first of them knows what they were.
-        for group, base in zip(optimizer.param_groups, schedulers[0].base_lrs, strict=True):
-            group["lr"] = base
+        _restart(optimizer, schedulers[0])
         super().__init__(optimizer)
 
-    def rate(self, base: float, t: int) -> float:
+    def rates(self, t: int, bases: list[float] | None = None) -> list[float]:
         i = bisect_right(self.milestones, t)
-        return self.schedulers[i].rate(base, t - (self.milestones[i - 1] if i else 0))
+        own = self.base_lrs if bases is None else bases
+        return self.schedulers[i].rates(t - (self.milestones[i - 1] if i else 0), own)
 
 
-def _count(name: str, value: Any) -> int:
+def _restart(optimizer: Optimizer, first: Schedule) -> None:
+    """Put the rates back to what they were before any part of a combination was made: the first part knows."""
+    for group, base in zip(optimizer.param_groups, first.base_lrs, strict=True):
+        group["lr"] = base
+
+
+def positive_count(name: str, value: Any) -> int:
+    """`value` as a positive integer."""
     if not is_number(value) or value != int(value) or value < 1:
         raise ArgumentError(f"{name} must be a positive integer, got {value!r}")
     return int(value)

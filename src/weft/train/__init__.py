@@ -1,5 +1,11 @@
 """The training loop: `Trainer`, callbacks, history."""
 
+from .averaging import (
+    AveragedModel,
+    get_ema_avg_fn,
+    get_swa_avg_fn,
+    update_bn,
+)
 from .callbacks import (
     Callback,
     CSVLogger,
@@ -13,6 +19,7 @@ from .history import History
 from .trainer import Trainer
 
 __all__ = [
+    "AveragedModel",
     "CSVLogger",
     "Callback",
     "EarlyStopping",
@@ -22,4 +29,7 @@ __all__ = [
     "Monitor",
     "TerminateOnNaN",
     "Trainer",
+    "get_ema_avg_fn",
+    "get_swa_avg_fn",
+    "update_bn",
 ]
