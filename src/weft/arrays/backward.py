@@ -20,8 +20,9 @@ from .tensor import Tensor
 @contextmanager
 def recording(wanted: bool) -> Iterator[None]:
     """Inside, operations are recorded for differentiation, or not."""
-    saved, state.grad = state.grad, wanted
+    saved = state.grad
     try:
+        state.grad = wanted
         yield
     finally:
         state.grad = saved

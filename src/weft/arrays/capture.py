@@ -181,15 +181,23 @@ class CompileTrace:
 
 @contextmanager
 def _open(trace: CompileTrace) -> Iterator[None]:
-    ambient = state.ambient
-    state.traces.append(trace)
-    state.ambient = ambient | TRACED
+    depth, ambient = len(state.traces), state.ambient
     try:
+        state.traces.append(trace)
+        state.ambient = ambient | TRACED
         yield
     finally:
-        state.ambient = ambient
-        state.traces.pop()
-        trace.restore()
+        try:
+            _close(trace, depth, ambient)
+        except BaseException:
+            _close(trace, depth, ambient)  # interrupted: what the trace has changed must not stay
+            raise
+
+
+def _close(trace: CompileTrace, depth: int, ambient: int) -> None:
+    state.ambient = ambient
+    del state.traces[depth:]
+    trace.restore()
 
 
 def argument(spec: Aval, weak: bool, tracked: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -12,7 +13,7 @@ from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, SHARED, TRACED, Node, escaped, settle
 from ..ir.primitive import leaf
 from ..ops.movement import identity
-from ..runtime.executor import LOOKED_AT, realize
+from ..runtime.executor import LOOKED_AT, failed_node, realize
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -93,6 +94,8 @@ class Cell:
             node = own_node(node)
             node.flags |= GRAD | LEAF
         self.node = node
+        if node.value is None and not node.flags & TRACED:
+            state.undo.append((ref(self), old, len(state.pending)))
         register(self, node)
 
     def require_grad(self, wanted: bool) -> None:
@@ -137,8 +140,9 @@ def own_node(node: Node) -> Node:
         new = leaf(node.aval, node.value)
         new.flags = node.flags & TRACED
         return new
-    saved, state.grad = state.grad, False
+    saved = state.grad
     try:
+        state.grad = False
         return identity.bind((node,))
     finally:
         state.grad = saved
@@ -161,9 +165,10 @@ def _cut(node: Node) -> None:
         return
     last = state.config.get("cut_site")
     if last is None or node.site == last or len(state.pending) > 2 * _LONG:
-        pending = state.pending = [
-            r for r in state.pending if (c := r()) is not None and c.node.value is None
-        ]
+        waiting = [(c := r()) is not None and c.node.value is None for r in state.pending]
+        places = [0, *accumulate(waiting)]
+        state.undo = [(r, old, places[i]) for r, old, i in state.undo if r() is not None]
+        pending = state.pending = list(compress(state.pending, waiting))
         if len(pending) > _LONG // 4 or depth_at_least(node, _LONG):
             state.config["cut_site"] = node.site
             flush()
@@ -185,19 +190,47 @@ def flush(*asked: Node) -> None:
         cell = reference()
         if cell is not None and cell.node.value is None and not cell.node.flags & TRACED:
             roots[cell.node] = None
-    pending, state.pending = state.pending, []
+    pending, undo = state.pending, state.undo
     try:
+        state.pending, state.undo = [], []
         realize(list(roots))
-    except Exception:
+    except Exception as error:
         # What cannot be computed must not be asked for again by a later flush; what can, may.
+        _undo(failed_node(error), pending, undo)
         try:
             realize([n for n in asked if n.value is None])
-        except Exception as error:  # it is the asked one that fails: say so once
-            raise error from None
+        except Exception as again:  # it is the asked one that fails: say so once
+            raise again from None
         raise
     except BaseException:  # interrupted: everything may be asked for again
-        state.pending[:0] = pending
+        state.pending[:0], state.undo[:0] = pending, undo
         raise
+
+
+def _undo(bad: Node | None, pending: list[Any], undo: list[tuple[Any, Any, int]]) -> None:
+    """After an operation has failed, leave things as if the program had stopped there: tensors that were changed in
+    place after it hold what they held before. What does not depend on it stays pending.
+
+    When it was asked for is seen from the first tensor that depends on it.
+    """
+    if bad is None:
+        return
+    cells = [r() for r in pending]
+    spoilt = {bad}
+    for n in toposort([c.node for c in cells if c is not None], lambda n: n.args if n.value is None else ()):
+        if n.value is None and any(a in spoilt for a in n.args):
+            spoilt.add(n)
+    spoilt = {n for n in spoilt if n.value is None}
+    first = next((i for i, c in enumerate(cells) if c is not None and c.node in spoilt), len(cells))
+    for reference, old, place in reversed(undo):
+        cell = reference()
+        if cell is not None and place >= first:
+            if old.sig.out is not cell.node.sig.out:
+                version.bump()
+            cell.node = old
+            old.cell = reference
+    kept = [c for c in cells if c is not None and c.node.value is None and c.node not in spoilt]
+    state.pending[:0] = [ref(c) for c in dict.fromkeys(kept)]
 
 
 def looked_at() -> TraceError:

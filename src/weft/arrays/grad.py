@@ -27,8 +27,8 @@ def level() -> Iterator[int]:
     while state.active & bit:
         bit <<= 1
     saved = state.active, state.grad
-    state.active, state.grad = state.active | bit, True
     try:
+        state.active, state.grad = state.active | bit, True
         yield bit
     finally:
         state.active, state.grad = saved

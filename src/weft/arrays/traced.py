@@ -193,8 +193,9 @@ class Traced:
         outs = results(make_node(foreseeing(sig, need), args))
         given = iter(outs)
         out = [Tensor(next(given)) if r is None else r.value for r in found.results]
-        saved, state.grad = state.grad, False
+        saved = state.grad
         try:
+            state.grad = False
             for cell in found.rebound_cells():
                 node = next(given)
                 node.flags &= ~GRAD

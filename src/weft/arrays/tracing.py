@@ -149,8 +149,8 @@ def _here() -> str:
 def opened(trace: Trace) -> Iterator[None]:
     """Inside, `trace` is the innermost one."""
     depth = len(state.traces)
-    state.traces.append(trace)
     try:
+        state.traces.append(trace)
         yield
     finally:
         del state.traces[depth:]
@@ -164,10 +164,10 @@ def marking() -> Iterator[int]:
     while state.active & bit:
         bit <<= 1
     saved = state.active, state.tracing, state.ambient
-    state.active |= bit
-    state.tracing |= bit
-    state.ambient |= bit
     try:
+        state.active |= bit
+        state.tracing |= bit
+        state.ambient |= bit
         yield bit
     finally:
         state.active, state.tracing, state.ambient = saved
@@ -187,12 +187,12 @@ def stand_in(aval: Aval) -> Node:
 def outside(trace: Trace) -> Iterator[None]:
     """Inside the block, things are as around `trace`: what is done there is done once, not in the body."""
     inner, ambient = state.traces[trace.depth :], state.ambient
-    del state.traces[trace.depth :]
-    state.ambient = trace.ambient
     try:
+        del state.traces[trace.depth :]
+        state.ambient = trace.ambient
         yield
     finally:
-        state.traces.extend(inner)
+        state.traces[trace.depth :] = inner
         state.ambient = ambient
 
 

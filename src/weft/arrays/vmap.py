@@ -103,8 +103,9 @@ def vmap(
             out = function(*unflatten(structure, inner), **kwargs)
             out_leaves, out_structure = flatten(out)
             nodes = [t._node for t in tensors_only(out_leaves, "a function given to vmap")]
-        saved, state.grad = state.grad, True  # what was computed under no_grad is known by its flags
+        saved = state.grad
         try:
+            state.grad = True  # what was computed under no_grad is known by its flags
             pairs = batch_nodes(nodes, trace.inputs, trace.batched, size, mark=mark)
         finally:
             state.grad = saved

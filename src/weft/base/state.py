@@ -33,6 +33,8 @@ class ThreadState(threading.local):
     def __init__(self) -> None:
         self.traces: list[Any] = []  # open traces, innermost last
         self.pending: list[Any] = []  # weak references to cells whose node has no value yet
+        #: what was changed in place since the last flush: (cell, weakly; what it held; its place in `pending`)
+        self.undo: list[tuple[Any, Any, int]] = []
         self.config: dict[str, Any] = {}
 
 
@@ -43,8 +45,8 @@ state = ThreadState()
 def isolated() -> Iterator[None]:
     """Build graph bodies free of the surrounding flags: gradients recorded, nothing traced, no user line."""
     saved = state.grad, state.ambient, state.site, state.body
-    state.grad, state.ambient, state.site, state.body = True, 0, NO_SITE, True
     try:
+        state.grad, state.ambient, state.site, state.body = True, 0, NO_SITE, True
         yield
     finally:
         state.grad, state.ambient, state.site, state.body = saved

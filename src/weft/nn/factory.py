@@ -48,8 +48,8 @@ def probability(layer: str, value: Any, name: str = "p") -> float:
 def outside_traces() -> Iterator[None]:
     """Make tensors as if no trace or derivative were running: for parameters that are born during a first call."""
     saved = state.traces, state.ambient, state.active
-    state.traces, state.ambient, state.active = [], 0, 3
     try:
+        state.traces, state.ambient, state.active = [], 0, 3
         yield
     finally:
         state.traces, state.ambient, state.active = saved

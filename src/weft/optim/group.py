@@ -199,8 +199,9 @@ class ParamGroup(MutableMapping[str, Any]):
 def _as_node(value: Any) -> Node:
     if not isinstance(value, Tensor):
         return constant(float(value), float64)
-    saved, state.grad = state.grad, False
+    saved = state.grad
     try:
+        state.grad = False
         node = value.detach()._cell.node
         if node.shape:
             node = reshape(node, shape=())

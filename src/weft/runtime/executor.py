@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from weakref import ref
 
 from ..autodiff.residuals import vjp_reads
 from ..base.config import config
-from ..base.errors import TraceError
+from ..base.errors import TraceError, WeftError
 from ..base.locks import new_lock
 from ..base.state import isolated, state
 from ..ir.graph import extract_with_map, toposort
@@ -126,11 +128,28 @@ def realize(roots: Sequence[Node]) -> None:
                 wanted = _with_residuals(roots, pending, bits)
                 break
         found, selected = pending.program(wanted)
-    values = found.program.run(pending.buffers, lambda i: pending.nodes[found.positions[i]].site)
+    failed: list[Node] = []
+
+    def site(i: int) -> Any:
+        failed.append(pending.nodes[found.positions[i]])
+        return failed[0].site
+
+    try:
+        values = found.program.run(pending.buffers, site)
+    except WeftError as error:
+        if failed:
+            error.failed = ref(failed[0])  # type: ignore[attr-defined]
+        raise
     if selected is not None:
         values = [values[i] for i in selected]
     with _walking:
         _assign(wanted, values, bits)
+
+
+def failed_node(error: Exception) -> Node | None:
+    """The pending node whose computation raised `error`, where that is known."""
+    found = getattr(error, "failed", None)
+    return found() if found is not None else None
 
 
 def _with_residuals(roots: list[Node], pending: Pending, bits: int) -> list[Node]:
