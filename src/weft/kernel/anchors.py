@@ -98,10 +98,16 @@ def in_order(
 
 def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     """The values of one or several nodes of one shape, element by element."""
+    best: tuple[float, tuple[Var, ...], list[Store]] | None = None
     for outer, indices in _collapsed(c.shape, c.order, "i"):
         stores = [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
+        cost = sum([_cost(s.value, outer[-1]) for s in stores]) / _filled(outer[-1].size)
+        if best is None or cost < best[0]:
+            best = cost, outer, stores
         if all(_straight(s.value, outer[-1]) for s in stores):
             break
+    assert best is not None
+    _, outer, stores = best
     notes = tuple([r.prim.name for r in roots])
     outputs = tuple([real_dtype(r.dtype) for r in roots])
     return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
@@ -143,6 +149,25 @@ def _straight(e: Expr, var: Var) -> bool:
         return False
     return all(_straight(a, var) for a in operands(e))
 
+
+def _cost(e: Expr, var: Var) -> int:
+    """What an expression costs along `var`, in loads of whole vectors, roughly."""
+    if isinstance(e, Load):
+        stride = e.index.stride(var)
+        return 1 if stride in (0, 1) else 8 if stride is not None else 24
+    uneven = 0
+    if isinstance(e, Inside):
+        uneven = sum([24 for i, _, _ in e.conditions if i.stride(var) is None])
+    return uneven + sum([_cost(a, var) for a in operands(e)])
+
+
+def _filled(size: int) -> float:
+    """The part of the lanes that is used, of vectors along a loop of `size` iterations."""
+    return max(size, 1) / (-(-max(size, 1) // _VECTOR) * _VECTOR)
+
+
+#: Elements of a vector, as far as the choice between ways to loop goes.
+_VECTOR = 16
 
 #: A reduction over fewer elements than this, with others left over, is done for several results at once.
 _SHORT = 32
@@ -233,15 +258,24 @@ def _windows_add(c: Common) -> Kernel:
     rank = len(size)
     lead = x.ndim - 2 * rank
     outer, at = c.loops()
-    taps = variables(x.shape[lead + rank :], "k")  # type: ignore[arg-type]
-    conditions, windows = [], []
+    kernel: tuple[int, ...] = x.shape[lead + rank :]  # type: ignore[assignment]
+    dense = all(d == 1 for d in dilation)
+    # Without dilation the taps of the windows that cover an element are `stride` apart.
+    counts = [-(-k // s) for k, s in zip(kernel, stride, strict=True)] if dense else kernel
+    turns = variables(tuple(counts), "k")
+    conditions, windows, taps = [], [], []
     for d in range(rank):
-        from_ = at[lead + d] - as_index(taps[d]) * dilation[d]
+        place, turn = at[lead + d], as_index(turns[d])
+        tap = remainder(place, stride[d]) + turn * stride[d] if dense else turn
+        from_ = place - tap * dilation[d]
         count: int = x.shape[lead + d]  # type: ignore[assignment]
         conditions.append((from_, 0, (count - 1) * stride[d] + 1))
-        if stride[d] > 1:
+        if dense:
+            conditions.append((tap, 0, kernel[d]))
+        elif stride[d] > 1:
             conditions.append((remainder(from_, stride[d]), 0, 1))
-        windows.append(quotient(from_, stride[d]))
-    indices = (*at[:lead], *windows, *as_indices(taps))
+        windows.append(quotient(place, stride[d]) - turn if dense else quotient(from_, stride[d]))
+        taps.append(tap)
+    indices = (*at[:lead], *windows, *taps)
     value = inside(conditions, lambda: c.lowering.value(x, indices), zero(x.dtype))
-    return c.kernel(outer, accumulate(c, taps, Reduction("sum", value, x.dtype), at), bool(outer))
+    return c.kernel(outer, accumulate(c, turns, Reduction("sum", value, x.dtype), at), bool(outer))

@@ -125,7 +125,8 @@ class _Plan:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
             if node.value is None and node.prim is identity:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
-            if len(self.users.get(node, ())) > 1 and not (node.prim.movement or node.prim.name in _FREE):
+            users = self.users.get(node, ())
+            if len(users) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
             if node.value is None and node.prim.name in _CONTRACTIONS:
                 stored.update(_behind_views(a) for a in node.args)

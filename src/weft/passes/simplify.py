@@ -16,7 +16,7 @@ from ..ir.node import Node
 from ..ir.primitive import registry
 from ..ir.shape import is_static
 from ..ops.define import constant
-from ..ops.movement import broadcast_in_dim, permute, reshape
+from ..ops.movement import broadcast_in_dim, pad, permute, reshape
 from .rewrite import rewrite
 
 Args = tuple[Node, ...]
@@ -212,6 +212,34 @@ def _(old: Node, args: Args) -> Node | None:
     if axes != swapped:
         return None
     return x.prim(right, left, contract=contract[::-1], batch=batch[::-1])
+
+
+@rule("windows_add")
+def _(old: Node, args: Args) -> Node | None:
+    """Windows that do not overlap are laid side by side: no sum is left but that with the zero they are added to."""
+    (x,), size, stride = args, old.attrs["size"], old.attrs["stride"]
+    rank = len(size)
+    lead = x.ndim - 2 * rank
+    kernel = x.shape[lead + rank :]
+    if not is_static(x.shape) or 0 in x.shape or old.dtype.kind == "c":
+        return None
+    if any(d != 1 and k > 1 for d, k in zip(old.attrs["dilation"], kernel, strict=True)):
+        return None
+    if any(k > s for k, s in zip(kernel, stride, strict=True)):
+        return None
+    zero = constant(0.0 if old.dtype.kind == "f" else 0, old.dtype)
+    none, tail = (0,) * lead, [s - k for s, k in zip(stride, kernel, strict=True)]
+    x = _padded(x, zero, (*none, *(0,) * rank, *tail))
+    pairs = [a for d in range(rank) for a in (lead + d, lead + rank + d)]
+    x = permute(x, axes=(*range(lead), *pairs))
+    runs = [x.shape[lead + 2 * d] * stride[d] for d in range(rank)]
+    x = reshape(x, shape=(*x.shape[:lead], *runs))
+    x = _padded(x, zero, (*none, *[n - r for n, r in zip(size, runs, strict=True)]))
+    return x if old.dtype.kind in "uib" else x + zero
+
+
+def _padded(x: Node, fill: Node, high: tuple[int, ...]) -> Node:
+    return pad(x, fill, low=(0,) * x.ndim, high=high, interior=(0,) * x.ndim) if any(high) else x
 
 
 def _moves_only_ones(x: Node, axes: tuple[int, ...]) -> bool:
