@@ -56,6 +56,43 @@ def test_batches_several_axes_and_an_epilogue():
     check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
 
 
+def _run(function, *arrays):
+    graph = trace_graph(function, [Aval(a.shape, float32) for a in arrays])
+    return CpuBackend().compile(graph).run([Buffer(np.ascontiguousarray(a)) for a in arrays])[0].array
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 6), (30, 43, 37), (2, 900, 20)])
+def test_bits_follow_the_shape_alone(shape):
+    """One sum in order for each element: however the operands lie, and whatever else is computed beside it."""
+    s, k, n = shape
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(19, s, k)).astype(np.float32), rng.normal(size=(s, k, n)).astype(np.float32)
+
+    def product(a, b):
+        return dot_general(a, b, contract=((1, 2), (0, 1)), batch=((), ()))
+
+    want = _run(product, x, y)
+    flat = _run(
+        lambda a, b: dot_general(a, b, contract=((1,), (0,)), batch=((), ())),
+        x.reshape(19, s * k),
+        y.reshape(s * k, n),
+    )
+    np.testing.assert_array_equal(flat, want)
+    turned = _run(
+        lambda a, b: product(permute(a, axes=(2, 1, 0)), permute(b, axes=(2, 0, 1))),
+        x.T,
+        y.transpose(1, 2, 0),
+    )
+    np.testing.assert_array_equal(turned, want)
+    for i in (0, 18):
+        np.testing.assert_array_equal(_run(product, x[i : i + 1], y), want[i : i + 1])
+    np.testing.assert_array_equal(_run(product, x, y[..., :2]), want[:, :2])
+    computed = _run(lambda a, b: product(a + 0.0, maximum(b, -1e9)), x, y)
+    np.testing.assert_array_equal(computed, want)
+    sums = np.einsum("msk,skn->mn", x.astype(np.float64), y.astype(np.float64))
+    np.testing.assert_allclose(want, sums, rtol=1e-4, atol=1e-4)
+
+
 def test_operands_and_results_in_any_order_of_axes():
     def f(x, y):
         return permute(permute(x, axes=(1, 0)) @ permute(y, axes=(1, 0)), axes=(1, 0))

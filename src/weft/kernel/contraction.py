@@ -47,7 +47,8 @@ def _as_loops(c: Common) -> Kernel:
     contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     left, right = _operands(c, out, as_indices(inner))
-    reduction = Reduction("sum", Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
+    op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
+    reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
     return c.kernel(outer, accumulate(c, inner, reduction, out), bool(outer))
 
 

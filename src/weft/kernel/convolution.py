@@ -39,7 +39,8 @@ def _as_loops(c: Common) -> Kernel:
         at.append(here)
     weight = c.lowering.value(w, (o, as_index(channel), *as_indices(taps)))
     value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero(x.dtype))
-    product = Reduction("sum", Apply("mul", (value, weight), x.dtype), x.dtype)
+    op = "dot" if x.dtype.name in ("float32", "float64") else "sum"
+    product = Reduction(op, Apply("mul", (value, weight), x.dtype), x.dtype)
     return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
 
 

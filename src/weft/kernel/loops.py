@@ -112,7 +112,11 @@ Expr = Literal | Scalar | Load | Lookup | Search | Position | Apply | Inside | T
 
 @dataclass(frozen=True)
 class Reduction:
-    """An accumulator: `op` ("sum", "prod", "max", "min", "any", "all") over the stage's iterations, in their order."""
+    """An accumulator: `op` ("sum", "prod", "max", "min", "any", "all") over the stage's iterations, in their order.
+
+    "dot" is the sum of products, the `value` being one: each is added in one rounding where the processor can, as
+    in tiles.
+    """
 
     op: str
     value: Expr

@@ -114,8 +114,10 @@ class Tiling:
     rows: int  #: most rows of a tile
     vectors: int  #: vectors in a row of a tile
     heights: tuple[tuple[int, int], ...]  #: (tiles, rows of each): m split evenly
-    block: int  #: steps of a single tap between which the accumulators stay in registers
+    block: int  #: steps of the outermost tap for which the accumulators stay in registers
     pack: bool  #: whether the second operand is copied into panels first
+    blocked: bool  #: whether there is more than one block
+    group: int  #: panels that share a block of the first operand while it is in the cache
 
     @property
     def tiles(self) -> int:
@@ -126,6 +128,10 @@ class Tiling:
 _SHAPES = {32: ((12, 2), (28, 1)), 16: ((6, 2), (12, 1))}
 
 
+#: A sum of more steps than the first is made in blocks of about the second.
+_LONG, _BLOCK = 768, 256
+
+
 def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
     lanes = target.lanes(t.dtype.itemsize)
@@ -134,6 +140,9 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     count = -(-t.m.size // rows)
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
-    single = len(t.taps) == 1 and t.taps[0].guard is None
-    block = 512 if single and t.steps > 768 else max(t.taps[-1].count, 1)
-    return Tiling(rows, vectors, heights, block, pack=t.b.stride != 1)
+    outer, pack = t.taps[0], t.b.stride != 1
+    inner = t.steps // max(outer.count, 1)
+    blocked = outer.guard is None and t.steps > _LONG and outer.count > 1
+    block = max(1, _BLOCK // inner) if blocked else outer.count
+    blocked = block < outer.count
+    return Tiling(rows, vectors, heights, block, pack, blocked, 4 if blocked and not pack else 1)

@@ -114,6 +114,12 @@ class Build:
 
     # -- memory -------------------------------------------------------------------------------------------------
 
+    def multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        """x y + z, rounded once where the processor can."""
+        if self.target.fma:
+            return self.call1("fma", x, y, z)
+        return self.b.fadd(self.b.fmul(x, y), z)
+
     def address(self, base: ir.Value, index: ir.Value, dtype: DType) -> ir.Value:
         return self.b.gep(base, [index], source_etype=memory_type(dtype))
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from llvmlite import ir
 
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Reduction, Scatter, Stage
+from ...kernel.loops import Expr, Kernel, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
@@ -205,9 +205,13 @@ class _KernelEmitter(Expressions):
         def step(here: Lanes) -> None:
             memo: dict[Expr, ir.Value] = {}
             for r, slot, type_ in slots:
-                value = self.build.splat(self.value(r.value, here, memo), lanes)
                 before = self.b.load(slot, typ=type_)
-                after = combine(self.build, r.op, before, value, r.dtype)
+                if r.op == "dot":
+                    factors = [self.build.splat(self.value(x, here, memo), lanes) for x in operands(r.value)]
+                    after = self.build.multiply_add(*factors, before)
+                else:
+                    value = self.build.splat(self.value(r.value, here, memo), lanes)
+                    after = combine(self.build, r.op, before, value, r.dtype)
                 if here.mask is not None and not across:
                     after = self.b.select(here.mask, after, before)
                 self.b.store(after, slot)

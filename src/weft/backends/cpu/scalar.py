@@ -188,7 +188,7 @@ def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) ->
 
 def identity_of(op: str, dtype: DType) -> Any:
     """What a reduction starts from."""
-    if op in ("sum", "any"):
+    if op in ("sum", "dot", "any"):
         return 0
     if op in ("prod", "all"):
         return 1
@@ -204,8 +204,8 @@ def identity_of(op: str, dtype: DType) -> Any:
 
 def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
     """One step of a reduction."""
-    if op in ("sum", "prod"):
-        return table["add" if op == "sum" else "mul"](build, (x, y), dtype, dtype)
+    if op in ("sum", "dot", "prod"):
+        return table["mul" if op == "prod" else "add"](build, (x, y), dtype, dtype)
     if op in ("max", "min"):
         return extremum(build, op == "max", x, y, dtype)
     assert x.type == y.type and (x.type == I1 or x.type.element == I1)

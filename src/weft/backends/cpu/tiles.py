@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
@@ -26,17 +28,22 @@ def units(t: Tiles, target: Target) -> int:
     outer = 1
     for v in t.outer:
         outer *= v.size
-    return outer * _panels(t, target) * _bands(t, target)
+    return outer * _groups(t, target) * _bands(t, target)
 
 
 def _panels(t: Tiles, target: Target) -> int:
     return -(-t.n.size // (tiling(t, target).vectors * target.lanes(t.dtype.itemsize)))
 
 
+def _groups(t: Tiles, target: Target) -> int:
+    """Groups of panels that one unit goes through."""
+    return -(-_panels(t, target) // tiling(t, target).group)
+
+
 def _bands(t: Tiles, target: Target) -> int:
     """Bands of rows in a panel: several, that threads find work in a narrow result; one where packing is shared."""
     cut = tiling(t, target)
-    return 1 if cut.pack else max(1, min(cut.tiles, cut.tiles * cut.rows // 192))
+    return 1 if cut.pack else max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -45,6 +52,16 @@ def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
     function.attributes.add("nounwind")
     _Emitter(Build(module, function, target), t).emit()
     return function
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some steps of the outermost tap: between blocks the sums wait in the result's own memory."""
+
+    start: ir.Value
+    count: ir.Value
+    first: ir.Value  #: whether it is the first, the last
+    last: ir.Value
 
 
 @dataclass(frozen=True)
@@ -88,28 +105,60 @@ class _Emitter:
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
+        target = self.build.target
+        groups, bands = _groups(self.t, target), _bands(self.t, target)
+        with self.build.loop(begin, end, name="unit") as unit:
+            band, rest = self._split(unit, bands)
+            group, rest = self._split(rest, groups)
+            values = self._decode(rest)
+            if self.cut.blocked and not self.cut.pack:
+                with self._each_block() as block:
+                    self._group(values, group, (band, bands), block)
+            else:
+                self._group(values, group, (band, bands), None)
+        self.b.ret_void()
+
+    @contextmanager
+    def _each_block(self) -> Iterator[_Block]:
+        total, size = I64(self.t.taps[0].count), I64(self.cut.block)
+        with self.build.loop(I64(0), total, self.cut.block, name="block") as start:
+            left = self.b.sub(total, start)
+            last = self.b.icmp_signed("<=", left, size)
+            first = self.b.icmp_signed("==", start, I64(0))
+            yield _Block(start, self.b.select(last, left, size), first, last)
+
+    def _group(
+        self, values: dict[Var, ir.Value], group: ir.Value, band: tuple[ir.Value, int], block: _Block | None
+    ) -> None:
+        """Some panels, one after the other."""
         t, cut = self.t, self.cut
-        panels, bands = _panels(t, self.build.target), _bands(t, self.build.target)
+        panels = _panels(t, self.build.target)
         width = cut.vectors * self.lanes
         whole, over = divmod(t.n.size, width)
         partial = (-(-over // self.lanes), over % self.lanes)
-        with self.build.loop(begin, end, name="unit") as unit:
-            band, rest = self._split(unit, bands)
-            panel, rest = self._split(rest, panels)
-            values = self._decode(rest)
+
+        def one(panel: ir.Value) -> None:
             column = self.b.mul(panel, I64(width))
             if not over:
-                self._panel(values, column, cut.vectors, 0, band, bands)
+                self._panel(values, column, (cut.vectors, 0), band, block)
             elif not whole:
-                self._panel(values, column, *partial, band, bands)
+                self._panel(values, column, partial, band, block)
             else:
                 last = self.b.icmp_signed("==", panel, I64(panels - 1))
                 with self.b.if_else(last) as (then, other):
                     with then:
-                        self._panel(values, column, *partial, band, bands)
+                        self._panel(values, column, partial, band, block)
                     with other:
-                        self._panel(values, column, cut.vectors, 0, band, bands)
-        self.b.ret_void()
+                        self._panel(values, column, (cut.vectors, 0), band, block)
+
+        if cut.group == 1:
+            one(group)
+            return
+        start = self.b.mul(group, I64(cut.group))
+        stop = self.b.add(start, I64(cut.group))
+        stop = self.b.select(self.b.icmp_signed("<", stop, I64(panels)), stop, I64(panels))
+        with self.build.loop(start, stop, name="panel") as panel:
+            one(panel)
 
     def _split(self, x: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
         """(x mod by, x div by)"""
@@ -128,13 +177,13 @@ class _Emitter:
         self,
         values: dict[Var, ir.Value],
         column: ir.Value,
-        vectors: int,
-        partial: int,
-        band: ir.Value,
-        bands: int,
+        columns: tuple[int, int],
+        band: tuple[ir.Value, int],
+        block: _Block | None,
     ) -> None:
-        """All tiles of one band of rows and `vectors` vectors of columns, the last of them `partial` lanes wide."""
+        """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
         t, cut = self.t, self.cut
+        vectors, partial = columns
         at = self.expressions
         a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)))
         b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(values)))
@@ -142,17 +191,33 @@ class _Emitter:
         mask = None
         if partial:
             mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < partial for k in range(self.lanes)])
-        if cut.pack:
-            columns = vectors * self.lanes - (self.lanes - partial if partial else 0)
-            pack_panel(self.build, self.type, t, b, self.scratch, columns, vectors * self.lanes)
-            b = self.scratch
+        tile = _Tile(values, I64(0), column, 0, vectors, mask)
+        if not cut.pack:
+            self._rows(tile, a, b, band, block)
+            return
+        width = vectors * self.lanes - (self.lanes - partial if partial else 0)
+        pack_panel(self.build, self.type, t, b, self.scratch, width, vectors * self.lanes)
+        if cut.blocked:
+            with self._each_block() as inner:
+                self._rows(tile, a, self.scratch, band, inner)
+        else:
+            self._rows(tile, a, self.scratch, band, None)
+
+    def _rows(
+        self, tile: _Tile, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: _Block | None
+    ) -> None:
+        """The tiles of a band, top to bottom."""
         row, first = 0, 0
-        for tiles, height in cut.heights:
-            low, high = self._range(band, bands, first, tiles)
+        if block is not None:
+            tap = self.t.taps[0]
+            a = self._offset(a, self.b.mul(block.start, I64(tap.a)))
+            b = self._offset(b, self.b.mul(block.start, I64(self._step(tap, tile))))
+        for tiles, height in self.cut.heights:
+            low, high = self._range(*band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:
                 top = self.b.add(I64(row), self.b.mul(i, I64(height)))
-                tile = _Tile(values, top, column, height, vectors, mask)
-                self._tile(tile, self._offset(a, self.b.mul(top, I64(t.a.stride))), b)
+                here = replace(tile, top=top, height=height)
+                self._tile(here, self._offset(a, self.b.mul(top, I64(self.t.a.stride))), b, block)
             row += tiles * height
             first += tiles
 
@@ -170,28 +235,27 @@ class _Emitter:
 
     # -- the tile -----------------------------------------------------------------------------------------------
 
-    def _tile(self, tile: _Tile, a: ir.Value, b: ir.Value) -> None:
+    def _tile(self, tile: _Tile, a: ir.Value, b: ir.Value, block: _Block | None) -> None:
+        if block is None:
+            self._clear(tile)
+            self._nest(tile, a, b, self.t.taps)
+            self._finish(tile)
+            return
+        with self.b.if_else(block.first) as (then, other):
+            with then:
+                self._clear(tile)
+            with other:
+                self._exchange(tile, load=True)
+        self._nest(tile, a, b, self.t.taps, block.count)
+        with self.b.if_else(block.last) as (then, other):
+            with then:
+                self._finish(tile)
+            with other:
+                self._exchange(tile, load=False)
+
+    def _clear(self, tile: _Tile) -> None:
         for i, _ in enumerate(tile.cells()):
             self.b.store(self.build.const(0.0, self.vector), self.slots[i])
-        taps = self.t.taps
-        if len(taps) == 1 and taps[0].guard is None and taps[0].count > self.cut.block:
-            self._blocks(tile, a, b, taps[0])
-        else:
-            self._nest(tile, a, b, taps)
-            self._finish(tile)
-
-    def _blocks(self, tile: _Tile, a: ir.Value, b: ir.Value, tap: Tap) -> None:
-        """A long sum in blocks, between which it waits in the result's own memory."""
-        step = self._step(tap, tile)
-        for start in range(0, tap.count, self.cut.block):
-            if start:
-                self._exchange(tile, load=True)
-            count = min(self.cut.block, tap.count - start)
-            here = Tap(count, tap.a, tap.b)
-            self._nest(tile, self._offset(a, start * tap.a), self._offset(b, start * step), (here,))
-            if start + count < tap.count:
-                self._exchange(tile, load=False)
-        self._finish(tile)
 
     def _step(self, tap: Tap, tile: _Tile) -> int:
         """How far the second operand moves for one step of a tap."""
@@ -205,11 +269,15 @@ class _Emitter:
             width *= t.count
         return width
 
-    def _nest(self, tile: _Tile, a: ir.Value, b: ir.Value, taps: tuple[Tap, ...]) -> None:
-        """acc += the products of all taps, outermost first."""
+    def _nest(
+        self, tile: _Tile, a: ir.Value, b: ir.Value, taps: tuple[Tap, ...], some: ir.Value | None = None
+    ) -> None:
+        """acc += the products of all taps, outermost first; of that one perhaps only `some` steps."""
         tap, *rest = taps
         step = self._step(tap, tile)
         first, count, jump = self._valid(tap.guard, tile, tap.count)
+        if some is not None:
+            count = some
         if tap.guard is not None:
             at = self.expressions.index(tap.guard.at, Lanes(tile.values))
             position = self.b.add(at, self.b.mul(first, I64(tap.guard.dilation)))
@@ -291,12 +359,7 @@ class _Emitter:
             for v in range(tile.vectors):
                 slot = self.slots[r * tile.vectors + v]
                 total = self.b.load(slot, typ=self.vector)
-                self.b.store(self._multiply_add(left, right[v], total), slot)
-
-    def _multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        if self.build.target.fma:
-            return self.build.call1("fma", x, y, z)
-        return self.b.fadd(self.b.fmul(x, y), z)
+                self.b.store(self.build.multiply_add(left, right[v], total), slot)
 
     def _load(self, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
         if mask is None:
