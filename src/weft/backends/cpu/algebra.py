@@ -9,9 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 
-from llvmlite import ir
-
 from ...kernel.algebra import MAGIC
+from . import instructions as ir
 from .build import F32, F64, I1, I64, PTR, Build, element, like
 
 Values = tuple[ir.Value, ...]

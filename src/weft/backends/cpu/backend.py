@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
 from ...base.errors import BackendError, IndexingError, WeftError
 from ...ir.graph import Graph
@@ -23,11 +22,12 @@ from ...kernel.tiles import Tiles
 from ...runtime import profile
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, host, memory, sorting, threads, tiles, watch
+from . import emit, host, memory, threads, tiles, watch
 from .assemble import Assembler, Slot
 from .driver import STEP_WORDS
 from .host import on_host
-from .jit import Library, host_target
+from .jit import host_target
+from .library import functions
 from .regions import numbered, plan, prepare
 
 
@@ -57,19 +57,9 @@ class CpuProgram:
         missing = sorted({s.node.prim.name for s in left if not on_host(s.node)})
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
-        self.library = self._compile()
+        native = [s for s in self.steps if s.kernel is not None]
+        self._functions = dict(zip(native, functions([s.kernel for s in native], self.target), strict=True))
         self._assemble()
-
-    def _compile(self) -> Library:
-        module = ir.Module("program")
-        for step in self.steps:
-            if isinstance(step.kernel, Tiles):
-                tiles.emit_tiles(module, step.kernel, self.target)
-            elif isinstance(step.kernel, Sort):
-                sorting.emit_sort(module, step.kernel, self.target)
-            elif step.kernel is not None:
-                emit.emit_kernel(module, step.kernel, self.target)
-        return Library(module, self.target)
 
     def _assemble(self) -> None:
         """Lay the steps out for the driver."""
@@ -88,7 +78,7 @@ class CpuProgram:
         assert step.kernel is not None
         count = _units(step.kernel, self.target)
         grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
-        return self.library.address(step.kernel.name), count, grain
+        return self._functions[step].address, count, grain
 
     def _constant_address(self, node: Node) -> int:
         found = self._constants[node] = _constant(node)

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
-
-from llvmlite import ir
 
 from ...ir.dtype import DType
 from ...kernel.target import Target
+from . import instructions as ir
 from .half import Halves
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -172,24 +171,11 @@ class Build:
 
     # -- control ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def loop(self, start: ir.Value, stop: ir.Value, step: int = 1, name: str = "i") -> Iterator[ir.Value]:
+    def loop(
+        self, start: ir.Value, stop: ir.Value, step: int = 1, name: str = "i"
+    ) -> AbstractContextManager[ir.Value]:
         """for i in range(start, stop, step): the body is what is emitted inside the `with`."""
-        head = self.function.append_basic_block(f"{name}.head")
-        body = self.function.append_basic_block(f"{name}.body")
-        done = self.function.append_basic_block(f"{name}.done")
-        before = self.b.block
-        self.b.branch(head)
-        self.b.position_at_end(head)
-        i = self.b.phi(I64, name)
-        i.add_incoming(start, before)
-        self.b.cbranch(self.b.icmp_signed("<", i, stop), body, done)
-        self.b.position_at_end(body)
-        yield i
-        after = self.b.add(i, I64(step), flags=["nsw"])
-        i.add_incoming(after, self.b.block)
-        self.b.branch(head)
-        self.b.position_at_end(done)
+        return self.b.loop(start, stop, step, name)
 
     def choose(
         self, condition: ir.Value, then: Callable[[], ir.Value], other: Callable[[], ir.Value]

@@ -26,11 +26,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from llvmlite import ir
-
 from ...kernel.target import Target
+from . import instructions as ir
 from .build import I1, I8, I64, PTR
 from .jit import Library, host_target
+from .library import driver_library
 
 #: The words of a description of a loop, before its lists: how many iterations at most, how far to jump at the end,
 #: and how long the lists are: carries (slot, slot before the first step, slot that a step leaves), places (slot,
@@ -46,7 +46,7 @@ NAMES = ("begin", "turn", "test", "select", "copy")
 def _library() -> Library:
     module = ir.Module("control")
     emit_control(module, host_target())
-    return Library(module, host_target())
+    return driver_library(module, host_target())
 
 
 @cache

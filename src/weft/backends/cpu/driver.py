@@ -19,9 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
 from ...kernel.target import Target
+from . import instructions as ir
 from .build import I32, I64, PTR
 
 # Fields of the pool, in 8-byte words. Those that different threads write are on cache lines of their own.

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from llvmlite import ir
-
 from ...kernel.index import Var
 from ...kernel.loops import Expr, Kernel, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
+from . import instructions as ir
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .scalar import combine, identity_of

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llvmlite import ir
-
 from ...ir.dtype import DType, float32, float64
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import (
@@ -26,8 +24,9 @@ from ...kernel.loops import (
     Total,
     operands,
 )
+from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
-from .build import I1, I64, PTR, Build, element, like, register_type, suffix
+from .build import I1, I64, PTR, Build, element, like, memory_type, register_type, suffix
 from .order import precedes
 from .scalar import operate
 
@@ -238,19 +237,22 @@ class Expressions:
 
     def index(self, at: Index, lanes: Lanes) -> ir.Value:
         """The index in the first lane."""
-        total: ir.Value | None = None
+        parts = []
         for term, factor in at.factors.items():
             if isinstance(term, Var):
                 part = lanes.values[term]
             else:
                 inner = self.index(term.of, lanes)
                 part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
-            if factor != 1:
-                part = self.b.mul(part, I64(factor))
-            total = part if total is None else self.b.add(total, part)
-        if total is None:
-            return I64(at.offset)
-        return self.b.add(total, I64(at.offset)) if at.offset else total
+            parts.append(self.b.mul(part, I64(factor)))
+        return self._sum(parts, I64(at.offset))
+
+    def _sum(self, parts: list[ir.Value], offset: ir.Value) -> ir.Value:
+        """The parts of an index added up, those first that change least: they are added outside of inner loops."""
+        total = offset
+        for part in sorted(parts, key=lambda x: x.depth):
+            total = self.b.add(total, part)
+        return total
 
     def indices(self, at: Index, lanes: Lanes) -> ir.Value:
         """The index in every lane: a scalar if they are the same, else a vector."""
@@ -261,7 +263,7 @@ class Expressions:
         if step is not None:
             steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
             return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), steps)
-        total = self.build.const(at.offset, ir.VectorType(I64, lanes.count))
+        parts = []
         for term, factor in at.factors.items():
             if isinstance(term, Var):
                 part = self.indices(Index({term: 1}, 0), lanes)
@@ -269,8 +271,8 @@ class Expressions:
                 inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
                 part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
             part = self.build.splat(part, lanes.count)
-            total = self.b.add(total, self.b.mul(part, self.build.const(factor, part.type)))
-        return total
+            parts.append(self.b.mul(part, self.build.const(factor, part.type)))
+        return self._sum(parts, self.build.const(at.offset, ir.VectorType(I64, lanes.count)))
 
     def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
         divisor = self.build.const(by, x.type)
@@ -313,9 +315,7 @@ class Expressions:
 
     def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
         """The addresses of the elements `at`, a vector."""
-        offsets = self.b.mul(at, self.build.const(dtype.itemsize, at.type))
-        start = self.build.splat(self.b.ptrtoint(base, I64), at.type.count)
-        return self.b.inttoptr(self.b.add(start, offsets), ir.VectorType(PTR, at.type.count))
+        return self.b.gep(base, [at], source_etype=memory_type(dtype))
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))

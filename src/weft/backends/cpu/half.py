@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
 from ...ir.dtype import DType, bfloat16
+from . import instructions as ir
 
 _I16, _I32, _I64, _F32, _F64 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
 _HALF = ir.HalfType()

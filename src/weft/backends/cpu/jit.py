@@ -1,20 +1,20 @@
-"""From LLVM modules to callable functions."""
-
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+"""From LLVM modules to object code, and from object code to callable functions."""
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
-from llvmlite import ir
 
+from ...base.config import config
 from ...kernel.target import LEVELS, Target, named_target
+from .compiling import Compiler
+from .instructions import Module
 
 
 @cache
@@ -43,43 +43,34 @@ def host_target() -> Target:
 
 
 @cache
-def machine(target: Target) -> llvm.TargetMachine:
+def compiler(target: Target) -> Compiler:
     """LLVM's code generator for a target."""
     _start()
-    triple = target.triple or llvm.get_process_triple()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
-    )
+    return Compiler(target.triple or llvm.get_process_triple(), target.cpu, target.features)
 
 
-def optimize(module: ir.Module, target: Target) -> llvm.ModuleRef:
-    """Parse, check and clean up: registers for stack slots, invariant index arithmetic out of loops."""
-    module.triple = target.triple or llvm.get_process_triple()
-    module.data_layout = str(machine(target).target_data)
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine(target), options)
-    manager = builder.getModulePassManager()
-    manager.run(parsed, builder)
-    return parsed
+@cache
+def versions() -> str:
+    """What compiles, and for which system."""
+    llvm_version = ".".join([str(n) for n in llvm.llvm_version_info])
+    return f"llvmlite {llvmlite.__version__}, LLVM {llvm_version}, {llvm.get_process_triple()}"
 
 
-def assembly(module: ir.Module, target: Target) -> str:
+def optimize(module: Module, target: Target, quick: bool = False) -> llvm.ModuleRef:
+    """The module after the passes that its kind of code needs (see `Compiler.optimized`)."""
+    return compiler(target).optimized(str(module), quick, config.verify)
+
+
+def assembly(module: Module, target: Target, quick: bool = False) -> str:
     """The machine code as text, to be read and tested."""
-    return machine(target).emit_assembly(optimize(module, target))
+    return compiler(target).machine.emit_assembly(optimize(module, target, quick))
 
 
 @cache
 def _jit(target: Target) -> Any:
     _start()
     return llvm.create_lljit_compiler(
-        llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default"
-        )
+        Compiler(llvm.get_process_triple(), target.cpu, target.features).machine
     )
 
 
@@ -87,15 +78,22 @@ _count = itertools.count()
 
 
 class Library:
-    """Compiled functions of one module. They can be called as long as the library is alive."""
+    """Functions of object code. They can be called as long as the library is alive."""
 
-    def __init__(self, module: ir.Module, target: Target) -> None:
-        code = machine(target).emit_object(optimize(module, target))
-        builder = llvm.JITLibraryBuilder().add_object_img(code)
-        for f in module.functions:
-            if not f.is_declaration and f.linkage != "internal":
-                builder = builder.export_symbol(f.name)
+    def __init__(self, objects: Sequence[bytes], names: Sequence[str], target: Target) -> None:
+        builder = llvm.JITLibraryBuilder()
+        for code in objects:
+            builder = builder.add_object_img(code)
+        for name in names:
+            builder = builder.export_symbol(name)
         self._tracker = builder.link(_jit(target), f"weft{next(_count)}")
+
+    @staticmethod
+    def of(module: Module, target: Target) -> Library:
+        """The functions of one module, compiled now."""
+        code = compiler(target).object_code(str(module), False, config.verify)
+        names = [f.name for f in module.functions if not f.is_declaration and f.linkage != "internal"]
+        return Library([code], names, target)
 
     def address(self, name: str) -> int:
         """Where the function is."""

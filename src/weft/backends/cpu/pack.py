@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
 from ...kernel.tiles import Tap, Tiles
+from . import instructions as ir
 from .build import I32, I64, Build
 
 

@@ -6,12 +6,12 @@ import ctypes
 from collections.abc import Callable
 
 import numpy as np
-from llvmlite import ir
 
 from ...ir.dtype import DType
 from ...kernel.index import Var, as_index
 from ...kernel.loops import Apply, Kernel, Load, Stage, Store
 from ...kernel.target import Target
+from . import instructions as ir
 from .emit import emit_kernel, units
 from .jit import Library
 
@@ -26,7 +26,7 @@ def compiled(
     kernel = Kernel("probe", (i,), (Stage((), stores=(store,)),), (dtype,) * operands, (out,), across=True)
     module = ir.Module("probe")
     emit_kernel(module, kernel, target)
-    library = Library(module, target)
+    library = Library.of(module, target)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library.address("probe"))
     count = units(kernel, target)
 

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
 from ...ir.dtype import DType
+from . import instructions as ir
 from .build import Build, like, memory_type
 from .scalar import operation
 

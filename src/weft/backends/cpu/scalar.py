@@ -10,11 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from ...base.errors import BackendError
 from ...ir.dtype import DType
 from ...kernel.functions import functions, polygamma
+from . import instructions as ir
 from .algebra import LlvmAlgebra
 from .build import I1, Build, like, register_type, suffix
 

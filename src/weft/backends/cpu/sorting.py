@@ -10,11 +10,10 @@ Which of two elements comes first is decided without a branch: it could not be p
 
 from __future__ import annotations
 
-from llvmlite import ir
-
 from ...ir.dtype import int64
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
+from . import instructions as ir
 from .build import I64, PTR, Build
 from .expressions import Expressions, Lanes
 from .order import precedes

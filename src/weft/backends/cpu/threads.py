@@ -15,14 +15,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from llvmlite.binding import ffi
 
 from ...base.locks import hold_across_forks, new_lock
 from ...runtime.os import sleep_calls
 from ...runtime.threads import get_num_threads
 from . import driver
+from . import instructions as ir
 from .jit import Library, host_target
+from .library import driver_library
 
 _INT, _PTR = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR)
@@ -37,7 +38,7 @@ def _library() -> Library:
         hold_across_forks(guard, rank=30)
     module = ir.Module("driver")
     driver.emit_driver(module, host_target())
-    return Library(module, host_target())
+    return driver_library(module, host_target())
 
 
 @cache

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from llvmlite import ir
-
 from ...kernel.index import Var
 from ...kernel.target import Target
 from ...kernel.tiles import Guard, Tap, Tiles, Tiling, tiling
+from . import instructions as ir
 from .build import F32, F64, I1, I64, PTR, Build
 from .expressions import Expressions, Lanes
 from .pack import pack_panel

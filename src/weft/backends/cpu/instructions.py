@@ -1,0 +1,738 @@
+"""LLVM's intermediate representation, written as text while it is built.
+
+The part of `llvmlite.ir` that code generation here needs, under the same names, several times as fast: every
+instruction is formatted once, when it is made, types and constants are shared, and integer arithmetic on constants is
+done at once. Values are named, so that instructions may go into an earlier block at any time.
+
+What has no effect and does not change within a loop is put before it as it is made, and what a block has computed
+already is not computed there again: the builder knows the loops, an optimiser would have to find them first.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+# -- types ----------------------------------------------------------------------------------------------------
+
+
+class Type:
+    """A type; equal types are written alike."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Type) and self.text == other.text)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __call__(self, value: Any) -> Constant:
+        return Constant(self, value)
+
+    def as_pointer(self) -> Type:
+        return PointerType(self)
+
+    def number(self, value: Any) -> str:
+        """A constant of the type as text."""
+        raise TypeError(f"no constants of type {self.text}")
+
+
+class IntType(Type):
+    def __init__(self, width: int) -> None:
+        super().__init__(f"i{width}")
+        self.width = width
+
+    def number(self, value: Any) -> str:
+        if self.width == 1:
+            return "true" if value else "false"
+        return str(int(value))
+
+
+class _Floating(Type):
+    def number(self, value: Any) -> str:
+        return _float_text(struct.pack(">d", float(value)))
+
+
+class FloatType(_Floating):
+    def __init__(self) -> None:
+        super().__init__("float")
+
+    def number(self, value: Any) -> str:
+        try:
+            value = struct.unpack(">f", struct.pack(">f", value))[0]
+        except OverflowError:
+            value = float("inf") if value > 0 else float("-inf")
+        return super().number(value)
+
+
+class DoubleType(_Floating):
+    def __init__(self) -> None:
+        super().__init__("double")
+
+
+class HalfType(Type):
+    def __init__(self) -> None:
+        super().__init__("half")
+
+
+class VoidType(Type):
+    def __init__(self) -> None:
+        super().__init__("void")
+
+
+class PointerType(Type):
+    """A pointer; `pointee` only says what is called through it."""
+
+    def __init__(self, pointee: Type | None = None) -> None:
+        super().__init__("ptr")
+        self.pointee = pointee
+
+    def number(self, value: Any) -> str:
+        if value is not None:
+            raise TypeError("the only constant pointer is null")
+        return "null"
+
+
+class _Sequence(Type):
+    def __init__(self, text: str, element: Type, count: int) -> None:
+        super().__init__(text)
+        self.element = element
+        self.count = count
+
+
+class VectorType(_Sequence):
+    def __init__(self, element: Type, count: int) -> None:
+        super().__init__(f"<{count} x {element.text}>", element, count)
+
+    def number(self, value: Any) -> str:
+        items = [f"{self.element.text} {self.element.number(v)}" for v in value]
+        if items.count(items[0]) == len(items):
+            return f"splat ({items[0]})"
+        return f"<{', '.join(items)}>"
+
+
+class ArrayType(_Sequence):
+    def __init__(self, element: Type, count: int) -> None:
+        super().__init__(f"[{count} x {element.text}]", element, count)
+
+    def number(self, value: Any) -> str:
+        return "[" + ", ".join([f"{self.element.text} {self.element.number(v)}" for v in value]) + "]"
+
+
+class FunctionType(Type):
+    def __init__(self, returns: Type, args: Sequence[Type]) -> None:
+        super().__init__(f"{returns.text} ({', '.join([a.text for a in args])})")
+        self.returns = returns
+        self.args = tuple(args)
+
+
+@cache
+def _float_text(packed: bytes) -> str:
+    return "0x" + packed.hex().upper()
+
+
+_I1, _I32 = IntType(1), IntType(32)
+
+# -- values ---------------------------------------------------------------------------------------------------
+
+
+class Value:
+    """Something an instruction can take: `ref` is how it is referred to, `depth` in how many loops it is made."""
+
+    __slots__ = ("align", "depth", "ref", "type")
+
+    def __init__(self, type_: Any, ref: str, depth: int = 0) -> None:
+        self.type = type_
+        self.ref = ref
+        self.depth = depth
+
+    def __str__(self) -> str:
+        return f"{self.type.text} {self.ref}"
+
+
+class _Undefined:
+    pass
+
+
+Undefined = _Undefined()
+
+_texts: dict[tuple[str, Any], str] = {}
+
+
+class Constant(Value):
+    """A number, a list of numbers for a vector or array, `Undefined`, or None for a null pointer."""
+
+    __slots__ = ("constant",)
+
+    def __init__(self, type_: Type, value: Any) -> None:
+        self.type = type_
+        self.constant = value
+        self.depth = 0
+        if value is Undefined:
+            self.ref = "undef"
+            return
+        # A float's key is its bits: zeros of different sign are equal, and a NaN is not.
+        key = tuple(value) if isinstance(value, list) else value
+        first = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(first, float):
+            floats = key if isinstance(key, tuple) else (key,)
+            key = struct.pack(f"{len(floats)}d", *floats)
+        found = _texts.get((type_.text, key))
+        if found is None:
+            found = type_.number(value)
+            if len(_texts) < 20_000:
+                _texts[type_.text, key] = found
+        self.ref = found
+
+
+class _Stack(Value):
+    """A place on the stack. Its alignment may be set until the module is written."""
+
+    __slots__ = ("allocated", "count")
+
+    def __init__(self, ref: str, allocated: Type, count: int | Constant | None) -> None:
+        super().__init__(PointerType(), ref)
+        self.allocated = allocated
+        self.count = count.constant if isinstance(count, Constant) else count
+        self.align = None
+
+    def written(self) -> str:
+        count = f", i64 {self.count}" if self.count is not None else ""
+        align = f", align {self.align}" if self.align else ""
+        return f"{self.ref} = alloca {self.allocated.text}{count}{align}"
+
+
+class Phi(Value):
+    """A value that depends on which block control came from."""
+
+    __slots__ = ("incoming",)
+
+    def __init__(self, type_: Type, ref: str, depth: int) -> None:
+        super().__init__(type_, ref, depth)
+        self.incoming: list[tuple[Value, Block]] = []
+
+    def add_incoming(self, value: Value, block: Block) -> None:
+        self.incoming.append((value, block))
+
+    def written(self) -> str:
+        ways = ", ".join([f"[{v.ref}, %{b.name}]" for v, b in self.incoming])
+        return f"{self.ref} = phi {self.type.text} {ways}"
+
+
+# -- modules --------------------------------------------------------------------------------------------------
+
+
+class Block:
+    """A basic block. `lines` are the instructions, `end` the one that leaves it."""
+
+    def __init__(self, function: Function, name: str) -> None:
+        self.function = function
+        self.name = name
+        self.lines: list[str | Phi | _Stack] = []
+        self.end: str | None = None
+        self.known: dict[str, Value] = {}  #: what its instructions without effects have made, by their texts
+
+    @property
+    def is_terminated(self) -> bool:
+        return self.end is not None
+
+    def __str__(self) -> str:
+        lines = [x if isinstance(x, str) else x.written() for x in self.lines]
+        return "\n  ".join([f"{self.name}:", *lines, self.end or "unreachable"])
+
+
+class Module:
+    """Functions and global constants."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.triple = ""
+        self.data_layout = ""
+        self.globals: dict[str, Any] = {}
+
+    @property
+    def functions(self) -> list[Function]:
+        return [g for g in self.globals.values() if isinstance(g, Function)]
+
+    def __str__(self) -> str:
+        head = [f'source_filename = "{self.name}"']
+        if self.data_layout:
+            head.append(f'target datalayout = "{self.data_layout}"')
+        if self.triple:
+            head.append(f'target triple = "{self.triple}"')
+        return "\n".join([*head, *[g.written() for g in self.globals.values()], ""])
+
+
+class GlobalVariable(Value):
+    __slots__ = ("global_constant", "initializer", "linkage", "stored")
+
+    def __init__(self, module: Module, type_: Type, name: str) -> None:
+        super().__init__(PointerType(), f"@{name}")
+        self.stored = type_
+        self.initializer: Constant | None = None
+        self.global_constant = False
+        self.linkage = ""
+        module.globals[name] = self
+
+    def written(self) -> str:
+        kind = "constant" if self.global_constant else "global"
+        value = self.initializer.ref if self.initializer is not None else "zeroinitializer"
+        return f"{self.ref} = {self.linkage} {kind} {self.stored.text} {value}"
+
+
+class Function(Value):
+    """A function; a declaration as long as it has no blocks."""
+
+    __slots__ = ("_count", "args", "attributes", "blocks", "ftype", "heads", "linkage", "module", "name")
+
+    def __init__(self, module: Module, ftype: FunctionType, name: str) -> None:
+        super().__init__(PointerType(ftype), f"@{name}")
+        self.module = module
+        self.ftype = ftype
+        self.name = name
+        self.linkage = ""
+        self.attributes: set[str] = set()
+        self.args = tuple([Value(t, f"%arg{k}") for k, t in enumerate(ftype.args)])
+        self.blocks: list[Block] = []
+        self.heads: list[Block] = []  #: of the loops being built, outermost first, the block before each
+        self._count = 0
+        module.globals[name] = self
+
+    @property
+    def is_declaration(self) -> bool:
+        return not self.blocks
+
+    def fresh(self) -> str:
+        """A name for a new value."""
+        self._count += 1
+        return f"%v{self._count}"
+
+    def append_basic_block(self, name: str = "block") -> Block:
+        block = Block(self, f"{name}.{len(self.blocks)}")
+        self.blocks.append(block)
+        return block
+
+    def written(self) -> str:
+        returns = self.ftype.returns.text
+        if self.is_declaration:
+            return f"declare {returns} {self.ref}({', '.join([a.text for a in self.ftype.args])})"
+        linkage = f"{self.linkage} " if self.linkage else ""
+        head = f"define {linkage}{returns} {self.ref}({', '.join([str(a) for a in self.args])})"
+        return "\n".join(
+            [" ".join([head, *sorted(self.attributes), "{"]), *[str(b) for b in self.blocks], "}"]
+        )
+
+
+# -- instructions ---------------------------------------------------------------------------------------------
+
+_SIGNED = {"<": "slt", "<=": "sle", ">": "sgt", ">=": "sge", "==": "eq", "!=": "ne"}
+_UNSIGNED = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
+_COMPARED = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+#: Intrinsics without effects.
+_PURE = tuple(
+    [
+        f"@llvm.{name}."
+        for name in ("fma", "fmuladd", "fabs", "sqrt", "rint", "floor", "ceil", "trunc", "roundeven", "fptosi.sat",
+                     "fptoui.sat", "vector.reduce")
+    ]
+)  # fmt: skip
+_FOLDS = {"add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y}
+
+
+class IRBuilder:
+    """Writes instructions at the end of a block."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+    @property
+    def function(self) -> Function:
+        return self.block.function
+
+    def _make(self, type_: Any, text: str) -> Value:
+        """An instruction here."""
+        function = self.block.function
+        function._count += 1
+        ref = f"%v{function._count}"
+        self.block.lines.append(f"{ref} = {text}")
+        return Value(type_, ref, len(function.heads))
+
+    def _pure(self, type_: Any, text: str, *operands: Value) -> Value:
+        """An instruction without effects: before the outermost loop in which its operands do not change."""
+        block, depth = self.block, 0
+        for x in operands:
+            if x.depth > depth:
+                depth = x.depth
+        function = block.function
+        if depth < len(function.heads):
+            block = function.heads[depth]
+        else:
+            depth = len(function.heads)
+        found = block.known.get(text)
+        if found is None:
+            function._count += 1
+            ref = f"%v{function._count}"
+            block.lines.append(f"{ref} = {text}")
+            found = block.known[text] = Value(type_, ref, depth)
+        return found
+
+    # -- position
+
+    def position_at_end(self, block: Block) -> None:
+        self.block = block
+
+    def append_basic_block(self, name: str = "block") -> Block:
+        return self.function.append_basic_block(name)
+
+    @contextmanager
+    def goto_block(self, block: Block) -> Iterator[None]:
+        before = self.block
+        self.block = block
+        try:
+            yield
+        finally:
+            self.block = before
+
+    def goto_entry_block(self) -> Any:
+        """Inside the `with`, instructions go before the end of the function's first block."""
+        return self._outside()
+
+    @contextmanager
+    def _outside(self) -> Iterator[None]:
+        function = self.function
+        heads, function.heads = function.heads, []
+        try:
+            with self.goto_block(function.blocks[0]):
+                yield
+        finally:
+            function.heads = heads
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, step: int = 1, name: str = "i") -> Iterator[Phi]:
+        """for i in range(start, stop, step): the body is what is built inside the `with`."""
+        function = self.function
+        head, body, done = [function.append_basic_block(f"{name}.{n}") for n in ("head", "body", "done")]
+        ends = [x.constant if isinstance(x, Constant) else None for x in (start, stop)]
+        if ends[0] is not None and ends[1] is not None and ends[0] < ends[1]:
+            self.branch(head)
+        else:
+            self.cbranch(self.icmp_signed("<", start, stop), head, done)
+        head.end = f"br label %{body.name}"
+        function.heads.append(head)
+        self.block = body
+        i = self.phi(start.type, name)
+        i.add_incoming(start, head)
+        yield i
+        after = self.add(i, Constant(start.type, step), flags=["nsw"])
+        more = self.icmp_signed("<", after, stop)
+        i.add_incoming(after, self.block)
+        self.cbranch(more, body, done)
+        function.heads.pop()
+        self.block = done
+
+    # -- control
+
+    def _end(self, text: str) -> None:
+        assert self.block.end is None, f"block {self.block.name} has ended"
+        self.block.end = text
+
+    def branch(self, target: Block) -> None:
+        self._end(f"br label %{target.name}")
+
+    def cbranch(self, condition: Value, then: Block, other: Block, likely: bool | None = None) -> None:
+        weights = ""
+        if likely is not None:
+            first, second = (99, 1) if likely else (1, 99)
+            weights = f', !prof !{{!"branch_weights", i32 {first}, i32 {second}}}'
+        self._end(f"br i1 {condition.ref}, label %{then.name}, label %{other.name}{weights}")
+
+    def ret_void(self) -> None:
+        self._end("ret void")
+
+    def ret(self, value: Value) -> None:
+        self._end(f"ret {value}")
+
+    def phi(self, type_: Type, name: str = "") -> Phi:
+        phi = Phi(type_, self.function.fresh(), len(self.function.heads))
+        self.block.lines.append(phi)
+        return phi
+
+    @contextmanager
+    def if_then(self, condition: Value, likely: bool | None = None) -> Iterator[Block]:
+        """What is built inside the `with` runs only if the condition holds."""
+        then, after = self.append_basic_block("then"), self.append_basic_block("after")
+        self.cbranch(condition, then, after, likely)
+        self.block = then
+        yield after
+        if not self.block.is_terminated:
+            self.branch(after)
+        self.block = after
+
+    @contextmanager
+    def if_else(self, condition: Value) -> Iterator[tuple[Any, Any]]:
+        """`with b.if_else(c) as (then, other): with then: ...; with other: ...`"""
+        blocks = [self.append_basic_block(n) for n in ("then", "else", "after")]
+        self.cbranch(condition, blocks[0], blocks[1])
+        yield self._branch(blocks[0], blocks[2]), self._branch(blocks[1], blocks[2])
+        self.block = blocks[2]
+
+    @contextmanager
+    def _branch(self, block: Block, after: Block) -> Iterator[None]:
+        self.block = block
+        yield
+        if not self.block.is_terminated:
+            self.branch(after)
+
+    def call(self, function: Any, args: Sequence[Value]) -> Value:
+        ftype = function.type.pointee
+        text = (
+            f"call {ftype.returns.text} {function.ref}({', '.join([f'{a.type.text} {a.ref}' for a in args])})"
+        )
+        if isinstance(ftype.returns, VoidType):
+            self.block.lines.append(text)
+            return Value(ftype.returns, "")
+        if function.ref.startswith(_PURE):
+            return self._pure(ftype.returns, text, *args)
+        return self._make(ftype.returns, text)
+
+    # -- arithmetic
+
+    def _integer(self, op: str, x: Value, y: Value, flags: Sequence[str] = ()) -> Value:
+        a, b = _same_number(x), _same_number(y)
+        if a is not None and b is not None:
+            kind: Any = x.type.element if isinstance(x.type, VectorType) else x.type
+            return _all(x.type, _wrapped(_FOLDS[op](a, b), kind.width))
+        neutral = int(op == "mul")
+        if b == neutral:
+            return x
+        if a == neutral and op != "sub":
+            return y
+        with_flags = " ".join([op, *flags]) if flags else op
+        return self._pure(x.type, f"{with_flags} {x.type.text} {x.ref}, {y.ref}", x, y)
+
+    def add(self, x: Value, y: Value, flags: Sequence[str] = ()) -> Value:
+        return self._integer("add", x, y, flags)
+
+    def sub(self, x: Value, y: Value, flags: Sequence[str] = ()) -> Value:
+        return self._integer("sub", x, y, flags)
+
+    def mul(self, x: Value, y: Value, flags: Sequence[str] = ()) -> Value:
+        return self._integer("mul", x, y, flags)
+
+    def _binary(self, op: str, x: Value, y: Value) -> Value:
+        return self._pure(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}", x, y)
+
+    def _divide(self, op: str, x: Value, y: Value) -> Value:
+        """A division stays where it is if it might be one by 0 that is never reached."""
+        if isinstance(y, Constant) and type(y.constant) is int and y.constant > 0:
+            return self._binary(op, x, y)
+        return self._make(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}")
+
+    def udiv(self, x: Value, y: Value) -> Value:
+        return self._divide("udiv", x, y)
+
+    def sdiv(self, x: Value, y: Value) -> Value:
+        return self._divide("sdiv", x, y)
+
+    def urem(self, x: Value, y: Value) -> Value:
+        return self._divide("urem", x, y)
+
+    def srem(self, x: Value, y: Value) -> Value:
+        return self._divide("srem", x, y)
+
+    def and_(self, x: Value, y: Value) -> Value:
+        return self._binary("and", x, y)
+
+    def or_(self, x: Value, y: Value) -> Value:
+        return self._binary("or", x, y)
+
+    def xor(self, x: Value, y: Value) -> Value:
+        return self._binary("xor", x, y)
+
+    def shl(self, x: Value, y: Value) -> Value:
+        return self._binary("shl", x, y)
+
+    def lshr(self, x: Value, y: Value) -> Value:
+        return self._binary("lshr", x, y)
+
+    def ashr(self, x: Value, y: Value) -> Value:
+        return self._binary("ashr", x, y)
+
+    def fadd(self, x: Value, y: Value) -> Value:
+        return self._binary("fadd", x, y)
+
+    def fsub(self, x: Value, y: Value) -> Value:
+        return self._binary("fsub", x, y)
+
+    def fmul(self, x: Value, y: Value) -> Value:
+        return self._binary("fmul", x, y)
+
+    def fdiv(self, x: Value, y: Value) -> Value:
+        return self._binary("fdiv", x, y)
+
+    def fneg(self, x: Value) -> Value:
+        return self._pure(x.type, f"fneg {x.type.text} {x.ref}", x)
+
+    def neg(self, x: Value) -> Value:
+        return self._binary("sub", _all(x.type, 0), x)
+
+    def not_(self, x: Value) -> Value:
+        return self._binary("xor", x, _all(x.type, -1))
+
+    # -- comparisons and choice
+
+    def _compare(self, text: str, x: Value, y: Value) -> Value:
+        type_ = x.type
+        out = VectorType(_I1, type_.count) if isinstance(type_, VectorType) else _I1
+        return self._pure(out, f"{text} {type_.text} {x.ref}, {y.ref}", x, y)
+
+    def icmp_signed(self, op: str, x: Value, y: Value) -> Value:
+        return self._compare(f"icmp {_SIGNED[op]}", x, y)
+
+    def icmp_unsigned(self, op: str, x: Value, y: Value) -> Value:
+        return self._compare(f"icmp {_UNSIGNED[op]}", x, y)
+
+    def fcmp_ordered(self, op: str, x: Value, y: Value) -> Value:
+        return self._compare(f"fcmp {'ord' if op == 'ord' else 'o' + _COMPARED[op]}", x, y)
+
+    def fcmp_unordered(self, op: str, x: Value, y: Value) -> Value:
+        return self._compare(f"fcmp {'uno' if op == 'uno' else 'u' + _COMPARED[op]}", x, y)
+
+    def select(self, condition: Value, x: Value, y: Value) -> Value:
+        return self._pure(x.type, f"select {condition}, {x}, {y}", condition, x, y)
+
+    # -- conversions
+
+    def _convert(self, op: str, x: Value, type_: Type) -> Value:
+        if x.type == type_:
+            return x
+        return self._pure(type_, f"{op} {x.type.text} {x.ref} to {type_.text}", x)
+
+    def zext(self, x: Value, type_: Type) -> Value:
+        return self._convert("zext", x, type_)
+
+    def sext(self, x: Value, type_: Type) -> Value:
+        return self._convert("sext", x, type_)
+
+    def trunc(self, x: Value, type_: Type) -> Value:
+        return self._convert("trunc", x, type_)
+
+    def fptosi(self, x: Value, type_: Type) -> Value:
+        return self._convert("fptosi", x, type_)
+
+    def fptoui(self, x: Value, type_: Type) -> Value:
+        return self._convert("fptoui", x, type_)
+
+    def sitofp(self, x: Value, type_: Type) -> Value:
+        return self._convert("sitofp", x, type_)
+
+    def uitofp(self, x: Value, type_: Type) -> Value:
+        return self._convert("uitofp", x, type_)
+
+    def fpext(self, x: Value, type_: Type) -> Value:
+        return self._convert("fpext", x, type_)
+
+    def fptrunc(self, x: Value, type_: Type) -> Value:
+        return self._convert("fptrunc", x, type_)
+
+    def bitcast(self, x: Value, type_: Type) -> Value:
+        return self._convert("bitcast", x, type_)
+
+    def ptrtoint(self, x: Value, type_: Type) -> Value:
+        return self._convert("ptrtoint", x, type_)
+
+    def inttoptr(self, x: Value, type_: Type) -> Value:
+        return self._convert("inttoptr", x, type_)
+
+    # -- vectors and aggregates
+
+    def extract_element(self, x: Value, at: Value) -> Value:
+        return self._pure(x.type.element, f"extractelement {x}, {at}", x, at)
+
+    def insert_element(self, x: Value, value: Value, at: Value) -> Value:
+        return self._pure(x.type, f"insertelement {x}, {value}, {at}", x, value, at)
+
+    def shuffle_vector(self, x: Value, y: Value, order: Value) -> Value:
+        out = VectorType(x.type.element, order.type.count)
+        return self._pure(out, f"shufflevector {x}, {y}, {order}", x, y)
+
+    def extract_value(self, x: Value, at: int) -> Value:
+        return self._make(x.type.parts[at], f"extractvalue {x}, {at}")
+
+    # -- memory
+
+    def alloca(self, type_: Type, size: int | Constant | None = None, name: str = "") -> _Stack:
+        place = _Stack(self.function.fresh(), type_, size)
+        self.block.lines.append(place)
+        return place
+
+    def gep(self, base: Value, indices: Sequence[Value], source_etype: Type, inbounds: bool = False) -> Value:
+        if len(indices) == 1 and isinstance(indices[0], Constant) and indices[0].constant == 0:
+            return Value(PointerType(), base.ref, base.depth)
+        kind = "getelementptr inbounds" if inbounds else "getelementptr"
+        at = ", ".join([f"{i.type.text} {i.ref}" for i in indices])
+        text = f"{kind} {source_etype.text}, ptr {base.ref}, {at}"
+        out: Type = PointerType()
+        if isinstance(indices[-1].type, VectorType):
+            out = VectorType(out, indices[-1].type.count)
+        return self._pure(out, text, base, *indices)
+
+    def load(self, pointer: Value, name: str = "", align: int | None = None, typ: Any = None) -> Value:
+        at = f", align {align}" if align else ""
+        return self._make(typ, f"load {typ.text}, ptr {pointer.ref}{at}")
+
+    def store(self, value: Value, pointer: Value, align: int | None = None) -> None:
+        at = f", align {align}" if align else ""
+        self.block.lines.append(f"store {value.type.text} {value.ref}, ptr {pointer.ref}{at}")
+
+    def load_atomic(
+        self, pointer: Value, ordering: str, align: int, name: str = "", typ: Any = None
+    ) -> Value:
+        return self._make(typ, f"load atomic {typ.text}, ptr {pointer.ref} {ordering}, align {align}")
+
+    def store_atomic(self, value: Value, pointer: Value, ordering: str, align: int) -> None:
+        self.block.lines.append(f"store atomic {value}, ptr {pointer.ref} {ordering}, align {align}")
+
+    def atomic_rmw(self, op: str, pointer: Value, value: Value, ordering: str) -> Value:
+        return self._make(value.type, f"atomicrmw {op} ptr {pointer.ref}, {value} {ordering}")
+
+    def cmpxchg(self, pointer: Value, before: Value, after: Value, ordering: str, failing: str) -> Value:
+        out = _Pair((before.type, _I1))
+        return self._make(out, f"cmpxchg ptr {pointer.ref}, {before}, {after} {ordering} {failing}")
+
+    def fence(self, ordering: str) -> None:
+        self.block.lines.append(f"fence {ordering}")
+
+
+class _Pair(Type):
+    def __init__(self, parts: tuple[Type, ...]) -> None:
+        super().__init__("{" + ", ".join([p.text for p in parts]) + "}")
+        self.parts = parts
+
+
+def _all(type_: Any, value: int) -> Constant:
+    return Constant(type_, [value] * type_.count if isinstance(type_, VectorType) else value)
+
+
+def _same_number(x: Value) -> int | None:
+    """The integer that a constant is, or has in every lane."""
+    if not isinstance(x, Constant):
+        return None
+    value = x.constant
+    if type(value) is list and value and value.count(value[0]) == len(value):
+        value = value[0]
+    return value if type(value) is int else None
+
+
+def _wrapped(x: int, width: int) -> int:
+    """x as a signed number of `width` bits."""
+    x &= (1 << width) - 1
+    return x - (1 << width) if x >> (width - 1) else x
