@@ -9,7 +9,6 @@ import hashlib
 import os
 import platform
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -18,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ...base.config import config
+from ...base.locks import new_lock
 from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
@@ -38,7 +38,7 @@ class Code:
 
 
 _loaded: WeakValueDictionary[str, Code] = WeakValueDictionary()
-_loading = threading.Lock()
+_loading = new_lock(rank=29)
 
 
 def functions(kernels: Sequence[Any], target: Target) -> list[Code]:
