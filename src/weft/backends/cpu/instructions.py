@@ -400,9 +400,13 @@ class IRBuilder:
         at = f", align {align}" if align else ""
         return self._make(typ, f"load {typ.text}, ptr {pointer.ref}{at}")
 
-    def store(self, value: Value, pointer: Value, align: int | None = None) -> None:
+    def store(
+        self, value: Value, pointer: Value, align: int | None = None, nontemporal: bool = False
+    ) -> None:
+        """Write a value; `nontemporal`: past the caches."""
         at = f", align {align}" if align else ""
-        self.block.lines.append(f"store {value.type.text} {value.ref}, ptr {pointer.ref}{at}")
+        past = ", !nontemporal !{i32 1}" if nontemporal else ""
+        self.block.lines.append(f"store {value.type.text} {value.ref}, ptr {pointer.ref}{at}{past}")
 
     def load_atomic(
         self, pointer: Value, ordering: str, align: int, name: str = "", typ: Any = None

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from llvmlite import ir
 
 from ...kernel.target import Target
 from ...runtime.threads import get_num_threads
+from . import instructions as ir
 from . import threads
 from .build import F32, F64, I32, I64, PTR, Build
 from .jit import Library, host_target
@@ -51,7 +51,7 @@ def _peak(count: int) -> Peak:
     _emit_arithmetic(module, target, F32, "fma32")
     _emit_arithmetic(module, target, F64, "fma64")
     _emit_copy(module, target)
-    library = Library(module, target)
+    library = Library.of(module, target)
     chains = _chains(target)
     speeds = []
     for name, size in (("fma32", 4), ("fma64", 8)):
@@ -123,6 +123,6 @@ def _emit_copy(module: ir.Module, target: Target) -> None:
         for k in range(4):
             at = b.add(i, I64(k * lanes))
             moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
-            store = b.store(moved, b.gep(into, [at], source_etype=F64), align=target.vector_bytes)
-            store.set_metadata("nontemporal", module.add_metadata([I32(1)]))
+            to = b.gep(into, [at], source_etype=F64)
+            b.store(moved, to, align=target.vector_bytes, nontemporal=True)
     b.ret_void()
