@@ -59,7 +59,8 @@ def _compared(kind: type) -> list[Any]:
     """The fields of a class that code depends on. A variable's name only says which one it is."""
     found = _fields.get(kind)
     if found is None:
-        named = hasattr(kind, "outer")
-        found = [f for f in fields(kind) if f.compare and not (named and f.name == "name")]
+        found = [f for f in fields(kind) if f.compare]
+        if any(f.name == "outer" for f in found):  # a kernel
+            found = [f for f in found if f.name != "name"]
         _fields[kind] = found
     return found
