@@ -225,7 +225,7 @@ def test_a_program_that_is_left_after_every_unit_gives_the_same_bits(monkeypatch
         assert bits() == want
     finally:
         threads.set_num_threads(before)
-    assert len(calls) > 3, "it was never left"
+    assert len(calls) > 2, "it was never left"
 
 
 BUSY = "while True: pass"

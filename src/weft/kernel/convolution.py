@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..ir.node import Node
-from .anchors import Common, accumulate, anchor, size
+from .anchors import Common, accumulate, anchor
 from .contraction import tiles
 from .index import Index, Var, as_index, quotient, remainder
-from .layout import FEW
+from .layout import FEW, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
 from .tiles import Guard, Tiles
@@ -83,10 +83,9 @@ def _as_tiles(c: Common) -> Tiles | None:
             replace[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
     strides = {taps[d]: left.index.stride(places[d]) for d in range(rank) if free[d]}
     moved = Load(left.buffer, left.index.substitute(replace), left.dtype)
-    # The order of summation: channels inside taps, where they lie in memory. But a kernel larger than what comes out
-    # is the gradient of a kernel, whose "channels" are images: these go outside.
-    large = size(w.shape[2:]) > size(node.shape[2:])  # type: ignore[arg-type]
-    inner = (depth, *taps) if large else (*taps, depth)
+    # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
+    # "channels" are images: these go outside.
+    inner = (depth, *taps) if is_kernel_gradient(node) else (*taps, depth)
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
 
 

@@ -7,6 +7,7 @@ see, are stored channels-last; what comes in or goes out keeps its order, and is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..ir.graph import Graph
@@ -43,7 +44,7 @@ def separate_operands(graph: Graph) -> Graph:
         if old.prim.name != "conv" or old.dtype.name not in ("float32", "float64"):
             return None
         x, w = args
-        if _is_gradient_of_weights(old):
+        if is_kernel_gradient(old):
             return None
         attrs = dict(old.attrs)
         few = old.shape[0] < FEW and all(d == 1 for d in attrs["input_dilation"])  # type: ignore[operator]
@@ -68,10 +69,12 @@ def separate_operands(graph: Graph) -> Graph:
     return rewrite(graph, separate)
 
 
-def _is_gradient_of_weights(node: Node) -> bool:
-    """A convolution whose kernel is as large as an image: it contracts over images, and its operands are views."""
-    w = node.args[1]
-    return w.prim.name == "permute" and w.value is None and w.attrs["axes"][:2] == (1, 0)
+def is_kernel_gradient(node: Node) -> bool:
+    """Whether a convolution's kernel is larger than what comes out of it.
+
+    So is the gradient of a kernel: it contracts over images and pixels, and its operands are views of images.
+    """
+    return math.prod(node.args[1].shape[2:]) > math.prod(node.shape[2:])  # type: ignore[arg-type]
 
 
 def assign_layouts(

@@ -42,7 +42,19 @@ def _groups(t: Tiles, target: Target) -> int:
 def _bands(t: Tiles, target: Target) -> int:
     """Bands of rows in a panel: several, that threads find work in a narrow result; one where packing is shared."""
     cut = tiling(t, target)
-    return 1 if cut.pack else max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
+    if cut.pack:
+        return 1
+    if _same_columns(t):
+        return cut.tiles
+    return max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
+
+
+def _same_columns(t: Tiles) -> bool:
+    """Whether all outer positions use the same second operand, as the pixels of a convolution do.
+
+    Then a band of rows goes through all of them before the next band: what it reads stays in the cache.
+    """
+    return bool(t.outer) and not t.b.base.variables()
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -107,9 +119,13 @@ class _Emitter:
         target = self.build.target
         groups, bands = _groups(self.t, target), _bands(self.t, target)
         with self.build.loop(begin, end, name="unit") as unit:
-            band, rest = self._split(unit, bands)
-            group, rest = self._split(rest, groups)
-            values = self._decode(rest)
+            if _same_columns(self.t):
+                group, rest = self._split(unit, groups)
+                values, band = self._decode(rest)
+            else:
+                band, rest = self._split(unit, bands)
+                group, rest = self._split(rest, groups)
+                values, _ = self._decode(rest)
             if self.cut.blocked and not self.cut.pack:
                 with self._each_block() as block:
                     self._group(values, group, (band, bands), block)
@@ -163,11 +179,12 @@ class _Emitter:
         """(x mod by, x div by)"""
         return (self.b.urem(x, I64(by)), self.b.udiv(x, I64(by))) if by > 1 else (I64(0), x)
 
-    def _decode(self, position: ir.Value) -> dict[Var, ir.Value]:
+    def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
+        """The values of the outer variables at a position of their flattened range, and what is left of it."""
         values: dict[Var, ir.Value] = {}
         for v in reversed(self.t.outer):
             values[v], position = self._split(position, v.size)
-        return values
+        return values, position
 
     def _offset(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
         return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=self.type)
