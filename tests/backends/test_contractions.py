@@ -14,10 +14,11 @@ from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
+from weft.kernel.tiles import Tiles
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
-from weft.ops.movement import permute
+from weft.ops.movement import permute, reshape
 from weft.runtime.buffer import Buffer
 
 
@@ -54,6 +55,30 @@ def test_batches_several_axes_and_an_epilogue():
         return maximum(dot_general(x, y, contract=((1, 3), (3, 0)), batch=((0,), (2,))) + b, 0)
 
     check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
+
+
+def test_a_sum_in_blocks_for_columns_that_lie_apart():
+    """What a convolution leaves channels-last is flattened: neighbouring columns of the product are not neighbours."""
+
+    def f(x, w, y):
+        attrs = {"input_dilation": (1, 1), "kernel_dilation": (1, 1), "feature_groups": 1, "batch_groups": 1}
+        images = conv(x, w, stride=(1, 1), padding=((0, 0), (0, 0)), **attrs)
+        return dot_general(y, reshape(images, shape=(1000, 288)), contract=((0,), (0,)), batch=((), ()))
+
+    shapes = (1000, 4, 5, 5), (32, 4, 3, 3), (1000, 21)
+    check(trace_graph(f, [Aval(s, float32) for s in shapes]))
+
+
+@pytest.mark.parametrize(("b", "h", "t", "d", "n"), [(3, 2, 16, 32, 40), (2, 4, 5, 3, 7), (1, 4, 8, 16, 16)])
+def test_joined_heads_are_rows_of_tiles(b, h, t, d, n):
+    def f(x, w):
+        joined = reshape(permute(x, axes=(0, 2, 1, 3)), shape=(b, t, h * d))
+        return dot_general(joined, w, contract=((2,), (1,)), batch=((), ()))
+
+    graph = trace_graph(f, (Aval((b, h, t, d), float32), Aval((n, h * d), float32)))
+    (step,) = CpuBackend().compile(graph).steps
+    assert isinstance(step.kernel, Tiles)
+    check(graph)
 
 
 def _run(function, *arrays):

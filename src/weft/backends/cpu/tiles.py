@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from ...kernel.anchors import size
 from ...kernel.index import Var
 from ...kernel.target import Target
 from ...kernel.tiles import Guard, Tap, Tiles, Tiling, tiling
@@ -24,10 +25,7 @@ UNROLL = 4
 
 def units(t: Tiles, target: Target) -> int:
     """Into how many units, that may run in any order, the work is cut."""
-    outer = 1
-    for v in t.outer:
-        outer *= v.size
-    return outer * _groups(t, target) * _bands(t, target)
+    return size([v.size for v in _parallel(t, target)]) * _groups(t, target) * _bands(t, target)
 
 
 def _panels(t: Tiles, target: Target) -> int:
@@ -44,7 +42,7 @@ def _bands(t: Tiles, target: Target) -> int:
     cut = tiling(t, target)
     if cut.pack:
         return 1
-    if _same_columns(t):
+    if _same_columns(t) and not cut.blocked:
         return cut.tiles
     return max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
 
@@ -55,6 +53,25 @@ def _same_columns(t: Tiles) -> bool:
     Then a band of rows goes through all of them before the next band: what it reads stays in the cache.
     """
     return bool(t.outer) and not t.b.base.variables()
+
+
+def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
+    """The outer variables that tell units apart.
+
+    The others, the taps of the gradient of a kernel, are gone through inside each block: they read the same images.
+    """
+    cut = tiling(t, target)
+    if not cut.blocked or cut.pack or not _same_columns(t):
+        return t.outer
+    count, found = 0, _groups(t, target) * _bands(t, target)
+    while count < len(t.outer) and found < _ENOUGH:
+        found *= t.outer[count].size
+        count += 1
+    return t.outer[:count]
+
+
+#: Units that are enough to go round.
+_ENOUGH = 4
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -119,7 +136,7 @@ class _Emitter:
         target = self.build.target
         groups, bands = _groups(self.t, target), _bands(self.t, target)
         with self.build.loop(begin, end, name="unit") as unit:
-            if _same_columns(self.t):
+            if _same_columns(self.t) and not self.cut.blocked:
                 group, rest = self._split(unit, groups)
                 values, band = self._decode(rest)
             else:
@@ -128,7 +145,8 @@ class _Emitter:
                 values, _ = self._decode(rest)
             if self.cut.blocked and not self.cut.pack:
                 with self._each_block() as block:
-                    self._group(values, group, (band, bands), block)
+                    for here in self._positions(self.t.outer[len(values) :], values):
+                        self._group(here, group, (band, bands), block)
             else:
                 self._group(values, group, (band, bands), None)
         self.b.ret_void()
@@ -141,6 +159,16 @@ class _Emitter:
             last = self.b.icmp_signed("<=", left, size)
             first = self.b.icmp_signed("==", start, I64(0))
             yield _Block(start, self.b.select(last, left, size), first, last)
+
+    def _positions(
+        self, outer: tuple[Var, ...], values: dict[Var, ir.Value]
+    ) -> Iterator[dict[Var, ir.Value]]:
+        """Loops over outer variables; what the caller does with the yielded values is emitted inside."""
+        if not outer:
+            yield values
+            return
+        with self.build.loop(I64(0), I64(outer[0].size), name=outer[0].name) as i:
+            yield from self._positions(outer[1:], {**values, outer[0]: i})
 
     def _group(
         self, values: dict[Var, ir.Value], group: ir.Value, band: tuple[ir.Value, int], block: _Block | None
@@ -182,7 +210,7 @@ class _Emitter:
     def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
         """The values of the outer variables at a position of their flattened range, and what is left of it."""
         values: dict[Var, ir.Value] = {}
-        for v in reversed(self.t.outer):
+        for v in reversed(_parallel(self.t, self.build.target)):
             values[v], position = self._split(position, v.size)
         return values, position
 
@@ -394,14 +422,15 @@ class _Emitter:
 
     def _exchange(self, tile: _Tile, load: bool) -> None:
         """Move the accumulators to the result's memory, or back."""
-        base = self.expressions.bases[self.t.out.buffer]
+        t = self.t
         for i, (r, v) in enumerate(tile.cells()):
             at = self._out(tile, r, v)
+            lanes = Lanes({}, t.n, self.lanes, tile.mask_of(v))
             if load:
-                self.b.store(self._load(self._offset(base, at), tile.mask_of(v)), self.slots[i])
+                self.b.store(self.expressions.get(t.out.buffer, at, t.out_step, lanes), self.slots[i])
             else:
                 value = self.b.load(self.slots[i], typ=self.vector)
-                self.build.store(base, at, value, self.t.dtype, tile.mask_of(v))
+                self.expressions.put(t.out.buffer, at, t.out_step, value, lanes)
 
     def _finish(self, tile: _Tile) -> None:
         """Apply the epilogue to the sums and store the results."""
