@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from ..base.errors import WeftError
 
@@ -24,6 +25,29 @@ def _demo(options: argparse.Namespace) -> None:
         options.arch, epochs=options.epochs, batch_size=options.batch_size, lr=options.lr, seed=options.seed,
         output=options.output, progress=not options.quiet,
     )  # fmt: skip
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from .inspecting import inspect
+
+    show = ["graph", "fused", "loops", "table"] if options.show is None else options.show
+    inspect(options.target, options.input, dict(options.dim), show, options.output)
+
+
+def _parts(text: str) -> list[str]:
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    # The names are written out, so that `weft --help` need not import the compiler.
+    if unknown := [p for p in parts if p not in ("graph", "passes", "fused", "loops", "table")]:
+        raise ValueError(unknown)
+    return parts
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, _, size = text.partition("=")
+    return name.strip(), _positive(size)
+
+
+_parts.__name__, _size.__name__ = "list of parts", "NAME=SIZE"  # what argparse calls them in its messages
 
 
 def _positive(text: str) -> int:
@@ -60,7 +84,37 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", default="weft-demo", help="folder for the saved model and the picture")
     demo.add_argument("--quiet", action="store_true", help="show no progress")
     demo.set_defaults(run=_demo)
+    _add_inspect(commands)
     return top
+
+
+def _add_inspect(commands: Any) -> None:
+    look = commands.add_parser(
+        "inspect",
+        help="show what the compiler makes of a model",
+        description="Show the graph of a model or compiled function before and after the passes, and the kernels that "
+        "it becomes: their loops, operations and bytes, and the memory of the program. A file that is named is run, "
+        "as by `import`.",
+    )
+    look.add_argument("target", help="model.py, model.py:name, package.module:name, or a saved program")
+    look.add_argument(
+        "--input", action="append", default=[], metavar="TYPE",
+        help="the type of an argument, as f32[8,64] (once for each; sizes may be names)",
+    )  # fmt: skip
+    look.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        type=_size,
+        metavar="NAME=SIZE",
+        help="the size of an open dimension",
+    )
+    look.add_argument(
+        "--show", type=_parts, metavar="PARTS",
+        help="what to print, of graph,passes,fused,loops,table (default: all but passes)",
+    )  # fmt: skip
+    look.add_argument("--output", metavar="FOLDER", help="write pictures (SVG, Graphviz) and texts there")
+    look.set_defaults(run=_inspect)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -114,7 +114,7 @@ def _drawing(subject: Subject) -> Drawing:
         kind = "state" if i in subject.state else "argument"
         if node in used or kind == "argument":
             number[node] = len(boxes)
-            boxes.append(Box((_short(name), repr(node.aval)), kind, f"{kind} {name}: {node.aval.describe()}"))
+            boxes.append(Box((short(name), repr(node.aval)), kind, f"{kind} {name}: {node.aval.describe()}"))
     for node in graph.nodes:
         if _inlined(node):
             if node in graph.outputs:
@@ -131,7 +131,7 @@ def _drawing(subject: Subject) -> Drawing:
                 edges.append((number[a], at, repr(a.sig.out)))
     for label, out in zip(subject.output_names, graph.outputs, strict=True):
         edges.append((number[out], len(boxes), repr(out.aval)))
-        boxes.append(Box((_short(label), repr(out.aval)), "output", f"{label}: {out.aval.describe()}"))
+        boxes.append(Box((short(label), repr(out.aval)), "output", f"{label}: {out.aval.describe()}"))
     return Drawing(subject.title, tuple(boxes), tuple(edges))
 
 
@@ -158,7 +158,7 @@ def _box(node: Node) -> Box:
     lines = [head, *([detail] if detail else []), types]
     tooltip = [f"{name}: {', '.join(a.describe() for a in node.sig.inputs)} -> {types}", detail, inside]
     where = describe_site(node.site)
-    return Box(tuple([_short(t) for t in lines]), _kind(node), "\n".join([t for t in [*tooltip, where] if t]))
+    return Box(tuple([short(t) for t in lines]), _kind(node), "\n".join([t for t in [*tooltip, where] if t]))
 
 
 def _kind(node: Node) -> str:
@@ -187,7 +187,8 @@ def _attribute(value: Any) -> str:
     return repr(value) if isinstance(value, Aval) else str(value)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A line of a box, cut where it would be too long."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

@@ -36,6 +36,8 @@ class Subject:
 def subject_of(obj: Any) -> Subject:
     """The graph behind `obj`: a `Graph`, a compiled function (its newest program), one of its programs, a program
     loaded from a file, or a tensor (the part of the graph that has not been computed yet)."""
+    if isinstance(obj, Subject):
+        return obj
     if isinstance(obj, Graph):
         return Subject(
             "graph", obj, tuple([f"input{i}" for i in range(len(obj.inputs))]), _results(len(obj.outputs))

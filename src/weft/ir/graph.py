@@ -200,6 +200,7 @@ def bind_dims(graph: Graph, sizes: Mapping[str, int]) -> Graph:
         new = node.sig.prim.bind(args, tuple([size(v) for v in node.sig.attrs.values()]))
         if not node.flags & GRAD:
             new.flags &= ~GRAD
+        new.site = node.site
         return new
 
     inputs = fresh_inputs([size(a) for a in graph.in_avals])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..base.config import config
 from ..ir.graph import Graph, verify
@@ -22,9 +22,15 @@ PASSES: tuple[tuple[str, Pass], ...] = (
 )
 
 
-def run_passes(graph: Graph, watch: Callable[[str, Graph], None] | None = None) -> Graph:
+#: Sees every graph on the way, with the name of the pass that made it.
+Watch = Callable[[str, Graph], None]
+
+
+def run_passes(
+    graph: Graph, watch: Watch | None = None, passes: Sequence[tuple[str, Pass]] = PASSES
+) -> Graph:
     """`graph` after all passes; `watch(name, graph)` sees it after each."""
-    for name, step in PASSES:
+    for name, step in passes:
         graph = step(graph)
         if config.verify:
             verify(graph)

@@ -48,7 +48,13 @@ class Backend(Protocol):
 
     name: str
 
-    def compile(self, graph: Graph) -> Executable: ...
+    def compile(self, graph: Graph) -> Executable:
+        """Make a graph, all of whose dimensions are known, ready to run."""
+        ...
+
+    def describe(self) -> str:
+        """The device, in a few words."""
+        ...
 
 
 _factories: dict[str, Callable[[], Backend]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +18,7 @@ from ..ir.graph import Graph, bind_dims, verify
 from ..ir.node import Node
 from ..ir.primitive import pick_prim
 from ..ir.shape import Dim, show_shape
-from . import profile
+from . import debug, profile
 from .backend import Commit, Executable, Fault, get_backend
 from .buffer import Buffer, Value
 
@@ -31,10 +30,12 @@ class Program:
         if config.verify:
             verify(graph)
         self.graph = graph
-        if state.debug >= 3:
-            print(graph, file=sys.stderr)
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
+        if state.debug:
+            debug.say_once(1, f"programs are made for {self.backend.describe()}")
+        if state.debug >= 3:
+            debug.say(f"weft: the program {name!r}:\n{graph}")
         self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
         self._static = None if self.dims else self._compile(graph)
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
@@ -73,9 +74,9 @@ class Program:
             self._report(time.perf_counter() - start)
 
     def _report(self, seconds: float) -> None:
-        print(
-            f"weft: {self.backend.name} ran {len(self.graph.nodes)} nodes in {seconds * 1e3:.3f} ms",
-            file=sys.stderr,
+        debug.say(
+            f"weft: {self.backend.name} ran {self._tasks[0].names[0]!r}, {len(self.graph.nodes)} nodes, "
+            f"in {seconds * 1e3:.3f} ms"
         )
 
     def _executable(self, inputs: Sequence[Value]) -> Executable:

@@ -16,18 +16,19 @@ from ...ir.primitive import pick_prim
 from ...kernel.lower import looked_up
 from ...kernel.running import FINAL
 from ...kernel.schedule import Step
+from ...kernel.show import show_kernel
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
-from ...runtime import profile
+from ...runtime import debug, profile
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
-from . import emit, host, memory, threads, tiles, watch
+from ...runtime.threads import get_num_threads
+from . import emit, host, library, memory, threads, tiles, watch
 from .assemble import Assembler, Slot
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
-from .library import functions
 from .regions import numbered, plan, prepare
 
 
@@ -37,7 +38,15 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph) -> CpuProgram:
-        return CpuProgram(prepare(numbered(graph)), graph)
+        start = numbered(graph)
+        return CpuProgram(prepare(start, debug.watch(start)), graph)
+
+    def describe(self) -> str:
+        target = host_target()
+        return (
+            f"the cpu backend: {target.name}, vectors of {8 * target.vector_bytes} bits, "
+            f"{get_num_threads()} threads"
+        )
 
 
 #: Work below which a step is not worth sharing out, in elements times operations.
@@ -53,12 +62,16 @@ class CpuProgram:
         self.target = host_target()
         self.region = plan(graph)
         self.steps = list(self.region.all_steps())
+        if debug.at(4):
+            debug.say("\n".join([show_kernel(s.kernel) for s in self.steps if s.kernel is not None]))
         left = [s for s in self.region.steps if s.kernel is None and s not in self.region.inner]
         missing = sorted({s.node.prim.name for s in left if not on_host(s.node)})
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         native = [s for s in self.steps if s.kernel is not None]
-        self._functions = dict(zip(native, functions([s.kernel for s in native], self.target), strict=True))
+        if debug.at(5):
+            debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
+        self._functions = dict(zip(native, library.functions([s.kernel for s in native], self.target), strict=True))
         self._assemble()
 
     def _assemble(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,8 +69,9 @@ class Recycled(Buffer):
         self.block: np.ndarray | None = block
         self.address = block.ctypes.data
 
-    def __del__(self) -> None:
-        recycle(self)
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ending():  # then this module may have lost its names
+            recycle(self)
 
 
 def take(shape: tuple[int, ...], dtype: Any) -> Recycled:

@@ -25,7 +25,7 @@ from ...ops.define import constant
 from ...ops.elementwise import cast, minimum
 from ...ops.loops import scan, while_loop
 from ...ops.movement import identity
-from ...passes.pipeline import run_passes
+from ...passes.pipeline import PASSES, Pass, Watch, run_passes
 from ...passes.rewrite import rewrite
 from .scalar import table
 
@@ -60,9 +60,12 @@ def numbered(graph: Graph) -> Graph:
         return Graph(inputs, instantiate(graph, inputs, make))
 
 
-def prepare(graph: Graph) -> Graph:
-    """`graph` after all passes, made of operations that there are kernels for, where possible."""
-    return separate_operands(split_complex(widen_storage(_plain_indices(run_passes(graph)))))
+def prepare(graph: Graph, watch: Watch | None = None) -> Graph:
+    """`graph` after all passes, made of operations that there are kernels for, where possible.
+
+    `watch(name, graph)` sees it after each pass.
+    """
+    return run_passes(graph, watch, ALL_PASSES)
 
 
 def _plain_indices(graph: Graph) -> Graph:
@@ -76,6 +79,16 @@ def _plain_indices(graph: Graph) -> Graph:
         return cond(index, *args[1:], **{**old.attrs, "rule": None})
 
     return rewrite(graph, plain)
+
+
+#: All passes, in order: those for every compiling backend, and those that fit a graph to the kernels of this one.
+ALL_PASSES: tuple[tuple[str, Pass], ...] = (
+    *PASSES,
+    ("plain indices", _plain_indices),
+    ("widen storage types", widen_storage),
+    ("split complex numbers", split_complex),
+    ("separate operands", separate_operands),
+)
 
 
 @dataclass(eq=False)

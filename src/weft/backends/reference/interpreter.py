@@ -27,6 +27,9 @@ class ReferenceBackend:
     def compile(self, graph: Graph) -> Interpreter:
         return Interpreter(graph)
 
+    def describe(self) -> str:
+        return f"the reference backend: NumPy {np.__version__}, operation by operation"
+
 
 register_backend(ReferenceBackend.name, ReferenceBackend)
 

@@ -1,0 +1,127 @@
+"""The command `weft inspect`."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+import weft as wf
+from weft.cli import main
+
+MODEL = """
+import weft as wf
+from weft import nn
+
+model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+
+def loss(x):
+    return (model(x) ** 2).mean()
+"""
+
+TRAINED = (
+    MODEL
+    + """
+step = wf.compile(loss)
+step(wf.ones((3, 6)))
+"""
+)
+
+TWO = (
+    MODEL
+    + """
+first = wf.compile(loss)
+second = wf.compile(loss)
+"""
+)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch, capsys):
+    """Runs the command on a file with the given text; (status, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+
+    def run(text, *arguments, name="shown_model.py", target=None):
+        (tmp_path / name).write_text(text)
+        status = main(["inspect", target or name, *arguments])
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    yield run
+    for name in set(sys.modules) - before:
+        if name.startswith("shown_"):
+            del sys.modules[name]
+
+
+def test_a_function_that_the_file_has_called(shown):
+    status, out, _ = shown(TRAINED)
+    assert status == 0
+    for part in ("== the graph as it was written ==", "call[linear]", "== the graph after all passes ==",
+                 "dot_general", "== the kernels as loops ==", "kernel k0", "== the kernels ==", "arena"):  # fmt: skip
+        assert part in out, part
+    assert "after each pass" not in out
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs"),
+    [
+        ("shown_model.py", ["--input", "f32[5,6]"]),
+        ("shown_model.py:model", ["--input", "5,6"]),
+        ("shown_model:loss", ["--input", "float32[5,6]"]),
+        ("shown_model.py:loss", ["--input", "f32[batch,6]", "--dim", "batch=5"]),
+    ],
+)
+def test_models_and_functions_by_name(shown, target, inputs):
+    status, out, err = shown(MODEL, *inputs, "--show", "passes,table", target=target)
+    assert status == 0, err
+    assert "-- decompose --" in out and "the kernels as loops" not in out
+    assert "shown_model.py:8" in out or not target.endswith("loss")
+    assert "f32[5,4]" in out
+
+
+def test_a_saved_program(shown, tmp_path):
+    f = wf.compile(lambda x: wf.exp(x) + 1)
+    wf.save(f.trace(wf.spec((wf.Dim("n"), 3))), tmp_path / "program.weft")
+    status, out, _ = shown("", "--dim", "n=4", target="program.weft")
+    assert status == 0 and "f32[4,3]" in out
+
+
+def test_pictures_and_texts(shown, tmp_path):
+    status, _, _ = shown(TRAINED, "--output", "seen", "--show", "table")
+    assert status == 0
+    for name in ("before", "after", "kernels"):
+        ET.parse(tmp_path / "seen" / f"{name}.svg")
+        assert (tmp_path / "seen" / f"{name}.dot").read_text().startswith("digraph")
+        assert (tmp_path / "seen" / f"{name}.txt").stat().st_size
+    assert "kernel k0" in (tmp_path / "seen" / "loops.txt").read_text()
+    # The inputs have the names that the user knows them by.
+    assert "0.weight" in (tmp_path / "seen" / "before.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "arguments", "says"),
+    [
+        (MODEL, "shown_model.py", [], "--input f32[8,64]"),
+        (MODEL, "shown_model.py:los", ["--input", "5,6"], "loss"),
+        (MODEL, "nowhere.py", [], "no such file"),
+        (MODEL, "shown_nowhere", [], "no module"),
+        (MODEL, "shown_model.py:loss", ["--input", "f32[5,6"], "no type of an argument"),
+        (MODEL, "shown_model.py:loss", ["--input", "q7[5,6]"], "not a data type"),
+        (MODEL, "shown_model.py:loss", ["--input", "f32[n,6]"], "how large n is"),
+        (TWO, "shown_model.py", ["--input", "5,6"], "shown_model:first, shown_model:second"),
+        ("x = 1", "shown_model.py", [], "no compiled function and no model"),
+        ("import weft as wf\nf = wf.compile(lambda x: x)", "shown_model.py", [], "was not called"),
+    ],
+)
+def test_mistakes_are_named(shown, text, target, arguments, says):
+    status, _, err = shown(text, *arguments, target=target)
+    assert status == 1 and says in err
+
+
+def test_mistakes_in_options(capsys):
+    for arguments in (["--show", "pictures"], ["--dim", "n"], ["--dim", "n=0"]):
+        with pytest.raises(SystemExit):
+            main(["inspect", "x.py", *arguments])
+    assert "invalid" in capsys.readouterr().err
