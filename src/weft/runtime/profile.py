@@ -82,7 +82,7 @@ class Recorder:
             if total is None:
                 total = self.totals[task] = Total()
             total.calls += calls
-            total.nanoseconds += nanoseconds - inside
+            total.nanoseconds += max(0, nanoseconds - inside)  # the two are read off different clocks
 
     def event(self, task: Task, begin: int, end: int) -> None:
         """Keep when a task ran, for the trace."""

@@ -71,7 +71,9 @@ class CpuProgram:
         native = [s for s in self.steps if s.kernel is not None]
         if debug.at(5):
             debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
-        self._functions = dict(zip(native, library.functions([s.kernel for s in native], self.target), strict=True))
+        self._functions = dict(
+            zip(native, library.functions([s.kernel for s in native], self.target), strict=True)
+        )
         self._assemble()
 
     def _assemble(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +101,7 @@ class Watched:
         times[ROOM] = room
         rate = threads.nanoseconds_per_tick()
         steps = self.code.words.ctypes.data + 8 * STEP_WORDS * first
-        began, tick = time.perf_counter_ns(), threads.now()()
+        began, tick = threads.moment()
         threads.run(steps, count, words.ctypes.data, times=times.ctypes.data)
         totals = times[TIMES_WORDS : TIMES_WORDS + 2 * count].reshape(-1, 2)
         for owner, (ticks, calls) in zip(owners, totals.tolist(), strict=True):
