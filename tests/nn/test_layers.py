@@ -48,6 +48,7 @@ class Layer:
 X, IMAGES, SEQUENCES, VOLUMES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9), spread(2, 3, 4, 5, 4)
 Y, P = spread(4, 6, seed=1) * 0.9 + 0.05, spread(4, 6, low=0.05, high=0.95, seed=2)
 CLASSES = integers(4, high=6)
+LISTS = np.array([[3, 0, -1, 1, 2, 0], [-1] * 6, [5, -1, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5]])
 SIGNS = np.where(spread(4, 6, seed=7) > 0, 1, -1)
 IDS = integers(2, 5, high=7)
 
@@ -135,6 +136,9 @@ LAYERS = [
     Layer("Unflatten", (1, (2, 3)), (X,)),
     Layer("Embedding", (7, 4), (IDS,)),
     Layer("Embedding", (7, 4), (IDS,), {"padding_idx": 2}, label="padding"),
+    *[Layer("EmbeddingBag", (7, 4), (IDS,), {"mode": mode}, label=mode) for mode in ("sum", "mean", "max")],
+    Layer("EmbeddingBag", (7, 4), (IDS.ravel(), np.array([0, 3, 3])), {"padding_idx": 2}, batch=False, empty=False,
+          label="one list"),
     Layer("Conv1d", (3, 4, 3), (SEQUENCES,), {"padding": "same"}),
     Layer("Conv2d", (3, 4, 3), (IMAGES,)),
     Layer("Conv2d", (3, 6, (3, 2), (2, 1)), (IMAGES,), {"padding": (1, 0), "groups": 3, "bias": False}, label="all"),
@@ -204,6 +208,8 @@ LAYERS = [
     *RECURRENT,
     *ATTENTION,
     *[Layer(name, (1,), (X,)) for name in ("Softmax", "Softmin", "LogSoftmax")],
+    Layer("Softmax2d", (), (IMAGES,)),
+    Layer("RReLU", (), (X,), train=False),
     *[Layer(name, (), (X, Y), batch=False, empty=False) for name in ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")],
     Layer("CosineSimilarity", (), (X, Y)),
     Layer("PairwiseDistance", (), (X, Y), {"keepdim": True}),
@@ -215,6 +221,11 @@ LAYERS = [
     Layer("PoissonNLLLoss", (), (X, CLASSES[:, None] + np.arange(6)), {"full": True}, batch=False, empty=False),
     Layer("GaussianNLLLoss", (), (X, Y, P), batch=False, empty=False),
     Layer("KLDivLoss", (), (X, P), {"reduction": "batchmean"}, batch=False, empty=False),
+    *[Layer("MultiMarginLoss", (p, 0.7, np.arange(1.0, 7.0)), (X, CLASSES), batch=False, empty=False, label=f"{p}")
+      for p in (1, 2)],
+    Layer("MultiLabelMarginLoss", (), (X, LISTS), {"reduction": "sum"}, batch=False, empty=False),
+    Layer("MultiLabelSoftMarginLoss", (np.arange(1.0, 7.0),), (X, (P > 0.5) * 1.0), batch=False, empty=False),
+    Layer("TripletMarginWithDistanceLoss", (), (X, Y, P), {"swap": True, "margin": 0.5}, batch=False, empty=False),
     Layer("BCELoss", (), (P, P[::-1].copy()), batch=False, empty=False),
     Layer("BCEWithLogitsLoss", (), (X, P), {"pos_weight": np.arange(1.0, 7.0)}, batch=False, empty=False),
     Layer("NLLLoss", (), (X, CLASSES), {"reduction": "sum"}, batch=False, empty=False),

@@ -246,6 +246,23 @@ class PReLU(_Activation):
         return F.prelu(x, self.weight)
 
 
+class RReLU(_Activation):
+    """x for x > 0, else slope * x: in training with random slopes from [lower, upper), in evaluation with their mean.
+
+    Reference: B. Xu et al., "Empirical Evaluation of Rectified Activations", 2015, https://arxiv.org/abs/1505.00853
+    """
+
+    _settings = ("lower", "upper")
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rrelu(x, self.lower, self.upper, self.training)
+
+
 class GLU(_Activation):
     """The first half along `dim` times the sigmoid of the second half."""
 
@@ -284,3 +301,10 @@ class LogSoftmax(Softmax):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.log_softmax(x, self.dim)
+
+
+class Softmax2d(_Activation):
+    """e**x / sum(e**x) over the channels of (N, C, H, W) or (C, H, W), at each position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, -3)

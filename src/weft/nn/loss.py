@@ -152,3 +152,33 @@ class CrossEntropyLoss(Loss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+
+class CTCLoss(Loss):
+    """Connectionist temporal classification: -log of the probability of label sequences under all their alignments.
+
+    Called with log-probabilities (T, N, C), targets (N, S) or all in one list, and the lengths of both.
+
+    Args:
+        blank: the class that stands for nothing.
+        reduction: "mean" divides each loss by the length of its target and averages; "sum"; "none".
+        zero_infinity: a target that is too long for its input counts nothing, instead of an infinite loss.
+
+    >>> import math
+    >>> scores = weft.zeros((4, 1, 3))  # four steps, three classes, all equally probable
+    >>> loss = CTCLoss()(nn.functional.log_softmax(scores, -1), weft.tensor([[1, 2]]), [4], [2])
+    >>> round(math.exp(-2 * loss.item()) * 3**4)  # so many of the 81 paths are alignments of the target
+    15
+
+    Reference: A. Graves et al., "Connectionist Temporal Classification", 2006.
+    """
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        return F.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..arrays.tensor import Tensor
+from ..base.errors import ArgumentError
 from . import functional as F
 from .loss import Loss
 from .module import Module
@@ -96,6 +99,82 @@ class TripletMarginLoss(Loss):
             anchor, positive, negative,
             margin=self.margin, p=self.p, eps=self.eps, swap=self.swap, reduction=self.reduction,
         )  # fmt: skip
+
+
+class TripletMarginWithDistanceLoss(Loss):
+    """`TripletMarginLoss` with a distance of your own: a function of two tensors (default: Euclidean)."""
+
+    def __init__(
+        self,
+        *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
+        self.margin = margin
+        self.swap = swap
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return F.triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
+
+
+class MultiMarginLoss(Loss):
+    """The mean over all other classes i of max(0, margin - x[y] + x[i])**p, for scores (N, C) and classes y (N).
+
+    Args:
+        p: 1 or 2.
+        margin: how far the score of the class is to lie above the others.
+        weight: one factor for each class y.
+    """
+
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, *, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        if p not in (1, 2):
+            raise ArgumentError(f"MultiMarginLoss: p must be 1 or 2, got {p!r}")
+        self.p = p
+        self.margin = margin
+        self._hold("weight", weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)
+
+
+class MultiLabelMarginLoss(Loss):
+    """Margins of 1 between the classes of a sample and all others, for scores (N, C).
+
+    The targets (N, C) list the classes of each sample up to the first -1. The loss of a sample is the sum over its
+    classes y and the others i of max(0, 1 - x[y] + x[i]), divided by C.
+    """
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
+
+
+class MultiLabelSoftMarginLoss(Loss):
+    """Binary cross-entropy of sigmoid(input), averaged over the classes, for scores (N, C) and targets 0 and 1."""
+
+    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._hold("weight", weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
 
 class PoissonNLLLoss(Loss):

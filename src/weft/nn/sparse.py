@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays.creation import tensor
+from ..arrays.dispatch import check_choice
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError
@@ -16,6 +17,24 @@ from . import init
 from .factory import empty, positive_int
 from .module import Module
 from .parameter import Parameter
+
+
+def _draw(table: Parameter, padding_idx: int | None) -> None:
+    """A standard normal table, with zeros in the row for padding."""
+    init.normal_(table)
+    if padding_idx is not None:
+        node = table._node
+        with no_grad():
+            init.copy_(table, Tensor(where(equal(iota_along(node.shape, 0), padding_idx), 0, node)))
+
+
+def _row(layer: str, padding_idx: int | None, rows: int) -> int | None:
+    """The row for padding, counted from the front."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ArgumentError(f"{layer}: padding_idx must be one of the {rows} rows, got {padding_idx}")
+    return int(padding_idx) % rows
 
 
 class Embedding(Module):
@@ -45,13 +64,7 @@ class Embedding(Module):
         super().__init__()
         self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ArgumentError(
-                    f"Embedding: padding_idx must be one of the {num_embeddings} rows, got {padding_idx}"
-                )
-            padding_idx = int(padding_idx) % num_embeddings
-        self.padding_idx = padding_idx
+        self.padding_idx = _row("Embedding", padding_idx, num_embeddings)
         if _weight is None:
             self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype), not _freeze)
             self.reset_parameters()
@@ -71,13 +84,7 @@ class Embedding(Module):
 
     def reset_parameters(self) -> None:
         """Draw the table anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            node = self.weight._node
-            with no_grad():
-                init.copy_(
-                    self.weight, Tensor(where(equal(iota_along(node.shape, 0), self.padding_idx), 0, node))
-                )
+        _draw(self.weight, self.padding_idx)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.embedding(x, self.weight, self.padding_idx)
@@ -85,3 +92,66 @@ class Embedding(Module):
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class EmbeddingBag(Module):
+    """Rows of a table of vectors reduced bag by bag: positions (B, N), or (N) with offsets, to (B, embedding_dim).
+
+    Args:
+        num_embeddings: the number of rows.
+        embedding_dim: the length of each vector.
+        mode: "sum", "mean" or "max".
+        include_last_offset: whether one more offset says where the last bag ends.
+        padding_idx: a row that starts as zeros and is left out of bags.
+
+    >>> bag = EmbeddingBag(10, 3, mode="sum")
+    >>> bag(weft.tensor([1, 2, 4, 5, 4]), weft.tensor([0, 3])).shape
+    (2, 3)
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        mode: str = "mean",
+        _weight: Any = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = positive_int("EmbeddingBag", "num_embeddings", num_embeddings)
+        self.embedding_dim = positive_int("EmbeddingBag", "embedding_dim", embedding_dim)
+        check_choice("EmbeddingBag: mode", mode, ("sum", "mean", "max"))
+        self.mode = mode
+        self.include_last_offset = bool(include_last_offset)
+        self.padding_idx = _row("EmbeddingBag", padding_idx, num_embeddings)
+        if _weight is None:
+            self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype))
+            self.reset_parameters()
+        else:
+            self.weight = Parameter(_weight)
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew, from a standard normal distribution."""
+        _draw(self.weight, self.padding_idx)
+
+    def forward(
+        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
+    ) -> Tensor:
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            mode=self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
+        )
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+import weft as wf
 from composites import Case, composite_tests, functional, gradients, spread
+from weft.base.errors import ArgumentError
 from weft.ops.composite import activations as a
 from weft.ops.composite import softmax as s
 
@@ -110,3 +113,30 @@ def test_logsumexp_of_nothing_has_gradient_zero():
 
 
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(CASES)
+
+
+def test_random_slopes_lie_between_their_bounds():
+    f, x = wf.nn.functional, wf.tensor(-np.ones(2000))
+    drawn = -f.rrelu(x, 0.25, 0.5, training=True, generator=wf.Generator(0)).numpy()
+    assert drawn.min() >= 0.25 and drawn.max() < 0.5 and abs(drawn.mean() - 0.375) < 0.01
+    assert f.rrelu(x, 0.25, 0.5).numpy()[0] == -0.375
+    with pytest.raises(ArgumentError, match="larger than upper"):
+        f.rrelu(x, 1.0, 0.5)
+
+
+def test_gumbel_samples_follow_the_softmax_and_have_its_gradient():
+    f, logits = wf.nn.functional, np.log([[0.1, 0.2, 0.7]] * 3000)
+    x = wf.tensor(logits, requires_grad=True)
+    hard = f.gumbel_softmax(x, tau=0.5, hard=True, generator=wf.Generator(0))
+    soft = f.gumbel_softmax(x, tau=0.5, generator=wf.Generator(0))
+    np.testing.assert_allclose(hard.numpy().sum(1), 1)
+    np.testing.assert_array_equal(hard.numpy().argmax(1), soft.numpy().argmax(1))
+    np.testing.assert_allclose(hard.numpy().mean(0), [0.1, 0.2, 0.7], atol=0.03)
+    gradients = []
+    for sample in (hard, soft):
+        x.grad = None
+        (sample * wf.tensor([1.0, 2.0, 3.0], dtype="float64")).sum().backward()
+        gradients.append(x.grad.numpy())
+    np.testing.assert_allclose(gradients[0], gradients[1])
+    with pytest.raises(ArgumentError, match="tau"):
+        f.gumbel_softmax(x, 0.0)

@@ -21,6 +21,22 @@ def _pick(axis):
     return call
 
 
+BAGS, OFFSETS = integers(3, 4, high=6, seed=4), np.array([0, 5, 5, 12])
+
+
+def _bag(mode):
+    return lambda i, t: c.embedding_bag(i, t, None, mode=mode)
+
+
+def _torch_bag(**attrs):
+    def call(index, table):
+        import torch
+
+        return torch.nn.functional.embedding_bag(index, table, **attrs)
+
+    return call
+
+
 def _embedding(padding_idx=None):
     def call(index, table):
         import torch
@@ -77,6 +93,41 @@ CASES = [
         smooth=False,
     ),
     Case("embedding", c.embedding, (IDS[:0], spread(6, 4)), _embedding(), label="nothing"),
+    *[
+        Case(
+            "embedding_bag", _bag(mode), (BAGS, spread(6, 4)), _torch_bag(mode=mode), label=mode, batch=False
+        )
+        for mode in ("sum", "mean", "max")
+    ],
+    *[
+        Case(
+            "embedding_bag_offsets",
+            lambda i, t, o, m=mode: c.embedding_bag_offsets(i, t, o, None, bags=4, mode=m, padding_idx=2),
+            (BAGS.ravel(), spread(6, 4), OFFSETS),
+            lambda i, t, o, m=mode: _torch_bag(mode=m, padding_idx=2, offsets=o)(i, t),
+            label=mode,
+            batch=False,
+        )
+        for mode in ("sum", "mean", "max")
+    ],
+    Case(
+        "embedding_bag",
+        lambda i, t, w: c.embedding_bag(i, t, w, mode="sum", padding_idx=2),
+        (BAGS, spread(6, 4), spread(3, 4, seed=1)),
+        lambda i, t, w: _torch_bag(mode="sum", padding_idx=2, per_sample_weights=w)(i, t),
+        label="weighted",
+        batch=False,
+    ),
+    Case(
+        "embedding_bag_offsets",
+        lambda i, t, o, w: c.embedding_bag_offsets(i, t, o, w, bags=3, mode="sum"),
+        (BAGS.ravel(), spread(6, 4), OFFSETS, spread(12, seed=1)),
+        lambda i, t, o, w: _torch_bag(mode="sum", include_last_offset=True, offsets=o, per_sample_weights=w)(
+            i, t
+        ),
+        label="last offset",
+        batch=False,
+    ),
 ]
 
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(CASES)

@@ -19,8 +19,9 @@ TESTS = "\n".join(p.read_text(encoding="utf-8") for p in sorted(Path(__file__).p
 
 
 #: The modules whose composites stand in tables here; those of others are tested with what they belong to.
-MODULES = ("activations", "attention", "classes", "conv", "dropout", "linear", "losses", "normalization", "padding",
-           "pooling", "recurrent", "similarity", "softmax")  # fmt: skip
+MODULES = ("activations", "attention", "classes", "conv", "ctc", "dropout", "first", "images", "linear",
+           "losses", "margins", "normalization", "padding", "pooling", "recurrent", "resize", "similarity",
+           "softmax")  # fmt: skip
 
 
 def _own(name: str) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...arrays import random
 from ...arrays.dispatch import apply
+from ...arrays.manipulation import moveaxis
+from ...arrays.searching import argmax
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ir.dtype import DType
@@ -16,6 +19,7 @@ from ...ops.composite.define import Composite
 from ...ops.elementwise import cast
 from ...ops.elementwise import tanh as tanh_
 from .operands import checked
+from .sparse import one_hot
 
 
 def _floating(name: str, x: Any) -> Tensor:
@@ -64,6 +68,24 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             )
         weight = weight.reshape((weight.shape[0], *[1] * (x.ndim - 2)))
     return apply(a.prelu, x, weight)
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Any = None,
+) -> Tensor:
+    """x for x > 0, else slope * x, with a slope drawn from [lower, upper) for each element; else their mean."""
+    x = _floating("rrelu", input)
+    if not lower <= upper:
+        raise ArgumentError(f"rrelu: lower {lower} is larger than upper {upper}")
+    if not training:
+        return _unary(a.leaky_relu, x, (lower + upper) / 2)
+    return apply(a.prelu, x, random.uniform(x.shape, lower, upper, generator=generator).astype(x.dtype))
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -195,3 +217,32 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log(softmax(x)) along `dim`, accurate where the softmax is tiny."""
     return _along(s.log_softmax, input, dim, dtype)
+
+
+def gumbel_softmax(
+    logits: Tensor,
+    tau: float = 1.0,
+    hard: bool = False,
+    eps: float = 1e-10,
+    dim: int = -1,
+    *,
+    generator: Any = None,
+) -> Tensor:
+    """Samples of classes that can be differentiated: softmax((logits + noise) / tau) along `dim`.
+
+    The noise is Gumbel's, so that the largest element is a sample of softmax(logits). With `hard` the result is that
+    sample, 1 at its class and 0 elsewhere, with the gradient of the soft one. `eps` is accepted and means nothing.
+
+    Reference: E. Jang, S. Gu, B. Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017,
+    https://arxiv.org/abs/1611.01144
+    """
+    x = _floating("gumbel_softmax", logits)
+    if isinstance(tau, (int, float)) and not tau > 0:
+        raise ArgumentError(f"gumbel_softmax: tau must be positive, got {tau}")
+    noise = random.gumbel(x.shape, generator=generator).astype(x.dtype)
+    soft = softmax((x + noise) / tau, dim)
+    if not hard:
+        return soft
+    axis = normalize_axis(dim, x.ndim, "dim")
+    chosen = one_hot(argmax(soft, axis=axis), num_classes=int(x.shape[axis]), dtype=x.dtype)
+    return moveaxis(chosen, -1, axis) - soft.detach() + soft

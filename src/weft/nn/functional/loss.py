@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ...arrays.creation import asarray
 from ...arrays.dispatch import apply, check_choice
+from ...arrays.searching import take
 from ...arrays.tensor import Tensor
-from ...base.errors import ArgumentError, DTypeError
+from ...base.errors import ArgumentError, DTypeError, ShapeError
+from ...ops.composite import ctc as c_ctc
 from ...ops.composite import losses as c
 from .operands import checked, maybe
 
@@ -126,3 +131,58 @@ def cross_entropy(
     return apply(
         c.cross_entropy, input, target, weight, smoothing, ignore_index=int(ignore_index), reduction=reduction
     )
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """-log of the probability of label sequences under all their alignments (connectionist temporal classification).
+
+    Args:
+        log_probs: log-probabilities (T, N, C) or (T, C), for instance from `log_softmax`.
+        targets: classes (N, S) or (S), or (N) sequences one after the other in one list, (sum of target_lengths).
+        input_lengths: how many steps of each input count, (N) or (): a tensor or a list.
+        target_lengths: how many classes each target has.
+        blank: the class that stands for nothing.
+        reduction: "mean" divides each loss by the length of its target and averages; "sum"; "none".
+        zero_infinity: a target that is too long for its input counts nothing, instead of an infinite loss.
+
+    Raises:
+        IndexError: when the value is computed and a class or a length is out of range.
+
+    Reference: A. Graves et al., "Connectionist Temporal Classification", 2006.
+    """
+    name = "ctc_loss"
+    x, target = checked(name, log_probs), checked(name, targets)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    lengths = [v if isinstance(v, Tensor) else asarray(v) for v in (input_lengths, target_lengths)]
+    lone = x.ndim == 2
+    if lone:
+        x, target = x.reshape((x.shape[0], 1, x.shape[1])), target.reshape((1, *target.shape))
+    lengths = [v.reshape((1,)) if v.ndim == 0 and lone else v for v in lengths]
+    if target.ndim == 1:
+        target = _in_rows(target, lengths[1])
+    options = {"blank": int(blank), "reduction": reduction, "zero_infinity": bool(zero_infinity)}
+    out = apply(c_ctc.ctc_loss, x, target, *lengths, **options)
+    return out.reshape(()) if lone else out
+
+
+def _in_rows(target: Tensor, lengths: Tensor) -> Tensor:
+    """Sequences that lie one after the other as the rows of a matrix. The longest decides its width."""
+    sizes = [int(n) for n in lengths.numpy()]
+    if sum(sizes) != target.shape[0]:
+        raise ShapeError(
+            f"ctc_loss: target_lengths sum to {sum(sizes)}, but there are {target.shape[0]} targets in a row"
+        )
+    starts = np.cumsum([0, *sizes[:-1]])[: len(sizes)]
+    at = starts[:, None] + np.arange(max(sizes, default=0))
+    if target.size == 0:
+        return target.reshape((len(sizes), 0))
+    last = int(target.shape[0]) - 1  # type: ignore[arg-type]
+    return take(target, asarray(np.minimum(at, last).ravel()), axis=0).reshape(at.shape)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...arrays.dispatch import apply, check_choice
+from ...arrays.elementwise import minimum
 from ...arrays.tensor import Tensor
-from ...base.errors import ArgumentError
+from ...base.errors import ArgumentError, ShapeError
+from ...ir.shape import show_shape
+from ...ops.composite import margins as m
 from ...ops.composite import similarity as c
-from .operands import checked
+from .activation import relu
+from .operands import checked, maybe
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -85,6 +90,69 @@ def triplet_margin_loss(
     return _loss(
         c.triplet_margin_loss, (anchor, positive, negative), *numbers, swap=bool(swap), reduction=reduction
     )
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with a distance of your own (default: Euclidean)."""
+    name = "triplet_margin_with_distance_loss"
+    check_choice("reduction", reduction, _REDUCTIONS)
+    anchor, positive, negative = checked(name, anchor), checked(name, positive), checked(name, negative)
+    distance = pairwise_distance if distance_function is None else distance_function
+    apart = distance(anchor, negative)
+    if swap:
+        apart = minimum(apart, distance(positive, negative))
+    return _reduce(relu(distance(anchor, positive) - apart + margin), reduction)
+
+
+def _reduce(x: Tensor, reduction: str) -> Tensor:
+    return x if reduction == "none" else x.sum() if reduction == "sum" else x.mean()
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes i of max(0, margin - input[target] + input[i])**p, for scores (N, C) and targets (N)."""
+    if p not in (1, 2):
+        raise ArgumentError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
+    scores, classes = checked("multi_margin_loss", input), checked("multi_margin_loss", target)
+    check_choice("reduction", reduction, _REDUCTIONS)
+    weight = maybe("multi_margin_loss", weight)
+    if weight is not None and weight.shape != scores.shape[-1:]:
+        raise ShapeError(
+            f"multi_margin_loss: weight needs one entry for each of the {scores.shape[-1]} classes, got "
+            f"{show_shape(weight.shape)}"
+        )
+    return apply(
+        m.multi_margin_loss, scores, classes, float(margin), weight, squared=p == 2, reduction=reduction
+    )
+
+
+def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Margins between the classes that the targets list, up to the first -1, and all others, for scores (N, C)."""
+    return _loss(m.multilabel_margin_loss, (input, target), reduction=reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), averaged over the classes (the last axis), for targets 0 and 1."""
+    weight = maybe("multilabel_soft_margin_loss", weight)
+    return _loss(m.multilabel_soft_margin_loss, (input, target), weight, reduction=reduction)
 
 
 def poisson_nll_loss(

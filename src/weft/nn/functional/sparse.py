@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...arrays.dispatch import apply
+from ...arrays.dispatch import apply, check_choice
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError
 from ...ir.dtype import dtype as as_dtype
+from ...ir.shape import show_shape
 from ...ops.composite import classes as c
-from .operands import checked
+from .operands import checked, maybe
+
+_MODES = ("sum", "mean", "max")
+
+
+def _padding(name: str, padding_idx: int | None, rows: Any) -> int | None:
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ArgumentError(f"{name}: padding_idx must be one of the {rows} rows, got {padding_idx}")
+    return int(padding_idx) % rows
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -19,12 +30,52 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         IndexError: when the value is computed and a position is not in 0 .. rows-1.
     """
     input, weight = checked("embedding", input), checked("embedding", weight)
-    if padding_idx is not None:
-        rows = weight.shape[0]
-        if not -rows <= padding_idx < rows:
-            raise ArgumentError(f"padding_idx must be one of the {rows} rows, got {padding_idx}")
-        padding_idx = int(padding_idx) % rows  # type: ignore[operator]
-    return apply(c.embedding, input, weight, padding_idx=padding_idx)
+    return apply(c.embedding, input, weight, padding_idx=_padding("embedding", padding_idx, weight.shape[0]))
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    *,
+    mode: str = "mean",
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Rows of a table reduced bag by bag.
+
+    Args:
+        input: positions (B, N), a bag in each row; or (N) for all bags, one after the other.
+        weight: the table (rows, width).
+        offsets: (B), where each bag begins in a list of positions.
+        mode: "sum", "mean" or "max" (element by element).
+        per_sample_weights: of the shape of the input: factors of the rows in a sum.
+        include_last_offset: whether one more offset says where the last bag ends.
+        padding_idx: a row that is left out of bags.
+
+    Returns: (B, width); empty bags give zeros.
+
+    Raises:
+        IndexError: when the value is computed and a position is not in 0 .. rows-1.
+    """
+    name = "embedding_bag"
+    input, weight = checked(name, input), checked(name, weight)
+    factors = maybe(name, per_sample_weights)
+    check_choice("mode", mode, _MODES)
+    if factors is not None and (mode != "sum" or factors.shape != input.shape):
+        raise ArgumentError(
+            f"{name}: per_sample_weights belong to mode='sum' and have the shape of the input, got mode={mode!r} and "
+            f"shapes {show_shape(factors.shape)} and {show_shape(input.shape)}"
+        )
+    attrs: dict[str, Any] = {"mode": mode, "padding_idx": _padding(name, padding_idx, weight.shape[0])}
+    if input.ndim == 2 and offsets is None:
+        return apply(c.embedding_bag, input, weight, factors, **attrs)
+    if input.ndim != 1 or offsets is None:
+        raise ArgumentError(f"{name} takes positions (B, N) without offsets, or (N) with offsets")
+    starts = checked(name, offsets)
+    bags = starts.shape[0] - 1 if include_last_offset else starts.shape[0]
+    return apply(c.embedding_bag_offsets, input, weight, starts, factors, bags=bags, **attrs)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1, dtype: Any = "int64") -> Tensor:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from ...base.errors import DTypeError, ShapeError
-from ...ir.dtype import int32, int64
+from ...ir.dtype import bool_, int32, int64
 from ...ir.node import Aval, Node
 from ...ir.shape import Size, show_shape
-from ..elementwise import cast, equal, less, where
-from ..indexing import gather, iota_along, put_along_axis, take_along_axis
-from ..movement import broadcast_to, full, reshape, zeros
-from .common import stop_gradient
+from ..elementwise import cast, equal, less, logical_and, not_equal, where
+from ..indexing import gather, iota, iota_along, put_along_axis, take_along_axis
+from ..movement import broadcast_to, full, reshape, slice_axis, zeros
+from ..reduce import any_, sum_
+from ..sorting import searchsorted
+from .common import as_type, stop_gradient, widened
 from .define import composite
+from .first import first_max
 
 
 def positions(index: Node) -> Node:
@@ -64,6 +67,64 @@ def embedding(index, table, *, padding_idx=None):
         return out
     padding = reshape(equal(index, padding_idx), shape=(*index.shape, 1))
     return where(broadcast_to(padding, out.shape), stop_gradient(out), out)
+
+
+@composite
+def embedding_bag(index, table, factors, *, mode, padding_idx=None):
+    """The sum, mean or largest elements ("max") of the rows (B, N) names in each bag: (B, width).
+
+    `factors` (B, N), for sums only, multiply the rows. Rows `padding_idx` are not in the bag; an empty bag gives zeros.
+    """
+    rows = embedding(index, table)
+    if index.ndim != 2:
+        raise ShapeError(f"embedding_bag takes bags of indices (B, N), got {show_shape(index.shape)}")
+    held = full(Aval(index.shape, bool_), True)
+    if padding_idx is not None:
+        held = not_equal(positions(index), padding_idx)
+    return _in_bags(rows, held, factors, mode, 1)
+
+
+@composite
+def embedding_bag_offsets(index, table, offsets, factors, *, bags, mode, padding_idx=None):
+    """`embedding_bag` of bags that lie one after the other in one list, bag b from position offsets[b] on."""
+    rows = embedding(index, table)
+    if index.ndim != 1 or offsets.ndim != 1 or offsets.dtype.kind not in "iu":
+        raise ShapeError(
+            f"embedding_bag takes indices (N) and integer offsets (B), got {index.aval.describe()} and "
+            f"{offsets.aval.describe()}"
+        )
+    starts = slice_axis(positions(offsets), 0, 0, bags)
+    here = iota(size=index.shape[0], dtype=int64)
+    bag = searchsorted(starts, here, side="right") - 1
+    grid = (bags, index.shape[0])
+    held = equal(iota_along(grid, 0), broadcast_to(cast(bag, dtype=int64), grid))
+    if offsets.shape[0] != bags:  # the last offset is the end
+        end = reshape(slice_axis(positions(offsets), 0, bags, bags + 1), shape=())
+        held = logical_and(held, less(broadcast_to(here, grid), end))
+    if padding_idx is not None:
+        held = logical_and(held, broadcast_to(not_equal(positions(index), padding_idx), grid))
+    every = broadcast_to(rows, (bags, *rows.shape))
+    return _in_bags(every, held, None if factors is None else broadcast_to(factors, grid), mode, 1)
+
+
+def _in_bags(rows: Node, held: Node, factors: Node | None, mode: str, axis: int) -> Node:
+    """Rows (B, N, width) reduced over those of N that are in each bag."""
+    spread = broadcast_to(reshape(held, shape=(*held.shape, 1)), rows.shape)
+    w = widened(rows)
+    if mode == "max":
+        some = any_(held, axes=(axis,))
+        top = first_max(where(spread, w, float("-inf")), axis=axis) if rows.shape[axis] != 0 else None
+        out = zeros(Aval((rows.shape[0], rows.shape[2]), w.dtype))
+        if top is not None:
+            out = where(broadcast_to(reshape(some, shape=(some.shape[0], 1)), top.shape), top, 0)
+        return as_type(out, rows.dtype)
+    if factors is not None:
+        w = w * as_type(reshape(factors, shape=(*factors.shape, 1)), w.dtype)
+    total = sum_(where(spread, w, 0), axes=(axis,))
+    if mode == "mean":
+        sizes = sum_(cast(held, dtype=w.dtype), axes=(axis,))
+        total = total / reshape(where(equal(sizes, 0), 1, sizes), shape=(sizes.shape[0], 1))
+    return as_type(total, rows.dtype)
 
 
 @composite

@@ -11,12 +11,13 @@ from ...ir.shape import Shape, show_shape, size_of
 from ..define import constant
 from ..elementwise import equal, floor_divide, pow_, remainder, where
 from ..indexing import iota_along, scatter, take_along_axis
-from ..movement import broadcast_to, concatenate, full, pad, reshape, slice_axis
+from ..movement import concatenate, full, pad, reshape, slice_axis
 from ..reduce import argmax, max_, sum_
 from ..window import windows, windows_add
 from .classes import from_zero
 from .common import along, as_type, mean, widened
 from .define import composite
+from .first import at_first, first_max
 
 Sizes = tuple[int, ...]
 
@@ -101,7 +102,7 @@ def _(cts, outs, x, *, kernel, stride, padding, dilation, ceil_mode):
     low, high = _widths(x, kernel, stride, padding, dilation, ceil_mode)
     fitted = _fitted(x, _lowest(x), low, high)
     flat = _flat_windows(fitted, kernel, stride, dilation)
-    parts = _at_first(flat, cts[0], flat.ndim - 1)
+    parts = at_first(flat, cts[0], flat.ndim - 1)
     return (_gathered(parts, x, fitted, kernel, stride, dilation, low, high),)
 
 
@@ -210,25 +211,6 @@ def _counts(size: int, kernel: int, stride: int, padding: int, beyond: int, padd
     ones = _fitted(ones, 1.0 if padded else 0.0, (padding,), (own,))
     ones = _fitted(ones, 0.0, (0,), (beyond - own,))
     return sum_(windows(ones, kernel=(kernel,), stride=(stride,), dilation=(1,)), axes=(1,))
-
-
-@composite
-def first_max(x, *, axis):
-    """The largest element along `axis`. Of several, the first has the gradient."""
-    return max_(x, axes=(axis,))
-
-
-@first_max.vjp
-def _(cts, outs, x, *, axis):
-    return (_at_first(x, cts[0], axis),)
-
-
-def _at_first(x: Node, ct: Node, axis: int) -> Node:
-    """The cotangent at the first largest element along `axis`, 0 elsewhere."""
-    spread = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    first = broadcast_to(reshape(argmax(x, axis=axis), shape=spread), x.shape)
-    chosen = equal(iota_along(x.shape, axis), first)
-    return where(chosen, broadcast_to(reshape(ct, shape=spread), x.shape), 0)
 
 
 def _cells(size: int, count: int) -> list[tuple[int, int]]:
