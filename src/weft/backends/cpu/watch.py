@@ -42,7 +42,8 @@ def _task(step: Step, source: Graph, outer: Task | None, control: bool) -> Task:
     names = tuple(dict.fromkeys([operation_name(n) for n in nodes])) or (step.node.prim.name,)
     sites = tuple(dict.fromkeys([n.site for n in nodes if n.site is not None and n.site[0] is not None]))
     if outer is not None:
-        names, sites = (f"{outer.names[0]}: {names[0]}", *names[1:]), sites or outer.sites
+        # Equal bodies are one graph, which has the lines of the first: those of the loop itself are always right.
+        names, sites = (f"{outer.names[0]}: {names[0]}", *names[1:]), outer.sites
     written = [n for n in step.writes if type(n.sig.out) is not tuple and (n.args or n is step.node)]
     detail = ", ".join(repr(n.aval) for n in written)
     bits = max([n.dtype.bits for n in written], default=32)
