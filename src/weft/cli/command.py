@@ -50,6 +50,12 @@ def _size(text: str) -> tuple[str, int]:
 _parts.__name__, _size.__name__ = "list of parts", "NAME=SIZE"  # what argparse calls them in its messages
 
 
+def _cache(options: argparse.Namespace) -> None:
+    from .cache import clear_cache, show_cache
+
+    clear_cache() if options.action == "clear" else show_cache()
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -85,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--quiet", action="store_true", help="show no progress")
     demo.set_defaults(run=_demo)
     _add_inspect(commands)
+    _add_cache(commands)
     return top
 
 
@@ -115,6 +122,17 @@ def _add_inspect(commands: Any) -> None:
     )  # fmt: skip
     look.add_argument("--output", metavar="FOLDER", help="write pictures (SVG, Graphviz) and texts there")
     look.set_defaults(run=_inspect)
+
+
+def _add_cache(commands: Any) -> None:
+    cache = commands.add_parser(
+        "cache",
+        help="show or clear the compiled kernels on disk",
+        description="Show where compiled kernels are kept, how many there are and how large they are; `clear` removes "
+        "them. WEFT_CACHE_DIR names another folder, WEFT_CACHE_SIZE the most megabytes; WEFT_CACHE=0 turns it off.",
+    )
+    cache.add_argument("action", nargs="?", choices=("show", "clear"), default="show")
+    cache.set_defaults(run=_cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,6 +32,9 @@ _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not
 #: How many operations one expression may be made of.
 _LARGE = 150
 
+#: And how many it may be deep: code is written by recursion over it.
+_DEEP = 64
+
 #: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
 _CONTRACTIONS = ("dot_general", "conv")
 _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradient")
@@ -66,7 +69,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
 
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
-        alone = alone or _looks_up(root, plan.stored)
+        alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3
         return None if alone else (root.shape, plan.layouts.get(root))
 
     def after(root: Node) -> list[Node]:
@@ -132,7 +135,7 @@ class _Plan:
                 stored.update(_behind_views(a) for a in node.args)
             if self._is_shared_number(node):
                 stored.add(node)
-        _store_the_large(graph, stored)
+        self.depth = _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
 
     def _is_shared_number(self, node: Node) -> bool:
@@ -210,19 +213,23 @@ class _Plan:
         return False
 
 
-def _store_the_large(graph: Graph, stored: set[Node]) -> None:
-    """Add to `stored` so that no expression grows beyond measure.
+def _store_the_large(graph: Graph, stored: set[Node]) -> dict[Node, int]:
+    """Add to `stored` so that no expression grows beyond measure; how deep the expression of each node is then.
 
     What is not stored is written out at each of its uses, so a chain of operations that use their operand twice (a
     sum beside a slice of itself, say) would double with every link.
     """
     size: dict[Node, int] = {}
+    depth: dict[Node, int] = {}
     for node in graph.nodes:
-        size[node] = 1
+        size[node] = depth[node] = 1
         if node not in stored and node.value is None:
-            size[node] += sum([1 if a in stored else size[a] for a in node.args])
-            if size[node] > _LARGE and can_pull(node):
+            inside = [a for a in node.args if a not in stored]
+            size[node] += len(node.args) - len(inside) + sum([size[a] for a in inside])
+            depth[node] += max([depth[a] for a in inside], default=0)
+            if (size[node] > _LARGE or depth[node] > _DEEP) and can_pull(node):
                 stored.add(node)
+    return depth
 
 
 def _reads(roots: list[Node], stored: set[Node]) -> list[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -26,30 +27,51 @@ class _Writer:
         self._known: dict[int, str] = {}  # by identity; what is written is kept alive by the kernel
 
     def text(self, x: Any) -> str:
-        """`x`, or the number of its line."""
-        kind = type(x)
-        if kind is int or kind is str or kind is bool or x is None:
-            return repr(x)
-        if kind is DType:
-            return x.name
-        found = self._known.get(id(x))
-        if found is None:
-            found = self._known[id(x)] = self._line(x)
-        return found
+        """`x`, or the number of its line. Parts come first, without recursion: expressions may be deep."""
+        stack = [x]
+        while stack:
+            top = stack[-1]
+            if isinstance(top, _PLAIN) or id(top) in self._known:
+                stack.pop()
+                continue
+            parts = _parts(top)
+            waiting = [p for p in parts if not isinstance(p, _PLAIN) and id(p) not in self._known]
+            if waiting:
+                stack.extend(waiting)
+            else:
+                stack.pop()
+                self._known[id(top)] = self._line(top, parts)
+        return self._short(x)
 
-    def _line(self, x: Any) -> str:
-        if isinstance(x, (tuple, list)):
-            return f"({' '.join([self.text(v) for v in x])})"
+    def _short(self, x: Any) -> str:
+        if isinstance(x, DType):
+            return x.name
+        return repr(x) if isinstance(x, _PLAIN) else self._known[id(x)]
+
+    def _line(self, x: Any, parts: Sequence[Any]) -> str:
+        short = [self._short(p) for p in parts]
+        if isinstance(x, tuple):
+            return f"({' '.join(short)})"
         if isinstance(x, Index):
             # In the order in which the terms are: that is the order in which they are added up.
-            terms = [f"{self.text(t)}*{f}" for t, f in x.factors.items()]
-            return self._number(f"[{' '.join([*terms, str(x.offset)])}]")
-        assert is_dataclass(x), type(x)
-        parts = [self.text(getattr(x, f.name)) for f in _compared(type(x))]
-        return self._number(f"{type(x).__name__} {' '.join(parts)}")
-
-    def _number(self, line: str) -> str:
+            terms = [f"{t}*{f}" for t, f in zip(short, x.factors.values(), strict=True)]
+            line = f"[{' '.join([*terms, str(x.offset)])}]"
+        else:
+            line = f"{type(x).__name__} {' '.join(short)}"
         return f"#{self.lines.setdefault(line, len(self.lines))}"
+
+
+_PLAIN = (int, str, type(None), DType)
+
+
+def _parts(x: Any) -> Sequence[Any]:
+    """What a part of a kernel is made of."""
+    if isinstance(x, tuple):
+        return x
+    if isinstance(x, Index):
+        return list(x.factors)
+    assert is_dataclass(x), type(x)
+    return [getattr(x, f.name) for f in _compared(type(x))]
 
 
 _fields: dict[type, list[Any]] = {}
