@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..autodiff.reverse import pullback
+from ..base.checked import checked
 from ..base.errors import GradientError, ShapeError
 from ..base.state import state
 from ..ir.graph import toposort
@@ -141,6 +142,7 @@ def backward(
         _release(order)
 
 
+@checked
 def gradients(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.saved import saving_results
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError, TraceError
 from ..base.pytree import Structure, flatten, leaf_paths, unflatten
 from ..base.state import isolated
@@ -84,6 +85,7 @@ class _Step:
     draws: Draws
 
 
+@checked
 def scan(
     function: Callable[..., Any], init: Any, xs: Any = None, length: Size | None = None, reverse: bool = False
 ) -> tuple[Any, Any]:
@@ -176,6 +178,7 @@ def _trace_step(
 # -- branches ------------------------------------------------------------------------------------------------
 
 
+@checked
 def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any) -> Any:
     """`true_fn(*operands)` where the condition holds, else `false_fn(*operands)`; only the one taken is computed.
 
@@ -200,6 +203,7 @@ def cond(pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *
     return _branch("cond", index, (false_fn, true_fn), ("false_fn", "true_fn"), operands)
 
 
+@checked
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
     """`branches[index](*operands)`, computing only that branch. An index out of range takes the nearest branch.
 
@@ -281,6 +285,7 @@ def _agreed(what: str, traced: Sequence[Traced], names: Sequence[str]) -> list[l
 # -- while -------------------------------------------------------------------------------------------------------
 
 
+@checked
 def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], init: Any) -> Any:
     """`carry = body_fn(carry)` as long as `cond_fn(carry)` holds, as one operation.
 

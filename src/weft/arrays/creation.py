@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base.checked import checked, refuse_masked
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import (
     DEFAULT_COMPLEX,
@@ -46,6 +47,8 @@ def node_from_numpy(array: np.ndarray) -> Node:
 
 def _array_of(data: Any, want: DType | None) -> np.ndarray:
     """`data` as a NumPy array; Python floats become float32, complex numbers complex64."""
+    if type(data) is not np.ndarray:
+        refuse_masked(data)
     if isinstance(data, (np.ndarray, np.generic)):
         return np.asarray(data)
     try:
@@ -81,6 +84,7 @@ def _data_node(data: Any, dtype: DType | None) -> Node:
     return dispatch.buffer_leaf(own, want)
 
 
+@checked
 def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`: nested lists of numbers, a NumPy array, a number or a tensor.
 
@@ -100,6 +104,7 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     return out
 
 
+@checked
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """`obj` as a tensor: a tensor, number, nested sequence, NumPy array, or anything that speaks DLPack or the buffer
     protocol.
@@ -145,23 +150,27 @@ def _filled(shape: Any, value: Any, dtype: DType) -> Tensor:
     return wrap(broadcast_in_dim(number_leaf(value, dtype), shape=aval.shape, axes=()))
 
 
+@checked
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Zeros of the given shape, float32 by default."""
     check_device(device)
     return _filled(shape, 0, DEFAULT_FLOAT if dtype is None else as_dtype(dtype))
 
 
+@checked
 def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones of the given shape, float32 by default."""
     check_device(device)
     return _filled(shape, 1, DEFAULT_FLOAT if dtype is None else as_dtype(dtype))
 
 
+@checked
 def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor whose values do not matter. Weft has no uninitialised memory: they are zeros."""
     return zeros(shape, dtype=dtype, device=device)
 
 
+@checked
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor that repeats one number. Without a dtype: bool, int64, float32 or complex64, by the number's type."""
     check_device(device)
@@ -188,24 +197,28 @@ def shape_and_dtype(x: Any, dtype: Any) -> tuple[Shape, DType]:
     return aval.shape, aval.dtype if dtype is None else as_dtype(dtype)
 
 
+@checked
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Zeros of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
     return zeros(shape, dtype=want, device=device)
 
 
+@checked
 def ones_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
     return ones(shape, dtype=want, device=device)
 
 
+@checked
 def empty_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor of the shape and dtype of x whose values do not matter (zeros)."""
     shape, want = shape_and_dtype(x, dtype)
     return zeros(shape, dtype=want, device=device)
 
 
+@checked
 def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """One number repeated in the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
@@ -215,6 +228,7 @@ def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Any =
 # -- ranges and grids -----------------------------------------------------------------------------------------
 
 
+@checked
 def arange(
     start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
@@ -270,6 +284,7 @@ def _progression(size: Size, start: Any, step: Any, dtype: DType) -> Node:
     return i if start == 0 else i + number_leaf(start, dtype)
 
 
+@checked
 def linspace(
     start: Any, stop: Any, /, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
 ) -> Tensor:
@@ -299,6 +314,7 @@ def linspace(
     return wrap(converted(points, want))
 
 
+@checked
 def eye(
     n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None
 ) -> Tensor:
@@ -323,6 +339,7 @@ def _matrix(x: Any, name: str) -> Node:
     return node
 
 
+@checked
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything above the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "tril")
@@ -330,6 +347,7 @@ def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
     return wrap(e.where.bind((kept, node, number_leaf(0, node.dtype))))
 
 
+@checked
 def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
     """x with everything below the k-th diagonal set to zero, in each matrix of a stack."""
     node = _matrix(x, "triu")
@@ -337,6 +355,7 @@ def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
     return wrap(e.where.bind((gone, number_leaf(0, node.dtype), node)))
 
 
+@checked
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Coordinate tensors of the grid spanned by one-dimensional tensors.
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..autodiff.custom import CHECKPOINT, CustomJvp, CustomVjp
 from ..autodiff.pairs import Need, Pair
 from ..autodiff.saved import saving_results
+from ..base.checked import checked
 from ..base.errors import ArgumentError, GradientError, ShapeError, TraceError
 from ..base.pytree import Structure, flatten, leaf_paths, tree_map, unflatten
 from ..base.state import state
@@ -25,6 +26,7 @@ from .tensor import Tensor
 from .tracing import Draws, Traced, trace_function, widened
 
 
+@checked
 def stop_gradient(tree: Any) -> Any:
     """The same values, through which no derivative flows. Takes a tensor, or nested containers of them."""
     return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, tree)
@@ -53,6 +55,7 @@ def _title(function: Callable[..., Any]) -> str:
 # -- checkpoint ------------------------------------------------------------------------------------------------
 
 
+@checked
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, keeping nothing but its arguments for the backward pass, which computes the rest again.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autodiff.transforms import saving_node
+from ..base.checked import refuse_masked
 from ..base.errors import ArgumentError, DTypeError
 from ..base.site import user_site
 from ..base.state import state
@@ -89,6 +90,8 @@ def node_of(x: Any, beside: DType | None = None) -> Node:
     if isinstance(x, Dim):  # an open dimension is an integer that becomes known when the program runs
         return converted(size_node(x), weak_dtype(1, beside))
     if isinstance(x, (np.ndarray, np.generic)):
+        if type(x) is not np.ndarray:
+            refuse_masked(x)
         dtype = to_dtype(x.dtype)
         return buffer_leaf(np.array(x, dtype=dtype.numpy, order="C", copy=True), dtype)
     raise DTypeError(f"expected a tensor or a number, got {type(x).__name__}; make one with weft.asarray")

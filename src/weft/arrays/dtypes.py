@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, nearest
 from ..ir.dtype import DType, promote, real_dtype
 from ..ir.dtype import dtype as to_dtype
@@ -40,6 +41,7 @@ def of(x: Any) -> DType:
     return x._cell.node.dtype if isinstance(x, Handle) else to_dtype(x)
 
 
+@checked
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """x converted to another data type.
 
@@ -59,6 +61,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -
     return wrap(converted(node, want))
 
 
+@checked
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Whether promotion can turn `from_` (a dtype or a tensor) into `to`: whether the two promote to `to`."""
     want = to_dtype(to)
@@ -95,6 +98,7 @@ class IInfo:
     dtype: DType
 
 
+@checked
 def finfo(type: Any, /) -> FInfo:
     """Limits of a floating or complex dtype, or of a tensor's: bits, eps, max, min, smallest_normal, dtype."""
     d = of(type)
@@ -113,6 +117,7 @@ def finfo(type: Any, /) -> FInfo:
     )
 
 
+@checked
 def iinfo(type: Any, /) -> IInfo:
     """Limits of an integer dtype, or of a tensor's: bits, max, min, dtype."""
     d = of(type)
@@ -122,6 +127,7 @@ def iinfo(type: Any, /) -> IInfo:
     return IInfo(bits=d.bits, max=int(info.max), min=int(info.min), dtype=d)
 
 
+@checked
 def isdtype(dtype: Any, kind: Any) -> bool:
     """Whether `dtype` is of a kind: a dtype, one of the names below, or a tuple of these (any of them).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..base.checked import checked
 from ..base.errors import DTypeError
 from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.primitive import Primitive
@@ -197,6 +198,7 @@ def pow(x1: Any, x2: Any, /) -> Tensor:
     return out
 
 
+@checked
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """x kept between `min` and `max`, elementwise: numbers or tensors that broadcast with x, or None for no bound.
 
@@ -215,6 +217,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     return wrap(identity.bind((node,)))
 
 
+@checked
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     """x1 where `condition` (booleans) holds, else x2; the three are broadcast, x1 and x2 promoted.
 
@@ -229,6 +232,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     return wrap(e.where.bind((mask, a, b)))
 
 
+@checked
 def lerp(start: Any, end: Any, weight: Any, /) -> Tensor:
     """start + weight * (end - start), elementwise."""
     return start + weight * (end - start)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import DEFAULT_FLOAT, float32, int64
 from ..ir.dtype import dtype as as_dtype
@@ -114,6 +115,7 @@ def _number(value: float, like: Node) -> Node:
 # -- complex transforms -----------------------------------------------------------------------------------------
 
 
+@checked
 def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The transform along `axis`: out[k] = sum over j of x[j] exp(-2 pi i j k / n).
 
@@ -128,6 +130,7 @@ def fft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwar
     return _one("fft", x, n, axis, norm, False)
 
 
+@checked
 def ifft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The inverse of `fft`."""
     return _one("ifft", x, n, axis, norm, True)
@@ -141,6 +144,7 @@ def _one(name: str, x: Any, n: int | None, axis: int, norm: str, inverse: bool) 
     return _scaled(out, size, norm, inverse)
 
 
+@checked
 def fftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -148,6 +152,7 @@ def fftn(
     return _many(x, s, axes, norm, False)
 
 
+@checked
 def ifftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -169,6 +174,7 @@ def _many(x: Any, s: Any, axes: Any, norm: str, inverse: bool) -> Tensor:
 # -- real signals -------------------------------------------------------------------------------------------------
 
 
+@checked
 def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The transform of real numbers along `axis`: frequencies 0 ... n // 2, which determine the others."""
     node = _real(x, "rfft")
@@ -178,6 +184,7 @@ def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
     return _scaled(out, size, norm, False)
 
 
+@checked
 def irfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The inverse of `rfft`: n real numbers from frequencies 0 ... n // 2. None: n = 2 (size of the axis - 1).
 
@@ -195,6 +202,7 @@ def _to_real(node: Node, axis: int, size: int) -> Node:
     return prims.irfft(_resized(node, axis, size // 2 + 1), axis=axis, n=size, double=True)
 
 
+@checked
 def rfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -213,6 +221,7 @@ def rfftn(
     return _scaled(out, count, norm, False)
 
 
+@checked
 def irfftn(
     x: Any, /, *, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str = "backward"
 ) -> Tensor:
@@ -233,6 +242,7 @@ def irfftn(
     return _scaled(_to_real(node, end, last), count * last, norm, True)
 
 
+@checked
 def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The real transform of a signal with Hermitian symmetry, given by its elements 0 ... n // 2."""
     node = conj(_complex(x))
@@ -241,6 +251,7 @@ def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
     return _scaled(_to_real(node, at, size), size, norm, False)
 
 
+@checked
 def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
     """The inverse of `hfft`: elements 0 ... n // 2 of the signal whose transform is the real x."""
     node = _real(x, "ihfft")
@@ -253,6 +264,7 @@ def ihfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backw
 # -- frequencies ----------------------------------------------------------------------------------------------------
 
 
+@checked
 def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies that `fft` gives, for samples d apart: 0, 1, ..., then the negative ones, over n d."""
     size, real = _count(n, dtype)
@@ -262,6 +274,7 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None)
     return Tensor(div(cast(folded, dtype=real), constant(size * float(d), real)))
 
 
+@checked
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies that `rfft` gives, for samples d apart: 0, 1, ..., n // 2 over n d."""
     size, real = _count(n, dtype)
@@ -279,11 +292,13 @@ def _count(n: Any, dtype: Any) -> tuple[int, Any]:
     return size, real
 
 
+@checked
 def fftshift(x: Tensor, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """The halves of `axes` (None: all) exchanged, so that frequency 0 is in the middle."""
     return _rolled(x, axes, lambda n: (n + 1) // 2)
 
 
+@checked
 def ifftshift(x: Tensor, /, *, axes: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _rolled(x, axes, lambda n: n // 2)

@@ -34,7 +34,7 @@ def _checked_seed(seed: int | None) -> int:
         return secrets.randbits(64)
     try:
         return seed.__index__() & _MASK
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise ArgumentError(f"a seed is an integer or None, got {seed!r}") from None
 
 

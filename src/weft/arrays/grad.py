@@ -9,7 +9,8 @@ from typing import Any
 
 from ..autodiff.forward import pushforward
 from ..autodiff.reverse import pullback
-from ..base.errors import GradientError, ShapeError
+from ..base.checked import checked, describe
+from ..base.errors import ArgumentTypeError, GradientError, ShapeError
 from ..base.pytree import flatten, unflatten
 from ..base.state import state
 from ..ir.graph import Graph, instantiate, toposort
@@ -87,6 +88,7 @@ class Differentiated:
         return tree[0] if self.single else tuple(tree)
 
 
+@checked
 def value_and_grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -128,6 +130,7 @@ def _told(x: Any) -> str:
     return f"a tensor {x._node.aval.describe()}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
 
 
+@checked
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -148,6 +151,7 @@ def _fits(given: list[Tensor], wanted: list[Node], what: str) -> None:
             raise ShapeError(f"{what} {i} is {t._node.aval.describe()}, it must be {n.aval.describe()}")
 
 
+@checked
 def jvp(
     function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False
 ) -> tuple[Any, ...]:
@@ -155,6 +159,12 @@ def jvp(
 
     With `has_aux` the function returns (value, aux) and the result is (value, J t, aux).
     """
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (tuple, list)):
+            raise ArgumentTypeError(
+                f"jvp: {name} is a tuple with an entry for each argument of the function, got {describe(given)}; for "
+                f"one argument write (x,): jvp(function, (x,), (tangent,))"
+            )
     leaves, structure = checked_leaves(list(primals), "primals")
     directions, other = checked_leaves(list(tangents), "tangents")
     if structure != other:
@@ -174,6 +184,7 @@ def jvp(
     return (value, tangent, out[1]) if has_aux else (value, tangent)
 
 
+@checked
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """(value, pull): the value of `function(*primals)`, and the function that pulls cotangents back.
 
@@ -235,6 +246,7 @@ class _LinearMap:
         return tuple(unflatten(self.structure, leaves))
 
 
+@checked
 def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
     """The transpose of a linear function: `linear_transpose(f, x)(ct)` is (A^T ct,) where f(x) = A x.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.checked import refuse_masked
 from ..base.errors import IndexingError, ShapeError, TraceError
 from ..base.state import state
 from ..ir.dtype import bool_, int64
@@ -211,7 +212,11 @@ def item(k: Any) -> Any:
     if isinstance(k, (bool, np.bool_)):
         return number_leaf(bool(k), bool_)
     if isinstance(k, (list, np.ndarray)):
-        array = np.asarray(k)
+        refuse_masked(k)
+        try:
+            array = np.asarray(k)
+        except ValueError as e:
+            raise IndexingError(f"an index list must be rectangular: {e}") from None
         if array.size == 0 and isinstance(k, list):
             array = array.astype(np.int64)
         if array.dtype.kind not in "iub":

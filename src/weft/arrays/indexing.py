@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.checked import refuse_masked
 from ..base.errors import DTypeError, ShapeError
 from ..ir.dtype import bool_, int64
 from ..ir.node import Node
@@ -150,7 +151,11 @@ def _update_node(value: Any, node: Node) -> Node:
         )
     else:
         if not isinstance(value, (Handle, np.ndarray, np.generic)):
-            value = np.asarray(value)
+            refuse_masked(value)
+            try:
+                value = np.asarray(value)
+            except ValueError as e:
+                raise ShapeError(f"a list that is assigned must be rectangular: {e}") from None
             if value.dtype.kind not in _RANK:
                 raise DTypeError(
                     f"cannot assign {type(value).__name__} of {value.dtype} to elements of {dtype}"

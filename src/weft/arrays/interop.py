@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base.checked import checked, refuse_masked
 from ..base.errors import ArgumentError, DTypeError
 from ..ir.dtype import DType
 from ..ir.dtype import dtype as to_dtype
@@ -122,6 +123,7 @@ def shared_tensor(array: np.ndarray) -> Tensor:
     return dispatch.wrap(node)
 
 
+@checked
 def from_numpy(array: np.ndarray, /) -> Tensor:
     """A tensor that shares the memory of a NumPy array, without copying.
 
@@ -133,6 +135,7 @@ def from_numpy(array: np.ndarray, /) -> Tensor:
         raise DTypeError(
             f"from_numpy takes a NumPy array, got {type(array).__name__}; weft.asarray takes anything"
         )
+    refuse_masked(array)
     dtype = to_dtype(array.dtype.newbyteorder("="))
     if not array.flags.c_contiguous or array.dtype != dtype.numpy or not array.flags.aligned:
         return dispatch.wrap(
@@ -141,6 +144,7 @@ def from_numpy(array: np.ndarray, /) -> Tensor:
     return shared_tensor(array)
 
 
+@checked
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor from an array of any library that exports DLPack, sharing its memory where it can (see `from_numpy`).
 
@@ -154,6 +158,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         BufferError: the exporting library refuses, or `copy=False` and the memory is not contiguous.
     """
     check_device(device)
+    refuse_masked(x)
     if isinstance(x, Handle):
         return dispatch.wrap(_same_value(x, copy))
     if not hasattr(x, "__dlpack__"):

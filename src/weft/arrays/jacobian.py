@@ -11,6 +11,7 @@ import numpy as np
 from ..autodiff.batching import batch_nodes
 from ..autodiff.forward import pushforward
 from ..autodiff.reverse import pullback
+from ..base.checked import checked
 from ..base.errors import GradientError
 from ..base.pytree import unflatten
 from ..ir.dtype import DType
@@ -27,6 +28,7 @@ from .vmap import move_axis
 Argnums = int | Sequence[int]
 
 
+@checked
 def jacfwd(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -55,6 +57,7 @@ def jacfwd(
     return transformed
 
 
+@checked
 def jacrev(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -79,6 +82,7 @@ def jacrev(
     return transformed
 
 
+@checked
 def hessian(
     function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..base.checked import checked, describe
+from ..base.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from ..ir import shape as shapes
 from ..ir.dtype import DType, int64, promote
 from ..ir.node import Node
@@ -27,6 +28,7 @@ Axes = int | tuple[int, ...]
 # -- reshape and friends --------------------------------------------------------------------------------------
 
 
+@checked
 def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     """The same elements in row-major order in another shape; one size may be -1 and is worked out.
 
@@ -58,6 +60,7 @@ def target_shape(node: Node, shape: Any) -> Shape:
     return (*known[:at], found, *known[at:])
 
 
+@checked
 def flatten(x: Tensor, /, start: int = 0, end: int = -1) -> Tensor:
     """x with the axes `start` to `end` (included) merged into one. A tensor of no dimensions gets one."""
     node = node_of(x)
@@ -70,6 +73,7 @@ def flatten(x: Tensor, /, start: int = 0, end: int = -1) -> Tensor:
     return wrap(m.reshape.bind((node,), ((*s[:first], size_of(s[first : last + 1]), *s[last + 1 :]),)))
 
 
+@checked
 def permute_dims(x: Tensor, /, axes: Any) -> Tensor:
     """x with its axes in another order: axis i of the result is axis `axes[i]` of x."""
     node = node_of(x)
@@ -77,6 +81,7 @@ def permute_dims(x: Tensor, /, axes: Any) -> Tensor:
     return wrap(m.permute.bind((node,), (order,)))
 
 
+@checked
 def swapaxes(x: Tensor, axis1: int, axis2: int, /) -> Tensor:
     """x with two axes swapped."""
     node = node_of(x)
@@ -86,6 +91,7 @@ def swapaxes(x: Tensor, axis1: int, axis2: int, /) -> Tensor:
     return wrap(m.permute.bind((node,), (tuple(order),)))
 
 
+@checked
 def matrix_transpose(x: Tensor, /) -> Tensor:
     """The transpose of each matrix of a stack: the last two axes swapped."""
     node = node_of(x)
@@ -94,6 +100,7 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
     return swapaxes(x, -1, -2)
 
 
+@checked
 def moveaxis(x: Tensor, source: Axes, destination: Axes, /) -> Tensor:
     """x with the axes `source` moved to the places `destination`; the others keep their order."""
     node = node_of(x)
@@ -109,6 +116,7 @@ def moveaxis(x: Tensor, source: Axes, destination: Axes, /) -> Tensor:
     return wrap(m.permute.bind((node,), (tuple(order),)))
 
 
+@checked
 def expand_dims(x: Tensor, /, axis: Axes = 0) -> Tensor:
     """x with new axes of size 1 at the places `axis` of the result."""
     node = node_of(x)
@@ -119,6 +127,7 @@ def expand_dims(x: Tensor, /, axis: Axes = 0) -> Tensor:
     return wrap(m.reshape.bind((node,), (shape,)))
 
 
+@checked
 def squeeze(x: Tensor, /, axis: Axes | None = None) -> Tensor:
     """x without the axes `axis`, which must have size 1; without all axes of size 1 for None."""
     node = node_of(x)
@@ -137,11 +146,13 @@ def squeeze(x: Tensor, /, axis: Axes | None = None) -> Tensor:
 # -- broadcasting ---------------------------------------------------------------------------------------------
 
 
+@checked
 def broadcast_shapes(*shapes_: Any) -> Shape:
     """The common shape of several, by NumPy's rule."""
     return shapes.broadcast_shapes(*[check_shape(s) for s in shapes_]) if shapes_ else ()
 
 
+@checked
 def broadcast_to(x: Tensor, /, shape: Any) -> Tensor:
     """x repeated to fill `shape`: sizes are aligned at the right and must be equal, or 1 in x."""
     node, want = node_of(x), check_shape(shape)
@@ -151,12 +162,14 @@ def broadcast_to(x: Tensor, /, shape: Any) -> Tensor:
     return wrap(m.broadcast_in_dim.bind((node,), (want, tuple(range(first, len(want))))))
 
 
+@checked
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """All tensors broadcast to their common shape; dtypes stay."""
     shape = broadcast_shapes(*[node_of(a).shape for a in arrays])
     return tuple([broadcast_to(a, shape) for a in arrays])
 
 
+@checked
 def expand(x: Tensor, /, shape: Any) -> Tensor:
     """x broadcast to `shape`, in which -1 keeps the size of an axis."""
     node, items = node_of(x), tuple(shape)
@@ -174,6 +187,12 @@ def _joined(arrays: Any, name: str) -> list[Node]:
     """The nodes of several tensors, promoted to one dtype."""
     if isinstance(arrays, Handle):
         arrays = list(arrays)  # type: ignore[call-overload]
+    if not isinstance(arrays, (tuple, list)):
+        if isinstance(arrays, str) or not hasattr(arrays, "__iter__"):
+            raise ArgumentTypeError(
+                f"{name} takes a list or tuple of tensors, got {describe(arrays)}; write {name}([x, y])"
+            )
+        arrays = list(arrays)
     if len(arrays) == 0:
         raise ArgumentError(f"{name} needs at least one tensor")
     dtype: DType | None = None
@@ -185,6 +204,7 @@ def _joined(arrays: Any, name: str) -> list[Node]:
     return [n if dtype is None else converted(n, dtype) for n in nodes]
 
 
+@checked
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     """Tensors joined along an existing axis; with None each is flattened first. Dtypes are promoted.
 
@@ -212,6 +232,7 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
 concatenate = concat
 
 
+@checked
 def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis at place `axis`. Dtypes are promoted."""
     nodes = _joined(arrays, "stack")
@@ -227,6 +248,7 @@ def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     return wrap(wide[0] if len(wide) == 1 else m.concatenate(*wide, axis=at))
 
 
+@checked
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, one tensor for each index."""
     node = node_of(x)
@@ -249,6 +271,7 @@ def _cut(node: Node, axis: int, ends: Sequence[Size]) -> list[Node]:
     return out
 
 
+@checked
 def split(x: Tensor, sections: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """x cut into pieces along an axis: pieces of size `sections` (the last may be smaller), or of the sizes listed."""
     node = node_of(x)
@@ -269,18 +292,24 @@ def split(x: Tensor, sections: int | Sequence[int], /, *, axis: int = 0) -> tupl
 # -- order and repetition -------------------------------------------------------------------------------------
 
 
+@checked
 def flip(x: Tensor, /, *, axis: Axes | None = None) -> Tensor:
     """x in reverse order along the given axes, or along all of them."""
     node = node_of(x)
     return wrap(m.flip(node, axes=normalize_axes(axis, node.ndim)))
 
 
+@checked
 def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None) -> Tensor:
     """x shifted along axes by `shift` places; what leaves at one end comes in at the other.
 
     Without an axis the flattened tensor is shifted and shaped back. Shifts are part of a program's structure.
     """
     node = node_of(x)
+    if not all(hasattr(s, "__index__") for s in (shift if isinstance(shift, tuple) else (shift,))):
+        raise ArgumentTypeError(
+            f"roll shifts by a whole number of places, or a tuple of them, got {describe(shift)}"
+        )
     if axis is None:
         flat = reshape(x, (-1,))
         total = sum(shift) if isinstance(shift, tuple) else shift
@@ -307,6 +336,7 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None
     return wrap(m.identity.bind((node,)))
 
 
+@checked
 def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:
     """x repeated as a whole, `repetitions[i]` times along axis i; both are padded with ones on the left."""
     node = node_of(x)
@@ -320,6 +350,7 @@ def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:
     return wrap(m.reshape.bind((out,), (tuple([t * n for t, n in zip(times, shape, strict=True)]),)))
 
 
+@checked
 def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     """Each element (each slice along `axis`) repeated in place; without an axis the flattened tensor's elements.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import int64
 from ..ir.node import Node
@@ -79,6 +80,7 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     return out
 
 
+@checked
 def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
     """Products summed over pairs of axes: the last `axes` of x1 with the first of x2, or the axes listed for each.
 
@@ -87,6 +89,11 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
     x, y = promoted(x1, x2)
     _numeric((x, y), "tensordot")
     if isinstance(axes, (tuple, list)):
+        if len(axes) != 2:
+            raise ArgumentError(
+                f"tensordot: axes is a number of axes or a pair (axes of x1, axes of x2), got {axes!r}; for one "
+                "axis of each write axes=([0], [1])"
+            )
         first, second = (tuple(a) if isinstance(a, (tuple, list)) else (a,) for a in axes)
     else:
         if not 0 <= axes <= min(x.ndim, y.ndim):
@@ -100,6 +107,7 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
     return wrap(contraction.dot_general.bind((x, y), (pairs, ((), ()))))
 
 
+@checked
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The dot products of vectors along `axis`: the sum of conj(x1) * x2. The other axes are broadcast."""
     x, y = promoted(x1, x2)
@@ -128,6 +136,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     return wrap(contraction.dot_general.bind((x, y), (((k,), (k,)), (lead, lead))))
 
 
+@checked
 def outer(x1: Any, x2: Any, /) -> Tensor:
     """The products of every element of a vector with every one of another: out[i, j] = x1[i] * x2[j]."""
     x, y = promoted(x1, x2)
@@ -142,6 +151,7 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 # -- einsum ---------------------------------------------------------------------------------------------------
 
 
+@checked
 def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     """Products summed over named axes: `einsum("bik,bkj->bij", x, y)` is a batched matrix product.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, DType, float32, int64, uint64
 from ..ir.dtype import dtype as as_dtype
@@ -33,6 +34,7 @@ Number = Any  #: a Python number or a tensor
 # -- bits ---------------------------------------------------------------------------------------------------------
 
 
+@checked
 def bits(shape: Any = (), width: int = 32, *, generator: Generator | None = None) -> Tensor:
     """Random bits: uint32 or, with `width=64`, uint64 numbers, every value equally likely."""
     size = check_shape(shape)
@@ -91,6 +93,7 @@ def _known(*values: Number) -> bool:
 # -- continuous ---------------------------------------------------------------------------------------------------
 
 
+@checked
 def uniform(
     shape: Any = None,
     low: Number = 0.0,
@@ -112,6 +115,7 @@ def uniform(
     return _draw(d.random_uniform, generator, blocks(size, d.bits_for(kind)), ends, shape=size, dtype=kind)
 
 
+@checked
 def normal(
     shape: Any = None,
     mean: Number = 0.0,
@@ -130,6 +134,7 @@ def normal(
     return _draw(d.random_normal, generator, count, (location, scale), shape=size, dtype=kind)
 
 
+@checked
 def truncated_normal(
     shape: Any = None,
     mean: Number = 0.0,
@@ -153,6 +158,7 @@ def truncated_normal(
     )
 
 
+@checked
 def exponential(
     shape: Any = None, rate: Number = 1.0, *, dtype: Any = None, generator: Generator | None = None
 ) -> Tensor:
@@ -166,6 +172,7 @@ def exponential(
     )
 
 
+@checked
 def gumbel(
     shape: Any = None,
     loc: Number = 0.0,
@@ -186,6 +193,7 @@ def gumbel(
 # -- discrete -----------------------------------------------------------------------------------------------------
 
 
+@checked
 def bernoulli(
     p: Number = 0.5, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
 ) -> Tensor:
@@ -198,6 +206,7 @@ def bernoulli(
     return out if dtype is None else Tensor(cast(out._node, dtype=as_dtype(dtype)))
 
 
+@checked
 def integers(
     low: Number,
     high: Number = None,
@@ -249,6 +258,7 @@ def _modulo(v: Number) -> Node:
     return cast(node, dtype=uint64)
 
 
+@checked
 def categorical(
     logits: Tensor, shape: Any = (), *, axis: int = -1, generator: Generator | None = None
 ) -> Tensor:
@@ -270,6 +280,7 @@ def _weights(x: Any) -> Node:
     return node
 
 
+@checked
 def permutation(x: Any, /, *, axis: int = 0, generator: Generator | None = None) -> Tensor:
     """The slices of x along `axis` in random order; of an integer n, the integers 0 ... n - 1 in random order."""
     if isinstance(x, Handle):
@@ -302,6 +313,7 @@ def _order(size: Any, count: int | None, logits: Node | None, generator: Generat
     return drawn._node
 
 
+@checked
 def choice(
     x: Any,
     shape: Any = (),
@@ -354,16 +366,19 @@ def _dims(shape: tuple[Any, ...]) -> Any:
     return shape[0] if len(shape) == 1 else shape
 
 
+@checked
 def rand(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """`uniform` on [0, 1): `rand(2, 3)` or `rand((2, 3))`."""
     return uniform(_dims(shape), dtype=dtype, generator=generator)
 
 
+@checked
 def randn(*shape: Any, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """Standard normal numbers: `randn(2, 3)` or `randn((2, 3))`."""
     return normal(_dims(shape), dtype=dtype, generator=generator)
 
 
+@checked
 def randint(
     low: Number, high: Number, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
 ) -> Tensor:
@@ -373,17 +388,20 @@ def randint(
     return integers(low, high, shape, dtype=dtype, generator=generator)
 
 
+@checked
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
     """The integers 0 ... n - 1 in random order."""
     return permutation(_population(n), generator=generator)
 
 
+@checked
 def rand_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """Uniform numbers on [0, 1) of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
     return uniform(shape, dtype=want, generator=generator)
 
 
+@checked
 def randn_like(x: Tensor, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """Standard normal numbers of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.site import _is_internal
+from ..base.site import is_internal
 from ..ir.dtype import DType
 from .tensor import Tensor
 
@@ -159,7 +159,7 @@ class Reach:
             held = getattr(function, name, None)
             if held is not None:
                 self._add(place, ATTRIBUTE, name, f"{place.title}.{name}", held, watched=False)
-        if _is_internal(code.co_filename) or _foreign(function.__module__):
+        if is_internal(code.co_filename) or _foreign(function.__module__):
             return
         names, attributes = _reads(code)
         self.names |= attributes

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..base.errors import DTypeError, ShapeError
+from ..base.checked import checked, refuse_masked
+from ..base.errors import DTypeError, IndexingError, ShapeError
 from ..ir.dtype import DEFAULT_INT, bool_, int64, uint8
 from ..ir.node import Node
-from ..ir.shape import normalize_axis, show_shape
+from ..ir.shape import check_shape, normalize_axis, show_shape
 from ..ops import elementwise as e
 from ..ops import indexing as at
 from ..ops import movement as m
@@ -42,28 +43,33 @@ def _arg(prim: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     return wrap(out if out.shape == shape else m.reshape.bind((out,), (shape,)))
 
 
+@checked
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the largest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
     return _arg(r.argmax, x, axis, keepdims)
 
 
+@checked
 def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the smallest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
     return _arg(r.argmin, x, axis, keepdims)
 
 
+@checked
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """x in order along `axis`. Equal elements keep their order; NaN comes last in both directions."""
     node = node_of(x)
     return wrap(sorting.sort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
 
 
+@checked
 def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that put x in order along `axis`. Equal elements keep their order; NaN comes last."""
     node = node_of(x)
     return wrap(sorting.argsort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
 
 
+@checked
 def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) elements along `axis`, best first, and their indices."""
     node = node_of(x)
@@ -71,6 +77,7 @@ def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple
     return wrap(values), wrap(indices)
 
 
+@checked
 def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
     """Where to insert the elements of x2 into the sorted vector x1 so that it stays sorted.
 
@@ -89,12 +96,19 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Tensor | No
 
 
 def _indices(indices: Any) -> Node:
-    node = node_of(np.asarray(indices) if isinstance(indices, (list, tuple)) else indices)
+    if isinstance(indices, (list, tuple)):
+        refuse_masked(indices)
+        try:
+            indices = np.asarray(indices)
+        except ValueError as e:
+            raise IndexingError(f"indices must be a rectangular list of integers: {e}") from None
+    node = node_of(indices)
     if node.dtype.kind not in "ui":
         raise DTypeError(f"indices must be integers, got {node.aval.describe()}")
     return node
 
 
+@checked
 def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
     """The slices of x at integer positions along `axis` (which a vector need not name).
 
@@ -108,6 +122,7 @@ def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return wrap(at.take(node, _indices(indices), normalize_axis(axis, node.ndim)))
 
 
+@checked
 def take_along_axis(x: Tensor, indices: Any, /, *, axis: int = -1) -> Tensor:
     """out[..., j, ...] = x[..., indices[..., j, ...], ...]: what `argsort` and `argmax(keepdims=True)` index.
 
@@ -132,6 +147,7 @@ def take_along_axis(x: Tensor, indices: Any, /, *, axis: int = -1) -> Tensor:
 _SIZED = "Fix the number of results with size=n."
 
 
+@checked
 def nonzero(x: Tensor, /, *, size: int | None = None, fill_value: int = 0) -> tuple[Tensor, ...]:
     """The positions of the elements that differ from zero, in row-major order: one vector of indices for each axis.
 
@@ -203,18 +219,21 @@ def _unique(x: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return a, b, c, d
 
 
+@checked
 def unique_all(x: Tensor, /) -> UniqueAll:
     """The distinct elements in ascending order, where each occurs first in the flattened tensor, which of them each
     element of x is (in the shape of x), and how often they occur. Every NaN is distinct. Computed now."""
     return UniqueAll(*_unique(x))
 
 
+@checked
 def unique_counts(x: Tensor, /) -> UniqueCounts:
     """The distinct elements in ascending order and how often they occur. Every NaN is distinct. Computed now."""
     values, _, _, counts = _unique(x)
     return UniqueCounts(values, counts)
 
 
+@checked
 def unique_inverse(x: Tensor, /) -> UniqueInverse:
     """The distinct elements in ascending order, and which of them each element of x is. Every NaN is distinct.
     Computed now."""
@@ -222,6 +241,7 @@ def unique_inverse(x: Tensor, /) -> UniqueInverse:
     return UniqueInverse(values, inverse)
 
 
+@checked
 def unique_values(x: Tensor, /, *, size: int | None = None, fill_value: Any = None) -> Tensor:
     """The distinct elements in ascending order. Every NaN is distinct.
 
@@ -249,6 +269,7 @@ def unique_values(x: Tensor, /, *, size: int | None = None, fill_value: Any = No
 _FEW = 4096
 
 
+@checked
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
     """Whether each element of x1 occurs in x2 (does not occur, with `invert`). NaN occurs nowhere."""
     x, pool = promoted(x1, x2)
@@ -267,9 +288,11 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
     return wrap(e.bitwise_not(out) if invert else out)
 
 
+@checked
 def bincount(x: Any, /, *, length: int) -> Tensor:
     """How often each of 0, 1, ..., length - 1 occurs among integers."""
     node = _indices(x)
+    (length,) = check_shape(length)  # type: ignore[assignment]
     flat = m.reshape.bind((node,), ((node.size,),))
     ones = m.broadcast_in_dim.bind((number_leaf(1, int64),), (flat.shape, ()))
     zeros = m.broadcast_in_dim.bind((number_leaf(0, int64),), ((length,), ()))

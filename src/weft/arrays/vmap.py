@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.batching import batch_nodes, spread
+from ..base.checked import checked
 from ..base.errors import ArgumentError, ShapeError, TraceError
 from ..base.pytree import Structure, flatten, unflatten
 from ..base.state import state
@@ -57,6 +58,7 @@ class VmapTrace(Trace):
             return self.map(advance(start, steps))
 
 
+@checked
 def vmap(
     function: Callable[..., Any],
     in_axes: Any = 0,

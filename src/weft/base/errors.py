@@ -11,6 +11,7 @@ __all__ = [
     "AxisError",
     "DTypeError",
     "ArgumentError",
+    "ArgumentTypeError",
     "IndexingError",
     "GraphError",
     "TraceError",
@@ -44,6 +45,10 @@ class DTypeError(WeftError, TypeError):
 
 class ArgumentError(WeftError, ValueError):
     """An argument outside what the function accepts."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of a kind that the function does not take, or an argument that it does not have."""
 
 
 class IndexingError(WeftError, IndexError):

@@ -12,7 +12,8 @@ _internal: dict[str, bool] = {}
 Site = tuple[CodeType, int] | None
 
 
-def _is_internal(filename: str) -> bool:
+def is_internal(filename: str) -> bool:
+    """Whether a file is one of Weft's own."""
     known = _internal.get(filename)
     if known is None:
         known = os.path.abspath(filename).startswith(_PACKAGE)
@@ -28,7 +29,7 @@ def user_site() -> Site:
         code = frame.f_code
         inside = internal.get(code.co_filename)
         if inside is None:
-            inside = _is_internal(code.co_filename)
+            inside = is_internal(code.co_filename)
         if not inside:
             return code, frame.f_lasti
         frame = frame.f_back  # type: ignore[assignment]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.tensor import Tensor, from_array
+from ..base.checked import check_constructor, checked, refuse_masked
 from ..base.errors import ArgumentError, DataError, DTypeError, IndexingError
 from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.dtype import dtype as as_dtype
@@ -22,6 +23,10 @@ class Dataset:
     A dataset that can fetch many samples at once overrides `take`; the loader then makes no Python loop over
     samples.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} must define __len__, the number of its samples")
@@ -54,6 +59,7 @@ def host_array(data: Any, what: str = "data") -> np.ndarray:
     """Tensors, NumPy arrays and nested lists as a NumPy array of a dtype that Weft knows; arrays are not copied."""
     if isinstance(data, Tensor):
         return data.numpy()
+    refuse_masked(data)
     if isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data)
     else:
@@ -159,6 +165,7 @@ class Subset(Dataset):
         return f"Subset({len(self)} samples of {self.dataset!r})"
 
 
+@checked
 def random_split(dataset: Dataset, lengths: Sequence[int | float], *, seed: int = 0) -> list[Subset]:
     """Cut a dataset at random into parts without a sample in common; the same seed gives the same parts.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.random import Generator, bits
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DataError
 from .dataset import Dataset, host_array, to_tensor
 from .shuffle import permutation
@@ -105,6 +106,7 @@ def _length(dataset: Any) -> int:
         ) from None
 
 
+@checked
 def collate(samples: Sequence[Any]) -> Any:
     """Stack samples into a batch: tensors, arrays and numbers along a new first axis, tuples, lists and mappings
     part by part; strings become a list."""

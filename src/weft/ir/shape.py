@@ -23,8 +23,10 @@ class Dim:
             if not name.isidentifier():
                 raise ArgumentError(f"a dimension's name must be an identifier, got {name!r}")
             terms: dict[tuple[str, ...], int] = {(name,): 1}
-        else:
+        elif isinstance(name, Mapping):
             terms = dict(name)
+        else:
+            raise ArgumentError(f"a dimension's name must be a string, got {name!r}")
         self.terms = terms
         self._hash = hash(frozenset(terms.items()))
 

@@ -11,6 +11,7 @@ from ..arrays import dispatch
 from ..arrays.grad import no_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
+from ..base.checked import check_constructor
 from ..base.errors import DataError
 from ..ir.dtype import DType, float64, int64
 from ..ir.shape import Shape, show_shape
@@ -31,6 +32,10 @@ class Metric:
     """
 
     name: str = "metric"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     def __init__(self) -> None:
         self._sums: list[Tensor] = []

@@ -8,11 +8,13 @@ from typing import Any
 
 from ..arrays.cell import Cell
 from ..arrays.tensor import Tensor
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError, nearest
 from ..ir.shape import show_shape
 from .module import Module
 
 
+@checked
 def functional_call(
     model: Module,
     params: Mapping[str, Tensor],

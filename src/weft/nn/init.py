@@ -11,6 +11,7 @@ from ..arrays.cell import own_node
 from ..arrays.creation import tensor as make_tensor
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
+from ..base.checked import checked
 from ..base.errors import ArgumentError, ShapeError, nearest
 from ..ir.dtype import DType, float32
 from ..ir.node import Node
@@ -36,21 +37,25 @@ def _wide(tensor: Tensor) -> DType:
     return float32 if tensor.dtype.storage_only else tensor.dtype
 
 
+@checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every element `val`."""
     return _fill(tensor, full(tensor._node.aval, float(val)))
 
 
+@checked
 def zeros_(tensor: Tensor) -> Tensor:
     """Every element 0."""
     return _fill(tensor, full(tensor._node.aval, 0))
 
 
+@checked
 def ones_(tensor: Tensor) -> Tensor:
     """Every element 1."""
     return _fill(tensor, full(tensor._node.aval, 1))
 
 
+@checked
 def eye_(tensor: Tensor) -> Tensor:
     """1 on the diagonal of a matrix, 0 elsewhere."""
     if tensor.ndim != 2:
@@ -58,11 +63,13 @@ def eye_(tensor: Tensor) -> Tensor:
     return _fill(tensor, eye(tensor.shape[0], tensor.shape[1], 0, tensor.dtype))
 
 
+@checked
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Evenly distributed on [a, b)."""
     return _fill(tensor, random.uniform(tensor.shape, a, b, dtype=_wide(tensor), generator=generator)._node)
 
 
+@checked
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normally distributed."""
     if std < 0:
@@ -71,6 +78,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     return _fill(tensor, drawn._node)
 
 
+@checked
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -86,6 +94,7 @@ def trunc_normal_(
     return _fill(tensor, drawn._node)
 
 
+@checked
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Orthonormal rows (or columns, if there are more rows than columns) times gain; trailing axes are flattened.
 
@@ -123,6 +132,7 @@ _GAINS = {
 }  # fmt: skip
 
 
+@checked
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance of activations through the given nonlinearity."""
     if nonlinearity == "leaky_relu":
@@ -135,12 +145,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return _GAINS[nonlinearity]
 
 
+@checked
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [-b, b] with b = gain * sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
     bound = gain * math.sqrt(6.0 / _positive(sum(_fans(tensor))))
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with standard deviation gain * sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / _positive(sum(_fans(tensor)))), generator)
@@ -157,6 +169,7 @@ def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     return calculate_gain(nonlinearity, a) / math.sqrt(_positive(fan))
 
 
+@checked
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -169,6 +182,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
+@checked
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0.0,
@@ -180,6 +194,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
 
+@checked
 def copy_(tensor: Tensor, values: Tensor | Sequence[Any] | Any) -> Tensor:
     """The given values."""
     source = values if isinstance(values, Tensor) else make_tensor(values)

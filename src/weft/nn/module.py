@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ..arrays.tensor import Tensor
+from ..base.checked import check_constructor
 from ..base.errors import ArgumentError, DTypeError, ShapeError, StateError, WeftError, nearest
 from ..base.state import state, version
 from ..ops.movement import zeros
@@ -47,6 +48,10 @@ class Module:
     """
 
     training: bool
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     def __init__(self) -> None:
         own = self.__dict__

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import ArgumentError, DTypeError
+from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import uint32, uint64
 from ..ir.node import Aval, Node
 from ..ir.shape import Shape, Size, broadcast_shapes, size_of
@@ -54,6 +54,8 @@ def blocks(shape: Shape, bits: int) -> Size:
 def count_node(count: Size) -> Node:
     """A number of blocks as an operand. That of an open dimension is counted when the program runs."""
     if isinstance(count, int):
+        if count >= 2**63:
+            raise ShapeError(f"a draw of {count} blocks of random numbers is larger than any memory")
         return constant(count, uint64)
     return sum_(full(Aval((count,), uint64), 1), axes=(0,))
 

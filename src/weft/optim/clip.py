@@ -8,6 +8,7 @@ from typing import Any
 from ..arrays import dispatch
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
+from ..base.checked import checked
 from ..base.errors import ArgumentError, NumericError
 from ..ir.dtype import float64, promote, real_dtype
 from ..ops.composite.define import composite
@@ -64,6 +65,7 @@ def _limit(name: str, value: Any) -> Tensor:
     return Tensor(constant(float(value), float64))
 
 
+@checked
 def clip_grad_norm_(
     parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -94,6 +96,7 @@ def clip_grad_norm_(
     return norm
 
 
+@checked
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Move every element of the gradients of `parameters` into [-clip_value, clip_value]."""
     limit = _limit("clip_value", clip_value)

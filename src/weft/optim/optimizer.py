@@ -9,6 +9,7 @@ from ..arrays.cell import Cell, flush, register
 from ..arrays.grad import enable_grad, no_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
+from ..base.checked import check_constructor
 from ..base.errors import ArgumentError, DTypeError, GradientError, ShapeError, StateError
 from ..base.state import state, version
 from ..ir.dtype import float32, int64
@@ -37,6 +38,10 @@ class Optimizer:
     choices: ClassVar[dict[str, Choice]] = {}
     all_slots: ClassVar[tuple[str, ...]]
     takes_complex: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults

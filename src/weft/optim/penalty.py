@@ -6,6 +6,7 @@ from typing import Any
 
 from ..arrays.dispatch import apply
 from ..arrays.tensor import Tensor
+from ..base.checked import checked
 from ..base.errors import ArgumentError
 from ..ops.composite.define import composite
 from ..ops.elementwise import abs_
@@ -31,6 +32,7 @@ def _penalty(name: str, kind: str, parameters: Any) -> Tensor:
     return apply(norm_penalty, *items, kind=kind)
 
 
+@checked
 def l1_penalty(parameters: Any) -> Tensor:
     """The sum of |p| over all elements, which pulls them to exactly 0; its derivative at 0 is 0.
 
@@ -42,6 +44,7 @@ def l1_penalty(parameters: Any) -> Tensor:
     return _penalty("l1_penalty", "l1", parameters)
 
 
+@checked
 def l2_penalty(parameters: Any) -> Tensor:
     """The sum of p**2 over all elements. Half of it, times lambda, does to SGD what weight_decay=lambda does.
 

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..base.checked import check_constructor
 from ..base.errors import ArgumentError, StateError, TraceError
 from ..base.state import state
 from ..ir.node import TRACED
@@ -34,6 +35,10 @@ class Schedule:
 
     #: what `state_dict` saves besides the time and the base rates
     saved: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):

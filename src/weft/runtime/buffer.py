@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.errors import BackendError
+from ..base.errors import BackendError, DTypeError
 
 
 def holders(x: object) -> int:
@@ -97,4 +97,9 @@ Value = Buffer | bool | int | float | complex
 
 def to_array(value: Any, dtype: np.dtype) -> np.ndarray:
     """The value of a leaf as an array."""
-    return value.array if isinstance(value, Buffer) else np.asarray(value, dtype=dtype)
+    if isinstance(value, Buffer):
+        return value.array
+    try:
+        return np.asarray(value, dtype=dtype)
+    except OverflowError:
+        raise DTypeError(f"the number {value} does not fit {dtype}") from None

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..base.config import config
-from ..base.errors import NumericError, ShapeError
+from ..base.errors import IndexingError, NumericError, ShapeError
 from ..base.locks import new_lock
 from ..base.site import describe_site
-from ..base.state import state
-from ..ir.graph import Graph, bind_dims, verify
+from ..base.state import isolated, state
+from ..ir.graph import Graph, bind_dims, fresh_inputs, verify
 from ..ir.node import Node
-from ..ir.primitive import pick_prim
+from ..ir.primitive import pick, pick_prim
 from ..ir.shape import Dim, show_shape
 from . import debug, profile
 from .backend import Commit, Executable, Fault, get_backend
@@ -51,7 +51,7 @@ class Program:
             else:
                 outs = self._timed(0, lambda: executable.run(inputs, observe))
         except Fault as fault:
-            raise _located(fault, self.graph, sites) from None
+            raise _located(self._exact(fault, inputs), self.graph, sites) from None
         if state.debug >= 2:
             self._report(time.perf_counter() - start)
         return outs
@@ -69,9 +69,32 @@ class Program:
             else:
                 self._timed(0, lambda: executable.run_donating(inputs, donate, commit))
         except Fault as fault:
-            raise _located(fault, self.graph, None) from None
+            raise _located(self._exact(fault, inputs), self.graph, None) from None
         if state.debug >= 2:
             self._report(time.perf_counter() - start)
+
+    def _exact(self, fault: Fault, inputs: Sequence[Value]) -> Fault:
+        """The fault with the index that is wrong, where the backend knows only that one is: the reference looks for it,
+        with zeros for everything that is no index."""
+        node = self.graph.nodes[fault.position]
+        if self.backend.name == "reference" or self.dims or type(fault.error) is not IndexingError:
+            return fault
+        reference = get_backend("reference")
+        wanted = [a for a in node.args if a.dtype.kind in "ui"]
+        try:
+            found = iter(reference.compile(Graph(self.graph.inputs, wanted)).run(inputs))
+            values = [
+                next(found) if a in wanted else Buffer(np.zeros(a.shape, a.dtype.numpy)) for a in node.args
+            ]  # type: ignore[arg-type]
+            with isolated():
+                stand_ins = fresh_inputs([a.aval for a in node.args])
+                again = Node(node.sig, tuple(stand_ins), None, 0, None)
+                out = pick(again, 0) if type(node.sig.out) is tuple else again
+            reference.compile(Graph(stand_ins, [out])).run(values)
+        except Fault as exact:
+            if type(exact.error) is IndexingError:
+                return Fault(fault.position, exact.error)
+        return fault
 
     def _report(self, seconds: float) -> None:
         debug.say(

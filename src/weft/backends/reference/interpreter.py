@@ -12,6 +12,7 @@ from ...base.errors import IndexingError, NumericError, OutOfMemoryError, WeftEr
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
+from ...ops.composite.classes import COUNTING_FROM_ZERO, in_users_words
 from ...ops.control import call
 from ...runtime import profile
 from ...runtime.backend import Commit, Fault, Observer, register_backend
@@ -32,6 +33,10 @@ class ReferenceBackend:
 
 
 register_backend(ReferenceBackend.name, ReferenceBackend)
+
+
+#: What NumPy says of sizes that no memory has.
+_TOO_LARGE = ("Maximum allowed", "array is too big")
 
 
 class Interpreter:
@@ -77,17 +82,21 @@ class Interpreter:
                 else:
                     slots[out] = self._watched(watched, i, [slots[a] for a in args])
             except Fault as f:
-                named = node.sig.prim is call
-                raise Fault(
-                    i, type(f.error)(f"{node.attrs['name']}: {f.error}") if named else f.error
-                ) from None
+                if node.sig.prim is not call:
+                    raise Fault(i, f.error) from None
+                name, text = node.attrs["name"], str(f.error)
+                if name in COUNTING_FROM_ZERO:
+                    text = in_users_words(name, text)
+                raise Fault(i, type(f.error)(f"{name}: {text}")) from None
             except WeftError as e:
                 raise Fault(i, e) from None
             except IndexError as e:
                 raise Fault(i, IndexingError(f"{node.prim.name}: {e}")) from None
             except np.linalg.LinAlgError as e:
                 raise Fault(i, NumericError(f"{node.prim.name}: {e}")) from None
-            except MemoryError:
+            except (MemoryError, ValueError) as e:
+                if not isinstance(e, MemoryError) and not any(t in str(e) for t in _TOO_LARGE):
+                    raise
                 wanted = ", ".join(o.describe() for o in node.sig.outs)
                 raise Fault(
                     i, OutOfMemoryError(f"{node.prim.name}: not enough memory for {wanted}")

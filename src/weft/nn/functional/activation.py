@@ -9,6 +9,7 @@ from ...arrays.dispatch import apply
 from ...arrays.manipulation import moveaxis
 from ...arrays.searching import argmax
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ir.dtype import DType
 from ...ir.dtype import dtype as as_dtype
@@ -36,16 +37,19 @@ def _unary(composite: Composite, x: Any, *numbers: Any, **attrs: Any) -> Tensor:
     return apply(composite, _floating(composite.name, x), *numbers, **attrs)
 
 
+@checked_call
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared."""
     return apply(a.relu, checked("relu", input))
 
 
+@checked_call
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6)."""
     return _unary(a.relu6, input)
 
 
+@checked_call
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x clamped to [min_val, max_val]."""
     if isinstance(min_val, (int, float)) and isinstance(max_val, (int, float)) and min_val > max_val:
@@ -53,11 +57,13 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     return _unary(a.hardtanh, input, min_val, max_val)
 
 
+@checked_call
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, else negative_slope * x."""
     return _unary(a.leaky_relu, input, negative_slope)
 
 
+@checked_call
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x for x > 0, else weight * x; weight holds one number, or one for each channel (axis 1)."""
     x, weight = _floating("prelu", input), checked("prelu", weight)
@@ -70,6 +76,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return apply(a.prelu, x, weight)
 
 
+@checked_call
 def rrelu(
     input: Tensor,
     lower: float = 1 / 8,
@@ -88,21 +95,25 @@ def rrelu(
     return apply(a.prelu, x, random.uniform(x.shape, lower, upper, generator=generator).astype(x.dtype))
 
 
+@checked_call
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha * (e**x - 1)."""
     return _unary(a.elu, input, alpha)
 
 
+@checked_call
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha * (e**(x / alpha) - 1)."""
     return _unary(a.celu, input, alpha)
 
 
+@checked_call
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """The self-normalising scaled ELU."""
     return _unary(a.selu, input)
 
 
+@checked_call
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x * P(Z <= x) for a standard normal Z; approximate="tanh" uses a formula with tanh."""
     if approximate not in ("none", "tanh"):
@@ -110,71 +121,85 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return _unary(a.gelu, input, approximate=approximate)
 
 
+@checked_call
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
     return _unary(a.silu, input)
 
 
+@checked_call
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x))."""
     return _unary(a.mish, input)
 
 
+@checked_call
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e**-x)."""
     return _unary(a.sigmoid, input)
 
 
+@checked_call
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), accurate for very negative x."""
     return _unary(a.log_sigmoid, input)
 
 
+@checked_call
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e**(beta * x)) / beta, and x itself where beta * x > threshold."""
     return _unary(a.softplus, input, beta, threshold)
 
 
+@checked_call
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
     return Tensor(tanh_.bind((_floating("tanh", input)._node,)))
 
 
+@checked_call
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 clamped to [0, 1]."""
     return _unary(a.hardsigmoid, input)
 
 
+@checked_call
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * hardsigmoid(x)."""
     return _unary(a.hardswish, input)
 
 
+@checked_call
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return _unary(a.softsign, input)
 
 
+@checked_call
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
     return _unary(a.tanhshrink, input)
 
 
+@checked_call
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd."""
     return _unary(a.softshrink, input, lambd)
 
 
+@checked_call
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0."""
     return _unary(a.hardshrink, input, lambd)
 
 
+@checked_call
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value."""
     return _unary(a.threshold, input, threshold, value)
 
 
+@checked_call
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second half."""
     x = _floating("glu", input)
@@ -204,21 +229,25 @@ def _along(composite: Composite, x: Any, dim: Any, dtype: Any) -> Tensor:
     return apply(composite, x, axis=normalize_axis(dim, x.ndim, "dim"))
 
 
+@checked_call
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """e**x / sum(e**x) along `dim`."""
     return _along(s.softmax, input, dim, dtype)
 
 
+@checked_call
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-x) along `dim`."""
     return _along(s.softmax, -checked("softmin", input), dim, dtype)
 
 
+@checked_call
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log(softmax(x)) along `dim`, accurate where the softmax is tiny."""
     return _along(s.log_softmax, input, dim, dtype)
 
 
+@checked_call
 def gumbel_softmax(
     logits: Tensor,
     tau: float = 1.0,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ...ops.composite import attention as a
@@ -26,6 +27,7 @@ def _repeated(x: Tensor, heads: Any) -> Tensor:
     return x if count == 1 else Tensor(repeat(x._node, count, axis))
 
 
+@checked_call
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import conv as c
@@ -80,6 +81,7 @@ def _conv(
     return _unbatched(out, lone)
 
 
+@checked_call
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -93,6 +95,7 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@checked_call
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -106,6 +109,7 @@ def conv2d(
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@checked_call
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -155,6 +159,7 @@ def _conv_transpose(
     return _unbatched(out, lone)
 
 
+@checked_call
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -169,6 +174,7 @@ def conv_transpose1d(
     return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@checked_call
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -183,6 +189,7 @@ def conv_transpose2d(
     return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@checked_call
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

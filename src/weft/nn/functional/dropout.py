@@ -7,6 +7,7 @@ from typing import Any
 from ...arrays import random
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ShapeError
 from ...ir.shape import Shape, show_shape
 from ...ops.composite import dropout as d
@@ -19,6 +20,7 @@ def random_bits(shape: Shape, generator: Any = None) -> Tensor:
     return random.bits(shape, generator=generator)
 
 
+@checked_call
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -45,6 +47,7 @@ def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any
     return apply(d.dropout, input, random_bits((*input.shape[:lead], *[1] * rank), generator), p)
 
 
+@checked_call
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -52,6 +55,7 @@ def dropout1d(
     return _channels(1, input, p, training, generator)
 
 
+@checked_call
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -59,6 +63,7 @@ def dropout2d(
     return _channels(2, input, p, training, generator)
 
 
+@checked_call
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -66,6 +71,7 @@ def dropout3d(
     return _channels(3, input, p, training, generator)
 
 
+@checked_call
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
@@ -77,6 +83,7 @@ def alpha_dropout(
     return apply(d.alpha_dropout, input, random_bits(input.shape, generator), p)
 
 
+@checked_call
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ShapeError
 from ...ir.shape import divide, normalize_axis, show_shape, size_of
 from ...ops.composite import linear as c
@@ -13,17 +14,20 @@ from ...ops.movement import reshape
 from .operands import checked, maybe
 
 
+@checked_call
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias, for input (..., in), weight (out, in) and bias (out)."""
     return apply(c.linear, checked("linear", input), checked("linear", weight), maybe("linear", bias))
 
 
+@checked_call
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """out[..., o] = sum over i, j of input1[..., i] * weight[o, i, j] * input2[..., j] + bias[o]."""
     first, second = checked("bilinear", input1), checked("bilinear", input2)
     return apply(c.bilinear, first, second, checked("bilinear", weight), maybe("bilinear", bias))
 
 
+@checked_call
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim as one."""
     input = checked("flatten", input)
@@ -45,6 +49,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     )
 
 
+@checked_call
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Axis `dim` split into `sizes`, of which one may be -1."""
     input = checked("unflatten", input)

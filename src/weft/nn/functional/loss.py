@@ -10,6 +10,7 @@ from ...arrays.creation import asarray
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.searching import take
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ops.composite import ctc as c_ctc
 from ...ops.composite import losses as c
@@ -24,16 +25,19 @@ def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **at
     return apply(composite, x, y, *numbers, reduction=reduction, **attrs)
 
 
+@checked_call
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)**2, averaged, summed or as it is."""
     return _compare(c.mse_loss, input, target, reduction=reduction)
 
 
+@checked_call
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|."""
     return _compare(c.l1_loss, input, target, reduction=reduction)
 
 
+@checked_call
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """Quadratic below |input - target| = beta, linear above, with slope 1."""
     if beta < 0:
@@ -41,6 +45,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     return _compare(c.smooth_l1_loss, input, target, float(beta), reduction=reduction)
 
 
+@checked_call
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Quadratic below |input - target| = delta, linear above, with slope delta."""
     if delta <= 0:
@@ -48,6 +53,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     return _compare(c.huber_loss, input, target, float(delta), reduction=reduction)
 
 
+@checked_call
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -57,6 +63,7 @@ def binary_cross_entropy(
     )
 
 
+@checked_call
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -70,6 +77,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@checked_call
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target * (log target - input) for log-probabilities `input`. reduction="batchmean" is the divergence."""
     input, target = checked("kl_div", input), checked("kl_div", target)
@@ -77,6 +85,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     return apply(c.kl_div, input, target, reduction=reduction, log_target=bool(log_target))
 
 
+@checked_call
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -91,6 +100,7 @@ def nll_loss(
     return apply(c.nll_loss, input, target, weight, ignore_index=int(ignore_index), reduction=reduction)
 
 
+@checked_call
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -133,6 +143,7 @@ def cross_entropy(
     )
 
 
+@checked_call
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -9,6 +9,7 @@ from ...arrays.dispatch import apply
 from ...arrays.elementwise import maximum
 from ...arrays.linalg import vector_norm
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ir.shape import check_shape, normalize_axis
 from ...ops.composite import normalization as c
@@ -16,6 +17,7 @@ from ..factory import positive_int
 from .operands import checked
 
 
+@checked_call
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -29,6 +31,7 @@ def layer_norm(
     )
 
 
+@checked_call
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -39,6 +42,7 @@ def rms_norm(
     return apply(c.rms_norm, input, weight, eps, shape=check_shape(normalized_shape))
 
 
+@checked_call
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -51,6 +55,7 @@ def group_norm(
     return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=groups)
 
 
+@checked_call
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -77,6 +82,7 @@ def batch_norm(
     return y
 
 
+@checked_call
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -103,6 +109,7 @@ def instance_norm(
     return y
 
 
+@checked_call
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -111,6 +118,7 @@ def local_response_norm(
     return apply(c.local_response_norm, checked("local_response_norm", input), alpha, beta, k, size=size)
 
 
+@checked_call
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm(x), eps), the norm taken along `dim`."""
     input = checked("normalize", input)

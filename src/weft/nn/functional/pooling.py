@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ops.composite import pooling as p
 from .conv import sizes
@@ -35,6 +36,7 @@ def _max_pool(
     return (found, apply(p.max_pool_positions, x, **options)) if return_indices else found
 
 
+@checked_call
 def max_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -51,6 +53,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@checked_call
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -67,6 +70,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@checked_call
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -108,6 +112,7 @@ def _avg_pool(
     )
 
 
+@checked_call
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -120,6 +125,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@checked_call
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -133,6 +139,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@checked_call
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -160,6 +167,7 @@ def _lp_pool(rank: int, x: Tensor, norm_type: float, kernel: Any, stride: Any, c
     )
 
 
+@checked_call
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -167,6 +175,7 @@ def lp_pool1d(
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@checked_call
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -174,6 +183,7 @@ def lp_pool2d(
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@checked_call
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -198,6 +208,7 @@ def _max_unpool(
     return apply(p.max_unpool, x, indices, sizes=tuple(wanted))
 
 
+@checked_call
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -210,6 +221,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@checked_call
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -222,6 +234,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@checked_call
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -257,31 +270,37 @@ def _adaptive_max(rank: int, x: Tensor, output_size: Any, return_indices: bool) 
     return (found, apply(p.adaptive_max_pool_positions, x, sizes=wanted)) if return_indices else found
 
 
+@checked_call
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each of `output_size` cells that the last axis is cut into."""
     return _adaptive_avg(1, input, output_size)
 
 
+@checked_call
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each cell of a grid of `output_size` laid over the last two axes; None keeps an axis."""
     return _adaptive_avg(2, input, output_size)
 
 
+@checked_call
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The mean of each cell of a grid of `output_size` laid over the last three axes; None keeps an axis."""
     return _adaptive_avg(3, input, output_size)
 
 
+@checked_call
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each of `output_size` cells that the last axis is cut into."""
     return _adaptive_max(1, input, output_size, return_indices)
 
 
+@checked_call
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each cell of a grid of `output_size` laid over the last two axes."""
     return _adaptive_max(2, input, output_size, return_indices)
 
 
+@checked_call
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of each cell of a grid of `output_size` laid over the last three axes."""
     return _adaptive_max(3, input, output_size, return_indices)

@@ -8,6 +8,7 @@ from typing import Any
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.elementwise import minimum
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import margins as m
@@ -30,6 +31,7 @@ def _power(p: float) -> float | None:
     return None if p == 2 else float(p)
 
 
+@checked_call
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between x1 and x2 along `dim`; they are broadcast against each other."""
     a, b = checked("cosine_similarity", x1), checked("cosine_similarity", x2)
@@ -39,6 +41,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return apply(c.cosine_similarity, a, b, eps, axis=dim)
 
 
+@checked_call
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -48,6 +51,7 @@ def pairwise_distance(
     return out.reshape((*out.shape, 1)) if keepdim else out
 
 
+@checked_call
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -55,6 +59,7 @@ def margin_ranking_loss(
     return _loss(c.margin_ranking_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
+@checked_call
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
@@ -62,11 +67,13 @@ def hinge_embedding_loss(
     return _loss(c.hinge_embedding_loss, (input, target), float(margin), reduction=reduction)
 
 
+@checked_call
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target * input)) for targets 1 and -1."""
     return _loss(c.soft_margin_loss, (input, target), reduction=reduction)
 
 
+@checked_call
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -74,6 +81,7 @@ def cosine_embedding_loss(
     return _loss(c.cosine_embedding_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
+@checked_call
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -92,6 +100,7 @@ def triplet_margin_loss(
     )
 
 
+@checked_call
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -117,6 +126,7 @@ def _reduce(x: Tensor, reduction: str) -> Tensor:
     return x if reduction == "none" else x.sum() if reduction == "sum" else x.mean()
 
 
+@checked_call
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -142,11 +152,13 @@ def multi_margin_loss(
     )
 
 
+@checked_call
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Margins between the classes that the targets list, up to the first -1, and all others, for scores (N, C)."""
     return _loss(m.multilabel_margin_loss, (input, target), reduction=reduction)
 
 
+@checked_call
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -155,6 +167,7 @@ def multilabel_soft_margin_loss(
     return _loss(m.multilabel_soft_margin_loss, (input, target), weight, reduction=reduction)
 
 
+@checked_call
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -169,6 +182,7 @@ def poisson_nll_loss(
     return _loss(c.poisson_nll_loss, (input, target), float(eps), reduction=reduction, **options)
 
 
+@checked_call
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError
 from ...ir.dtype import dtype as as_dtype
 from ...ir.shape import show_shape
@@ -23,6 +24,7 @@ def _padding(name: str, padding_idx: int | None, rows: Any) -> int | None:
     return int(padding_idx) % rows
 
 
+@checked_call
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of `weight` (rows, width) at the integer positions `input`; row `padding_idx` gets no gradient.
 
@@ -33,6 +35,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     return apply(c.embedding, input, weight, padding_idx=_padding("embedding", padding_idx, weight.shape[0]))
 
 
+@checked_call
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -78,6 +81,7 @@ def embedding_bag(
     return apply(c.embedding_bag_offsets, input, weight, starts, factors, bags=bags, **attrs)
 
 
+@checked_call
 def one_hot(tensor: Tensor, num_classes: int = -1, dtype: Any = "int64") -> Tensor:
     """A new last axis with 1 at the class and 0 elsewhere. num_classes=-1 looks at the values to find how many.
 

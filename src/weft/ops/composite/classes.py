@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...base.errors import DTypeError, ShapeError
 from ...ir.dtype import bool_, int32, int64
 from ...ir.node import Aval, Node
@@ -26,6 +28,22 @@ def from_zero(index: Node, size: Size) -> Node:
     if not isinstance(size, int):
         return index
     return where(less(index, 0), index - size, index)
+
+
+#: Composites whose indices count from 0 only.
+COUNTING_FROM_ZERO = frozenset({"pick_class", "embedding", "one_hot"})
+_OUTSIDE = re.compile(r"index (-?\d+) is out of bounds for axis \d+ with size (\d+)")
+
+
+def in_users_words(name: str, error: str) -> str:
+    """The message about an index out of bounds with the number that the user gave, which `from_zero` moved."""
+    found = _OUTSIDE.search(error)
+    if found is None:
+        return error
+    index, size = map(int, found.groups())
+    valid = f"the valid ones are 0 to {size - 1}" if size else "there are none"
+    what = "row" if name == "embedding" else "class"
+    return f"{what} {index + size if index < 0 else index} is out of bounds: {valid}"
 
 
 @composite
