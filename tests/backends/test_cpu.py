@@ -122,7 +122,8 @@ def _assert_sum(prim, graph, args, got, want):
 @pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
 def test_samples_on_lesser_processors(cpu):
     here = Path(__file__).parent
-    files = [here / n for n in ("test_cpu.py", "test_half.py", "test_running.py", "test_contractions.py")]
+    names = ("cpu", "half", "running", "contractions", "control", "same_bits")
+    files = [here / f"test_{n}.py" for n in names]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not slow", *map(str, files)]
     done = subprocess.run(
         command, env={**os.environ, "WEFT_CPU": cpu}, capture_output=True, text=True, timeout=900

@@ -1,4 +1,4 @@
-"""Whole training steps of the main models: the same bits for any number of threads."""
+"""Whole training steps of the main models: the same bits for any number of threads, and what the reference finds."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class Training:
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(slots)
         losses = [self.step(self.x, self.y).numpy() for _ in range(3)]
-        assert np.isfinite(losses).all() and len(set(map(float, losses))) == 3
+        self.losses = [float(x) for x in losses]
+        assert np.isfinite(losses).all() and len(set(self.losses)) == 3
         seen = [*losses, *[p.grad.numpy() for p in self.model.parameters()]]
         seen += [v.numpy() for v in self.model.state_dict().values()]
         return [v.tobytes() for v in seen]
@@ -126,3 +127,7 @@ def test_the_bits_of_training_do_not_depend_on_the_number_of_threads(compiled, n
         wf.set_num_threads(count)
         found.append(training.again())
     assert all(bits == found[0] for bits in found)
+    with wf.config(backend="reference"):
+        reference = Training(name)
+        reference.again()
+    np.testing.assert_allclose(training.losses, reference.losses, rtol=2e-4)

@@ -41,6 +41,7 @@ def test_a_training_step():
     text = str(found)
     assert text.splitlines()[0].startswith("step: ") and "linear.vjp" in text
     assert "t0 += b0[40*m + k0] * b1[40*n + k0]" in found.loops
+    assert "define void" in first.llvm and "k0" in first.llvm and "k0:" in first.assembly
     assert found.loops.count("kernel ") == sum(bool(r.loops) for r in found.rows)
 
 

@@ -34,10 +34,13 @@ def _inspect(options: argparse.Namespace) -> None:
     inspect(options.target, options.input, dict(options.dim), show, options.output)
 
 
+# The names are written out, so that `weft --help` need not import the compiler.
+_PARTS = ("graph", "passes", "fused", "loops", "llvm", "assembly", "table")
+
+
 def _parts(text: str) -> list[str]:
     parts = [p.strip() for p in text.split(",") if p.strip()]
-    # The names are written out, so that `weft --help` need not import the compiler.
-    if unknown := [p for p in parts if p not in ("graph", "passes", "fused", "loops", "table")]:
+    if unknown := [p for p in parts if p not in _PARTS]:
         raise ValueError(unknown)
     return parts
 
@@ -118,7 +121,7 @@ def _add_inspect(commands: Any) -> None:
     )
     look.add_argument(
         "--show", type=_parts, metavar="PARTS",
-        help="what to print, of graph,passes,fused,loops,table (default: all but passes)",
+        help=f"what to print, of {','.join(_PARTS)} (default: graph,fused,loops,table)",
     )  # fmt: skip
     look.add_argument("--output", metavar="FOLDER", help="write pictures (SVG, Graphviz) and texts there")
     look.set_defaults(run=_inspect)

@@ -24,7 +24,7 @@ from ..ir.shape import Dim
 from ..nn import Module
 
 #: What `--show` can name, in the order of the output.
-PARTS = ("graph", "passes", "fused", "loops", "table")
+PARTS = ("graph", "passes", "fused", "loops", "llvm", "assembly", "table")
 
 
 def inspect(
@@ -55,6 +55,8 @@ _TITLES = {
     "passes": "after each pass",
     "fused": "the graph after all passes",
     "loops": "the kernels as loops",
+    "llvm": "the kernels as LLVM code",
+    "assembly": "the kernels as machine code",
     "table": "the kernels",
 }
 
@@ -66,6 +68,8 @@ def _text(part: str, found: Kernels) -> str:
         return "\n\n".join([f"-- {name} --\n{graph}" for name, graph in found.stages[1:]])
     if part == "fused":
         return str(found.after)
+    if part in ("llvm", "assembly"):
+        return "\n".join([getattr(r, part) for r in found.rows if r.loops])
     return found.loops if part == "loops" else str(found)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..backends.cpu.jit import host_target
+from ..backends.cpu.library import assembly, source
 from ..backends.cpu.regions import Region, numbered, plan, prepare
 from ..backends.cpu.watch import tasks_of
 from ..base.errors import ArgumentError
@@ -39,6 +41,16 @@ class KernelRow:
     depth: int  #: in how many loops and branches it is
     step: Step
     source: Graph  #: the graph that it computes a part of, before all passes
+
+    @property
+    def llvm(self) -> str:
+        """Its LLVM code for this machine, as it is written; empty where there is no kernel."""
+        return source(self.step.kernel, self.name, host_target())[0] if self.step.kernel is not None else ""
+
+    @property
+    def assembly(self) -> str:
+        """Its machine code for this machine, as text; empty where there is no kernel."""
+        return assembly(self.step.kernel, self.name, host_target()) if self.step.kernel is not None else ""
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,14 @@ class Tiling:
         return sum(count for count, _ in self.heights)
 
 
-#: (vector registers) -> tiles of (rows, vectors) that leave room for the operands: for wide and for narrow results.
-_SHAPES = {32: ((12, 2), (28, 1)), 16: ((6, 2), (12, 1))}
+#: (vector registers, bytes of one) -> tiles of (rows, vectors) that leave room for the operands, for wide and for
+#: narrow results and their masks. Without a multiply-add, on the last, products need registers too.
+_SHAPES = {
+    (32, 64): ((12, 2), (28, 1)),
+    (32, 16): ((10, 2), (20, 1)),
+    (16, 32): ((6, 2), (8, 1)),
+    (16, 16): ((4, 2), (8, 1)),
+}
 
 
 #: A sum of more steps than the first is made in blocks of about the second.
@@ -135,7 +141,7 @@ _LONG, _BLOCK = 768, 256
 def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
     lanes = target.lanes(t.dtype.itemsize)
-    wide, narrow = _SHAPES[target.registers]
+    wide, narrow = _SHAPES[target.registers, target.vector_bytes]
     rows, vectors = narrow if t.n.size <= lanes else wide
     count = -(-t.m.size // rows)
     height, rest = divmod(t.m.size, count) if count else (0, 0)

@@ -44,8 +44,11 @@ def host_target() -> Target:
 
 @cache
 def compiler(target: Target) -> Compiler:
-    """LLVM's code generator for a target."""
+    """LLVM's code generator for a target, which may be another machine's."""
     _start()
+    if target.triple and target.triple.partition("-")[0] != llvm.get_process_triple().partition("-")[0]:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
     return Compiler(target.triple or llvm.get_process_triple(), target.cpu, target.features)
 
 
@@ -54,16 +57,6 @@ def versions() -> str:
     """What compiles, and for which system."""
     llvm_version = ".".join([str(n) for n in llvm.llvm_version_info])
     return f"llvmlite {llvmlite.__version__}, LLVM {llvm_version}, {llvm.get_process_triple()}"
-
-
-def optimize(module: Module, target: Target, quick: bool = False) -> llvm.ModuleRef:
-    """The module after the passes that its kind of code needs (see `Compiler.optimized`)."""
-    return compiler(target).optimized(str(module), quick, config.verify)
-
-
-def assembly(module: Module, target: Target, quick: bool = False) -> str:
-    """The machine code as text, to be read and tested."""
-    return compiler(target).machine.emit_assembly(optimize(module, target, quick))
 
 
 @cache

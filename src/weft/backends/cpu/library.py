@@ -97,6 +97,14 @@ def source(kernel: Any, name: str, target: Target) -> tuple[str, bool]:
     return str(module), isinstance(kernel, Tiles)
 
 
+def assembly(kernel: Any, name: str, target: Target) -> str:
+    """A kernel as machine code to read, with LLVM's comments on loops and on what did not fit into registers."""
+    text, quick = source(kernel, name, target)
+    found = jit.compiler(target)
+    found.machine.set_asm_verbosity(True)
+    return found.machine.emit_assembly(found.optimized(text, quick, config.verify))
+
+
 def _name(digest: str) -> str:
     return f"kernel.{digest[:24]}"
 

@@ -22,6 +22,9 @@ from .pack import pack_panel
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
 
+#: The same where several elements of the first operand are read as one vector, which holds on to registers.
+UNROLL_NEON = 2
+
 
 def units(t: Tiles, target: Target) -> int:
     """Into how many units, that may run in any order, the work is cut."""
@@ -369,21 +372,22 @@ class _Emitter:
     def _innermost(
         self, tile: _Tile, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
     ) -> None:
-        """acc += sum over k of a[:, k] b[k, :], UNROLL steps in each turn of the loop."""
+        """acc += sum over k of a[:, k] b[k, :], some steps in each turn of the loop."""
+        unroll = UNROLL_NEON if self.build.target.name == "aarch64" else UNROLL
         fixed = count.constant if isinstance(count, ir.Constant) else None
-        if fixed is not None and fixed < 2 * UNROLL:
+        if fixed is not None and fixed < 2 * unroll:
             for k in range(fixed):
                 self._rank_one(tile, self._offset(a, k * a_step), self._offset(b, k * b_step))
             return
-        whole = self.b.and_(count, I64(-UNROLL))
-        with self.build.loop(I64(0), whole, UNROLL, name="k") as k:
+        whole = self.b.and_(count, I64(-unroll))
+        with self.build.loop(I64(0), whole, unroll, name="k") as k:
             a_k, b_k = (
                 self._offset(a, self.b.mul(k, I64(a_step))),
                 self._offset(b, self.b.mul(k, I64(b_step))),
             )
-            for j in range(UNROLL):
+            for j in range(unroll):
                 self._rank_one(tile, self._offset(a_k, j * a_step), self._offset(b_k, j * b_step))
-        if fixed is None or fixed % UNROLL:
+        if fixed is None or fixed % unroll:
             with self.build.loop(whole, count, name="k.rest") as k:
                 a_k, b_k = (
                     self._offset(a, self.b.mul(k, I64(a_step))),
