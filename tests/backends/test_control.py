@@ -256,6 +256,28 @@ def test_bits_do_not_depend_on_threads(threads):
         np.testing.assert_array_equal(g, w_)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("size", [48, 128])
+def test_a_loop_has_the_bits_of_its_steps_one_by_one(size, rows, turned):
+    """Weights packed before the loop, steps in native code: nothing of it shows."""
+    rng = np.random.default_rng(size + rows)
+    w = rng.standard_normal((size, size)).astype(np.float32) / 8
+    x = rng.standard_normal((6, rows, size)).astype(np.float32)
+
+    def step(h, x):
+        return wf.tanh(h @ (weight.T if turned else weight) + x)
+
+    with wf.config(backend="cpu"):
+        weight, xs = wf.tensor(w), wf.tensor(x)
+        loop, _ = wf.scan(lambda h, x: (step(h, x), None), wf.zeros((rows, size)), xs)
+        h = wf.zeros((rows, size))
+        for i in range(len(x)):
+            h = step(h, wf.tensor(x[i]))
+            h.numpy()
+    np.testing.assert_array_equal(loop.numpy(), h.numpy())
+
+
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_draws_in_loops_and_branches(backend):
     """The same numbers wherever they are drawn, others in every step."""

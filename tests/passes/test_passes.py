@@ -8,14 +8,14 @@ import pytest
 from weft.autodiff.transforms import jvp_graph, vjp_pair
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
-from weft.ir.dtype import float32, float64
+from weft.ir.dtype import float32, float64, int32
 from weft.ir.graph import Graph, trace_graph, verify
 from weft.ir.node import Aval
 from weft.ir.primitive import registry
 from weft.ops.composite.define import Composite
 from weft.ops.define import constant
 from weft.ops.elementwise import cast, neg, where
-from weft.ops.movement import broadcast_in_dim, full, identity, permute, reshape
+from weft.ops.movement import broadcast_in_dim, full, identity, pad, permute, reshape
 from weft.ops.reduce import sum_
 from weft.passes.cse import eliminate_common
 from weft.passes.dead import remove_dead
@@ -173,3 +173,33 @@ def test_what_passes_make_stands_for_the_line_of_what_it_replaces():
             node.site = (None, 100 + i)
         sites = [n.site for n in run_passes(half).nodes if n.value is None]
         assert sites and all(site[1] >= 100 for site in sites)
+
+
+@pytest.mark.parametrize("dtype", [float32, int32])
+def test_gradients_of_a_split_are_put_side_by_side(dtype):
+    """Parts padded with zeros and added: one concatenation, zeros without a sign included."""
+    zero = constant(0.0 if dtype is float32 else 0, dtype)
+
+    def place(x, start):
+        return pad(x, zero, low=(0, start), high=(0, 6 - start - x.shape[1]), interior=(0, 0))
+
+    def whole(x, y, z):
+        return (place(z, 5) + place(x, 0)) + place(y, 2)
+
+    avals = [Aval((3, n), dtype) for n in (2, 3, 1)]
+    graph = trace_graph(whole, avals)
+    simple = simplify(graph)
+    assert [n.prim.name for n in simple.outputs] == ["concatenate"]
+    arrays = [np.where(a > 0, a, -0.0).astype(dtype.numpy) for a in arrays_for(graph)]
+    assert bits(graph, arrays) == bits(simple, arrays)
+
+
+def test_parts_that_overlap_or_leave_a_gap_stay_sums():
+    zero = constant(0.0, float32)
+
+    def place(x, start, size):
+        return pad(x, zero, low=(start,), high=(size - start - 4,), interior=(0,))
+
+    for starts, size in (((0, 3), 7), ((0, 5), 9), ((0, 0), 4), ((1, 5), 9)):
+        graph = trace_graph(lambda x, y, s=starts, n=size: place(x, s[0], n) + place(y, s[1], n), [V, V])
+        assert "concatenate" not in [n.prim.name for n in simplify(graph).nodes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,11 +96,26 @@ def in_order(
     return loops, tuple([by_axis[a] for a in range(len(shape))])
 
 
+def domain(root: Node, layouts: Mapping[Node, tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape that a kernel loops over to store a node: that of one part, if it is a row of equal parts."""
+    if root.prim.name == "concatenate" and root not in layouts and root.dtype.kind != "c":
+        shapes = {a.shape for a in root.args}
+        if len(shapes) == 1 and len(root.args) <= _MOST_PARTS:
+            return shapes.pop()  # type: ignore[return-value]
+    return root.shape  # type: ignore[return-value]
+
+
+#: Parts that are written side by side, at most: each has its own expressions.
+_MOST_PARTS = 8
+
+
 def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
-    """The values of one or several nodes of one shape, element by element."""
+    """The values of one or several nodes of one shape, or parts of this shape put together, element by element."""
     best: tuple[float, tuple[Var, ...], list[Store]] | None = None
-    for outer, indices in _collapsed(c.shape, c.order, "i"):
+    for outer, indices in _collapsed(domain(c.root, c.lowering.layouts), c.order, "i"):
         stores = [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
+        if any(s.index.stride(outer[-1]) is None for s in stores):
+            continue  # parts of a row are not one run of memory
         cost = sum([_cost(s.value, outer[-1]) for s in stores]) / _filled(outer[-1].size)
         if best is None or cost < best[0]:
             best = cost, outer, stores
@@ -115,11 +130,23 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
 
 def _stores(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
     """How an element is written: a complex one as its two parts next to each other."""
-    place = c.place(indices)
+    if root.shape != domain(root, c.lowering.layouts):
+        return _parts(c, root, buffer, indices)
+    place = c.lowering.place(root, indices)
     if root.dtype.kind != "c":
         return [Store(buffer, place, c.lowering.value(root, indices))]
     parts = [c.lowering.value(part, broadcast(indices, part)) for part in root.args]
     return [Store(buffer, place * 2 + i, value) for i, value in enumerate(parts)]
+
+
+def _parts(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
+    """The parts of a concatenation, each to its own place."""
+    axis, stores = root.attrs["axis"], []
+    for k, part in enumerate(root.args):
+        at = indices[axis] + k * part.shape[axis]  # type: ignore[operator]
+        place = c.lowering.place(root, (*indices[:axis], at, *indices[axis + 1 :]))
+        stores.append(Store(buffer, place, c.lowering.value(part, indices)))
+    return stores
 
 
 def _collapsed(

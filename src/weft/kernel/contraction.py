@@ -67,7 +67,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
     left, right = _operands(c, at, as_indices(inner))
-    if min(m.size, n.size) < 2 or not isinstance(left, Load) or not isinstance(right, Load):
+    if n.size < 2 or not isinstance(left, Load) or not isinstance(right, Load):
         return None
     parts = split((m, n, *inner), (left.index, right.index, c.place(at)))
     if parts is None:
@@ -77,6 +77,8 @@ def _as_tiles(c: Common) -> Tiles | None:
     at = tuple([i.substitute(joined) for i in at])
     row = max(parts[m], key=lambda v: v.size)
     column = max(parts[n], key=lambda v: (right.index.stride(v) == 1, v.size))
+    if m.size < 2 and right.index.stride(column) != 1:
+        return None  # a single row is not worth packing for
     outer = (*batch, *[v for v in (*parts[m], *parts[n]) if v not in (row, column)])
     taps = tuple([v for k in inner for v in parts[k]])
     return tiles(c, outer, row, column, taps, left, right, at, {})

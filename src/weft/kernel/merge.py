@@ -8,7 +8,7 @@ from ..ir.node import Node
 
 #: How far back a partner is looked for, and the most results of one kernel.
 _REACH = 64
-_MOST = 8
+_MOST = 12
 
 
 def merge(

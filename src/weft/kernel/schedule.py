@@ -16,7 +16,7 @@ from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity
 from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
-from .anchors import Common, builders, elementwise
+from .anchors import Common, builders, domain, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
@@ -70,18 +70,22 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
         alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3
-        return None if alone else (root.shape, plan.layouts.get(root))
+        return None if alone else (domain(root, plan.layouts), plan.layouts.get(root))
 
     def after(root: Node) -> list[Node]:
         """The roots that must come first; one result of several comes from the node that has them."""
         reads = _reads([root], plan.stored) if native(root) else root.args
         return [a.args[0] if a.prim is pick_prim else a for a in reads]
 
+    groups = merge(roots, joins, after)
+    wanted = set(graph.outputs)
+    for group in groups:
+        wanted.update(_reads(group, plan.stored) if native(group[0]) else group[0].args)
     steps: list[Step] = []
-    for group in merge(roots, joins, after):
+    for group in groups:
         root = group[0]
         if native(root):
-            steps.append(_kernel_step(group, plan, f"{prefix}{len(steps)}"))
+            steps.append(_kernel_step(group, wanted, plan, f"{prefix}{len(steps)}"))
         else:
             steps.append(Step(root, None, list(root.args), plan.results(root)))
     return steps
@@ -263,8 +267,10 @@ def _looks_up(root: Node, stored: set[Node]) -> bool:
     return False
 
 
-def _kernel_step(roots: list[Node], plan: _Plan, name: str) -> Step:
-    reads = _reads(roots, plan.stored)
+def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> Step:
+    """The kernel of a group. What of it only the others in the group need stays in registers."""
+    reads = _reads(group, plan.stored)
+    roots = [r for r in group if r in wanted] or group
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(roots[0])
     common = Common(name, roots[0], found, lowering, tuple([real_dtype(n.dtype) for n in reads]))

@@ -134,6 +134,9 @@ _SHAPES = {
 }
 
 
+#: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
+_FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
+
 #: A sum of more steps than the first is made in blocks of about the second.
 _LONG, _BLOCK = 768, 256
 
@@ -143,6 +146,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     lanes = target.lanes(t.dtype.itemsize)
     wide, narrow = _SHAPES[target.registers, target.vector_bytes]
     rows, vectors = narrow if t.n.size <= lanes else wide
+    if t.m.size in _FEW[target.registers]:
+        rows, vectors = t.m.size, min(_FEW[target.registers][t.m.size], -(-t.n.size // lanes))
     count = -(-t.m.size // rows)
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])

@@ -16,7 +16,7 @@ from ..ir.node import Node
 from ..ir.primitive import registry
 from ..ir.shape import is_static
 from ..ops.define import constant
-from ..ops.movement import broadcast_in_dim, pad, permute, reshape
+from ..ops.movement import broadcast_in_dim, concatenate, pad, permute, reshape
 from .rewrite import rewrite
 
 Args = tuple[Node, ...]
@@ -212,6 +212,43 @@ def _(old: Node, args: Args) -> Node | None:
     if axes != swapped:
         return None
     return x.prim(right, left, contract=contract[::-1], batch=batch[::-1])
+
+
+@rule("add")
+def _(old: Node, args: Args) -> Node | None:
+    """Parts padded with zeros and added, that lie side by side, are a concatenation: the gradient of a split.
+
+    Every element is one of a part plus zeros: plus one zero is the same, and makes 0.0 of -0.0 as they do.
+    """
+    found = [_parts_of(a) for a in args]
+    if any(not f for f in found) or old.dtype.kind not in "fui":
+        return None
+    parts = sorted([p for f in found for p in f], key=lambda p: p[:2])
+    axis, end = parts[0][0], 0
+    for along, start, part in parts:
+        if along != axis or start != end:
+            return None
+        end += part.shape[axis]  # type: ignore[operator]
+    if end != old.shape[axis]:
+        return None
+    zero = constant(0.0 if old.dtype.kind == "f" else 0, old.dtype)
+    return concatenate(*[part + zero if old.dtype.kind == "f" else part for _, _, part in parts], axis=axis)
+
+
+def _parts_of(node: Node) -> list[tuple[int, int, Node]]:
+    """(axis, start, part) of all that is put together in a sum of padded parts; nothing if it is something else."""
+    if node.value is not None:
+        return []
+    if node.prim.name == "add" and all(a.shape == node.shape for a in node.args):
+        sides = [_parts_of(a) for a in node.args]
+        return sides[0] + sides[1] if all(sides) else []
+    if node.prim is not pad or not is_static(node.shape) or not is_number(node.args[1], 0.0):
+        return []
+    low, high, interior = (node.attrs[k] for k in ("low", "high", "interior"))
+    padded = [a for a in range(node.ndim) if low[a] or high[a]]
+    if len(padded) != 1 or any(interior) or low[padded[0]] < 0 or high[padded[0]] < 0:
+        return []
+    return [(padded[0], low[padded[0]], node.args[0])]
 
 
 @rule("windows_add")

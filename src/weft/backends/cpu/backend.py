@@ -30,6 +30,7 @@ from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
 from .regions import numbered, plan, prepare
+from .work import grain_of
 
 
 class CpuBackend:
@@ -47,10 +48,6 @@ class CpuBackend:
             f"the cpu backend: {target.name}, vectors of {8 * target.vector_bytes} bits, "
             f"{get_num_threads()} threads"
         )
-
-
-#: Work below which a step is not worth sharing out, in elements times operations.
-_SERIAL = 20_000
 
 
 class CpuProgram:
@@ -92,7 +89,7 @@ class CpuProgram:
         """(address of the function, units, units claimed at a time) of a kernel."""
         assert step.kernel is not None
         count = _units(step.kernel, self.target)
-        grain = 0 if count < 2 or _work(step) < _SERIAL else max(1, count // (8 * 64))
+        grain = grain_of(step, count)
         return self._functions[step].address, count, grain
 
     def _constant_address(self, node: Node) -> int:
@@ -195,17 +192,3 @@ def _units(kernel: Any, target: Target) -> int:
     if isinstance(kernel, Sort):
         return kernel.iterations
     return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)
-
-
-def _work(step: Step) -> int:
-    """A rough count of operations, to tell what is worth several threads."""
-    if isinstance(step.kernel, Tiles):
-        return step.kernel.flops // 8
-    if isinstance(step.kernel, Sort):
-        return step.kernel.work
-    assert step.kernel is not None
-    inner = 1
-    for stage in step.kernel.stages:
-        for v in stage.variables:
-            inner *= max(v.size, 1)
-    return step.kernel.iterations * inner

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Reduction, Scatter, Stage, operands
+from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
 from . import instructions as ir
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .scalar import combine, identity_of
+
+#: Vectors of results that a long reduction makes at once.
+WIDE = 4
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
 BLOCK = 256
@@ -27,7 +30,35 @@ def units(kernel: Kernel, target: Target) -> int:
         return kernel.iterations
     last = kernel.outer[-1].size
     rest = kernel.iterations // last if last else 0
-    return rest * -(-last // (BLOCK * lane_count(kernel, target)))
+    return rest * -(-last // (block_of(kernel, target) * lane_count(kernel, target)))
+
+
+def block_of(kernel: Kernel, target: Target) -> int:
+    """Vectors in one unit of a kernel whose vectors run along its last outer variable."""
+    return max(BLOCK // _inner(kernel), several(kernel, target))
+
+
+def _inner(kernel: Kernel) -> int:
+    """Iterations of the stages' own loops, at most."""
+    most = 1
+    for stage in kernel.stages:
+        count = 1
+        for v in stage.variables:
+            count *= v.size
+        most = max(most, count)
+    return most
+
+
+def several(kernel: Kernel, target: Target) -> int:
+    """How many vectors of results a long reduction makes at once: rows of memory are read in longer pieces."""
+    if not kernel.across or _inner(kernel) < 32 or kernel.outer[-1].size < WIDE * lane_count(kernel, target):
+        return 1
+    for stage in kernel.stages:
+        if stage.carries or stage.serial or (stage.variables and stage.stores):
+            return 1
+        if not all(isinstance(r.value, Load) for r in stage.reductions):
+            return 1
+    return WIDE
 
 
 def lane_count(kernel: Kernel, target: Target) -> int:
@@ -51,6 +82,7 @@ class _KernelEmitter(Expressions):
         super().__init__(build, (*kernel.inputs, *kernel.outputs), kernel.checked)
         self.kernel = kernel
         self.lanes = lane_count(kernel, build.target)
+        self.several = several(kernel, build.target)
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
@@ -74,7 +106,7 @@ class _KernelEmitter(Expressions):
 
     def _emit_across(self, begin: ir.Value, end: ir.Value) -> None:
         *rest, last = self.kernel.outer
-        width = BLOCK * self.lanes
+        width = block_of(self.kernel, self.build.target) * self.lanes
         blocks = -(-last.size // width)
         with self.build.loop(begin, end, name="unit") as unit:
             block = self.b.urem(unit, I64(blocks)) if blocks > 1 else I64(0)
@@ -93,6 +125,12 @@ class _KernelEmitter(Expressions):
             with self.build.loop(start, stop, name=var.name) as i:
                 yield outer.at(var, i)
             return
+        if self.several > 1 and outer.vector is None and var is self.kernel.outer[-1]:
+            wide = self.several * self.lanes
+            end = self.b.sub(stop, self.b.urem(self.b.sub(stop, start), I64(wide)))
+            with self.build.loop(start, end, wide, name=f"{var.name}.wide") as i:
+                yield replace(outer.at(var, i), vector=var, count=wide)
+            start = end
         width = self.b.sub(stop, start)
         whole = self.b.sub(stop, self.b.urem(width, I64(self.lanes)))
         if var.size >= self.lanes:

@@ -15,6 +15,7 @@ from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Aval, Node
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.complexes import EDGES, split_complex
+from ...kernel.hoist import pack_constants
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
@@ -84,6 +85,7 @@ def _plain_indices(graph: Graph) -> Graph:
 #: All passes, in order: those for every compiling backend, and those that fit a graph to the kernels of this one.
 ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     *PASSES,
+    ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
     ("widen storage types", widen_storage),
     ("split complex numbers", split_complex),

@@ -1,0 +1,59 @@
+"""How much work a kernel is, roughly: to tell what is worth several threads, and in what portions."""
+
+from __future__ import annotations
+
+from ...kernel.loops import Apply, Expr, Kernel, Lookup, Search, operands
+from ...kernel.schedule import Step
+from ...kernel.sorting import Sort
+from ...kernel.tiles import Tiles
+
+#: Work below which a step is not worth sharing out, and what one portion should be at least.
+SERIAL, PORTION = 20_000, 8_000
+
+#: Operations of one instruction or two; the others cost some instructions, or some tens of them.
+_CHEAP = frozenset(
+    ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "where", "cast", "less", "less_equal", "equal",
+     "not_equal", "logical_and", "logical_or", "logical_not", "clip", "square")
+)  # fmt: skip
+_DIVISIONS = frozenset(("div", "sqrt", "rsqrt", "reciprocal", "floor_divide", "remainder"))
+
+
+def work_of(step: Step) -> int:
+    """A rough count of operations."""
+    kernel = step.kernel
+    if isinstance(kernel, Tiles):
+        return kernel.flops // 8
+    if isinstance(kernel, Sort):
+        return kernel.work
+    assert kernel is not None
+    return kernel.iterations * _per_iteration(kernel)
+
+
+def grain_of(step: Step, units: int) -> int:
+    """How many units a thread takes at a time; 0 if one thread does them all."""
+    work = work_of(step)
+    if units < 2 or work < SERIAL:
+        return 0
+    return max(1, units // 512, min(units // 2, units * PORTION // work))
+
+
+def _per_iteration(kernel: Kernel) -> int:
+    total = 0
+    for stage in kernel.stages:
+        count = 1
+        for v in stage.variables:
+            count *= max(v.size, 1)
+        seen: set[Expr] = set()
+        values = [x.value for x in (*stage.reductions, *stage.carries, *stage.stores)]
+        total += count * max(1, sum(_cost(v, seen) for v in values))
+    return max(total, 1)
+
+
+def _cost(e: Expr, seen: set[Expr]) -> int:
+    if e in seen:
+        return 0
+    seen.add(e)
+    inner = sum(_cost(a, seen) for a in operands(e))
+    if isinstance(e, Apply):
+        return inner + (1 if e.op in _CHEAP else 4 if e.op in _DIVISIONS else 12)
+    return inner + (8 if isinstance(e, (Lookup, Search)) else 0)

@@ -1,0 +1,178 @@
+"""Images on tensors: other sizes, windows as columns, channels as pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...arrays.dispatch import apply, check_choice
+from ...arrays.tensor import Tensor
+from ...base.errors import ArgumentError, DTypeError, ShapeError
+from ...ir.dtype import float64
+from ...ir.shape import show_shape
+from ...ops.composite import images as c
+from ...ops.composite import resize as r
+from ...ops.composite.pooling import adaptive_avg_pool
+from ...ops.define import constant
+from ...ops.movement import reshape
+from ..factory import positive_int
+from .conv import sizes
+from .operands import checked
+
+#: mode -> the spatial ranks that it takes
+_RANKS = {
+    "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
+    "trilinear": (3,), "bicubic": (2,),
+}  # fmt: skip
+_SMOOTH = ("linear", "bilinear", "trilinear", "bicubic")
+
+
+def _targets(x: Tensor, size: Any, scale_factor: Any, recompute: bool) -> tuple[tuple[int, ...], list[Any]]:
+    """The new sizes, and the scale of each axis (None where the sizes say it)."""
+    rank = x.ndim - 2
+    if (size is None) == (scale_factor is None):
+        raise ArgumentError("interpolate takes either size or scale_factor")
+    if size is not None:
+        if recompute:
+            raise ArgumentError("interpolate: recompute_scale_factor belongs to scale_factor, not to size")
+        return sizes("size", size, rank), [None] * rank
+    items = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * rank
+    if len(items) != rank or any(
+        isinstance(s, bool) or not isinstance(s, (int, float)) or s <= 0 for s in items
+    ):
+        raise ArgumentError(
+            f"scale_factor must be one positive number or {rank} of them, got {scale_factor!r}"
+        )
+    if not all(isinstance(n, int) for n in x.shape[2:]):
+        raise ShapeError(f"interpolate needs known spatial sizes, got {show_shape(x.shape)}")
+    wanted = tuple([math.floor(n * s) for n, s in zip(x.shape[2:], items, strict=True)])
+    exact = [recompute or n * s == w for n, s, w in zip(x.shape[2:], items, wanted, strict=True)]
+    return wanted, [None if e else float(s) for e, s in zip(exact, items, strict=True)]
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """Images (N, C, ...) of another size.
+
+    Args:
+        size: the new sizes of the spatial axes: an integer, or one for each axis.
+        scale_factor: factors instead of sizes; the new size is floor(size * factor).
+        mode: "nearest", "nearest-exact" (by the middle of each new pixel), "linear" (N, C, L), "bilinear" and "bicubic"
+            (N, C, H, W), "trilinear" (N, C, D, H, W), or "area" (means over cells).
+        align_corners: for smooth modes: the middles of the corner pixels stay where they are; else the outer edges do.
+        recompute_scale_factor: take the scale from the rounded sizes instead of `scale_factor`.
+        antialias: for "bilinear" and "bicubic": when an image shrinks, average over all pixels a new one covers.
+
+    >>> interpolate(weft.tensor([[[1.0, 2.0]]]), scale_factor=2).tolist()
+    [[[1.0, 1.0, 2.0, 2.0]]]
+    >>> interpolate(weft.tensor([[[1.0, 2.0]]]), size=4, mode="linear").tolist()
+    [[[1.0, 1.25, 1.75, 2.0]]]
+    """
+    x = checked("interpolate", input)
+    check_choice("mode", mode, tuple(_RANKS))
+    if x.ndim - 2 not in _RANKS[mode]:
+        ranks = " or ".join(str(n + 2) for n in _RANKS[mode])
+        raise ShapeError(
+            f"interpolate: mode {mode!r} takes a tensor of {ranks} axes (N, C, ...), got {show_shape(x.shape)}"
+        )
+    if align_corners is not None and mode not in _SMOOTH:
+        raise ArgumentError(f"interpolate: align_corners belongs to {', '.join(_SMOOTH)}, not to {mode!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ArgumentError(f"interpolate: antialias belongs to 'bilinear' and 'bicubic', not to {mode!r}")
+    wanted, scales = _targets(x, size, scale_factor, bool(recompute_scale_factor))
+    if mode == "area":
+        return apply(adaptive_avg_pool, x, sizes=wanted)
+    numbers = [None if s is None else Tensor(constant(s, float64)) for s in scales]
+    if mode.startswith("nearest"):
+        return apply(r.resize_nearest, x, *numbers, sizes=wanted, centred=mode == "nearest-exact")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"interpolate: mode {mode!r} takes a floating tensor, got {x.dtype}")
+    align, cubic = bool(align_corners), mode == "bicubic"
+    if antialias:
+        return apply(r.resize_antialiased, x, *numbers, sizes=wanted, align=align, cubic=cubic)
+    return apply(r.resize_cubic if cubic else r.resize_linear, x, *numbers, sizes=wanted, align=align)
+
+
+def upsample(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """`interpolate` under its older name."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+# -- windows ----------------------------------------------------------------------------------------------------
+
+
+def _pairs(value: Any, name: str, least: int = 1) -> tuple[int, ...]:
+    return sizes(name, value, 2, least=least)
+
+
+def _lone(name: str, x: Tensor, rank: int) -> tuple[Tensor, bool]:
+    """x with a batch axis."""
+    x = checked(name, x)
+    if x.ndim == rank - 1:
+        return Tensor(reshape(x._node, shape=(1, *x.shape))), True
+    return x, False
+
+
+def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """The windows of images (N, C, H, W) or (C, H, W) as columns: (N, C * elements of a window, windows)."""
+    x, lone = _lone("unfold", input, 4)
+    out = apply(
+        c.unfold,
+        x,
+        kernel=_pairs(kernel_size, "kernel_size"),
+        dilation=_pairs(dilation, "dilation"),
+        padding=_pairs(padding, "padding", 0),
+        stride=_pairs(stride, "stride"),
+    )
+    return Tensor(reshape(out._node, shape=out.shape[1:])) if lone else out
+
+
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """The sum of overlapping windows, given as columns (N, C * elements of a window, windows): (N, C, *output_size)."""
+    x, lone = _lone("fold", input, 3)
+    out = apply(
+        c.fold,
+        x,
+        size=_pairs(output_size, "output_size"),
+        kernel=_pairs(kernel_size, "kernel_size"),
+        dilation=_pairs(dilation, "dilation"),
+        padding=_pairs(padding, "padding", 0),
+        stride=_pairs(stride, "stride"),
+    )
+    return Tensor(reshape(out._node, shape=out.shape[1:])) if lone else out
+
+
+# -- channels and pixels ----------------------------------------------------------------------------------------
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels as finer pixels: (..., C r r, H, W) to (..., C, H r, W r)."""
+    factor = positive_int("pixel_shuffle", "upscale_factor", upscale_factor)
+    return apply(c.pixel_shuffle, checked("pixel_shuffle", input), factor=factor)
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Pixels as channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    factor = positive_int("pixel_unshuffle", "downscale_factor", downscale_factor)
+    return apply(c.pixel_unshuffle, checked("pixel_unshuffle", input), factor=factor)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """The channels of (N, C, ...) dealt out: channel i of group g comes to place i * groups + g."""
+    groups = positive_int("channel_shuffle", "groups", groups)
+    return apply(c.channel_shuffle, checked("channel_shuffle", input), groups=groups)
