@@ -110,7 +110,7 @@ NAMESPACES = {
 # Names that the page spells in another way than in backticks.
 SPELLED_OUT = {
     "config", "data", "demo", "errors", "extra_repr", "fft", "formats", "forward", "functional", "functional_call",
-    "init", "inspect", "linalg", "metrics", "nn", "optim", "pytree", "random", "train",
+    "init", "inspect", "linalg", "metrics", "nn", "optim", "pytree", "random", "train", "utils",
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Floor 7: modules, layers, losses and initialisation, with PyTorch's names and argument order."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
@@ -142,6 +142,8 @@ from .recurrent import (
     GRU,
     LSTM,
     RNN,
+)
+from .recurrent_cells import (
     GRUCell,
     LSTMCell,
     RNNCell,
@@ -345,4 +347,5 @@ __all__ = [
     "functional",
     "functional_call",
     "init",
+    "utils",
 ]

@@ -18,6 +18,7 @@ from . import init
 from .factory import empty, positive_int, probability
 from .functional.operands import checked
 from .module import Module
+from .packed import PackedSequence, pack_padded_sequence
 from .parameter import Parameter
 
 
@@ -36,6 +37,7 @@ class _Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         *,
         dtype: Any = None,
     ) -> None:
@@ -48,16 +50,28 @@ class _Recurrent(Module):
         self.batch_first = bool(batch_first)
         self.dropout = probability(name, dropout, "dropout")
         self.bidirectional = bool(bidirectional)
+        self.proj_size = positive_int(name, "proj_size", proj_size, zero=True)
+        if proj_size >= hidden_size:
+            raise ArgumentError(
+                f"{name}: proj_size must be less than hidden_size {hidden_size}, got {proj_size}"
+            )
         rows = self._gates * hidden_size
         for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * self._directions
+            width = input_size if layer == 0 else self._width * self._directions
+            shapes = {"weight_ih": (rows, width), "weight_hh": (rows, self._width)}
+            if bias:
+                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+            if proj_size:
+                shapes["weight_hr"] = (proj_size, hidden_size)
             for suffix in self._suffixes(layer):
-                setattr(self, f"weight_ih_{suffix}", Parameter(empty((rows, width), dtype)))
-                setattr(self, f"weight_hh_{suffix}", Parameter(empty((rows, hidden_size), dtype)))
-                if bias:
-                    setattr(self, f"bias_ih_{suffix}", Parameter(empty((rows,), dtype)))
-                    setattr(self, f"bias_hh_{suffix}", Parameter(empty((rows,), dtype)))
+                for kind, shape in shapes.items():
+                    setattr(self, f"{kind}_{suffix}", Parameter(empty(shape, dtype)))
         self.reset_parameters()
+
+    @property
+    def _width(self) -> int:
+        """The width of the outputs and of the state h."""
+        return self.proj_size or self.hidden_size
 
     @property
     def _directions(self) -> int:
@@ -73,28 +87,39 @@ class _Recurrent(Module):
             init.uniform_(p, -bound, bound)
 
     def _weights(self, suffix: str) -> tuple[Parameter | None, ...]:
-        w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
-        if not self.bias:
-            return w_ih, w_hh, None, None
-        return w_ih, w_hh, getattr(self, f"bias_ih_{suffix}"), getattr(self, f"bias_hh_{suffix}")
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return tuple([getattr(self, f"{kind}_{suffix}", None) for kind in kinds])
 
-    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
+    def _direction(
+        self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """(outputs, *final states) of one direction of one layer."""
         raise NotImplementedError
 
-    def _run(self, x: Tensor, given: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, x: Any, given: tuple[Tensor, ...] | None, lengths: Any) -> tuple[Any, tuple[Tensor, ...]]:
         """(outputs, final states): all layers in both directions, in the layout that the caller uses."""
+        if isinstance(x, PackedSequence):
+            out, finals = self._padded(x.padded, given, x.lengths, False)
+            return PackedSequence(out, x.lengths), finals
+        if lengths is not None:
+            x = checked(type(self).__name__, x)
+            lengths = pack_padded_sequence(x, lengths, self.batch_first).lengths
+        return self._padded(x, given, lengths, self.batch_first)
+
+    def _padded(
+        self, x: Tensor, given: tuple[Tensor, ...] | None, lengths: Tensor | None, batch_first: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         x = checked(type(self).__name__, x)
         lone = x.ndim == 2
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            order = "(N, T, features)" if self.batch_first else "(T, N, features)"
+            order = "(N, T, features)" if batch_first else "(T, N, features)"
             raise ShapeError(
                 f"sequences {order} or (T, features) of {self.input_size} features are expected, got "
                 f"{show_shape(x.shape)}"
             )
         if lone:
             x = Tensor(reshape(x._node, shape=(x.shape[0], 1, x.shape[1])))
-        elif self.batch_first:
+        elif batch_first:
             x = Tensor(permute(x._node, axes=(1, 0, 2)))
         states = self._start(x, given, lone)
         finals: list[list[Tensor]] = [[] for _ in range(self._states)]
@@ -102,28 +127,29 @@ class _Recurrent(Module):
             outs = []
             for i, suffix in enumerate(self._suffixes(layer)):
                 at = layer * self._directions + i
-                out, *after = self._direction(x, [_row(s, at) for s in states], suffix, i == 1)
+                out, *after = self._direction(x, [_row(s, at) for s in states], suffix, i == 1, lengths)
                 outs.append(out)
                 for kept, s in zip(finals, after, strict=True):
                     kept.append(s)
             x = outs[0] if len(outs) == 1 else Tensor(concatenate(*[o._node for o in outs], axis=2))
             if layer + 1 < self.num_layers:
                 x = F.dropout(x, self.dropout, self.training)
-        return self._finish(x, finals, lone)
+        return self._finish(x, finals, lone, batch_first)
 
     def _start(self, x: Tensor, given: tuple[Tensor, ...] | None, lone: bool) -> list[Tensor]:
         """The initial states, (layers * directions, N, H) each."""
         rows = self.num_layers * self._directions
-        shape = (rows, x.shape[1], self.hidden_size)
+        widths = (self._width, self.hidden_size)[: self._states]
+        shapes = [(rows, x.shape[1], width) for width in widths]
         if given is None:
-            return [Tensor(zeros(Aval(shape, x.dtype))) for _ in range(self._states)]
+            return [Tensor(zeros(Aval(shape, x.dtype))) for shape in shapes]
         states = []
-        for s in given:
+        for s, shape in zip(given, shapes, strict=True):
             s = checked(type(self).__name__, s)
-            if lone and s.shape == (rows, self.hidden_size):
+            if lone and s.shape == (rows, shape[2]):
                 s = Tensor(reshape(s._node, shape=shape))
             if s.shape != shape:
-                want = (rows, self.hidden_size) if lone else shape
+                want = (rows, shape[2]) if lone else shape
                 raise ShapeError(
                     f"initial states of shape {show_shape(want)} (layers * directions, batch, hidden) are expected, "
                     f"got {show_shape(s.shape)}"
@@ -131,17 +157,21 @@ class _Recurrent(Module):
             states.append(s)
         return states
 
-    def _finish(self, x: Tensor, finals: list[list[Tensor]], lone: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _finish(
+        self, x: Tensor, finals: list[list[Tensor]], lone: bool, batch_first: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         stacked = tuple([Tensor(stack([s._node for s in kept], 0)) for kept in finals])
         if lone:
             x = Tensor(reshape(x._node, shape=(x.shape[0], x.shape[2])))
             return x, tuple([Tensor(reshape(s._node, shape=(s.shape[0], s.shape[2]))) for s in stacked])
-        if self.batch_first:
+        if batch_first:
             x = Tensor(permute(x._node, axes=(1, 0, 2)))
         return x, stacked
 
     def extra_repr(self) -> str:
         shown = f"{self.input_size}, {self.hidden_size}"
+        if self.proj_size:
+            shown += f", proj_size={self.proj_size}"
         for name, default in (("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0)):
             if getattr(self, name) != default:
                 shown += f", {name}={getattr(self, name)}"
@@ -179,13 +209,14 @@ class RNN(_Recurrent):
         )
         self.nonlinearity = nonlinearity
 
-    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
-        return apply(
-            r.rnn, x, *states, *self._weights(suffix), nonlinearity=self.nonlinearity, reverse=reverse
-        )
+    def _direction(
+        self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reverse": reverse}
+        return apply(r.rnn, x, *states, *self._weights(suffix), lengths, **options)
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        out, (h,) = self._run(x, None if hx is None else (hx,))
+    def forward(self, x: Any, hx: Tensor | None = None, *, lengths: Any = None) -> tuple[Any, Tensor]:
+        out, (h,) = self._run(x, None if hx is None else (hx,), lengths)
         return out, h
 
 
@@ -204,6 +235,11 @@ class LSTM(_Recurrent):
         batch_first: whether sequences are (N, T, features) instead of (T, N, features).
         dropout: probability of a dropout on the outputs of each layer but the last, in training.
         bidirectional: a second set of layers reads each sequence from its end; outputs are put side by side.
+        proj_size: if not 0, h is projected to so many features by weight_hr_l{l} (proj_size, H); c keeps H.
+
+    Sequences of several lengths are a `PackedSequence` (see `nn.utils.rnn`), which is then returned too, or a padded
+    tensor with `lengths`: forward(x, hx, lengths=[5, 3]). Each ends, and backwards begins, at its own last step;
+    outputs beyond it are 0.
 
     Parameters are drawn uniformly from [-b, b] with b = 1 / sqrt(H). Layer l has weight_ih_l{l} (gates * H, inputs),
     weight_hh_l{l} (gates * H, H), bias_ih_l{l} and bias_hh_l{l} (gates * H), and with "_reverse" behind the name
@@ -215,15 +251,18 @@ class LSTM(_Recurrent):
     _gates = 4
     _states = 2
 
-    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
-        return apply(r.lstm, x, *states, *self._weights(suffix), reverse=reverse)
+    def _direction(
+        self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        projection = getattr(self, f"weight_hr_{suffix}", None)
+        return apply(r.lstm, x, *states, *self._weights(suffix), projection, lengths, reverse=reverse)
 
     def forward(
-        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, x: Any, hx: tuple[Tensor, Tensor] | None = None, *, lengths: Any = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
         if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
             raise ArgumentError("LSTM takes its initial state as a pair (h_0, c_0)")
-        out, (h, c) = self._run(x, None if hx is None else tuple(hx))
+        out, (h, c) = self._run(x, None if hx is None else tuple(hx), lengths)
         return out, (h, c)
 
 
@@ -237,114 +276,27 @@ class GRU(_Recurrent):
 
     _gates = 3
 
-    def _direction(self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool) -> tuple[Tensor, ...]:
-        return apply(r.gru, x, *states, *self._weights(suffix), reverse=reverse)
-
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        out, (h,) = self._run(x, None if hx is None else (hx,))
-        return out, h
-
-
-class _Cell(Module):
-    """One step of a recurrent layer: x (N, I) or (I), and a state of (N, H) or (H), zero if not given."""
-
-    _gates = 1
-    weight_ih: Parameter
-    weight_hh: Parameter
-    bias_ih: Parameter | None
-    bias_hh: Parameter | None
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.input_size = positive_int(name, "input_size", input_size)
-        self.hidden_size = positive_int(name, "hidden_size", hidden_size)
-        self.bias = bool(bias)
-        rows = self._gates * hidden_size
-        self.weight_ih = Parameter(empty((rows, input_size), dtype))
-        self.weight_hh = Parameter(empty((rows, hidden_size), dtype))
-        self.register_parameter("bias_ih", Parameter(empty((rows,), dtype)) if bias else None)
-        self.register_parameter("bias_hh", Parameter(empty((rows,), dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the parameters anew, uniformly from [-b, b] with b = 1 / sqrt(hidden_size)."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for p in self.parameters():
-            init.uniform_(p, -bound, bound)
-
-    def _operands(self, x: Tensor, states: tuple[Tensor | None, ...]) -> tuple[list[Tensor], bool]:
-        """Input and states, (N, ...) each, and whether there was no batch axis."""
-        x = checked(type(self).__name__, x)
-        lone = x.ndim == 1
-        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ShapeError(f"an input (N, {self.input_size}) is expected, got {show_shape(x.shape)}")
-        x = Tensor(reshape(x._node, shape=(1, *x.shape))) if lone else x
-        want = (x.shape[0], self.hidden_size)
-        found = [x]
-        for s in states:
-            if s is None:
-                s = Tensor(zeros(Aval(want, x.dtype)))
-            s = checked(type(self).__name__, s)
-            if lone and s.shape == want[1:]:
-                s = Tensor(reshape(s._node, shape=want))
-            if s.shape != want:
-                raise ShapeError(
-                    f"a state of shape {show_shape(want)} is expected, got {show_shape(s.shape)}"
-                )
-            found.append(s)
-        return found, lone
-
-    def _parameters_in_order(self) -> tuple[Parameter | None, ...]:
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
-
-
-def _single(x: Tensor, lone: bool) -> Tensor:
-    return Tensor(reshape(x._node, shape=x.shape[1:])) if lone else x
-
-
-class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu of it (nonlinearity="relu")."""
-
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        num_layers: int = 1,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         *,
         dtype: Any = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ArgumentError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(input_size, hidden_size, bias, dtype=dtype)
-        self.nonlinearity = nonlinearity
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
+        )
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
-        operands, lone = self._operands(x, (hx,))
-        out = apply(r.rnn_cell, *operands, *self._parameters_in_order(), nonlinearity=self.nonlinearity)
-        return _single(out, lone)
+    def _direction(
+        self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        return apply(r.gru, x, *states, *self._weights(suffix), lengths, reverse=reverse)
 
-
-class LSTMCell(_Cell):
-    """One step of `LSTM`: (h', c') from x and (h, c)."""
-
-    _gates = 4
-
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        operands, lone = self._operands(x, (None, None) if hx is None else tuple(hx))
-        h, c = apply(r.lstm_cell, *operands, *self._parameters_in_order())
-        return _single(h, lone), _single(c, lone)
-
-
-class GRUCell(_Cell):
-    """One step of `GRU`: h' from x and h."""
-
-    _gates = 3
-
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
-        operands, lone = self._operands(x, (hx,))
-        return _single(apply(r.gru_cell, *operands, *self._parameters_in_order()), lone)
+    def forward(self, x: Any, hx: Tensor | None = None, *, lengths: Any = None) -> tuple[Any, Tensor]:
+        out, (h,) = self._run(x, None if hx is None else (hx,), lengths)
+        return out, h

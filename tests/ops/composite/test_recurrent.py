@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from composites import Case, composite_tests, run, spread
@@ -35,6 +36,35 @@ def _torch(kind: str, reverse: bool = False, bias: bool = True):
         out = layer(x.flip(0) if reverse else x, hx, list(weights), bias, 1, 0.0, True, False, False)
         ys, *finals = out
         return (ys.flip(0) if reverse else ys, *[f[0] for f in finals])
+
+    return call
+
+
+def _packed(kind: str, reverse: bool):
+    """The same of packed sequences; backwards, every sequence is turned around within its length."""
+
+    def turned(x, lengths):
+        import torch
+
+        rows = [torch.cat([x[:n, i].flip(0), x[n:, i]]) for i, n in enumerate(lengths)]
+        return torch.stack(rows, 1) if reverse else x
+
+    def call(x, *rest):
+        import torch
+
+        *operands, lengths = rest
+        lengths = lengths.tolist()
+        states = operands[:2] if kind == "lstm" else operands[:1]
+        hx = tuple(s[None] for s in states) if kind == "lstm" else states[0][None]
+        packed = torch.nn.utils.rnn.pack_padded_sequence(turned(x, lengths), lengths)
+        layer = getattr(torch, kind if kind != "rnn" else "rnn_tanh")
+        ys, *finals = layer(
+            packed.data, packed.batch_sizes, hx, list(operands[len(states) :]), True, 1, 0.0, True, False
+        )
+        ys, _ = torch.nn.utils.rnn.pad_packed_sequence(
+            torch.nn.utils.rnn.PackedSequence(ys, packed.batch_sizes), total_length=x.shape[0]
+        )
+        return (turned(ys, lengths), *[f[0] for f in finals])
 
     return call
 
@@ -88,6 +118,23 @@ CASES = [
     ),
     Case("gru_cell", r.gru_cell, (X[0], H0, *_parameters(3)), lambda *a: _cell("gru_cell", *a), batch=False),
 ]
+
+
+LENGTHS = np.array([3, 1])
+CASES += [
+    Case(
+        name,
+        lambda *a, f=function, n=count, v=reverse, k=name: f(*a[:n], *([None] * (k == "lstm")), a[n], reverse=v),
+        (X, *states, *_parameters(gates), LENGTHS),
+        _packed(name, reverse),
+        batch=False,
+        label=f"lengths {reverse}",
+    )
+    for name, function, states, gates, count in (
+        ("rnn", r.rnn, (H0,), 1, 6), ("gru", r.gru, (H0,), 3, 6), ("lstm", r.lstm, (H0, C0), 4, 7),
+    )
+    for reverse in (False, True)
+]  # fmt: skip
 
 
 def _cell(name, *args):

@@ -46,6 +46,14 @@ def in_users_words(name: str, error: str) -> str:
     return f"{what} {index + size if index < 0 else index} is out of bounds: {valid}"
 
 
+def bounded(lengths: Node, most: Size) -> Node:
+    """The lengths; one that is not in 0 .. most raises `IndexError` when the program runs."""
+    lengths = positions(lengths)
+    if not isinstance(most, int):
+        return lengths
+    return gather(iota(size=most + 1, dtype=int64), from_zero(lengths, most + 1), axes=(0,))
+
+
 @composite
 def pick_class(x, target, *, axis):
     """x[n, target[n, ...], ...]: for each sample the entry of its class along `axis`, which is dropped.

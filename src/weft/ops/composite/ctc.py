@@ -11,11 +11,11 @@ from ...ir.shape import show_shape
 from ..define import constant
 from ..elementwise import equal, exp, less, log, logical_and, maximum, not_equal, where
 from ..gather import iota
-from ..indexing import iota_along, take, take_along_axis
+from ..indexing import iota_along, take_along_axis
 from ..loops import scan
 from ..movement import broadcast_to, concatenate, full, reshape, slice_axis
 from ..reduce import sum_
-from .classes import from_zero, positions
+from .classes import bounded, from_zero, positions
 from .common import as_type, count, stop_gradient, widened
 from .define import composite
 
@@ -70,11 +70,6 @@ def _labels(target: Node, lengths: Node, blank: int, classes: int) -> Node:
     return concatenate(pairs, full(Aval((n, 1), int64), blank), axis=1)
 
 
-def _bounded(lengths: Node, most: int) -> Node:
-    """The lengths; one that is not in 0 .. most raises `IndexError` when the program runs."""
-    return take(iota(size=most + 1, dtype=int64), from_zero(lengths, most + 1), 0)
-
-
 @composite
 def ctc_loss(x, target, input_lengths, target_lengths, *, blank=0, reduction="mean", zero_infinity=False):
     """-log of the probability that x (T, N, C) gives the targets (N, S), summed over all alignments.
@@ -88,8 +83,8 @@ def ctc_loss(x, target, input_lengths, target_lengths, *, blank=0, reduction="me
     _check(x, target, input_lengths, target_lengths, blank)
     w = widened(x)
     steps, n, classes = x.shape
-    lengths = _bounded(positions(target_lengths), target.shape[1])
-    x_lengths = _bounded(positions(input_lengths), steps)
+    lengths = bounded(target_lengths, target.shape[1])
+    x_lengths = bounded(input_lengths, steps)
     labels = _labels(positions(target), lengths, blank, classes)
     width = labels.shape[1]
     emitted = take_along_axis(w, reshape(labels, shape=(1, n, width)), 2)  # (T, N, 2 S + 1)
