@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.dtype import DType, bool_, real_dtype
+from ..ir.dtype import DType, bool_
 from ..ir.node import Node
-from .index import Index, Var, as_index, quotient, remainder, unflatten_index
+from .index import Index, Var, as_index, quotient, remainder
 from .loops import (
     Apply,
     Expr,
-    Inside,
     Kernel,
-    Load,
-    Lookup,
     Position,
     Reduction,
-    Search,
     Stage,
     Store,
     Total,
     literal,
-    operands,
 )
-from .lower import Lowering, as_indices, broadcast, inside, variables, zero
+from .lower import Lowering, as_indices, inside, variables, zero
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
@@ -95,106 +90,6 @@ def in_order(
     by_axis = dict(zip(order, as_indices(loops), strict=True))
     return loops, tuple([by_axis[a] for a in range(len(shape))])
 
-
-def domain(root: Node, layouts: Mapping[Node, tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that a kernel loops over to store a node: that of one part, if it is a row of equal parts."""
-    if root.prim.name == "concatenate" and root not in layouts and root.dtype.kind != "c":
-        shapes = {a.shape for a in root.args}
-        if len(shapes) == 1 and len(root.args) <= _MOST_PARTS:
-            return shapes.pop()  # type: ignore[return-value]
-    return root.shape  # type: ignore[return-value]
-
-
-#: Parts that are written side by side, at most: each has its own expressions.
-_MOST_PARTS = 8
-
-
-def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
-    """The values of one or several nodes of one shape, or parts of this shape put together, element by element."""
-    best: tuple[float, tuple[Var, ...], list[Store]] | None = None
-    for outer, indices in _collapsed(domain(c.root, c.lowering.layouts), c.order, "i"):
-        stores = [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
-        if any(s.index.stride(outer[-1]) is None for s in stores):
-            continue  # parts of a row are not one run of memory
-        cost = sum([_cost(s.value, outer[-1]) for s in stores]) / _filled(outer[-1].size)
-        if best is None or cost < best[0]:
-            best = cost, outer, stores
-        if all(_straight(s.value, outer[-1]) for s in stores):
-            break
-    assert best is not None
-    _, outer, stores = best
-    notes = tuple([r.prim.name for r in roots])
-    outputs = tuple([real_dtype(r.dtype) for r in roots])
-    return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
-
-
-def _stores(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
-    """How an element is written: a complex one as its two parts next to each other."""
-    if root.shape != domain(root, c.lowering.layouts):
-        return _parts(c, root, buffer, indices)
-    place = c.lowering.place(root, indices)
-    if root.dtype.kind != "c":
-        return [Store(buffer, place, c.lowering.value(root, indices))]
-    parts = [c.lowering.value(part, broadcast(indices, part)) for part in root.args]
-    return [Store(buffer, place * 2 + i, value) for i, value in enumerate(parts)]
-
-
-def _parts(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
-    """The parts of a concatenation, each to its own place."""
-    axis, stores = root.attrs["axis"], []
-    for k, part in enumerate(root.args):
-        at = indices[axis] + k * part.shape[axis]  # type: ignore[operator]
-        place = c.lowering.place(root, (*indices[:axis], at, *indices[axis + 1 :]))
-        stores.append(Store(buffer, place, c.lowering.value(part, indices)))
-    return stores
-
-
-def _collapsed(
-    shape: Sequence[int], order: Sequence[int], prefix: str
-) -> list[tuple[tuple[Var, ...], tuple[Index, ...]]]:
-    """Ways to loop over a shape in the order of memory: all axes merged into one first, one variable each last."""
-    ways = []
-    stored = [shape[a] for a in order]
-    for keep in range(max(len(shape), 1)):
-        tail = stored[keep:]
-        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", size(tail)))
-        in_memory = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
-        by_axis = dict(zip(order, in_memory, strict=True))
-        ways.append((loops, tuple([by_axis[a] for a in range(len(shape))])))
-    return ways
-
-
-def _straight(e: Expr, var: Var) -> bool:
-    """Whether every load moves evenly (by 0 or 1, if it moves at all) as `var` grows."""
-    if isinstance(e, Load):
-        return e.index.stride(var) in (0, 1)
-    if isinstance(e, Position):
-        return e.index.stride(var) is not None
-    if isinstance(e, Inside) and not all(i.stride(var) is not None for i, _, _ in e.conditions):
-        return False
-    if isinstance(e, (Lookup, Search)) and e.base.stride(var) is None:
-        return False
-    return all(_straight(a, var) for a in operands(e))
-
-
-def _cost(e: Expr, var: Var) -> int:
-    """What an expression costs along `var`, in loads of whole vectors, roughly."""
-    if isinstance(e, Load):
-        stride = e.index.stride(var)
-        return 1 if stride in (0, 1) else 8 if stride is not None else 24
-    uneven = 0
-    if isinstance(e, Inside):
-        uneven = sum([24 for i, _, _ in e.conditions if i.stride(var) is None])
-    return uneven + sum([_cost(a, var) for a in operands(e)])
-
-
-def _filled(size: int) -> float:
-    """The part of the lanes that is used, of vectors along a loop of `size` iterations."""
-    return max(size, 1) / (-(-max(size, 1) // _VECTOR) * _VECTOR)
-
-
-#: Elements of a vector, as far as the choice between ways to loop goes.
-_VECTOR = 16
 
 #: A reduction over fewer elements than this, with others left over, is done for several results at once.
 _SHORT = 32

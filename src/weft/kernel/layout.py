@@ -20,7 +20,7 @@ from ..passes.rewrite import rewrite
 Order = tuple[int, ...]
 
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
-FEW = 8
+FEW = 24
 
 
 def channels_last(rank: int) -> Order:

@@ -16,7 +16,8 @@ from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity
 from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
-from .anchors import Common, builders, domain, elementwise
+from .anchors import Common, builders
+from .elementwise import domain, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up

@@ -75,6 +75,11 @@ class Tiles:
         return has_lookup(self.epilogue)
 
     @property
+    def same_columns(self) -> bool:
+        """Whether all outer positions use the same second operand, as the pixels of a convolution do."""
+        return bool(self.outer) and not self.b.base.variables()
+
+    @property
     def steps(self) -> int:
         """Products in one sum, at most."""
         total = 1
@@ -151,9 +156,21 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     count = -(-t.m.size // rows)
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
-    outer, pack = t.taps[0], t.b.stride != 1
+    outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t)
     inner = t.steps // max(outer.count, 1)
     blocked = outer.guard is None and t.steps > _LONG and outer.count > 1
     block = max(1, _BLOCK // inner) if blocked else outer.count
     blocked = block < outer.count
     return Tiling(rows, vectors, heights, block, pack, blocked, 4 if blocked and not pack else 1)
+
+
+def _far_apart(t: Tiles) -> bool:
+    """Whether the rows of a second operand that is used again and again lie so far apart that copies pay."""
+    far = t.taps[-1].b * t.dtype.itemsize >= 1024
+    return far and t.same_columns and not any(tap.guard for tap in t.taps) and t.steps >= 256
+
+
+def scratch_size(t: Tiles, target: Target) -> int:
+    """Elements of a packed panel."""
+    cut = tiling(t, target)
+    return cut.block * (t.steps // max(t.taps[0].count, 1)) * cut.vectors * target.lanes(t.dtype.itemsize)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...kernel.tiles import Tap, Tiles
 from . import instructions as ir
-from .build import I32, I64, Build
+from .build import I1, I32, I64, Build, suffix
 
 
 def pack_panel(
@@ -46,7 +46,27 @@ class _Packer:
             from_ = self._offset(source, self.b.mul(k, I64(tap.b)))
             self.taps(from_, self._offset(target, self.b.mul(k, I64(inner))), tuple(rest))
 
+    def _rows(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        """A matrix whose columns lie next to each other already: row by row."""
+        over = self.columns % self.lanes
+        mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < over for k in range(self.lanes)])
+        with self.build.loop(I64(0), I64(tap.count), name="pack.row") as k:
+            from_ = self._offset(source, self.b.mul(k, I64(tap.b)))
+            to = self._offset(target, self.b.mul(k, I64(self.width)))
+            for v in range(0, self.width, self.lanes):
+                part = self._offset(from_, I64(v))
+                if v + self.lanes <= self.columns:
+                    x = self.b.load(part, typ=self.vector, align=self.size)
+                else:
+                    name = f"llvm.masked.load.{suffix(self.vector)}.p0"
+                    zero = ir.Constant(self.vector, [0.0] * self.lanes)
+                    x = self.build.intrinsic(name, self.vector, (part, mask, zero))
+                self.b.store(x, self._offset(to, I64(v)), align=self.size)
+
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        if self.t.b.stride == 1:
+            self._rows(source, target, tap)
+            return
         if self.columns < self.width:
             with self.build.loop(I64(0), I64(tap.count), name="pack.zero") as k:
                 at = self.b.add(self.b.mul(k, I64(self.width)), I64(self.width - self.lanes))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ...kernel.anchors import size
 from ...kernel.index import Var
 from ...kernel.target import Target
-from ...kernel.tiles import Guard, Tap, Tiles, Tiling, tiling
+from ...kernel.tiles import Guard, Tap, Tiles, Tiling, scratch_size, tiling
 from . import instructions as ir
 from .build import F32, F64, I1, I64, PTR, Build
 from .expressions import Expressions, Lanes
@@ -45,26 +45,19 @@ def _bands(t: Tiles, target: Target) -> int:
     cut = tiling(t, target)
     if cut.pack:
         return 1
-    if _same_columns(t) and not cut.blocked:
+    if t.same_columns and not cut.blocked:
         return cut.tiles
     return max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
-
-
-def _same_columns(t: Tiles) -> bool:
-    """Whether all outer positions use the same second operand, as the pixels of a convolution do.
-
-    Then a band of rows goes through all of them before the next band: what it reads stays in the cache.
-    """
-    return bool(t.outer) and not t.b.base.variables()
 
 
 def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     """The outer variables that tell units apart.
 
-    The others, the taps of the gradient of a kernel, are gone through inside each block: they read the same images.
+    The others are gone through inside each panel and block: the taps of the gradient of a kernel read the same images,
+    the pixels of a convolution the same packed kernel.
     """
     cut = tiling(t, target)
-    if not cut.blocked or cut.pack or not _same_columns(t):
+    if not (cut.blocked or cut.pack) or not t.same_columns:
         return t.outer
     count, found = 0, _groups(t, target) * _bands(t, target)
     while count < len(t.outer) and found < _ENOUGH:
@@ -130,7 +123,7 @@ class _Emitter:
                 self.slots.append(self.b.alloca(self.vector))
             self.scratch = None
             if self.cut.pack:
-                self.scratch = self.b.alloca(self.type, t.steps * self.cut.vectors * self.lanes)
+                self.scratch = self.b.alloca(self.type, scratch_size(t, build.target))
                 self.scratch.align = 64
                 self.scratch.type = PTR  # addressed as vectors as well as elements
 
@@ -139,17 +132,16 @@ class _Emitter:
         target = self.build.target
         groups, bands = _groups(self.t, target), _bands(self.t, target)
         with self.build.loop(begin, end, name="unit") as unit:
-            if _same_columns(self.t) and not self.cut.blocked:
+            if self.t.same_columns and not self.cut.blocked:
                 group, rest = self._split(unit, groups)
                 values, band = self._decode(rest)
             else:
                 band, rest = self._split(unit, bands)
                 group, rest = self._split(rest, groups)
                 values, _ = self._decode(rest)
-            if self.cut.blocked and not self.cut.pack:
+            if self.cut.blocked:
                 with self._each_block() as block:
-                    for here in self._positions(self.t.outer[len(values) :], values):
-                        self._group(here, group, (band, bands), block)
+                    self._group(values, group, (band, bands), block)
             else:
                 self._group(values, group, (band, bands), None)
         self.b.ret_void()
@@ -229,36 +221,56 @@ class _Emitter:
         block: _Block | None,
     ) -> None:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
-        t, cut = self.t, self.cut
-        vectors, partial = columns
-        at = self.expressions
-        a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)))
-        b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(values)))
-        b = self._offset(b, self.b.mul(column, I64(t.b.stride)))
+        t, (vectors, partial) = self.t, columns
         mask = None
         if partial:
             mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < partial for k in range(self.lanes)])
         tile = _Tile(values, I64(0), column, 0, vectors, mask)
-        if not cut.pack:
-            self._rows(tile, a, b, band, block)
-            return
-        width = vectors * self.lanes - (self.lanes - partial if partial else 0)
-        pack_panel(self.build, self.type, t, b, self.scratch, width, vectors * self.lanes)
-        if cut.blocked:
-            with self._each_block() as inner:
-                self._rows(tile, a, self.scratch, band, inner)
+        if self.cut.pack:
+            width = vectors * self.lanes - (self.lanes - partial if partial else 0)
+            self._pack(self._columns(tile, block), width, vectors * self.lanes, block)
+        for here in self._positions(t.outer[len(values) :], values):
+            inside = replace(tile, values=here)
+            a = self._offset(
+                self.expressions.bases[t.a.buffer], self.expressions.index(t.a.base, Lanes(here))
+            )
+            if block is not None:
+                a = self._offset(a, self.b.mul(block.start, I64(t.taps[0].a)))
+            b = self.scratch if self.cut.pack else self._columns(inside, block)
+            self._rows(inside, a, b, band, block)
+
+    def _columns(self, tile: _Tile, block: _Block | None) -> ir.Value:
+        """Where the tile's columns of the second operand begin, in a block of the outermost tap."""
+        t, at = self.t, self.expressions
+        b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)))
+        b = self._offset(b, self.b.mul(tile.column, I64(t.b.stride)))
+        return b if block is None else self._offset(b, self.b.mul(block.start, I64(t.taps[0].b)))
+
+    def _pack(self, source: ir.Value, columns: int, width: int, block: _Block | None) -> None:
+        """Copy columns of the second operand into the scratch panel."""
+        t = self.t
+
+        def copy(count: int) -> None:
+            taps = (replace(t.taps[0], count=count), *t.taps[1:])
+            pack_panel(self.build, self.type, replace(t, taps=taps), source, self.scratch, columns, width)
+
+        rest = t.taps[0].count % self.cut.block
+        if block is None:
+            copy(t.taps[0].count)
+        elif rest == 0:
+            copy(self.cut.block)
         else:
-            self._rows(tile, a, self.scratch, band, None)
+            with self.b.if_else(block.last) as (then, other):
+                with then:
+                    copy(rest)
+                with other:
+                    copy(self.cut.block)
 
     def _rows(
         self, tile: _Tile, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: _Block | None
     ) -> None:
         """The tiles of a band, top to bottom."""
         row, first = 0, 0
-        if block is not None:
-            tap = self.t.taps[0]
-            a = self._offset(a, self.b.mul(block.start, I64(tap.a)))
-            b = self._offset(b, self.b.mul(block.start, I64(self._step(tap, tile))))
         for tiles, height in self.cut.heights:
             low, high = self._range(*band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:

@@ -1,0 +1,151 @@
+"""Kernels that compute values element by element, and the way to loop over them that suits their operands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..ir.dtype import real_dtype
+from ..ir.node import Node
+from .anchors import Common, size
+from .index import Index, Var, as_index, unflatten_index
+from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, operands
+from .lower import as_indices, broadcast, variables
+
+
+def domain(root: Node, layouts: Mapping[Node, tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape that a kernel loops over to store a node: that of one part, if it is a row of equal parts."""
+    if root.prim.name == "concatenate" and root not in layouts and root.dtype.kind != "c":
+        shapes = {a.shape for a in root.args}
+        if len(shapes) == 1 and len(root.args) <= _MOST_PARTS:
+            return shapes.pop()  # type: ignore[return-value]
+    return root.shape  # type: ignore[return-value]
+
+
+#: Parts that are written side by side, at most: each has its own expressions.
+_MOST_PARTS = 8
+
+
+def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
+    """The values of one or several nodes of one shape, element by element."""
+
+    def made(indices: tuple[Index, ...]) -> list[Store]:
+        return [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
+
+    best: tuple[float, tuple[Var, ...], tuple[Index, ...], list[Store]] | None = None
+    for outer, indices in _collapsed(domain(c.root, c.lowering.layouts), c.order, "i"):
+        stores = made(indices)
+        if any(s.index.stride(outer[-1]) is None for s in stores):
+            continue  # parts of a row are not one run of memory
+        cost = sum([_cost(s.value, outer[-1]) for s in stores]) / _filled(outer[-1].size)
+        if best is None or cost < best[0]:
+            best = cost, outer, indices, stores
+        if all(_straight(s.value, outer[-1]) for s in stores):
+            break
+    assert best is not None
+    _, outer, indices, stores = best
+    notes = tuple([r.prim.name for r in roots])
+    outputs = tuple([real_dtype(r.dtype) for r in roots])
+    inner = _crosswise(outer, stores)
+    if inner is None:
+        return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
+    high, low = Var(f"{outer[-1].name}h", outer[-1].size // _VECTOR), Var(f"{outer[-1].name}l", _VECTOR)
+    whole = {outer[-1]: as_index(high) * _VECTOR + as_index(low)}
+    stores = made(tuple([i.substitute(whole) for i in indices]))
+    stage = Stage((*inner, low), stores=tuple(stores))
+    return Kernel(c.name, (high,), (stage,), c.inputs, outputs, False, notes=notes)
+
+
+def _crosswise(loops: tuple[Var, ...], stores: Sequence[Store]) -> tuple[Var, ...] | None:
+    """All loops but the last, in the order in which operands that lie across are walked through; None if none does.
+
+    A vector along the last loop then gathers from as many places, each of which goes on in the next turns of the
+    loop inside: a transposition in strips as wide as a vector.
+    """
+    *others, last = loops
+    if last.size % _VECTOR or last.size * math.prod([v.size for v in others]) < _MANY:
+        return None
+    far = [i for s in stores for i in _places(s.value) if abs(i.stride(last) or 0) >= _VECTOR]
+    steps = {v: max([abs(i.stride(v) or 0) for i in far], default=0) for v in others}
+    if not far or not any(0 < step < _VECTOR for step in steps.values()):
+        return None
+    return tuple(sorted(others, key=lambda v: -steps[v]))
+
+
+def _places(e: Expr) -> Iterator[Index]:
+    if isinstance(e, Load):
+        yield e.index
+    for a in operands(e):
+        yield from _places(a)
+
+
+def _stores(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
+    """How an element is written: a complex one as its two parts next to each other."""
+    if root.shape != domain(root, c.lowering.layouts):
+        return _parts(c, root, buffer, indices)
+    place = c.lowering.place(root, indices)
+    if root.dtype.kind != "c":
+        return [Store(buffer, place, c.lowering.value(root, indices))]
+    parts = [c.lowering.value(part, broadcast(indices, part)) for part in root.args]
+    return [Store(buffer, place * 2 + i, value) for i, value in enumerate(parts)]
+
+
+def _parts(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
+    """The parts of a concatenation, each to its own place."""
+    axis, stores = root.attrs["axis"], []
+    for k, part in enumerate(root.args):
+        at = indices[axis] + k * part.shape[axis]  # type: ignore[operator]
+        place = c.lowering.place(root, (*indices[:axis], at, *indices[axis + 1 :]))
+        stores.append(Store(buffer, place, c.lowering.value(part, indices)))
+    return stores
+
+
+def _collapsed(
+    shape: Sequence[int], order: Sequence[int], prefix: str
+) -> list[tuple[tuple[Var, ...], tuple[Index, ...]]]:
+    """Ways to loop over a shape in the order of memory: all axes merged into one first, one variable each last."""
+    ways = []
+    stored = [shape[a] for a in order]
+    for keep in range(max(len(shape), 1)):
+        tail = stored[keep:]
+        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", size(tail)))
+        in_memory = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
+        by_axis = dict(zip(order, in_memory, strict=True))
+        ways.append((loops, tuple([by_axis[a] for a in range(len(shape))])))
+    return ways
+
+
+def _straight(e: Expr, var: Var) -> bool:
+    """Whether every load moves evenly (by 0 or 1, if it moves at all) as `var` grows."""
+    if isinstance(e, Load):
+        return e.index.stride(var) in (0, 1)
+    if isinstance(e, Position):
+        return e.index.stride(var) is not None
+    if isinstance(e, Inside) and not all(i.stride(var) is not None for i, _, _ in e.conditions):
+        return False
+    if isinstance(e, (Lookup, Search)) and e.base.stride(var) is None:
+        return False
+    return all(_straight(a, var) for a in operands(e))
+
+
+def _cost(e: Expr, var: Var) -> int:
+    """What an expression costs along `var`, in loads of whole vectors, roughly."""
+    if isinstance(e, Load):
+        stride = e.index.stride(var)
+        return 1 if stride in (0, 1) else 8 if stride is not None else 24
+    uneven = 0
+    if isinstance(e, Inside):
+        uneven = sum([24 for i, _, _ in e.conditions if i.stride(var) is None])
+    return uneven + sum([_cost(a, var) for a in operands(e)])
+
+
+def _filled(size: int) -> float:
+    """The part of the lanes that is used, of vectors along a loop of `size` iterations."""
+    return max(size, 1) / (-(-max(size, 1) // _VECTOR) * _VECTOR)
+
+
+#: Elements of a vector, as far as the choice between ways to loop goes.
+_VECTOR = 16
+
+#: Elements from which on it pays to look at the order in which memory is walked through.
+_MANY = 4096
