@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
 from .contraction import tiles
@@ -86,7 +89,31 @@ def _as_tiles(c: Common) -> Tiles | None:
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
     inner = (depth, *taps) if is_kernel_gradient(node) else (*taps, depth)
+    outer, row, moved, at = _longer_rows(c, outer, row, moved, at, guards)
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
+
+
+def _longer_rows(
+    c: Common,
+    outer: tuple[Var, ...],
+    row: Var,
+    left: Load,
+    at: tuple[Index, ...],
+    guards: Mapping[Var, Guard],
+) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
+    """The same with outer variables joined to the row, where one row goes on where the one before it ends."""
+    for v in reversed(outer):
+        place = c.place(at)
+        steps = [(x.stride(v), x.stride(row)) for x in (left.index, place)]
+        fits = all(a is not None and b is not None and a == b * row.size for a, b in steps)
+        if v.size == 1 or not fits or any(v in g.at.variables() for g in guards.values()):
+            continue
+        long = Var(f"{v.name}{row.name}", v.size * row.size)
+        cut = {v: quotient(as_index(long), row.size), row: remainder(as_index(long), row.size)}
+        left = replace(left, index=left.index.substitute(cut))
+        at = tuple([i.substitute(cut) for i in at])
+        outer, row = tuple([o for o in outer if o is not v]), long
+    return outer, row, left, at
 
 
 def _fits(node: Node, c: Common) -> bool:

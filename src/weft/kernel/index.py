@@ -273,5 +273,26 @@ def unflatten_index(position: Index, shape: Sequence[int]) -> Indices:
 
 
 def reshape_index(indices: Indices, source: Sequence[int], shape: Sequence[int]) -> Indices:
-    """Where an element of a reshaped tensor comes from."""
-    return unflatten_index(flatten_index(indices, shape), source)
+    """Where an element of a reshaped tensor comes from: axes are put together and taken apart in groups."""
+    out: list[Index] = []
+    for (a, b), (c, d) in _groups(source, shape):
+        out.extend(unflatten_index(flatten_index(indices[c:d], shape[c:d]), source[a:b]))
+    return tuple(out)
+
+
+def _groups(source: Sequence[int], shape: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The smallest runs of axes of two shapes that hold equally many elements."""
+    if 0 in source or 0 in shape:
+        return [((0, len(source)), (0, len(shape)))]
+    groups = []
+    a = c = 0
+    while a < len(source) or c < len(shape):
+        b, d = min(a + 1, len(source)), min(c + 1, len(shape))
+        while math.prod(source[a:b]) != math.prod(shape[c:d]):
+            if math.prod(source[a:b]) < math.prod(shape[c:d]):
+                b += 1
+            else:
+                d += 1
+        groups.append(((a, b), (c, d)))
+        a, c = b, d
+    return groups

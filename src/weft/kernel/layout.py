@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.define import constant
-from ..ops.movement import identity, pad
+from ..ops.movement import identity, pad, permute
+from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 
 #: Axes from outermost to innermost.
@@ -21,6 +22,9 @@ Order = tuple[int, ...]
 
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
 FEW = 24
+
+#: Channels that are too few for the rows of a tile.
+_THIN = 12
 
 
 def channels_last(rank: int) -> Order:
@@ -30,6 +34,11 @@ def channels_last(rank: int) -> Order:
 def weight_order(rank: int) -> Order:
     """(out, in, *taps) stored as taps, in, out."""
     return (*range(2, rank), 1, 0)
+
+
+def kernel_order(rank: int) -> Order:
+    """(in, out, *taps), as the gradient of a kernel comes out, stored as taps, in, out: rows go on from tap to tap."""
+    return (*range(2, rank), 0, 1)
 
 
 def separate_operands(graph: Graph) -> Graph:
@@ -44,29 +53,44 @@ def separate_operands(graph: Graph) -> Graph:
         if old.prim.name != "conv" or old.dtype.name not in ("float32", "float64"):
             return None
         x, w = args
-        if is_kernel_gradient(old):
-            return None
         attrs = dict(old.attrs)
+        if is_kernel_gradient(old):
+            return _of_padded_images(old, x, w)
         few = old.shape[0] < FEW and all(d == 1 for d in attrs["input_dilation"])  # type: ignore[operator]
-        if (
-            few
-            and any(any(p) for p in attrs["padding"])
-            and all(p >= 0 for ps in attrs["padding"] for p in ps)
-        ):
-            widths = attrs["padding"]
-            x = pad(
-                x,
-                constant(0.0, x.dtype),
-                low=(0, 0, *[p[0] for p in widths]),
-                high=(0, 0, *[p[1] for p in widths]),
-                interior=(0,) * x.ndim,
-            )
-            attrs["padding"] = ((0, 0),) * len(widths)
+        if few and _widens(attrs["padding"]):
+            x = _pad_images(x, attrs["padding"])
+            attrs["padding"] = ((0, 0),) * len(attrs["padding"])
         if old.args[0] in inputs or old.args[0].value is not None or x is not args[0]:
             x = identity(x)
         return old.prim(x, identity(w), **attrs)
 
-    return rewrite(graph, separate)
+    return eliminate_common(rewrite(graph, separate))
+
+
+def _has_thin_rows(node: Node) -> bool:
+    """Whether a contraction is the gradient of a kernel with few channels, which alone make no rows of a tile."""
+    return node.prim.name == "conv" and is_kernel_gradient(node) and node.shape[0] < _THIN  # type: ignore[operator]
+
+
+def _of_padded_images(old: Node, x: Node, w: Node) -> Node | None:
+    """The gradient of a kernel from the padded images that the convolution itself has read."""
+    padding = old.attrs["padding"]
+    images = x.args[0] if x.value is None and x.prim is permute else None
+    if images is None or x.attrs["axes"][:2] != (1, 0) or images.shape[0] >= FEW:  # type: ignore[operator]
+        return None
+    if not _widens(padding) or any(d > 1 for d in old.attrs["input_dilation"]):
+        return None
+    padded = permute(identity(_pad_images(images, padding)), axes=x.attrs["axes"])
+    return old.prim(padded, w, **{**old.attrs, "padding": ((0, 0),) * len(padding)})
+
+
+def _widens(padding: Sequence[tuple[int, int]]) -> bool:
+    return any(any(p) for p in padding) and all(p >= 0 for ps in padding for p in ps)
+
+
+def _pad_images(x: Node, widths: Sequence[tuple[int, int]]) -> Node:
+    low, high = ((0, 0, *[p[k] for p in widths]) for k in (0, 1))
+    return pad(x, constant(0.0, x.dtype), low=low, high=high, interior=(0,) * x.ndim)
 
 
 def is_kernel_gradient(node: Node) -> bool:
@@ -95,8 +119,11 @@ def assign_layouts(
     for node in graph.nodes:
         if node not in stored or node in outside or node.value is not None or type(node.sig.out) is tuple:
             continue
-        inner = node.ndim > 2
-        if inner and node not in layouts and _is_image(node, stored, anchor, layouts):
+        if node.ndim <= 2 or node in layouts:
+            continue
+        if node in anchor and _has_thin_rows(anchor[node]):
+            layouts[node] = kernel_order(node.ndim)
+        elif _is_image(node, stored, anchor, layouts):
             layouts[node] = channels_last(node.ndim)
     return layouts
 

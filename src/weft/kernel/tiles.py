@@ -9,6 +9,7 @@ its bits do not depend on how m and n are cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -119,7 +120,8 @@ class Tiling:
     rows: int  #: most rows of a tile
     vectors: int  #: vectors in a row of a tile
     heights: tuple[tuple[int, int], ...]  #: (tiles, rows of each): m split evenly
-    block: int  #: steps of the outermost tap for which the accumulators stay in registers
+    level: int  #: the tap that is cut into blocks; those outside it go step by step
+    block: int  #: steps of this tap for which the accumulators stay in registers
     pack: bool  #: whether the second operand is copied into panels first
     blocked: bool  #: whether there is more than one block
     group: int  #: panels that share a block of the first operand while it is in the cache
@@ -157,11 +159,20 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t)
-    inner = t.steps // max(outer.count, 1)
-    blocked = outer.guard is None and t.steps > _LONG and outer.count > 1
-    block = max(1, _BLOCK // inner) if blocked else outer.count
-    blocked = block < outer.count
-    return Tiling(rows, vectors, heights, block, pack, blocked, 4 if blocked and not pack else 1)
+    level, block = _blocks(t) if t.steps > _LONG else (0, outer.count)
+    blocked = level > 0 or block < outer.count
+    group = 4 if blocked and not pack else 1
+    return Tiling(rows, vectors, heights, level, block, pack, blocked, group)
+
+
+def _blocks(t: Tiles) -> tuple[int, int]:
+    """(the tap to cut, so many steps of it) for blocks of about `_BLOCK` steps."""
+    level, inner = 0, t.steps // max(t.taps[0].count, 1)
+    while inner > _BLOCK and t.taps[level].guard is None and t.taps[level + 1].guard is None:
+        level += 1
+        inner //= t.taps[level].count
+    tap = t.taps[level]
+    return level, tap.count if tap.guard is not None else min(tap.count, max(1, _BLOCK // inner))
 
 
 def _far_apart(t: Tiles) -> bool:
@@ -173,4 +184,5 @@ def _far_apart(t: Tiles) -> bool:
 def scratch_size(t: Tiles, target: Target) -> int:
     """Elements of a packed panel."""
     cut = tiling(t, target)
-    return cut.block * (t.steps // max(t.taps[0].count, 1)) * cut.vectors * target.lanes(t.dtype.itemsize)
+    inside = [cut.block, *[tap.count for tap in t.taps[cut.level + 1 :]]]
+    return math.prod(inside) * cut.vectors * target.lanes(t.dtype.itemsize)

@@ -14,6 +14,7 @@ from ...ir.dtype import int64, uint8
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Aval, Node
 from ...ir.primitive import pick_prim, placeholder
+from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.hoist import pack_constants
 from ...kernel.layout import separate_operands
@@ -89,6 +90,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("plain indices", _plain_indices),
     ("widen storage types", widen_storage),
     ("split complex numbers", split_complex),
+    ("sum by rows", sum_by_rows),
     ("separate operands", separate_operands),
 )
 

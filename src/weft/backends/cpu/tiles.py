@@ -80,11 +80,12 @@ def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some steps of the outermost tap: between blocks the sums wait in the result's own memory."""
+    """Some steps of a tap, at one step of each tap outside it: between blocks the sums wait in the result's memory."""
 
-    start: ir.Value
+    starts: tuple[ir.Value, ...]  #: of the taps outside and of the one that is cut
     count: ir.Value
-    first: ir.Value  #: whether it is the first, the last
+    short: ir.Value  #: whether it is at the end of the tap
+    first: ir.Value  #: whether it is the first, the last of all
     last: ir.Value
 
 
@@ -147,13 +148,24 @@ class _Emitter:
         self.b.ret_void()
 
     @contextmanager
-    def _each_block(self) -> Iterator[_Block]:
-        total, size = I64(self.t.taps[0].count), I64(self.cut.block)
+    def _each_block(self, level: int = 0) -> Iterator[_Block]:
+        """Loops over the blocks, outermost tap first."""
+        tap = self.t.taps[level]
+        if level < self.cut.level:
+            with (
+                self.build.loop(I64(0), I64(tap.count), name="tap") as k,
+                self._each_block(level + 1) as block,
+            ):
+                first = self.b.and_(block.first, self.b.icmp_signed("==", k, I64(0)))
+                last = self.b.and_(block.last, self.b.icmp_signed("==", k, I64(tap.count - 1)))
+                yield replace(block, starts=(k, *block.starts), first=first, last=last)
+            return
+        total, size = I64(tap.count), I64(self.cut.block)
         with self.build.loop(I64(0), total, self.cut.block, name="block") as start:
             left = self.b.sub(total, start)
-            last = self.b.icmp_signed("<=", left, size)
+            ends = self.b.icmp_signed("<=", left, size)
             first = self.b.icmp_signed("==", start, I64(0))
-            yield _Block(start, self.b.select(last, left, size), first, last)
+            yield _Block((start,), self.b.select(ends, left, size), ends, first, ends)
 
     def _positions(
         self, outer: tuple[Var, ...], values: dict[Var, ir.Value]
@@ -235,7 +247,8 @@ class _Emitter:
                 self.expressions.bases[t.a.buffer], self.expressions.index(t.a.base, Lanes(here))
             )
             if block is not None:
-                a = self._offset(a, self.b.mul(block.start, I64(t.taps[0].a)))
+                for tap, start in zip(t.taps, block.starts, strict=False):
+                    a = self._offset(a, self.b.mul(start, I64(tap.a)))
             b = self.scratch if self.cut.pack else self._columns(inside, block)
             self._rows(inside, a, b, band, block)
 
@@ -244,23 +257,27 @@ class _Emitter:
         t, at = self.t, self.expressions
         b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)))
         b = self._offset(b, self.b.mul(tile.column, I64(t.b.stride)))
-        return b if block is None else self._offset(b, self.b.mul(block.start, I64(t.taps[0].b)))
+        for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
+            b = self._offset(b, self.b.mul(start, I64(tap.b)))
+        return b
 
     def _pack(self, source: ir.Value, columns: int, width: int, block: _Block | None) -> None:
         """Copy columns of the second operand into the scratch panel."""
         t = self.t
 
         def copy(count: int) -> None:
-            taps = (replace(t.taps[0], count=count), *t.taps[1:])
+            level = self.cut.level
+            taps = (replace(t.taps[level], count=count), *t.taps[level + 1 :])
             pack_panel(self.build, self.type, replace(t, taps=taps), source, self.scratch, columns, width)
 
-        rest = t.taps[0].count % self.cut.block
+        whole = t.taps[self.cut.level].count
+        rest = whole % self.cut.block
         if block is None:
-            copy(t.taps[0].count)
+            copy(whole)
         elif rest == 0:
             copy(self.cut.block)
         else:
-            with self.b.if_else(block.last) as (then, other):
+            with self.b.if_else(block.short) as (then, other):
                 with then:
                     copy(rest)
                 with other:
@@ -305,7 +322,7 @@ class _Emitter:
                 self._clear(tile)
             with other:
                 self._exchange(tile, load=True)
-        self._nest(tile, a, b, self.t.taps, block.count)
+        self._nest(tile, a, b, self.t.taps[self.cut.level :], block.count)
         with self.b.if_else(block.last) as (then, other):
             with then:
                 self._finish(tile)

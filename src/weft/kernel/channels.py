@@ -1,0 +1,35 @@
+"""Sums over everything but the channels of images, in two steps that many threads can share."""
+
+from __future__ import annotations
+
+import math
+
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ops.movement import permute
+from ..ops.reduce import sum_
+from ..passes.rewrite import rewrite
+
+#: A sum of more elements than this is made of the sums of rows.
+_LONG = 2048
+
+
+def sum_by_rows(graph: Graph) -> Graph:
+    """`graph` with every long sum over all axes of images but the channels as the sum of the sums of their rows.
+
+    The two steps follow from the shape alone. Rows are summed side by side, channel by channel, as they lie in
+    memory when channels are innermost.
+    """
+
+    def split(old: Node, args: tuple[Node, ...]) -> Node | None:
+        (x,) = args[:1] or (None,)
+        if old.prim is not sum_ or x is None or x.ndim < 3 or old.dtype.kind != "f":
+            return None
+        axes = old.attrs["axes"]
+        if axes != (0, *range(2, x.ndim)) or math.prod([x.shape[a] for a in axes]) <= _LONG:
+            return None
+        last = permute(x, axes=(0, *range(2, x.ndim), 1))
+        rows = sum_(last, axes=(x.ndim - 2,))
+        return sum_(rows, axes=tuple(range(x.ndim - 2)))
+
+    return rewrite(graph, split)
