@@ -298,3 +298,50 @@ def test_a_differentiated_tensor_from_outside_is_refused_also_inside_loops():
     f.defvjp(lambda v: (v * w, None), lambda _, ct: (ct * w,))
     with pytest.raises(GradientError, match="uses another tensor"):
         scan(lambda c, _: (f(c), None), wf.ones(2), length=2)[0].sum().backward()
+
+
+class TestSecondDerivatives:
+    """They are derivatives of what the rule computes, whether or not that is the function's own derivative."""
+
+    @staticmethod
+    def orders(f):
+        one = wf.tensor(1.0)
+        yield wf.grad(wf.grad(f))
+        yield wf.hessian(f)
+        yield lambda x: wf.jvp(wf.grad(f), (x,), (one,))[1]
+        yield wf.grad(lambda x: wf.jvp(f, (x,), (one,))[1])
+        yield lambda x: wf.jvp(lambda v: wf.jvp(f, (v,), (one,))[1], (x,), (one,))[1]
+
+    @pytest.mark.parametrize(
+        "forward, backward, expected",
+        [
+            (lambda f, x: (x * x * x, x), lambda x, ct: (ct * 10 * x,), 10.0),  # an argument
+            (
+                lambda f, x: (x * x * x, x * x),
+                lambda r, ct: (ct * 10 * r,),
+                40.0,
+            ),  # through forward's operations
+            (lambda f, x: (x * x * x, f(x)), lambda r, ct: (ct * r,), 8.0),  # through the rule again: f' = f
+            (lambda f, x: (x * x * x, wf.stop_gradient(x)), lambda x, ct: (ct * 10 * x,), 0.0),
+            (lambda f, x: (x * x * x, None), lambda _, ct: (ct,), 0.0),
+        ],
+    )
+    def test_of_custom_vjp(self, forward, backward, expected):
+        @wf.custom_vjp
+        def f(x):
+            return x * x * x
+
+        f.defvjp(lambda x: forward(f, x), backward)
+        assert [d(wf.tensor(2.0)).item() for d in self.orders(f)] == [expected] * 5
+
+    def test_of_custom_jvp(self):
+        @wf.custom_jvp
+        def f(x):
+            return x * x * x
+
+        @f.defjvp
+        def _(primals, tangents):
+            (x,), (t,) = primals, tangents
+            return f(x), f(x) * t  # on purpose not 3 x^2
+
+        assert [d(wf.tensor(2.0)).item() for d in self.orders(f)] == [8.0] * 5  # f' = f, so that f'' = f' = f
