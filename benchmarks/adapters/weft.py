@@ -1,4 +1,5 @@
-"""Weft. Variant "" = the loop as written, "compile" = the step compiled by weft.compile."""
+"""Weft. Variant "" = the loop as written, "compile" = the step compiled by weft.compile, "scan" = a whole training
+(w1, w2) as one weft.scan."""
 
 import numpy as np
 
@@ -142,6 +143,31 @@ LOSS = {
 }
 
 
+def in_one_scan(w, net, data):
+    """A whole training by gradient descent as one compiled scan, from the initial weights each time."""
+    _, lr, _ = w.opt
+    names, initial = zip(*[(n, wf.asarray(p.numpy())) for n, p in net.named_parameters()])
+
+    def loss_of(params, x, y):
+        return LOSS[w.loss](nn.functional_call(net, dict(zip(names, params)), None, x), y)
+
+    def step(params, x, y):
+        loss, grads = wf.value_and_grad(loss_of)(params, x, y)
+        return tuple(p - lr * g for p, g in zip(params, grads)), loss
+
+    @wf.compile
+    def train(params, x, y):
+        params, losses = wf.scan(lambda params, _: step(params, x, y), params, length=w.epochs)
+        return params, losses[-1]
+
+    def run(k):
+        for i in range(k):
+            _, loss = train(initial, *data[i % len(data)])
+        return loss.item()
+
+    return run
+
+
 def build(w, variant):
     net, reset = make(w.model)
     data = batches(w)
@@ -166,6 +192,8 @@ def build(w, variant):
     }[kind]()
     loss_fn = LOSS[w.loss]
     data = [(wf.asarray(x), wf.asarray(y)) for x, y in data]
+    if variant == "scan":
+        return in_one_scan(w, net, data)
 
     @transform
     def step(x, y):

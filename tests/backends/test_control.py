@@ -334,6 +334,66 @@ def test_results_that_nobody_wants_are_not_computed():
     assert "sin" in names and "exp" not in names
 
 
+def test_what_a_loop_computes_from_constants_is_computed_before_it():
+    """Once, whatever the number of steps; but nothing large out of something small."""
+
+    def once(x, w):
+        return wf.scan(lambda s, r: (s + r * wf.exp(w), None), x[0], x)[0]
+
+    (program,) = _program(once, X, W[0])
+    inside = {n.prim.name for c in program.region.inner.values() for r in c.regions for n in r.graph.nodes}
+    assert "exp" not in inside and "exp" in {n.prim.name for n in program.graph.nodes}
+
+    def large(x, w):
+        return wf.scan(lambda s, r: (s + wf.sum(wf.exp(w[:, None] * w)) * r, None), x[0, :3], x[:, :3])[0]
+
+    got, want = (
+        computed(b, large, (X, np.linspace(0, 1, 200, dtype=np.float32))) for b in ("cpu", "reference")
+    )
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-5)
+
+
+def test_training_with_and_without_checkpoints_has_the_same_bits():
+    def train(checkpointed):
+        wf.manual_seed(0)
+        model = nn.Sequential(nn.Linear(40, 96), nn.GELU(), nn.LayerNorm(96), nn.Linear(96, 40))
+        reader = nn.LSTM(40, 24, batch_first=True)
+        opt = wf.optim.Adam([*model.parameters(), *reader.parameters()], lr=1e-2)
+        x = wf.tensor(np.random.default_rng(0).normal(size=(6, 9, 40)).astype(np.float32))
+
+        @wf.compile
+        def step():
+            opt.zero_grad()
+            h = wf.checkpoint(model)(x) if checkpointed else model(x)
+            h = wf.checkpoint(lambda h: reader(h)[0])(h) if checkpointed else reader(h)[0]
+            (h * h).mean().backward()
+            opt.step()
+
+        for _ in range(3):
+            step()
+        return [p.numpy() for p in (*model.parameters(), *reader.parameters())]
+
+    with wf.config(backend="cpu"):
+        for plain, again in zip(train(False), train(True), strict=True):
+            np.testing.assert_array_equal(plain, again)
+
+
+def test_the_order_of_a_sum_does_not_depend_on_what_is_fused_with_it():
+    """A kernel that also has 64-bit numbers in it has shorter vectors, but the sum is the same."""
+    x = np.random.default_rng(1).normal(size=(7, 300)).astype(np.float32)
+    y = np.linspace(0, 1, 7)
+
+    def fused(x, y, look):
+        s = wf.sum(x, axis=1)
+        if look:
+            s.numpy()
+        return s.astype(wf.float64) * y
+
+    with wf.config(backend="cpu"):
+        want, got = (fused(wf.tensor(x), wf.tensor(y), look).numpy() for look in (False, True))
+    np.testing.assert_array_equal(got, want)
+
+
 def _within(step):
     seen, stack = [], list(step.writes)
     while stack:

@@ -115,8 +115,10 @@ def at_reduction(
     """(indices of what a reduction leaves, variables of what it reduces, indices of its operand)."""
     if left is None:
         left = as_indices(variables(tuple([n for a, n in enumerate(shape) if a not in axes]), "i"))
-    inner = variables(tuple([shape[a] for a in axes]), "k")
-    given, reduced = iter(left), dict(zip(axes, as_indices(inner), strict=True))
+    long = [a for a in axes if shape[a] != 1]  # vectors run along the last of them
+    inner = variables(tuple([shape[a] for a in long]), "k")
+    given, reduced = iter(left), {a: as_index(0) for a in axes}
+    reduced.update(zip(long, as_indices(inner), strict=True))
     at = tuple([reduced[a] if a in reduced else next(given) for a in range(len(shape))])
     return tuple(left), inner, at
 

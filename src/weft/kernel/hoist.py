@@ -1,13 +1,13 @@
-"""What a loop need not do in every step: constants of its body put in order before the loop.
+"""What a loop need not do in every step: computed, or put in order, before it.
 
-A product in the body with a matrix that is the same in every step wants that matrix packed: in panels of columns
-that lie next to each other, each read from beginning to end by the tiles above each other. Packing it in each step
-would cost about as much as a small product itself.
+What a body computes from its constants alone is the same in every step. And a product in the body with a matrix that
+is the same in every step wants that matrix packed: in panels of columns that lie next to each other, each read from
+beginning to end by the tiles above each other. Packing it in each step would cost about as much as a small product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild
@@ -17,6 +17,102 @@ from ..ops.loops import scan, while_loop
 from ..ops.movement import identity, permute, reshape
 from ..passes.pipeline import run_passes
 from ..passes.rewrite import rewrite
+from .anchors import REDUCTIONS
+
+#: Given a body and how many constants are its first inputs: the body with more constants after these, and a
+#: function of the constants that gives them; None if there is nothing to do.
+Change = Callable[[Graph, int], "tuple[Graph, Callable[[Sequence[Node]], Sequence[Node]]] | None"]
+
+
+def hoist_invariants(graph: Graph) -> Graph:
+    """`graph` with what the body of a loop computes from its constants alone computed before the loop."""
+    return _with_constants(graph, _without_invariants)
+
+
+def pack_constants(graph: Graph) -> Graph:
+    """`graph` with a packed copy made before each loop of every constant that its body multiplies with."""
+    return _with_constants(graph, _packed)
+
+
+def _with_constants(graph: Graph, change: Change) -> Graph:
+    """`graph` with the bodies of its loops changed, so that they take more constants."""
+
+    def rule(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim is scan:
+            skipped, count, changes = 0, old.attrs["consts"], {"rule": None}
+        elif old.prim is while_loop:
+            skipped, count, changes = old.attrs["cond_consts"], old.attrs["body_consts"], {}
+        else:
+            return None
+        found = change(run_passes(old.attrs["body"]), count)
+        if found is None:
+            return None
+        body, make = found
+        end = skipped + count
+        more = make(args[skipped:end])
+        kind = "consts" if old.prim is scan else "body_consts"
+        attrs = {**old.attrs, **changes, "body": body, kind: count + len(more)}
+        return old.prim.bind(
+            (*args[:end], *more, *args[end:]), tuple([attrs[n] for n in old.prim.attr_names])
+        )
+
+    return rewrite(graph, rule)
+
+
+# -- what does not change -----------------------------------------------------------------------------------------
+
+#: Values may grow by being computed early (a broadcast, say) up to this many elements.
+_GROWTH = 1024
+
+
+def _without_invariants(
+    body: Graph, consts: int
+) -> tuple[Graph, Callable[[Sequence[Node]], Sequence[Node]]] | None:
+    behind: dict[Node, int] = {
+        n: int(n.size) for n in body.inputs[:consts]
+    }  # size of the largest constant behind it
+    for n in body.nodes:
+        same = all(a in behind or a.value is not None for a in n.args)
+        if n.value is None and same and _is_plain(n) and any(a in behind for a in n.args):
+            behind[n] = max(behind.get(a, 0) for a in n.args)
+    found: dict[Node, None] = {}
+    inputs = set(body.inputs)
+    for n in body.nodes:
+        if n in behind or n.value is not None:
+            continue
+        for a in n.args:
+            while a in behind and a not in inputs and a.prim.movement:
+                a = next(x for x in a.args if x in behind)
+            if a in behind and a not in inputs and int(a.size) <= max(_GROWTH, behind[a]):
+                found[a] = None
+    if not found:
+        return None
+    before = Graph(body.inputs[:consts], list(found))
+    made = dict(zip(found, fresh_inputs([n.aval for n in found]), strict=True))
+
+    def make(old: Node, args: tuple[Node, ...]) -> Node:
+        new = made.get(old)
+        if new is None:
+            new = rebuild(old, args)
+            new.site = old.site
+        return new
+
+    fresh = fresh_inputs(body.in_avals)
+    outputs = instantiate(body, fresh, make)
+    changed = Graph([*fresh[:consts], *made.values(), *fresh[consts:]], outputs)
+    return changed, lambda args: instantiate(before, args)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether a node may be computed at another time, and perhaps in vain."""
+    prim = node.prim
+    plain = (
+        prim.elementwise or prim.movement or prim.name in REDUCTIONS or prim.name in ("dot_general", "cast")
+    )
+    return plain and type(node.sig.out) is not tuple
+
+
+# -- how it lies --------------------------------------------------------------------------------------------------
 
 #: Smaller constants are in the cache however they lie.
 _SMALL = 1024
@@ -50,47 +146,7 @@ class _Packing:
         return permute(x, axes=tuple([self.order.index(a) for a in range(len(self.order))]))
 
 
-def pack_constants(graph: Graph) -> Graph:
-    """`graph` with a packed copy made before each loop of every constant that its body multiplies with.
-
-    Each is one more constant of the loop.
-    """
-
-    def pack(old: Node, args: tuple[Node, ...]) -> Node | None:
-        if old.prim is scan:
-            return _scan(old, args)
-        if old.prim is while_loop:
-            return _while(old, args)
-        return None
-
-    return rewrite(graph, pack)
-
-
-def _scan(old: Node, args: Sequence[Node]) -> Node | None:
-    count = old.attrs["consts"]
-    body, wanted = _packed(run_passes(old.attrs["body"]), count)
-    if not wanted:
-        return None
-    given = (*args[:count], *[identity(p.pack(args[p.const])) for p in wanted], *args[count:])
-    attrs = {**old.attrs, "body": body, "consts": count + len(wanted), "rule": None}
-    return scan.bind(given, tuple([attrs[n] for n in scan.attr_names]))
-
-
-def _while(old: Node, args: Sequence[Node]) -> Node | None:
-    skipped, count = old.attrs["cond_consts"], old.attrs["body_consts"]
-    body, wanted = _packed(run_passes(old.attrs["body"]), count)
-    if not wanted:
-        return None
-    end = skipped + count
-    packed = [identity(p.pack(args[skipped + p.const])) for p in wanted]
-    attrs = {**old.attrs, "body": body, "body_consts": count + len(wanted)}
-    return while_loop.bind(
-        (*args[:end], *packed, *args[end:]), tuple([attrs[n] for n in while_loop.attr_names])
-    )
-
-
-def _packed(body: Graph, consts: int) -> tuple[Graph, list[_Packing]]:
-    """`body` with more constants after its first `consts` inputs, and what they are."""
+def _packed(body: Graph, consts: int) -> tuple[Graph, Callable[[Sequence[Node]], Sequence[Node]]] | None:
     number = {n: i for i, n in enumerate(body.inputs[:consts])}
     wanted: dict[_Packing, Node] = {}
     uses: dict[Node, _Packing] = {}
@@ -100,7 +156,7 @@ def _packed(body: Graph, consts: int) -> tuple[Graph, list[_Packing]]:
             uses[node] = packing
             wanted.setdefault(packing, fresh_inputs([packing.pack(node.args[1]).aval])[0])
     if not uses:
-        return body, []
+        return None
     inputs = fresh_inputs(body.in_avals)
 
     def make(old: Node, args: tuple[Node, ...]) -> Node:
@@ -111,7 +167,8 @@ def _packed(body: Graph, consts: int) -> tuple[Graph, list[_Packing]]:
         return new
 
     outputs = instantiate(body, inputs, make)
-    return Graph([*inputs[:consts], *wanted.values(), *inputs[consts:]], outputs), list(wanted)
+    changed = Graph([*inputs[:consts], *wanted.values(), *inputs[consts:]], outputs)
+    return changed, lambda args: [identity(p.pack(args[p.const])) for p in wanted]
 
 
 def _packing(node: Node, number: dict[Node, int]) -> _Packing | None:
@@ -120,11 +177,11 @@ def _packing(node: Node, number: dict[Node, int]) -> _Packing | None:
         return None
     weight = node.args[1]
     contract, batch = node.attrs["contract"][1], node.attrs["batch"]
-    if batch[0] or weight.dtype.name not in ("float32", "float64") or weight.size < _SMALL:
+    if batch[0] or weight.dtype.name not in ("float32", "float64") or int(weight.size) < _SMALL:
         return None
     free = tuple([a for a in range(weight.ndim) if a not in contract])
-    columns = size_of([weight.shape[a] for a in free])
-    rows = node.size // columns if columns else 0
+    columns = int(size_of([weight.shape[a] for a in free]))
+    rows = int(node.size) // columns if columns else 0
     width = (_WIDE_PANEL if rows < _FEW_ROWS else _PANEL) // weight.dtype.itemsize
     if not contract or columns % width or (columns == width and weight.ndim - 1 in free):
         return None

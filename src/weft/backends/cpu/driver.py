@@ -8,7 +8,7 @@ that comes late, or was put to sleep by the operating system between reading the
 the caller waits only for units that somebody is really working on, never for a thread that has not begun.
 
 A call of `run` ends when the program does or when its time is up, and says how far it got: the caller goes on from
-there, or stops (Ctrl-C). Time is looked at between units, so even a single large kernel can be left.
+there, or stops (Ctrl-C). Time is looked at between units, so even a single large kernel can be left, and at jumps.
 """
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
@@ -35,7 +35,8 @@ SYSCALL, FUTEX, YIELD = 48, 49, 50  #: how to sleep and to give way; SYSCALL is 
 WORDS = 64
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
-# (0: the step runs on one thread). Function 0 is a jump: the table holds a pointer to how many steps it goes ahead.
+# (0: the step runs on one thread; -1: and may take so long that the clock is looked at after it). Function 0 is a
+# jump: the table holds a pointer to how many steps it goes ahead.
 STEP_WORDS = 4
 
 # Times of steps, in 8-byte words: room in the log, entries in it, when the current step began; then the total ticks
@@ -263,10 +264,12 @@ class _Emitter:
                 with jump:
                     ahead = self.b.inttoptr(self.b.load(self._word(table, 0), typ=I64), PTR)
                     self.b.store(self.b.add(i, self.b.load(self._word(ahead, 0), typ=I64)), slot)
+                    self._look_at_the_clock()
                 with work:
                     self._note_begin(times)
                     self._work_on(claim, pool, alone, function, table, units, grain)
-                    self._look_at_the_clock()
+                    with self.b.if_then(self.b.icmp_signed("!=", grain, I64(0))):
+                        self._look_at_the_clock()
                     done = self.b.icmp_signed(">=", self.b.load(self.unit, typ=I64), units)
                     with self.b.if_then(done):
                         self._note_end(times, i, count)
@@ -286,7 +289,7 @@ class _Emitter:
     def _work_on(self, claim: ir.Function, pool: ir.Value, alone: ir.Value, *job: ir.Value) -> None:
         """Run a step's units, or as many of them as there is time for."""
         function, table, units, grain = job
-        whole = self.b.icmp_signed("==", grain, I64(0))
+        whole = self.b.icmp_signed("<=", grain, I64(0))
         with self.b.if_else(whole) as (at_once, in_parts):
             with at_once:
                 self._call_kernel(function, table, I64(0), units)

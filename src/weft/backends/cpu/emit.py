@@ -119,9 +119,12 @@ class _KernelEmitter(Expressions):
             for lanes in self._along(last, start, stop, Lanes(values)):
                 self._stages(lanes)
 
-    def _along(self, var: Var, start: ir.Value, stop: ir.Value, outer: Lanes) -> Iterator[Lanes]:
+    def _along(
+        self, var: Var, start: ir.Value, stop: ir.Value, outer: Lanes, lanes: int | None = None
+    ) -> Iterator[Lanes]:
         """Emit what the caller does with each yielded context twice: for whole vectors, and masked for the rest."""
-        if self.lanes == 1 or var.size == 1:
+        lanes = lanes or self.lanes
+        if lanes == 1 or var.size == 1:
             with self.build.loop(start, stop, name=var.name) as i:
                 yield outer.at(var, i)
             return
@@ -132,17 +135,17 @@ class _KernelEmitter(Expressions):
                 yield replace(outer.at(var, i), vector=var, count=wide)
             start = end
         width = self.b.sub(stop, start)
-        whole = self.b.sub(stop, self.b.urem(width, I64(self.lanes)))
-        if var.size >= self.lanes:
-            with self.build.loop(start, whole, self.lanes, name=var.name) as i:
-                yield replace(outer.at(var, i), vector=var, count=self.lanes)
+        whole = self.b.sub(stop, self.b.urem(width, I64(lanes)))
+        if var.size >= lanes:
+            with self.build.loop(start, whole, lanes, name=var.name) as i:
+                yield replace(outer.at(var, i), vector=var, count=lanes)
         else:
             whole = start
-        if var.size % self.lanes:
-            with self.build.loop(whole, stop, self.lanes, name=f"{var.name}.tail") as i:
-                left = self.build.splat(self.b.sub(stop, i), self.lanes)
-                mask = self.b.icmp_signed("<", self.build.iota(I64, self.lanes), left)
-                yield replace(outer.at(var, i), vector=var, count=self.lanes, mask=mask)
+        if var.size % lanes:
+            with self.build.loop(whole, stop, lanes, name=f"{var.name}.tail") as i:
+                left = self.build.splat(self.b.sub(stop, i), lanes)
+                mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
+                yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask)
 
     # -- stages -------------------------------------------------------------------------------------------------
 
@@ -166,10 +169,17 @@ class _KernelEmitter(Expressions):
         *before, last = stage.variables
 
         def innermost(lanes: Lanes) -> None:
-            for inner in self._along(last, I64(0), I64(last.size), lanes):
+            for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage)):
                 body(inner)
 
         self._serial(tuple(before), outer, innermost)
+
+    def _lanes_of(self, stage: Stage) -> int:
+        """Lanes along a stage's last variable. They decide in which order is added up: what else is in the kernel must
+        not show."""
+        if not stage.reductions:
+            return self.lanes
+        return self.build.target.lanes(max([4, *[r.dtype.itemsize for r in stage.reductions]]))
 
     def _serial(self, variables: tuple[Var, ...], outer: Lanes, body: Callable[[Lanes], None]) -> None:
         if not variables:
@@ -230,7 +240,9 @@ class _KernelEmitter(Expressions):
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""
         across = outer.vector is not None
         lanes = (
-            outer.count if across else (self.lanes if stage.variables and stage.variables[-1].size > 1 else 1)
+            outer.count
+            if across
+            else (self._lanes_of(stage) if stage.variables and stage.variables[-1].size > 1 else 1)
         )
         slots = []
         for r in stage.reductions:

@@ -16,7 +16,7 @@ from ...ir.node import Aval, Node
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
-from ...kernel.hoist import pack_constants
+from ...kernel.hoist import hoist_invariants, pack_constants
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
@@ -86,6 +86,7 @@ def _plain_indices(graph: Graph) -> Graph:
 #: All passes, in order: those for every compiling backend, and those that fit a graph to the kernels of this one.
 ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     *PASSES,
+    ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
     ("widen storage types", widen_storage),

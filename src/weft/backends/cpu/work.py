@@ -10,6 +10,9 @@ from ...kernel.tiles import Tiles
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
 
+#: Work that takes longer than anybody minds to look at the clock.
+LONG = 200_000
+
 #: Operations of one instruction or two; the others cost some instructions, or some tens of them.
 _CHEAP = frozenset(
     ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "where", "cast", "less", "less_equal", "equal",
@@ -30,10 +33,10 @@ def work_of(step: Step) -> int:
 
 
 def grain_of(step: Step, units: int) -> int:
-    """How many units a thread takes at a time; 0 if one thread does them all."""
+    """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long."""
     work = work_of(step)
     if units < 2 or work < SERIAL:
-        return 0
+        return 0 if work < LONG else -1
     return max(1, units // 512, min(units // 2, units * PORTION // work))
 
 
