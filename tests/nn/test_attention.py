@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,32 @@ def test_an_encoder_is_copies_of_its_layer():
     want = theirs(torch.tensor(K), src_key_padding_mask=torch.tensor(HIDDEN))
     got = ours(wf.tensor(K), src_key_padding_mask=wf.tensor(HIDDEN))
     np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_masks_reach_both_sides_of_a_transformer_as_in_torch(batch_first):
+    torch = pytest.importorskip("torch")
+    options = dict(dim_feedforward=8, dropout=0.0, batch_first=batch_first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = torch.nn.Transformer(E, H, 1, 2, **options).double()
+    ours = nn.Transformer(E, H, 1, 2, **options).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    src, tgt = (K, Q) if not batch_first else (K.swapaxes(0, 1).copy(), Q.swapaxes(0, 1).copy())
+    future = nn.Transformer.generate_square_subsequent_mask(L, dtype="float64").numpy()
+    hidden = np.where(HIDDEN, -1e3, 0.0)
+    added = dict(src_mask=spread(S, S, seed=8), tgt_mask=future, memory_mask=np.where(BLOCKED, -1e3, 0.0))
+    added |= dict(src_key_padding_mask=hidden, memory_key_padding_mask=hidden)
+    want = theirs(torch.tensor(src), torch.tensor(tgt), **{k: torch.tensor(v) for k, v in added.items()})
+    got = ours(wf.tensor(src), wf.tensor(tgt), **{k: wf.tensor(v) for k, v in added.items()})
+    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-10)
+    del added["tgt_mask"]
+    causal = ours(
+        wf.tensor(src), wf.tensor(tgt), tgt_is_causal=True, **{k: wf.tensor(v) for k, v in added.items()}
+    )
+    np.testing.assert_allclose(causal.numpy(), got.numpy(), rtol=1e-12)
+    with pytest.raises(ShapeError, match="two sequences of width 6"):
+        ours(wf.tensor(src), wf.tensor(tgt[..., :2].copy()))
 
 
 def test_what_does_not_fit_is_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,9 @@ class Layer:
         keywords = {
             k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in (self.keywords or {}).items()
         }
-        return getattr(torch.nn, self.name)(*arguments, **keywords).double().train(self.train)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's transformer speaks of its fast path
+            return getattr(torch.nn, self.name)(*arguments, **keywords).double().train(self.train)
 
 
 X, IMAGES, SEQUENCES, VOLUMES = spread(4, 6), spread(2, 3, 7, 8), spread(2, 3, 9), spread(2, 3, 4, 5, 4)
@@ -133,6 +136,15 @@ ATTENTION = [
         train=False,
         label="norm first",
     ),
+    Layer("TransformerDecoderLayer", (6, 2, 8, 0.0), (TOKENS, MEMORY), batch=False, empty=False),
+    Layer(
+        "TransformerDecoderLayer",
+        (6, 3, 8, 0.0),
+        (TOKENS, TOKENS),
+        {"activation": "gelu", "norm_first": True, "batch_first": True, "bias": False},
+        label="norm first",
+    ),
+    Layer("Transformer", (6, 2, 1, 2, 8, 0.0), (MEMORY, TOKENS), batch=False, empty=False),
 ]
 
 LAYERS = [
@@ -422,7 +434,8 @@ def _open(layer: Layer) -> bool:
 
 
 def _batch_axis(layer: Layer, position: int) -> int:
-    steps_first = ("RNN", "LSTM", "GRU", "MultiheadAttention", "TransformerEncoderLayer")
+    steps_first = ("RNN", "LSTM", "GRU", "MultiheadAttention", "TransformerEncoderLayer", "TransformerDecoderLayer",
+                   "Transformer")  # fmt: skip
     batch_first = (layer.keywords or {}).get("batch_first", False)
     state = layer.name in steps_first[:3] and position > 0
     return 1 if state or (layer.name in steps_first and not batch_first) else 0

@@ -33,8 +33,6 @@ from .activation import (
 )
 from .attention import (
     MultiheadAttention,
-    TransformerEncoder,
-    TransformerEncoderLayer,
 )
 from .containers import (
     ModuleDict,
@@ -180,6 +178,13 @@ from .statistics import (
     LazyInstanceNorm1d,
     LazyInstanceNorm2d,
     LazyInstanceNorm3d,
+)
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
 )
 from .vision import (
     ChannelShuffle,
@@ -330,6 +335,9 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",

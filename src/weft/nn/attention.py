@@ -1,9 +1,7 @@
-"""Multi-head attention and the transformer's encoder."""
+"""Multi-head attention."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
 from ..arrays.dispatch import apply
@@ -14,16 +12,12 @@ from ..ir.shape import Shape, show_shape
 from ..ops.composite.attention import multi_head_attention
 from ..ops.elementwise import cast, logical_and, logical_not, where
 from ..ops.movement import permute, reshape
-from . import functional as F
 from . import init
-from .containers import ModuleList
-from .dropout import Dropout
 from .factory import empty, positive_int, probability
 from .functional.dropout import random_bits
 from .functional.operands import checked, maybe
 from .linear import Linear
 from .module import Module
-from .normalization import LayerNorm
 from .parameter import Parameter
 
 
@@ -201,102 +195,3 @@ class MultiheadAttention(Module):
             for m in found
         ]
         return Tensor(added[0] if len(added) == 1 else added[0] + added[1])
-
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
-
-
-class TransformerEncoderLayer(Module):
-    """Self-attention and a feed-forward network, each with dropout, a shortcut and a layer norm.
-
-    Args:
-        d_model: the width.
-        nhead: the number of attention heads.
-        dim_feedforward: the width between the two linear maps.
-        dropout: probability of the dropouts.
-        activation: "relu", "gelu" or a function of tensors.
-        layer_norm_eps: eps of the layer norms.
-        batch_first: whether tensors are (N, L, E) instead of (L, N, E).
-        norm_first: normalise before attention and feed-forward instead of after the shortcut.
-        bias: whether linear maps and norms have biases.
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        if isinstance(activation, str) and activation not in _ACTIVATIONS:
-            raise ArgumentError(f"activation must be 'relu', 'gelu' or a function, got {activation!r}")
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
-
-    def forward(
-        self,
-        src: Tensor,
-        src_mask: Tensor | None = None,
-        src_key_padding_mask: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> Tensor:
-        """The layer applied to `src`; masks as in `MultiheadAttention`."""
-        x = src
-
-        def attend(v: Tensor) -> Tensor:
-            out, _ = self.self_attn(
-                v, v, v, key_padding_mask=src_key_padding_mask, need_weights=False, attn_mask=src_mask,
-                is_causal=is_causal,
-            )  # fmt: skip
-            return self.dropout1(out)
-
-        def feed(v: Tensor) -> Tensor:
-            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(v)))))
-
-        if self.norm_first:
-            x = x + attend(self.norm1(x))
-            return x + feed(self.norm2(x))
-        x = self.norm1(x + attend(x))
-        return self.norm2(x + feed(x))
-
-
-class TransformerEncoder(Module):
-    """`num_layers` copies of an encoder layer, one after the other, and a final norm if one is given."""
-
-    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        super().__init__()
-        count = positive_int("TransformerEncoder", "num_layers", num_layers)
-        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(count)])
-        self.num_layers = num_layers
-        self.register_module("norm", norm)
-
-    def forward(
-        self,
-        src: Tensor,
-        mask: Tensor | None = None,
-        src_key_padding_mask: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> Tensor:
-        """All layers applied to `src`; masks as in `MultiheadAttention`."""
-        x = src
-        for layer in self.layers:
-            x = layer(x, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=is_causal)
-        return x if self.norm is None else self.norm(x)
