@@ -100,30 +100,34 @@ def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 def test_handlers_of_other_signals_run_in_time_and_may_run_programs():
+    # Five attempts: where other processes have the cores, one may take all of its time after the signal.
     run("""
-    w, x, step = many(800, 8)
+    w, x, step = many(800, 30)
     step(x)
     began = time.perf_counter()
     want = step(x).item()
     whole = time.perf_counter() - began
     other = wf.ones((40, 40))
-    seen = []
 
     @wf.compile
     def small(a):
         return (a @ a).sum()
 
-    small(other)
-    def handler(number, frame):
-        seen.append((time.perf_counter(), small(other).item()))
-    signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, whole / 8)
-    began = time.perf_counter()
-    step(x)
-    ended = time.perf_counter()
-    (moment, value), = seen
-    assert value == 64000.0
-    assert moment - began < 0.8 * (ended - began)
+    small(other).item()
+    shares = []
+    for attempt in range(5):
+        seen = []
+        def handler(number, frame):
+            seen.append((time.perf_counter(), small(other).item()))
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, whole / 8)
+        began = time.perf_counter()
+        step(x)
+        ended = time.perf_counter()
+        (moment, value), = seen
+        assert value == 64000.0
+        shares.append((moment - began) / (ended - began))
+    assert min(shares) < 0.8, shares
     print("fine")
     """)
 
