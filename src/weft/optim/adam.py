@@ -13,13 +13,25 @@ from .precision import narrow, scalar, widen
 
 
 @composite
+def adam_clock(step, lr, beta1, beta2, eps, weight_decay):
+    """The step after, the step size lr / (1 - beta1**step) and the root of 1 - beta2**step.
+
+    They are numbers: worked out in float64, however many steps there were.
+    """
+    step = step + 1
+    count = cast(step, dtype=float64)
+    return step, lr / (1 - pow_(beta1, count)), sqrt(1 - pow_(beta2, count))
+
+
+@composite
 def adam_step(
     p,
     g,
-    step,
     mean,
     square,
     peak,
+    size,
+    spread,
     lr,
     beta1,
     beta2,
@@ -32,7 +44,6 @@ def adam_step(
     maximize,
 ):
     """Moving averages of g and g*g, each divided by 1 - beta**step; p' = p - lr mean / (sqrt(square) + eps)."""
-    step = step + 1
     x, g = widen(p), widen(g)
     if maximize:
         g = -g
@@ -42,15 +53,11 @@ def adam_step(
         g = g + scalar(weight_decay, x) * x
     mean = mean + scalar(1 - beta1, x) * (g - mean)
     square = scalar(beta2, x) * square + scalar(1 - beta2, x) * (g * g)
-    # The corrections are numbers: worked out in float64, however many steps there were.
-    count = cast(step, dtype=float64)
-    size = lr / (1 - pow_(beta1, count))
-    spread = sqrt(1 - pow_(beta2, count))
     highest = square
     if amsgrad:
         highest = peak = maximum(peak, square)
     x = x - scalar(size, x) * (mean / (sqrt(highest) / scalar(spread, x) + scalar(eps, x)))
-    return (narrow(x, p), step, mean, square, *((peak,) if amsgrad else ()))
+    return (narrow(x, p), mean, square, *((peak,) if amsgrad else ()))
 
 
 class Adam(Optimizer):
@@ -70,6 +77,7 @@ class Adam(Optimizer):
     """
 
     rule = adam_step
+    clock = adam_clock
     ranges = {"lr": POSITIVE, "betas": FRACTIONS, "eps": POSITIVE, "weight_decay": POSITIVE}
     switches = ("amsgrad", "maximize")
     all_slots = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")

@@ -102,7 +102,14 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def assumptions(self) -> tuple[Any, ...]:
         """What a program of the step takes for granted about the options."""
-        return tuple(self._switches.items()), frozenset(self._zero), tuple([len(s) for s in self.slots])
+        first: dict[int, int] = {}  # who shares a count with whom
+        counts = tuple([first.setdefault(id(s.get("step")), i) for i, s in enumerate(self.slots)])
+        return (
+            tuple(self._switches.items()),
+            frozenset(self._zero),
+            tuple([len(s) for s in self.slots]),
+            counts,
+        )
 
     # -- the mapping ----------------------------------------------------------------------------------------
 

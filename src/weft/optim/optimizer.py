@@ -16,6 +16,7 @@ from ..ir.dtype import float32, int64
 from ..ir.node import GRAD, TRACED, Aval, Node
 from ..ops.composite.define import Composite
 from ..ops.movement import zeros
+from . import clocks
 from .group import Choice, ParamGroup, Range
 from .state_dict import load_state, save_state
 
@@ -24,7 +25,9 @@ class Optimizer:
     """Base class of optimisers.
 
     A subclass says in a few lines what is its own: `rule`, a composite over nodes that computes one parameter's new
-    value and slots from (parameter, gradient, slots..., numbers...); `ranges`, its numeric options with what they may
+    value and slots from (parameter, gradient, slots..., numbers...); `clock`, if it counts steps, a composite that
+    takes (step, numbers...) to (step + 1, what all parameters at that step have in common...), which `rule` is then
+    given after the slots; `ranges`, its numeric options with what they may
     be; `switches`, its boolean options (and `choices`, others that are structure); and `slot_names(group)`, what it
     remembers about a parameter. `step` applies the rule to every parameter that has a gradient, then computes
     everything that is pending, in one program.
@@ -33,6 +36,7 @@ class Optimizer:
     """
 
     rule: ClassVar[Composite]
+    clock: ClassVar[Composite | None] = None
     ranges: ClassVar[dict[str, Range]]
     switches: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[dict[str, Choice]] = {}
@@ -98,6 +102,9 @@ class Optimizer:
         self.check_group(group)
         group.params, group.names = params, names
         group.slots = [{} for _ in params]
+        if self.clock is not None:
+            count = outer_zeros(Aval((), int64))
+            group.slots = [{"step": count} for _ in params]
         for p, slots in zip(params, group.slots, strict=True):
             self._fill(group, p, slots)
         return group
@@ -161,6 +168,9 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if self.clock is not None:
+            for group in self.param_groups:
+                clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
         self._announce()
         replaced: list[tuple[Cell, Node]] = []  # with what they held
         built = False
@@ -183,15 +193,26 @@ class Optimizer:
     def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
         numbers = group.numbers()
         attributes = self.attributes(group)
+        common: dict[Cell, tuple[Node, ...]] = {}
+        own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
             gradient = p.grad
             if gradient is None:
                 continue
             _check_gradient(group, i, p, gradient)
             names = self._fill(group, p, slots)
-            held = [slots[n]._cell if n in names else None for n in self.all_slots]
+            held = [slots[n]._cell if n in names else None for n in own_slots]
             nodes = [None if c is None else c.node for c in held]
-            found = self.rule(p._cell.node, gradient._cell.node, *nodes, *numbers, **attributes)
+            shared: tuple[Node, ...] = ()
+            if self.clock is not None:
+                count = slots["step"]._cell
+                if count not in common:
+                    after, *rest = self.clock(count.node, *numbers)
+                    common[count] = tuple(rest)
+                    replaced.append((count, count.node))
+                    count.rebind(after)
+                shared = common[count]
+            found = self.rule(p._cell.node, gradient._cell.node, *nodes, *shared, *numbers, **attributes)
             new = iter((found,) if isinstance(found, Node) else found)
             for cell in (p._cell, *held):
                 if cell is not None:
@@ -266,16 +287,17 @@ class _States(Mapping[Any, dict[str, Tensor]]):
     """Slots by parameter; parameters are told apart by identity."""
 
     def __init__(self, groups: list[ParamGroup]) -> None:
-        self._pairs = [(p, s) for g in groups for p, s in zip(g.params, g.slots, strict=True)]
+        self._pairs = [(p, s, g) for g in groups for p, s in zip(g.params, g.slots, strict=True)]
 
     def __getitem__(self, p: Any) -> dict[str, Tensor]:
-        for other, slots in self._pairs:
+        for other, slots, group in self._pairs:
             if other is p:
+                clocks.separate(group, slots)
                 return slots
         raise KeyError("this tensor is not a parameter of the optimiser")
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([p for p, _ in self._pairs])
+        return iter([p for p, _, _ in self._pairs])
 
     def __len__(self) -> int:
         return len(self._pairs)

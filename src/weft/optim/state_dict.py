@@ -12,6 +12,7 @@ from ..arrays.tensor import Tensor
 from ..base.errors import StateError, WeftError
 from ..ir.node import Aval
 from ..ir.shape import show_shape
+from . import clocks
 from .group import ParamGroup
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ def load_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     for group, options, slots in new:
         for key, value in options.items():
             group[key] = value
+        pairs = [
+            (o["step"], a["step"].item()) for o, a in zip(group.slots, slots, strict=True) if "step" in a
+        ]
+        if len({(id(count), n) for count, n in pairs}) > len({id(count) for count, _ in pairs}):
+            for own in group.slots:  # some share a count, and are at different steps now
+                clocks.separate(group, own)
         for own, arrays in zip(group.slots, slots, strict=True):
             for key, array in arrays.items():
                 fresh = outer_tensor(array, Aval(array.shape, own[key].dtype))
