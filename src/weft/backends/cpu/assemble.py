@@ -61,12 +61,18 @@ class Assembler:
     """Collects the steps of a program.
 
     `code(kernel)` gives the address of a kernel's function, its units and the units claimed at a time;
-    `constant(node)` the address of a constant.
+    `constant(node)` the address of a constant; `values(kernel)` that of what a generic kernel is called with, or 0.
     """
 
-    def __init__(self, code: Callable[[Step], tuple[int, int, int]], constant: Callable[[Node], int]) -> None:
+    def __init__(
+        self,
+        code: Callable[[Step], tuple[int, int, int]],
+        constant: Callable[[Node], int],
+        values: Callable[[Step], int] = lambda step: 0,
+    ) -> None:
         self.code = code
         self.constant = constant
+        self.values = values
         self.slots: list[Slot] = []
         self.words: list[int] = []  #: of the steps; the offset of a table counts from the first table
         self.order: list[Slot] = []  #: the slots of all tables
@@ -127,6 +133,9 @@ class Assembler:
                 if step.kernel.checked:
                     table.append(self._words_of_own(1))
                     self.checked.append((step, where, table[-1]))
+                values = self.values(step)
+                if values:
+                    table.append(self.slot("fixed", values))
                 self._step(step, *self.code(step), table)
 
     def _step(

@@ -30,7 +30,8 @@ from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
 from .regions import numbered, plan, prepare
-from .work import grain_of
+from .tiers import Tiers
+from .work import grain_of, hardly_pays
 
 
 class CpuBackend:
@@ -68,16 +69,16 @@ class CpuProgram:
         native = [s for s in self.steps if s.kernel is not None]
         if debug.at(5):
             debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
-        self._functions = dict(
-            zip(native, library.functions([s.kernel for s in native], self.target), strict=True)
-        )
+        uses = library.functions([s.kernel for s in native], self.target, [hardly_pays(s) for s in native])
+        self._uses = dict(zip(native, uses, strict=True))
+        self._tiers = Tiers(native, uses)
         self._assemble()
 
     def _assemble(self) -> None:
         """Lay the steps out for the driver."""
         graph = self.graph
         self._constants: dict[Node, np.ndarray] = {}
-        assembler = Assembler(self._code, self._constant_address)
+        assembler = Assembler(self._code, self._constant_address, self._values_address)
         self._env: dict[Node, Slot] = {n: assembler.slot("input") for n in graph.inputs}
         made = {n for s in self.region.steps for n in s.writes}
         self._made = [n for n in dict.fromkeys(graph.outputs) if n in made]
@@ -90,7 +91,11 @@ class CpuProgram:
         assert step.kernel is not None
         count = _units(step.kernel, self.target)
         grain = grain_of(step, count)
-        return self._functions[step].address, count, grain
+        return self._uses[step].code.address, count, grain
+
+    def _values_address(self, step: Step) -> int:
+        values = self._uses[step].values
+        return 0 if values is None else values.ctypes.data
 
     def _constant_address(self, node: Node) -> int:
         found = self._constants[node] = _constant(node)
@@ -101,6 +106,8 @@ class CpuProgram:
         outs = [memory.take(n.shape, n.dtype.numpy) for n in self._made]  # type: ignore[arg-type]
         arena = memory.take_arena(self.region.arena.size)
         code = self._code_of
+        if self._tiers.generic:
+            self._tiers.ran(code, self.target)
         words = code.memory([a.ctypes.data for a in held], [b.address for b in outs], arena.address)
         steps, start = code.words.ctypes.data, words.ctypes.data
         if profile.recorder is not None:

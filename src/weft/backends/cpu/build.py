@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ...ir.dtype import DType
+from ...kernel.generic import Hole
 from ...kernel.target import Target
 from . import instructions as ir
 from .half import Halves
@@ -73,6 +74,8 @@ class Build:
 
     def const(self, value: Any, type_: ir.Type) -> ir.Value:
         """A number, repeated in every lane of a vector type."""
+        if isinstance(value, Hole):
+            return self.splat(I64(value), type_.count if isinstance(type_, ir.VectorType) else 1)
         if isinstance(type_, ir.VectorType):
             return ir.Constant(type_, [self._number(value, type_.element)] * type_.count)
         return ir.Constant(type_, self._number(value, type_))

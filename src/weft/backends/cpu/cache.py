@@ -63,6 +63,10 @@ class KernelCache:
             os.unlink(path)
         return None
 
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, whole or not."""
+        return self._ready(create=False) and os.path.exists(self._path(key))
+
     def put(self, key: str, code: bytes) -> None:
         """Keep `code` under `key`, if that can be done."""
         if not self._ready(create=True):

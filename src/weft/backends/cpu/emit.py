@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
+from ...kernel.generic import Hole
 from ...kernel.index import Var
 from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
@@ -69,20 +71,42 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     return target.lanes(max([4, *sizes]))
 
 
-def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Function:
-    """Add the function of one kernel to `module`."""
+def _repeats(var: Var) -> bool:
+    """Whether a loop has more than one iteration."""
+    return isinstance(var.size, Hole) or var.size > 1
+
+
+def cut(kernel: Kernel, target: Target) -> tuple[int, int]:
+    """(elements in a block, blocks) of the last outer variable, which the units of a kernel `across` are made of."""
+    width = block_of(kernel, target) * lane_count(kernel, target)
+    return width, -(-kernel.outer[-1].size // width)
+
+
+def can_be_generic(kernel: Kernel, target: Target) -> bool:
+    """Whether the code for a kernel is of the form that a generic one has."""
+    return several(kernel, target) == 1
+
+
+def generic_values(kernel: Kernel, values: Sequence[int], target: Target) -> list[int]:
+    """All that a generic kernel is called with: the values of its holes, and how its work is cut."""
+    return [*values, *(cut(kernel, target) if kernel.across else ())]
+
+
+def emit_kernel(module: ir.Module, kernel: Kernel, target: Target, holes: int = 0) -> ir.Function:
+    """Add the function of one kernel to `module`; one with holes takes so many values at run time."""
     signature = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
     function = ir.Function(module, signature, kernel.name)
-    _KernelEmitter(Build(module, function, target), kernel).emit()
+    _KernelEmitter(Build(module, function, target), kernel, holes).emit()
     return function
 
 
 class _KernelEmitter(Expressions):
-    def __init__(self, build: Build, kernel: Kernel) -> None:
-        super().__init__(build, (*kernel.inputs, *kernel.outputs), kernel.checked)
+    def __init__(self, build: Build, kernel: Kernel, holes: int) -> None:
+        super().__init__(build, (*kernel.inputs, *kernel.outputs), kernel.checked, holes)
+        self.holes = holes
         self.kernel = kernel
         self.lanes = lane_count(kernel, build.target)
-        self.several = several(kernel, build.target)
+        self.several = 1 if holes else several(kernel, build.target)
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
@@ -106,14 +130,19 @@ class _KernelEmitter(Expressions):
 
     def _emit_across(self, begin: ir.Value, end: ir.Value) -> None:
         *rest, last = self.kernel.outer
-        width = block_of(self.kernel, self.build.target) * self.lanes
-        blocks = -(-last.size // width)
+        width: Any
+        blocks: Any
+        if self.holes:
+            width, blocks = Hole(self.holes - 2), Hole(self.holes - 1)
+        else:
+            width, blocks = cut(self.kernel, self.build.target)
+        many = isinstance(blocks, Hole) or blocks > 1
         with self.build.loop(begin, end, name="unit") as unit:
-            block = self.b.urem(unit, I64(blocks)) if blocks > 1 else I64(0)
-            values = self._decode(tuple(rest), self.b.udiv(unit, I64(blocks)) if blocks > 1 else unit)
+            block = self.b.urem(unit, I64(blocks)) if many else I64(0)
+            values = self._decode(tuple(rest), self.b.udiv(unit, I64(blocks)) if many else unit)
             start = self.b.mul(block, I64(width))
             stop = self.b.add(start, I64(width))
-            if last.size % width:
+            if self.holes or last.size % width:
                 over = self.b.icmp_signed(">", stop, I64(last.size))
                 stop = self.b.select(over, I64(last.size), stop)
             for lanes in self._along(last, start, stop, Lanes(values)):
@@ -136,12 +165,12 @@ class _KernelEmitter(Expressions):
             start = end
         width = self.b.sub(stop, start)
         whole = self.b.sub(stop, self.b.urem(width, I64(lanes)))
-        if var.size >= lanes:
+        if isinstance(var.size, Hole) or var.size >= lanes:
             with self.build.loop(start, whole, lanes, name=var.name) as i:
                 yield replace(outer.at(var, i), vector=var, count=lanes)
         else:
             whole = start
-        if var.size % lanes:
+        if isinstance(var.size, Hole) or var.size % lanes:
             with self.build.loop(whole, stop, lanes, name=f"{var.name}.tail") as i:
                 left = self.build.splat(self.b.sub(stop, i), lanes)
                 mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
@@ -242,7 +271,7 @@ class _KernelEmitter(Expressions):
         lanes = (
             outer.count
             if across
-            else (self._lanes_of(stage) if stage.variables and stage.variables[-1].size > 1 else 1)
+            else (self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1)
         )
         slots = []
         for r in stage.reductions:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir.dtype import DType, float32, float64
+from ...kernel.generic import Hole
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import (
     Expr,
@@ -47,10 +48,11 @@ class Lanes:
 class Expressions:
     """Loop expressions as instructions of one function, given the pointers of its buffer table.
 
-    After the buffers, the table of a kernel that checks indices holds the address of its status word.
+    After the buffers, the table of a kernel that checks indices holds the address of its status word, and then that
+    of a generic kernel the address of its values, of which there are `holes`.
     """
 
-    def __init__(self, build: Build, dtypes: tuple[DType, ...], checked: bool) -> None:
+    def __init__(self, build: Build, dtypes: tuple[DType, ...], checked: bool, holes: int = 0) -> None:
         self.build = build
         self.b = build.b
         self.dtypes = dtypes
@@ -65,6 +67,11 @@ class Expressions:
                 self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8
             )
             self.status.type = I64.as_pointer()
+        if holes:
+            at = self.b.gep(table, [I64(len(dtypes) + checked)], source_etype=PTR)
+            values = self.b.load(at, typ=PTR, align=8)
+            for slot in range(holes):
+                self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
 
     def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
@@ -75,6 +82,8 @@ class Expressions:
         return found
 
     def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        if isinstance(e, Literal) and isinstance(e.value, Hole):
+            return self.b.sitofp(I64(e.value), register_type(e.dtype))
         if isinstance(e, Literal):
             return self.build.const(_number(e), register_type(e.dtype))
         if isinstance(e, Scalar):
@@ -209,10 +218,10 @@ class Expressions:
         condition: ir.Value = I1(1)
         for at, low, high in e.conditions:
             i = self.indices(at, lanes)
-            least, most = at.bounds
-            if least < low:
+            below, above = _open_ends(at, low, high)
+            if below:
                 condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
-            if most >= high:
+            if above:
                 condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
         if not isinstance(condition.type, ir.VectorType):
             then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
@@ -261,8 +270,7 @@ class Expressions:
             return self.index(at, lanes)
         step = at.stride(vector)
         if step is not None:
-            steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
-            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), steps)
+            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), self._steps(step, lanes))
         parts = []
         for term, factor in at.factors.items():
             if isinstance(term, Var):
@@ -276,7 +284,7 @@ class Expressions:
 
     def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
         divisor = self.build.const(by, x.type)
-        if of.bounds[0] >= 0:
+        if isinstance(by, Hole) or of.bounds[0] >= 0:
             return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
         # Floor semantics for a dividend that may be negative: shift it up by a multiple of the divisor.
         shift = -(of.bounds[0] // by) * by
@@ -297,8 +305,8 @@ class Expressions:
             return
         assert step is not None
         raw = self.build.narrow(value, dtype)
-        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
-        pointers = self._pointers(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype)
+        places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))
+        pointers = self._pointers(base, places, dtype)
         name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
         self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
 
@@ -310,8 +318,15 @@ class Expressions:
         if step == 1:
             return self.build.load(base, at, dtype, lanes.count, lanes.mask)
         assert step is not None
-        steps = ir.Constant(ir.VectorType(I64, lanes.count), [step * k for k in range(lanes.count)])
-        return self._gather(base, self.b.add(self.build.splat(at, lanes.count), steps), dtype, lanes)
+        places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))
+        return self._gather(base, places, dtype, lanes)
+
+    def _steps(self, step: Any, lanes: Lanes) -> ir.Value:
+        """0, step, 2 step, ... one for each lane."""
+        type_ = ir.VectorType(I64, lanes.count)
+        if isinstance(step, Hole):
+            return self.b.mul(self.build.const(step, type_), self.build.iota(I64, lanes.count))
+        return ir.Constant(type_, [step * k for k in range(lanes.count)])
 
     def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
         """The addresses of the elements `at`, a vector."""
@@ -319,6 +334,14 @@ class Expressions:
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
+
+
+def _open_ends(at: Index, low: Any, high: Any) -> tuple[bool, bool]:
+    """Which ends of a range an index may be beyond; in a generic kernel, the range itself says so."""
+    if not (isinstance(low, int) and isinstance(high, int)):
+        return low is not None, high is not None
+    least, most = at.bounds
+    return least < low, most >= high
 
 
 def reads_alike(e: Expr, vector: Var | None) -> bool:

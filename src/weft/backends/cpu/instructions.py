@@ -35,11 +35,13 @@ from .terms import (
     Value,
     VectorType,
     VoidType,
+    hole_name,
 )
 
 __all__ = [
     "ArrayType", "Block", "Constant", "DoubleType", "FloatType", "Function", "FunctionType", "GlobalVariable",
     "HalfType", "IRBuilder", "IntType", "Module", "PointerType", "Type", "Undefined", "Value", "VectorType", "VoidType",
+    "hole_name",
 ]  # fmt: skip
 
 _I1 = IntType(1)
@@ -399,6 +401,10 @@ class IRBuilder:
     def load(self, pointer: Value, name: str = "", align: int | None = None, typ: Any = None) -> Value:
         at = f", align {align}" if align else ""
         return self._make(typ, f"load {typ.text}, ptr {pointer.ref}{at}")
+
+    def name_load(self, name: str, pointer: Value, type_: Type) -> None:
+        """A load whose value has a name of its own."""
+        self.block.lines.append(f"{name} = load {type_.text}, ptr {pointer.ref}, align 8")
 
     def store(
         self, value: Value, pointer: Value, align: int | None = None, nontemporal: bool = False

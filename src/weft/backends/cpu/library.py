@@ -10,14 +10,18 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from ...base.config import config
 from ...base.locks import new_lock
+from ...kernel.generic import generalize
+from ...kernel.loops import Kernel
 from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
@@ -41,19 +45,57 @@ _loaded: WeakValueDictionary[str, Code] = WeakValueDictionary()
 _loading = new_lock(rank=29)
 
 
-def functions(kernels: Sequence[Any], target: Target) -> list[Code]:
-    """The function of each kernel."""
+@dataclass(frozen=True)
+class Use:
+    """The code for one kernel of a program, and if it is generic code, the values that it is called with."""
+
+    code: Code
+    values: np.ndarray | None = None
+
+
+def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | None = None) -> list[Use]:
+    """The function of each kernel: its own, or, where `once` says that it hardly pays to make one, a generic one."""
     digests = [_digest(k, target) for k in kernels]
+    wanted: dict[str, tuple[Any, int]] = {}  # kernel and the number of its holes
+    values: list[np.ndarray | None] = [None] * len(kernels)
+    for i, kernel in enumerate(kernels):
+        if once is not None and once[i] and not _is_at_hand(digests[i]):
+            form = _generic(kernel, target)
+            if form is not None:
+                generic, given = form
+                values[i], digests[i] = given, _digest(generic, target)
+                wanted[digests[i]] = generic, len(given)
+                continue
+        wanted[digests[i]] = kernel, 0
+    code = _code(wanted, target)
+    return [Use(code[d], v) for d, v in zip(digests, values, strict=True)]
+
+
+def _is_at_hand(digest: str) -> bool:
+    return digest in _loaded or disk_cache().has(digest)
+
+
+def _generic(kernel: Any, target: Target) -> tuple[Kernel, np.ndarray] | None:
+    if not isinstance(kernel, Kernel) or not emit.can_be_generic(kernel, target):
+        return None
+    form = generalize(kernel)
+    if form is None or not form.values:
+        return None
+    return form.kernel, np.array(emit.generic_values(kernel, form.values, target), np.int64)
+
+
+def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]:
+    """The code of each kernel that is `wanted`."""
     with _loading:
-        found = {d: code for d in digests if (code := _loaded.get(d)) is not None}
-    missing = {d: k for d, k in zip(digests, kernels, strict=True) if d not in found}
+        found = {d: code for d in wanted if (code := _loaded.get(d)) is not None}
+    missing = {d: k for d, k in wanted.items() if d not in found}
     if missing:
         objects = _objects(missing, target)
         library = jit.Library(list(objects.values()), [_name(d) for d in objects], target)
         with _loading:
             for d in objects:
                 found[d] = _loaded[d] = Code(library, _name(d))
-    return [found[d] for d in digests]
+    return found
 
 
 def driver_library(module: Module, target: Target) -> jit.Library:
@@ -68,7 +110,7 @@ def driver_library(module: Module, target: Target) -> jit.Library:
     return jit.Library([code], names, target)
 
 
-def _objects(kernels: dict[str, Any], target: Target) -> dict[str, bytes]:
+def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, bytes]:
     """Object code for each kernel, from the disk or compiled."""
     disk = disk_cache()
     objects: dict[str, bytes] = {}
@@ -76,15 +118,15 @@ def _objects(kernels: dict[str, Any], target: Target) -> dict[str, bytes]:
         code = disk.get(d)
         if code is not None:
             objects[d] = code
-    for d, kernel in kernels.items():
+    for d, (kernel, holes) in kernels.items():
         if d not in objects:
-            text, quick = source(kernel, _name(d), target)
+            text, quick = source(kernel, _name(d), target, holes)
             objects[d] = jit.compiler(target).object_code(text, quick, config.verify)
             disk.put(d, objects[d])
     return objects
 
 
-def source(kernel: Any, name: str, target: Target) -> tuple[str, bool]:
+def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, bool]:
     """A kernel as the text of a module, and whether few passes do for it."""
     module = Module("weft")
     kernel = replace(kernel, name=name)
@@ -93,7 +135,7 @@ def source(kernel: Any, name: str, target: Target) -> tuple[str, bool]:
     elif isinstance(kernel, Sort):
         sorting.emit_sort(module, kernel, target)
     else:
-        emit.emit_kernel(module, kernel, target)
+        emit.emit_kernel(module, kernel, target, holes)
     return str(module), isinstance(kernel, Tiles)
 
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from ...kernel.generic import Hole
+
 # -- types ----------------------------------------------------------------------------------------------------
+
+
+def hole_name(slot: int) -> str:
+    """What a value that is known at run time is called in code."""
+    return f"%hole{slot}"
 
 
 class Type:
@@ -40,6 +47,13 @@ class IntType(Type):
     def __init__(self, width: int) -> None:
         super().__init__(f"i{width}")
         self.width = width
+
+    def __call__(self, value: Any) -> Any:
+        """A constant; of 64 bits also a value that the function is called with, from its `Hole`."""
+        if isinstance(value, Hole):
+            assert self.width == 64
+            return Value(self, hole_name(value.slot))
+        return Constant(self, value)
 
     def number(self, value: Any) -> str:
         if self.width == 1:

@@ -13,6 +13,9 @@ SERIAL, PORTION = 20_000, 8_000
 #: Work that takes longer than anybody minds to look at the clock.
 LONG = 200_000
 
+#: Operations that take as long as compiling one kernel, or several runs of which do.
+SPECIAL = 4_000_000
+
 #: Operations of one instruction or two; the others cost some instructions, or some tens of them.
 _CHEAP = frozenset(
     ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "where", "cast", "less", "less_equal", "equal",
@@ -30,6 +33,11 @@ def work_of(step: Step) -> int:
         return kernel.work
     assert kernel is not None
     return kernel.iterations * _per_iteration(kernel)
+
+
+def hardly_pays(step: Step) -> bool:
+    """Whether compiling a kernel for its own sizes would take longer than some runs of a generic one."""
+    return work_of(step) < SPECIAL
 
 
 def grain_of(step: Step, units: int) -> int:

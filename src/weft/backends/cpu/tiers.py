@@ -1,0 +1,46 @@
+"""From generic kernels to special ones: what recurs is compiled for its own sizes.
+
+A program starts with generic code for its small kernels. When it has run so often that this code has taken about as
+long as compiling would, the special functions take its place, one address each in the table of steps. They read the
+same tables and give the same bits, so a program that is running meanwhile may go on with either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...base.locks import new_lock
+from ...kernel.schedule import Step
+from ...kernel.target import Target
+from . import library
+from .assemble import Assembled
+from .work import SPECIAL, work_of
+
+_changing = new_lock(rank=28)
+
+
+class Tiers:
+    """Counts the runs of a program's generic kernels."""
+
+    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use]) -> None:
+        self.generic = [s for s, use in zip(steps, uses, strict=True) if use.values is not None]
+        self._kept: list[library.Use] = []
+        self._runs = 0
+        most = max([work_of(s) for s in self.generic], default=0)
+        self._enough = 8 * SPECIAL // most if most else 0
+
+    def ran(self, code: Assembled, target: Target) -> None:
+        """Note one more run; compile the special kernels if there have been enough."""
+        self._runs += 1
+        if self._runs <= self._enough:
+            return
+        with _changing:
+            steps, self.generic = self.generic, []
+            if not steps:
+                return
+            uses = library.functions([s.kernel for s in steps], target)
+            self._kept += uses
+            special = dict(zip(steps, uses, strict=True))
+            for i, step in enumerate(code.origins):
+                if step in special:
+                    code.words[i, 0] = special[step].code.address
