@@ -20,9 +20,11 @@ from .loops import (
     Load,
     Lookup,
     Position,
+    Scalar,
     Scatter,
     Stage,
     Store,
+    Total,
 )
 
 #: Numbers that are exact in every type of float that arithmetic is done in.
