@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..base.state import state
 from ..ir.node import GRAD, LEAF, Node
 from ..ir.primitive import pick_prim
 from .rules import node_vjp
+
+#: Functions that see the cotangent of a node on its way back, and give the one that goes on. For a node with several
+#: results it is a list, with None where nothing came back.
+taps: WeakKeyDictionary[Node, Callable[[Any], Any]] = WeakKeyDictionary()
 
 
 def differentiable_path(
@@ -58,11 +63,14 @@ def pullback(
         if out in reached:
             cts[out] = cts[out] + ct if out in cts else ct
     saved = state.site
+    tapped = len(taps) > 0
     try:
         for node in reversed(order):
             ct = cts.get(node)
             if ct is None:
                 continue
+            if tapped and node in taps:
+                ct = cts[node] = taps[node](ct)
             if node.sig.prim is pick_prim:
                 if node.args[0] in reached:
                     _collect(cts, node.args[0], node.sig.attrs["index"], ct)

@@ -59,7 +59,7 @@ def snapshot(module: Any) -> tuple[Any, ...]:
     """The module's attributes, frozen: parameters, buffers and children by identity, plain ones by value."""
     own = module.__dict__
     hooks = own.get("_hooks")
-    called = () if hooks is None else (*map(Same, hooks.before), *hooks.before, "|", *hooks.after)
+    called = () if hooks is None else hooks.keys()
     plain = [(n, freeze(v)) for n, v in own.items() if n not in ("_roles", "_hooks", "_transient")]
     return (
         Same(type(module)),

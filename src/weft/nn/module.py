@@ -93,6 +93,22 @@ class Module:
         """
         return self._own_hooks().add_post(hook, with_kwargs)
 
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Removable:
+        """Call `hook(module, grad_input, grad_output)` when gradients have come back through the module.
+
+        Both are tuples, one entry for each positional argument and each result (None where it has no gradient). What
+        the hook returns, unless None, replaces the gradients of the inputs. Inside compiled functions the hook sees
+        tensors that have no value yet, once per trace; inside `scan` and `checkpoint` it is not called.
+        """
+        return self._own_hooks().add_back(hook, early=False)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Removable:
+        """Call `hook(module, grad_output)` when the gradients of the module's results are known.
+
+        What it returns, unless None, replaces them.
+        """
+        return self._own_hooks().add_back(hook, early=True)
+
     def _own_hooks(self) -> Hooks:
         hooks = self.__dict__["_hooks"]
         if hooks is None:
