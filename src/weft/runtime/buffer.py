@@ -32,7 +32,7 @@ class Buffer:
     `shared` marks memory that somebody outside may still write to (`from_dlpack`, `asarray(copy=False)`).
     """
 
-    __slots__ = ("_array", "shared", "__weakref__")
+    __slots__ = ("_address", "_array", "shared", "__weakref__")
 
     #: How many arrays of the buffer's own refer to the memory that its array is a view of, if it is one.
     own_views = 1
@@ -40,6 +40,14 @@ class Buffer:
     def __init__(self, array: np.ndarray, *, shared: bool = False) -> None:
         self._array: np.ndarray | None = array
         self.shared = shared
+        self._address = 0
+
+    @property
+    def address(self) -> int:
+        """Where the memory is; asked of NumPy once, since it takes a while."""
+        if not self._address:
+            self._address = self.array.ctypes.data
+        return self._address
 
     @property
     def array(self) -> np.ndarray:

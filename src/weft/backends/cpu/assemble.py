@@ -8,6 +8,7 @@ carries): `turn` then writes them, and the copies in the tables of the loop's ke
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -301,6 +302,17 @@ class Assembler:
         return Assembled(self, ordered, tables, described)
 
 
+class Words:
+    """Memory of a running program, and the addresses of inputs, outputs and arena that are written there."""
+
+    __slots__ = ("address", "array", "places")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.address = address_of(array)
+        self.places: tuple[int, ...] = ()
+
+
 class Assembled:
     """The tables of a program, and the words that it starts with."""
 
@@ -312,6 +324,7 @@ class Assembled:
         words = np.array(source.words, np.int64).reshape(-1, 4)
         words[:, 1] += tables
         self.words = np.ascontiguousarray(words)
+        self.address = address_of(self.words)
         self.count = len(ordered)  #: slots
         self.tables = tables  #: the word at which the kernels' tables begin
         self.order = np.array([s.number for s in source.order], np.int64)
@@ -324,22 +337,46 @@ class Assembled:
             at += size
         # the first slot's own place, or one after the slots
         own = [0 if s.value < 0 else self.count + s.value for s in ordered[self.range["own"]]]
-        self.own = 8 * np.array(own, np.int64)
+        self.start[self.range["own"]] = 8 * np.array(own, np.int64)
+        self._arena = self.start[self.range["arena"]].copy()
+        self._spare: list[Words] = []
         self._status = np.array([self.count + s.value for _, _, s in source.checked], np.int64)
 
-    def memory(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> np.ndarray:
-        """The words of one run: slots, what the program keeps of its own, and the tables of its kernels."""
-        memory = np.zeros(self.tables + len(self.order), np.int64)
-        slots = memory[: self.count]
-        slots[:] = self.start
-        slots[self.range["input"]] = inputs
-        slots[self.range["output"]] = outputs
-        slots[self.range["arena"]] += arena
-        slots[self.range["own"]] = self.own + memory.ctypes.data
-        memory[self.tables :] = slots[self.order]
-        return memory
+    def memory(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> Words:
+        """The words of one run: slots, what the program keeps of its own, and the tables of its kernels.
 
-    def faulty(self, memory: np.ndarray) -> int | None:
+        To be given back with `release`: words are used again, those with the same addresses in them as they are.
+        """
+        places = (*inputs, *outputs, arena)
+        found = None
+        if self._spare:
+            with suppress(IndexError):  # another thread took the last
+                found = self._spare.pop()
+        if found is None:
+            found = Words(np.zeros(self.tables + len(self.order), np.int64))
+            found.array[: self.count] = self.start
+            found.array[self.range["own"]] += found.address
+        if found.places != places:
+            words, found.places = found.array, places
+            words[: len(places) - 1] = places[:-1]
+            np.add(self._arena, arena, out=words[self.range["arena"]])
+            np.take(words[: self.count], self.order, out=words[self.tables :], mode="clip")
+        return found
+
+    def release(self, words: Words) -> None:
+        """Take back words that no run uses any more."""
+        if len(self._spare) < 4:
+            self._spare.append(words)
+
+    def faulty(self, words: Words) -> int | None:
         """The number of the first of the checked steps that met an index outside, if one did."""
-        found = np.flatnonzero(memory[self._status])
+        if not len(self._status):
+            return None
+        found = np.flatnonzero(words.array[self._status])
+        words.array[self._status] = 0
         return int(found[0]) if len(found) else None
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array's elements begin."""
+    return array.ctypes.data

@@ -25,7 +25,7 @@ from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from . import emit, host, library, memory, threads, tiles, watch
-from .assemble import Assembler, Slot
+from .assemble import Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
@@ -108,19 +108,23 @@ class CpuProgram:
         code = self._code_of
         if self._tiers.generic:
             self._tiers.ran(code, self.target)
-        words = code.memory([a.ctypes.data for a in held], [b.address for b in outs], arena.address)
-        steps, start = code.words.ctypes.data, words.ctypes.data
+        given = [
+            v.address if isinstance(v, Buffer) else address_of(a) for v, a in zip(inputs, held, strict=True)
+        ]
+        words = code.memory(given, [b.address for b in outs], arena.address)
+        steps, start = code.address, words.address
         if profile.recorder is not None:
-            self._watched.run(profile.recorder, words)
+            self._watched.run(profile.recorder, words.array)
         else:
             for segment in code.segments:
                 if isinstance(segment, Step):
-                    self._run_on_host(segment, words)
+                    self._run_on_host(segment, words.array)
                 else:
                     first, many = segment
                     threads.run(steps + 8 * STEP_WORDS * first, many, start)
         memory.give_back(arena)
         wrong = code.faulty(words)
+        code.release(words)
         if wrong is not None:
             self._raise_index_error(*code.checked[wrong])
         made = dict(zip(self._made, outs, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,11 @@ from ...runtime.buffer import Buffer, holders
 
 ALIGNMENT = 64
 
+#: A block of memory and its address, which takes NumPy a while to say.
+Block = tuple[np.ndarray, int]
+
 #: Free blocks by size, and how many bytes may lie idle.
-_free: dict[int, list[np.ndarray]] = {}
+_free: dict[int, list[Block]] = {}
 _idle = 0
 _LIMIT = 512 << 20
 _lock = new_lock(rank=50)
@@ -27,7 +31,7 @@ def _rounded(size: int) -> int:
     return -(-size // step) * step
 
 
-def _block(size: int) -> np.ndarray:
+def _block(size: int) -> Block:
     """A block of at least `size` bytes, 64-byte aligned."""
     global _idle
     wanted = _rounded(size)
@@ -37,16 +41,18 @@ def _block(size: int) -> np.ndarray:
             _idle -= wanted
             return stack.pop()
     raw = np.empty(wanted + ALIGNMENT, np.uint8)
-    skip = -raw.ctypes.data % ALIGNMENT
-    return raw[skip : skip + wanted]
+    address = raw.ctypes.data
+    skip = -address % ALIGNMENT
+    return raw[skip : skip + wanted], address + skip
 
 
-def _release(block: np.ndarray) -> None:
+def _release(block: np.ndarray, address: int) -> None:
     global _idle
+    size = block.nbytes
     with _lock:
-        if _idle + block.nbytes <= _LIMIT:
-            _idle += block.nbytes
-            _free.setdefault(block.nbytes, []).append(block)
+        if _idle + size <= _LIMIT:
+            _idle += size
+            _free.setdefault(size, []).append((block, address))
 
 
 def trim() -> None:
@@ -60,14 +66,14 @@ def trim() -> None:
 class Recycled(Buffer):
     """A buffer whose block is used again when nobody can see it any more."""
 
-    __slots__ = ("address", "block")
+    __slots__ = ("block",)
 
     own_views = 2  #: the block and the array
 
-    def __init__(self, block: np.ndarray, array: np.ndarray) -> None:
+    def __init__(self, block: np.ndarray, address: int, array: np.ndarray) -> None:
         super().__init__(array)
         self.block: np.ndarray | None = block
-        self.address = block.ctypes.data
+        self._address = address
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         if not ending():  # then this module may have lost its names
@@ -77,11 +83,8 @@ class Recycled(Buffer):
 def take(shape: tuple[int, ...], dtype: Any) -> Recycled:
     """An uninitialised buffer."""
     dtype = np.dtype(dtype)
-    count = 1
-    for n in shape:
-        count *= n
-    block = _block(count * dtype.itemsize)
-    return Recycled(block, block[: count * dtype.itemsize].view(dtype).reshape(shape))
+    block, address = _block(math.prod(shape) * dtype.itemsize)
+    return Recycled(block, address, np.ndarray(shape, dtype, block))
 
 
 def recycle(buffer: Buffer) -> None:
@@ -93,7 +96,7 @@ def recycle(buffer: Buffer) -> None:
         behind = block.base
         if array is not None and holders(array) == 1 and holders(behind) == 1 + buffer.own_views:
             del array
-            _release(block)
+            _release(block, buffer.address)
 
 
 class Arena:
@@ -101,14 +104,14 @@ class Arena:
 
     __slots__ = ("address", "block")
 
-    def __init__(self, block: np.ndarray) -> None:
+    def __init__(self, block: np.ndarray, address: int) -> None:
         self.block = block
-        self.address = block.ctypes.data
+        self.address = address
 
 
 def take_arena(size: int) -> Arena:
-    return Arena(_block(size))
+    return Arena(*_block(size))
 
 
 def give_back(arena: Arena) -> None:
-    _release(arena.block)
+    _release(arena.block, arena.address)
