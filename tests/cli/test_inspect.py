@@ -81,6 +81,25 @@ def test_models_and_functions_by_name(shown, target, inputs):
     assert "f32[5,4]" in out
 
 
+LAZY = """
+from weft import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+
+class Sized(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+"""
+
+
+@pytest.mark.parametrize("inputs", [["--input", "2,4,5"], ["--input", "f32[n,4,5]", "--dim", "n=2"]])
+def test_what_makes_a_model_and_layers_that_find_their_sizes(shown, inputs):
+    status, out, err = shown(LAZY, *inputs, "--show", "table", target="shown_model.py:make")
+    assert status == 0, err
+    assert "linear f32[2,3]" in out
+
+
 def test_a_saved_program(shown, tmp_path):
     f = wf.compile(lambda x: wf.exp(x) + 1)
     wf.save(f.trace(wf.spec((wf.Dim("n"), 3))), tmp_path / "program.weft")
@@ -105,6 +124,7 @@ def test_pictures_and_texts(shown, tmp_path):
     [
         (MODEL, "shown_model.py", [], "--input f32[8,64]"),
         (MODEL, "shown_model.py:los", ["--input", "5,6"], "loss"),
+        (LAZY, "shown_model.py:Sized", ["--input", "5,6"], "a class that takes arguments"),
         (MODEL, "nowhere.py", [], "no such file"),
         (MODEL, "shown_nowhere", [], "no module"),
         (MODEL, "shown_model.py:loss", ["--input", "f32[5,6"], "no type of an argument"),

@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..arrays.compile import Compiled, Spec, compile, spec
+from ..arrays.creation import zeros
 from ..arrays.traced import Traced
 from ..base.atomic import file_error, replacing
 from ..base.errors import ArgumentError, MissingFileError, nearest
@@ -21,7 +23,7 @@ from ..inspect import Kernels, draw, kernels
 from ..ir.dtype import ALL
 from ..ir.dtype import dtype as as_dtype
 from ..ir.shape import Dim
-from ..nn import Module
+from ..nn import Module, UninitializedParameter
 
 #: What `--show` can name, in the order of the output.
 PARTS = ("graph", "passes", "fused", "loops", "llvm", "assembly", "table")
@@ -34,13 +36,13 @@ def inspect(
     """Print what the compiler makes of a model, and with `output` write pictures and texts to that folder.
 
     target: `file.py`, `file.py:name`, `package.module:name` or a saved program. What it names is a compiled function,
-        a module or a plain function of tensors. Without a name: the one of these that the file holds, functions that
-        were compiled first.
+        a module, what makes one without arguments, or a plain function of tensors. Without a name: the one of these
+        that the file holds, functions that were compiled first.
     inputs: types of the arguments, as `f32[8,64]`, `int64[8]`, or `8,64` for float32; a size may be a name (an open
         dimension). Not needed where the program exists already.
     dims: sizes of open dimensions.
     """
-    program = _program(target, inputs)
+    program = _program(target, inputs, dims or {})
     found = kernels(program, dims=dims)
     for part in PARTS:
         if part in show:
@@ -97,7 +99,7 @@ def _write(folder: Path, found: Kernels) -> None:
 # -- what is looked at ----------------------------------------------------------------------------------------
 
 
-def _program(target: str, inputs: Sequence[str]) -> Any:
+def _program(target: str, inputs: Sequence[str], dims: Mapping[str, int]) -> Any:
     """The program that a target names, traced for the inputs where it has to be."""
     path, _, name = target.partition(":") if not re.match(r"[A-Za-z]:[\\/]", target) else (target, "", "")
     if not path.endswith(".py") and Path(path).is_file():
@@ -121,7 +123,29 @@ def _program(target: str, inputs: Sequence[str]) -> Any:
             type(found).__name__ if isinstance(found, Module) else getattr(found, "__name__", "the function")
         )
         raise ArgumentError(f"give the types of the arguments of {kind}: --input f32[8,64] (once for each)")
-    return compile(found).trace(*specs)
+    makes = not isinstance(found, Module) and not _takes_arguments(found)
+    model: Any = found() if makes else found
+    if isinstance(model, type):
+        raise ArgumentError(f"{model.__name__} is a class that takes arguments; name a model made of it")
+    if isinstance(model, Module):
+        _initialize(model, specs, dims)
+    return compile(model).trace(*specs)
+
+
+def _takes_arguments(function: Any) -> bool:
+    """Whether a function must be given something."""
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+def _initialize(model: Module, specs: Sequence[Spec], dims: Mapping[str, int]) -> None:
+    """Let lazy layers find their sizes."""
+    if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        shapes = [tuple([n.bind(dims) if isinstance(n, Dim) else n for n in s.aval.shape]) for s in specs]
+        model(*[zeros(shape, dtype=s.dtype) for shape, s in zip(shapes, specs, strict=True)])
 
 
 def _module(path: str) -> ModuleType:
