@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
+from weft.backends.cpu import threads as pool_threads
 from weft.backends.cpu.backend import CpuBackend
 from weft.base.errors import ArgumentError
 from weft.ir.dtype import float32
@@ -53,6 +55,24 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
         threads.set_num_threads(count)
         found += [bits(made, args) for _ in range(20)]
     assert all(f == found[0] for f in found)
+
+
+def test_where_threads_cannot_be_woken_they_nap(monkeypatch):
+    """As on systems without futexes: the same bits, and idle threads leave the processors alone."""
+    made, args = program(), inputs()
+    want = bits(made, args)
+    monkeypatch.setattr(pool_threads, "sleep_calls", lambda: None)
+    threads.set_num_threads(5)
+    try:
+        assert all(bits(made, args) == want for _ in range(20))
+        time.sleep(0.05)
+        began = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - began < 0.3
+        assert bits(made, args) == want
+    finally:
+        threads.set_num_threads(2)
+        bits(made, args)  # the napping threads leave
 
 
 def test_several_callers_at_once():

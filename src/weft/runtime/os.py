@@ -22,6 +22,20 @@ def sleep_calls() -> tuple[int, int, int] | None:
     return (syscall, *numbers) if syscall else None
 
 
+def nap_call() -> tuple[int, int] | None:
+    """(address of a function that sleeps, what to give it for a fraction of a millisecond), for all other systems.
+
+    A thread that cannot be woken looks again after every nap.
+    """
+    name, time = ("Sleep", 1) if sys.platform == "win32" else ("usleep", 200)
+    try:
+        library = ctypes.CDLL("kernel32" if sys.platform == "win32" else None)
+        address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    except (AttributeError, OSError):
+        return None
+    return (address, time) if address else None
+
+
 def cpu_count() -> int:
     """How many processors this process may use: its affinity mask, and the quota of its control groups."""
     if hasattr(os, "sched_getaffinity"):

@@ -31,7 +31,12 @@ FUNCTION, TABLE, UNITS, GRAIN = 24, 25, 26, 27
 SLEEPERS = 32  #: workers asleep on GENERATION
 QUIT = 40
 BUSY = 41  #: 1 while a program runs on the pool
-SYSCALL, FUTEX, YIELD = 48, 49, 50  #: how to sleep and to give way; SYSCALL is 0 where threads cannot
+SYSCALL, FUTEX, YIELD = (
+    48,
+    49,
+    50,
+)  #: how to sleep until woken and to give way; SYSCALL is 0 where threads cannot
+NAP, NAP_TIME = 51, 52  #: there, a function that sleeps for a while, and for how long
 WORDS = 64
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
@@ -45,6 +50,7 @@ ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
 
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
 KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
+_NAP_TYPE = ir.FunctionType(ir.VoidType(), [I32])
 _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
 
 #: How many times a waiting thread looks again before it sleeps: some tens of microseconds.
@@ -117,14 +123,24 @@ class _Emitter:
         self.b.call(found, args)
 
     def _futex(self, pool: ir.Value, index: int, operation: int, value: ir.Value) -> None:
-        """Sleep while a word has a value, or wake all that sleep on it; nothing where threads cannot."""
+        """Sleep while a word has a value, or wake all that sleep on it. Where that cannot be, sleep for a while."""
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
+        with self.b.if_else(self.b.icmp_signed("!=", address, I64(0))) as (can, cannot):
+            with can:
+                function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+                number = self.b.load(self._word(pool, FUTEX), typ=I64)
+                null = ir.Constant(PTR, None)
+                at = self.b.gep(pool, [I64(index)], source_etype=I64)
+                self.b.call(function, [number, at, I64(operation), value, null, null, I64(0)])
+            with cannot:
+                if operation == FUTEX_WAIT:
+                    self._nap(pool, self.b.load(self._word(pool, NAP_TIME), typ=I64))
+
+    def _nap(self, pool: ir.Value, time: ir.Value) -> None:
+        address = self.b.load(self._word(pool, NAP), typ=I64)
         with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
-            function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
-            number = self.b.load(self._word(pool, FUTEX), typ=I64)
-            null = ir.Constant(PTR, None)
-            at = self.b.gep(pool, [I64(index)], source_etype=I64)
-            self.b.call(function, [number, at, I64(operation), value, null, null, I64(0)])
+            function = self.b.inttoptr(address, _NAP_TYPE.as_pointer())
+            self.b.call(function, [self.b.trunc(time, I32)])
 
     def _clock(self) -> ir.Value:
         """A counter that grows steadily."""
@@ -147,11 +163,14 @@ class _Emitter:
 
     def _yield(self, pool: ir.Value) -> None:
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
-        with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
-            function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
-            number = self.b.load(self._word(pool, YIELD), typ=I64)
-            null = ir.Constant(PTR, None)
-            self.b.call(function, [number, null, I64(0), I64(0), null, null, I64(0)])
+        with self.b.if_else(self.b.icmp_signed("!=", address, I64(0))) as (can, cannot):
+            with can:
+                function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+                number = self.b.load(self._word(pool, YIELD), typ=I64)
+                null = ir.Constant(PTR, None)
+                self.b.call(function, [number, null, I64(0), I64(0), null, null, I64(0)])
+            with cannot:
+                self._nap(pool, I64(0))
 
     # -- one job ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import numpy as np
 from llvmlite.binding import ffi
 
 from ...base.locks import hold_across_forks, new_lock
-from ...runtime.os import sleep_calls
+from ...runtime.os import nap_call, sleep_calls
 from ...runtime.threads import get_num_threads
 from . import driver
 from . import instructions as ir
@@ -70,6 +70,8 @@ class Pool:
         calls = sleep_calls()
         if calls is not None:
             self._words[driver.SYSCALL : driver.SYSCALL + 3] = calls
+        elif (nap := nap_call()) is not None:
+            self._words[driver.NAP : driver.NAP + 2] = nap
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):
