@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import struct
+import sys
+
+if __name__ == "__main__":  # a helper, which finds llvmlite where the process that started it did
+    sys.path.insert(0, sys.argv[1])
+
 import llvmlite.binding as llvm
+
+#: What a helper is sent: the length of the text that follows, and whether to be quick and to verify. It answers with
+#: the length of the object code that follows, 0 if the text could not be compiled.
+REQUEST, ANSWER = struct.Struct("<I??"), struct.Struct("<I")
 
 
 class Compiler:
@@ -44,3 +55,30 @@ class Compiler:
     def object_code(self, text: str, quick: bool, verify: bool = False) -> bytes:
         """The text of a module as an object file."""
         return self.machine.emit_object(self.optimized(text, quick, verify))
+
+
+def _serve() -> None:
+    """Answer requests until there are no more. Ctrl-C is for the process that asks, which then lets this one go."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    compiler = Compiler(*sys.argv[2:5])
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while len(head := requests.read(REQUEST.size)) == REQUEST.size:
+        length, quick, verify = REQUEST.unpack(head)
+        text = requests.read(length)
+        if len(text) < length:
+            return
+        try:
+            code = compiler.object_code(text.decode(), quick, verify)
+        except RuntimeError:  # the process that asked will see it for itself
+            code = b""
+        answers.write(ANSWER.pack(len(code)) + code)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    try:
+        _serve()
+    except BrokenPipeError:  # nobody waits for the answer any more
+        sys.stdout = None  # type: ignore[assignment]  (nothing is left to be written at the end)

@@ -29,6 +29,7 @@ from ...kernel.tiles import Tiles
 from . import emit, jit, sorting, tiles
 from .cache import disk_cache
 from .instructions import Module
+from .workers import Job, compile_all
 
 
 class Code:
@@ -118,11 +119,14 @@ def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, b
         code = disk.get(d)
         if code is not None:
             objects[d] = code
-    for d, (kernel, holes) in kernels.items():
-        if d not in objects:
-            text, quick = source(kernel, _name(d), target, holes)
-            objects[d] = jit.compiler(target).object_code(text, quick, config.verify)
-            disk.put(d, objects[d])
+    jobs = [
+        Job(d, *source(kernel, _name(d), target, holes))
+        for d, (kernel, holes) in kernels.items()
+        if d not in objects
+    ]
+    for d, code in compile_all(jobs, target, config.verify).items():
+        objects[d] = code
+        disk.put(d, code)
     return objects
 
 
