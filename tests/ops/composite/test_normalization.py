@@ -8,6 +8,7 @@ import pytest
 from composites import Case, composite_tests, functional, run, spread
 from weft.base.errors import ArgumentError, ShapeError
 from weft.ops.composite import normalization as n
+from weft.ops.composite import weights
 from weft.ops.define import constant
 
 X2, X4 = spread(5, 3), spread(2, 3, 2, 4)
@@ -70,6 +71,23 @@ def _torch_fixed(x, w, b):
     return _torch_eval(x, w, b, torch.tensor(MEAN), torch.tensor(VAR))
 
 
+U, V = spread(3, seed=7), spread(16, seed=8)
+
+
+def _torch_weight_norm(v, g, axis):
+    import torch
+
+    return torch._weight_norm(v, g, axis)
+
+
+def _torch_vectors(w, u, v):
+    import torch
+
+    left, _, right = torch.linalg.svd(w.detach().movedim(1, 0).reshape(3, -1))
+    sign = torch.sign(left[:, 0] @ (w.detach().movedim(1, 0).reshape(3, -1) @ v.detach()))
+    return sign * left[:, 0], sign * right[0]
+
+
 CASES = [
     Case("standardize", _standardize, (X4,), _standardized),
     Case("batch_norm_train", _train, (X4, W, B), _torch_train),
@@ -121,6 +139,35 @@ CASES = [
         lambda x: n.local_response_norm(x, 0.5, 0.75, 1.0, size=2),
         (X4,),
         functional("local_response_norm", 2, 0.5),
+        batch=False,
+    ),
+    Case(
+        "weight_norm",
+        lambda g, v: weights.weight_norm(g, v, axis=1),
+        (spread(1, 3, 1, 1, low=0.5, seed=2), X4),
+        lambda g, v: _torch_weight_norm(v, g, 1),
+    ),
+    Case(
+        "weight_norm",
+        lambda g, v: weights.weight_norm(g, v, axis=None),
+        (np.asarray(1.5), X4),
+        label="whole",
+        torch=lambda g, v: g * v / (v * v).sum().sqrt(),
+        batch=False,
+    ),
+    Case(
+        "spectral_norm",
+        lambda w, u, v: weights.spectral_norm(w, u, v, axis=1),
+        (X4, U, V),
+        lambda w, u, v: w / (u.detach() @ w.movedim(1, 0).reshape(3, -1) @ v.detach()),
+        smooth=False,
+    ),
+    Case(
+        "power_iteration",
+        lambda w, u, v: weights.power_iteration(w, u, v, 1e-12, axis=1, steps=120),
+        (X4, U, V),
+        _torch_vectors,
+        smooth=False,
         batch=False,
     ),
 ]
