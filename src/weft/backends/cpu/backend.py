@@ -31,7 +31,7 @@ from .host import on_host
 from .jit import host_target
 from .regions import numbered, plan, prepare
 from .tiers import Tiers
-from .work import grain_of, hardly_pays
+from .work import SPECIAL, grain_of, hardly_pays, work_of
 
 
 class CpuBackend:
@@ -69,9 +69,11 @@ class CpuProgram:
         native = [s for s in self.steps if s.kernel is not None]
         if debug.at(5):
             debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
-        uses = library.functions([s.kernel for s in native], self.target, [hardly_pays(s) for s in native])
+        repeats = self.region.repeats()
+        generic = [hardly_pays(s) and work_of(s) * repeats[s] < SPECIAL for s in native]
+        uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
-        self._tiers = Tiers(native, uses)
+        self._tiers = Tiers(native, uses, repeats)
         self._assemble()
 
     def _assemble(self) -> None:

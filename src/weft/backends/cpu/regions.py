@@ -114,6 +114,20 @@ class Region:
                 for region in self.inner[step].regions:
                     yield from region.all_steps()
 
+    def repeats(self) -> dict[Step, int]:
+        """How often each of these steps runs in one run of the program; loops that end by themselves count as some."""
+        found: dict[Step, int] = {}
+        for step in self.steps:
+            found[step] = 1
+            if step in self.inner:
+                node = step.node
+                times = (
+                    int(node.attrs["length"]) if node.prim is scan else 16 if node.prim is while_loop else 1
+                )
+                for region in self.inner[step].regions:
+                    found.update({s: n * times for s, n in region.repeats().items()})
+        return found
+
     @property
     def native(self) -> bool:
         """Whether nothing in it is for the host."""

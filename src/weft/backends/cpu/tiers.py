@@ -7,7 +7,7 @@ same tables and give the same bits, so a program that is running meanwhile may g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...base.locks import new_lock
 from ...kernel.schedule import Step
@@ -22,11 +22,13 @@ _changing = new_lock(rank=28)
 class Tiers:
     """Counts the runs of a program's generic kernels."""
 
-    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use]) -> None:
+    def __init__(
+        self, steps: Sequence[Step], uses: Sequence[library.Use], repeats: Mapping[Step, int]
+    ) -> None:
         self.generic = [s for s, use in zip(steps, uses, strict=True) if use.values is not None]
         self._kept: list[library.Use] = []
         self._runs = 0
-        most = max([work_of(s) for s in self.generic], default=0)
+        most = max([work_of(s) * repeats[s] for s in self.generic], default=0)
         self._enough = 8 * SPECIAL // most if most else 0
 
     def ran(self, code: Assembled, target: Target) -> None:
