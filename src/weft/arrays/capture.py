@@ -14,10 +14,9 @@ from ..base.state import isolated, state, version
 from ..ir.graph import Graph, extract, toposort
 from ..ir.node import GRAD, LEAF, TRACED, Aval, Node
 from ..ir.primitive import placeholder
-from ..runtime.buffer import Buffer
 from .cell import Cell, flush
 from .tensor import Tensor, WeakScalar
-from .watch import Check, Watch, same
+from .watch import Check, Watch
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Capture:
     differentiable: bool  #: whether a result can be differentiated with respect to a captured leaf
     life: Life
     check: Check | None = None  #: of what the function reads by name, entry or attribute
-    watch: Watch | None = None  #: the same as it was found, where the trace changed some of it
+    changed: tuple[str, ...] = ()  #: of that, the numbers and flags that the function itself has changed
 
     @property
     def tensors(self) -> int:
@@ -260,7 +259,7 @@ def capture(
         differentiable=differentiable,
         life=life,
         check=watch.check(),
-        watch=watch if watch.changed else None,
+        changed=tuple(watch.changed),
     )
 
 
@@ -361,23 +360,3 @@ def _names(captured: list[Cell], trace: CompileTrace) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def alike(a: Capture, b: Capture) -> bool:
-    """Whether two traces came to the same program over the same tensors."""
-    worlds = [(c.captured, c.rebound, c.grads, c.result_structure) for c in (a, b)]
-    if worlds[0] != worlds[1] or _written_out(a.graph) != _written_out(b.graph):
-        return False
-    pairs = zip(a.results, b.results, strict=True)
-    return all(x is y or (x is not None and y is not None and same(x.value, y.value)) for x, y in pairs)
-
-
-def _written_out(graph: Graph) -> list[Any]:
-    """A graph as data that compares equal for equal graphs."""
-    number: dict[Node, Any] = {n: i for i, n in enumerate([*graph.inputs, *graph.nodes])}
-    for n in graph.constants:
-        value = n.value
-        number[n] = n.aval, value.array.tobytes() if isinstance(value, Buffer) else repr(value)
-    lines: list[Any] = [n.aval for n in graph.inputs]
-    lines += [(id(n.sig), *[number[x] for x in n.args]) for n in graph.nodes]
-    return [*lines, *[number[n] for n in graph.outputs]]

@@ -24,7 +24,7 @@ from ..ir.node import GRAD, Aval, Node
 from ..ir.primitive import leaf
 from ..ir.shape import check_shape
 from ..runtime.exported import Fixed
-from .capture import Static, alike, argument, capture
+from .capture import Static, argument, capture
 from .cell import flush
 from .creation import tensor
 from .reach import BY_VALUE
@@ -62,7 +62,6 @@ class Compiled:
         self.max_programs = limit
         self.traces = 0  #: how often the function was traced
         self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
-        self._idle: set[tuple[Any, ...]] = set()  # places that the function changes and does not depend on
         self._broken: str | None = None  # what the last look-up found changed
         self._warned = False
         self._names = _parameter_names(function)
@@ -179,8 +178,7 @@ class Compiled:
             self.__name__, capture(self.function, structure, stand_ins, statics), structure, inputs
         )
         group = self._programs.setdefault(key, [])
-        if traced.capture.watch is not None:
-            self._learn(traced, group)
+        group[:] = [t for t in group if not t.once]
         group.append(traced)
         self._programs.move_to_end(key)
         while sum(map(len, self._programs.values())) > self.max_programs:
@@ -190,34 +188,16 @@ class Compiled:
                 self._programs.popitem(last=False)
         return traced
 
-    def _learn(self, traced: Traced, group: list[Traced]) -> None:
-        """Deal with a function that itself changes plain values which it may read, such as a count of its calls.
-
-        A second trace tells whether the program depends on them. If not, they are no assumption. If it does, a
-        program is good for the one call that it was traced for.
-        """
-        found = traced.capture
-        assert found.watch is not None
-        changed = found.watch.changed.keys()
-        for other in [t for t in group if t.once]:
-            then = other.capture.watch
-            if then is not None and then.changed.keys() == changed and alike(other.capture, found):
-                self._idle |= changed
-            group.remove(other)
-        if changed <= self._idle:
-            found.check = found.watch.check(self._idle)
-            found.watch = None
-        else:
-            traced.once = True
-
     def _why(self, key: Any) -> str:
         """What differs from the last program, for the warning."""
         if self._broken is not None:
             return self._broken
-        once = [t.capture.watch for t in self._programs.get(key, ()) if t.once]
-        if once and once[-1] is not None:
-            changed = ", ".join(once[-1].changed.values())
-            return f"what it computes depends on {changed}, which it changes itself; make it a tensor"
+        once = [t for t in self._programs.get(key, ()) if t.once]
+        if once:
+            changed = ", ".join(once[-1].capture.changed)
+            return (
+                f"it reads and changes {changed}, which makes a new program of every call; make it a tensor"
+            )
         last = next(reversed(self._programs), None)
         if last is None or len(last) != len(key):
             return "the structure of its arguments changes"
@@ -245,7 +225,6 @@ class Compiled:
     def clear(self) -> None:
         """Forget all programs."""
         self._programs.clear()
-        self._idle.clear()
         self.traces = 0
         self._warned = False
 

@@ -58,12 +58,6 @@ class Place:
         self.content = content(value)
         self.first: Place | None = None  #: where the same container was met before
 
-    @property
-    def path(self) -> tuple[Any, ...]:
-        """The way there: the same for the same place in every search."""
-        key = id(self.key) if self.how == START else self.key
-        return (*(self.parent.path if self.parent is not None else ()), self.how, key)
-
     def read(self, parent: Any) -> Any:
         """What is there now, given what is at the parent's place."""
         if self.how == START:
@@ -150,18 +144,20 @@ class Reach:
 
     def _function(self, place: Place, function: FunctionType) -> None:
         code = function.__code__
+        names, attributes, variables = _reads(code)
         for i, (name, cell) in enumerate(zip(code.co_freevars, function.__closure__ or (), strict=False)):
             try:
-                self._add(place, VARIABLE, i, name, cell.cell_contents)
+                value = cell.cell_contents
             except ValueError:
                 continue  # not assigned yet
+            if name in variables or not isinstance(value, BY_VALUE):
+                self._add(place, VARIABLE, i, name, value)
         for name in ("__defaults__", "__kwdefaults__", "__wrapped__"):
             held = getattr(function, name, None)
             if held is not None:
                 self._add(place, ATTRIBUTE, name, f"{place.title}.{name}", held, watched=False)
         if is_internal(code.co_filename) or _foreign(function.__module__):
             return
-        names, attributes = _reads(code)
         self.names |= attributes
         space = function.__globals__
         home = self._namespaces.get(id(space))
@@ -214,8 +210,9 @@ class Reach:
                 self.places.append(home)
             own = {n: v for n, v in vars(module).items() if n in self.names and not n.startswith("_")}
             for name, held in own.items():
-                if not isinstance(held, (Tensor, *BY_VALUE)) and not hasattr(type(held), "_assumptions"):
-                    self._add(home, ATTRIBUTE, name, f"{home.title}.{name}", held)
+                if not isinstance(held, Tensor) and not hasattr(type(held), "_assumptions"):
+                    plain = isinstance(held, BY_VALUE)
+                    self._add(home, ATTRIBUTE, name, f"{home.title}.{name}", held, watched=not plain)
 
     def _foreign_object(self, place: Place, value: Any) -> None:
         """An object of Weft's or of the library's: of a namespace the attributes, else the functions and models that
@@ -280,20 +277,41 @@ def _functions(member: Any) -> list[FunctionType]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _reads(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The global names and the attributes that a piece of code reads, in the functions inside it too."""
+def _reads(code: CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The global names, the attributes and the closure variables that a piece of code reads, the functions inside it
+    too. To count (`calls += 1`) is not to read."""
     names: set[str] = set()
     attributes: set[str] = set()
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+    variables: set[str] = set()
+    instructions = list(dis.get_instructions(code))
+    for i, instruction in enumerate(instructions):
+        kind, _, of = instruction.opname.partition("_")
+        if kind != "LOAD" or _counts(instructions[i : i + 6]):
+            continue
+        if of in ("GLOBAL", "NAME"):
             names.add(instruction.argval)
-        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+        elif of in ("ATTR", "METHOD", "SUPER_ATTR"):
             attributes.add(instruction.argval)
+        elif of in ("DEREF", "CLASSDEREF", "FROM_DICT_OR_DEREF"):
+            variables.add(instruction.argval)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner = _reads(constant)
             names |= inner[0]
             attributes |= inner[1]
+            variables |= inner[2]
     if names & {"getattr", "hasattr", "attrgetter"}:
         attributes |= {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
-    return frozenset(names), frozenset(attributes)
+    return frozenset(names), frozenset(attributes), frozenset(variables)
+
+
+def _counts(instructions: list[dis.Instruction]) -> bool:
+    """Whether a name is loaded to be stored again with a number added, and for nothing else."""
+    first, *rest = [i for i in instructions if i.opname not in ("SWAP", "COPY", "CACHE")]
+    return (
+        len(rest) >= 3
+        and rest[0].opname in ("LOAD_CONST", "LOAD_SMALL_INT")
+        and rest[1].opname == "BINARY_OP"
+        and rest[2].opname.startswith("STORE_")
+        and rest[2].argval == first.argval
+    )

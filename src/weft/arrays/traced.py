@@ -43,7 +43,7 @@ class Traced:
         self.leaves = leaves  #: for each leaf of the arguments: a tensor's name, or what is fixed there
         self.arguments = [x for x in leaves if isinstance(x, str)]  #: names of the tensor arguments
         self.calls = 0
-        self.once = False  #: it changed something that it depends on, and cannot do so again
+        self.once = bool(found.changed)  #: it changed something that it may depend on, and cannot do so again
         self.life = found.life
         self.gradients = found.guards.flags[0]  #: whether it was traced with gradients recorded
         self._held: list[Cell] = []

@@ -31,9 +31,7 @@ class Watch:
         reach = Reach(function, statics)
         self.places = reach.places
         self.modules = reach.modules
-        self.changed: dict[
-            tuple[Any, ...], str
-        ] = {}  #: places of plain values that the trace changed: path, title
+        self.changed: list[str] = []  #: places of plain values that the trace changed
 
     def settle(self, captured: Collection[Cell]) -> None:
         """Compare with before, at the end of the trace. What the function itself puts into a list, or keeps to be
@@ -61,7 +59,7 @@ class Watch:
             elif not isinstance(place.value, BY_VALUE):
                 place.watched = place.watched and isinstance(place.value, CONTAINERS)
             elif isinstance(found, BY_VALUE) and not same(place.value, found):
-                self.changed[place.path] = place.title
+                self.changed.append(place.title)
         for cell in made:
             _leave_trace(cell)
         for place in self.places:
@@ -80,10 +78,9 @@ class Watch:
                 except (AttributeError, TypeError):
                     continue  # an entry of a tuple, a frozen object: what holds it is put back
 
-    def check(self, but: Collection[tuple[Any, ...]] = ()) -> Check | None:
-        """The check for a program, leaving out the places `but`; None where there is nothing to check."""
-        places = [p for p in self.places if p.how == START or p.path not in but] if but else self.places
-        return Check(places) if any(_guarded(p) for p in places) else None
+    def check(self) -> Check | None:
+        """The check for a program; None where there is nothing to check."""
+        return Check(self.places) if any(_guarded(p) for p in self.places) else None
 
 
 def _leave_trace(cell: Cell) -> None:
