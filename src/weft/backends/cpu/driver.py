@@ -213,9 +213,9 @@ class _Emitter:
         seen = self.b.alloca(I64)
         spins = self.b.alloca(I64)
         self.b.store(self._get(pool, GENERATION), seen)
+        self.b.store(I64(0), spins)
 
         def once() -> None:
-            self.b.store(I64(0), spins)
             before = self.b.load(seen, typ=I64)
 
             def waiting() -> ir.Value:
@@ -235,6 +235,7 @@ class _Emitter:
                     self.b.atomic_rmw("sub", self._word(pool, SLEEPERS), I64(1), "seq_cst")
                 with changed:
                     self.b.store(now, seen)
+                    self.b.store(I64(0), spins)  # a thread that sleeps in vain does not begin to spin again
                     self.b.call(claim, [pool, now, I64(0), I64(0)])
 
         self._while(lambda: self.b.icmp_signed("==", self._get(pool, QUIT), I64(0)), once)
