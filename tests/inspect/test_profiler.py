@@ -10,6 +10,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
+from weft.backends.cpu import threads as pool_threads
 from weft.backends.cpu import watch
 from weft.backends.cpu.peak import peak
 from weft.base.errors import FileError, StateError
@@ -110,6 +111,19 @@ def test_a_loop_is_not_counted_twice(backend):
         (inside,) = [r for r in p.rows if r.names[0] == "scan: add"]
         assert "tanh" in inside.names and inside.calls == 6 and inside.flops == 2 * 50
         assert "test_profiler.py" in inside.lines[0]
+
+
+def test_a_program_that_lets_python_look_up_between_units(monkeypatch):
+    monkeypatch.setattr(pool_threads, "SLICE", 1)
+    x = wf.tensor(np.ones((300, 300), np.float32))
+    with wf.config(backend="cpu"):
+        f = wf.compile(lambda x: wf.tanh(x @ x) + wf.exp(x).sum())
+        f(x)
+        with wf.profile() as p:
+            f(x)
+            f(x)
+    kernels = [r for r in p.rows if r.kind == "kernel"]
+    assert kernels and all(r.calls == 2 and r.seconds > 0 for r in kernels)
 
 
 def test_one_profile_at_a_time_and_none_after_an_error():

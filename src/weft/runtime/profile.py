@@ -14,7 +14,7 @@ from ..base.errors import StateError
 from ..ir.node import Node
 
 #: More events than this are counted, but not kept one by one.
-MOST_EVENTS = 1_000_000
+MOST_EVENTS = 300_000
 
 
 @dataclass(eq=False)
