@@ -16,6 +16,7 @@ NAMES = (
     "Adadelta",
     "RMSprop",
     "Rprop",
+    "ASGD",
     "Lion",
 )
 KINDS = {name: getattr(optim, name) for name in NAMES}
@@ -52,6 +53,8 @@ OPTIONS = [
     ("RMSprop", dict(lr=0.05, centered=True, eps=1e-3, maximize=True)),
     ("Rprop", dict()),
     ("Rprop", dict(lr=0.3, etas=(0.4, 1.5), step_sizes=(1e-3, 0.5), maximize=True)),
+    ("ASGD", dict(lr=0.1)),
+    ("ASGD", dict(lr=0.1, lambd=0.1, t0=3.0, weight_decay=0.1, maximize=True)),
     ("Lion", dict(lr=0.02)),
     ("Lion", dict(lr=0.02, betas=(0.5, 0.9), weight_decay=0.5)),
     ("Lion", dict(lr=0.02, maximize=True)),

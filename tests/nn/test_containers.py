@@ -114,3 +114,15 @@ def test_nested_containers_print_and_save():
     net = nn.ModuleDict({"body": nn.ModuleList([nn.ReLU(), nn.Linear(1, 2)])})
     assert repr(net).splitlines()[:3] == ["ModuleDict(", "  (body): ModuleList(", "    (0): ReLU()"]
     assert list(net.state_dict()) == ["body.1.weight", "body.1.bias"]
+
+
+def test_a_dictionary_of_parameters():
+    table = nn.ParameterDict({"a": wf.ones(2)})
+    table["b"] = np.zeros(3)
+    assert list(table) == ["a", "b"] and len(table) == 2 and "b" in table
+    assert [n for n, _ in table.named_parameters()] == ["a", "b"] and table["a"].requires_grad
+    assert [p.shape for p in table.values()] == [(2,), (3,)] and dict(table.items())["a"] is table["a"]
+    del table["a"]
+    with pytest.raises(ArgumentError, match="Valid names: b"):
+        table["c"]
+    assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]

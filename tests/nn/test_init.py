@@ -93,3 +93,19 @@ def test_gains_are_those_of_torch():
 def test_what_makes_no_sense_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((4, 2, 3), 1), ((4, 2, 3, 4), 2), ((2, 3, 1, 2, 3), 1)])
+def test_dirac_is_that_of_torch(shape, groups):
+    torch = pytest.importorskip("torch")
+    want = torch.nn.init.dirac_(torch.empty(shape), groups).numpy()
+    np.testing.assert_array_equal(nn.init.dirac_(wf.zeros(shape), groups).numpy(), want)
+
+
+def test_sparse_columns():
+    x = nn.init.sparse_(wf.zeros((10, 4)), 0.25, std=2.0).numpy()
+    assert ((x == 0).sum(0) == 3).all() and 0.5 < x[x != 0].std() < 4
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        nn.init.sparse_(wf.zeros((2, 2)), 1.5)
+    with pytest.raises(ArgumentError, match="do not divide into 3 groups"):
+        nn.init.dirac_(wf.zeros((4, 2, 3)), 3)

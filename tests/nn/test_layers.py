@@ -491,20 +491,22 @@ def test_one_program_serves_every_length(name, arguments, keywords, shape):
                 np.testing.assert_allclose(g.numpy(), w.numpy(), rtol=1e-5, atol=1e-6)
 
 
-TWICE = ("Linear", "Conv2d", "BatchNorm2d", "LayerNorm", "LSTM", "GRU", "MultiheadAttention", "GELU", "SiLU", "Softmax",
-         "CrossEntropyLoss", "BCEWithLogitsLoss", "MaxPool2d", "AvgPool2d", "Embedding")  # fmt: skip
+#: PyTorch has no second derivative of these.
+ONCE = ("EmbeddingBag", "Hardsigmoid", "MultiMarginLoss", "MultiLabelMarginLoss")
+TWICE = [x for x in LAYERS if x.name not in ONCE]
 
 
-@pytest.mark.parametrize(
-    "layer", [x for x in LAYERS if x.name in TWICE], ids=[x.id for x in LAYERS if x.name in TWICE]
-)
+@pytest.mark.parametrize("layer", TWICE, ids=[x.id for x in TWICE])
 def test_a_penalty_on_gradients_is_differentiated_as_in_torch(layer: Layer):
     torch = pytest.importorskip("torch")
     theirs, ours = layer.theirs(), _build(layer)
     ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
     given = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in layer.inputs]
     inputs = _inputs(layer)
-    want = _loss([o.tanh() for o in _leaves(theirs(*given))], torch.tensor)
+    with torch.nn.attention.sdpa_kernel(
+        torch.nn.attention.SDPBackend.MATH
+    ):  # others have no second derivative
+        want = _loss([o.tanh() for o in _leaves(theirs(*given))], torch.tensor)
     moving = list(theirs.parameters()) + [t for t in given if t.requires_grad]
     first = torch.autograd.grad(want, moving, create_graph=True, allow_unused=True)
     sum((g * g).sum() for g in first if g is not None).backward()

@@ -21,6 +21,7 @@ TABLE = {
     "RMSprop": ((dict(lr=0.01, momentum=0.9, centered=True), 200), (dict(lr=1e-3, momentum=0.9), 1500),
                 (dict(lr=0.02), 100)),
     "Rprop": ((dict(), 60), (dict(lr=1e-3), 1500), (dict(), 100)),
+    "ASGD": ((dict(lr=0.1), 60), (dict(lr=2e-3), 3000), (dict(lr=1.0), 200)),
     "Lion": ((dict(lr=0.02, betas=(0.5, 0.5)), 200), (dict(lr=2e-3), 1500), (dict(lr=0.02), 150)),
     "Muon": ((dict(lr=0.03, weight_decay=0.0, momentum=0.5), 200),
              (dict(lr=4e-3, weight_decay=0.0), 1500), (dict(lr=0.1), 100)),

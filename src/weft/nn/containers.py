@@ -240,6 +240,53 @@ class ParameterList(Module):
         return items[_position(index, len(items), "ParameterList")]
 
 
+class ParameterDict(Module):
+    """A dictionary whose parameters are registered, in order of insertion. Tensors and arrays become parameters."""
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add parameters, or replace those of the same names."""
+        for key, value in dict(parameters).items():
+            self[key] = value
+
+    def __getitem__(self, key: str) -> Parameter:
+        known = dict(self._members(PARAMETER))
+        if key not in known:
+            raise ArgumentError(f"ParameterDict has no parameter {key!r}. {nearest(str(key), known)}")
+        return known[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.register_parameter(key, value if isinstance(value, Parameter) else Parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        self[key]
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(dict(self._members(PARAMETER)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._members(PARAMETER)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in dict(self._members(PARAMETER))
+
+    def keys(self) -> Any:
+        """The names."""
+        return dict(self._members(PARAMETER)).keys()
+
+    def values(self) -> Any:
+        """The parameters."""
+        return dict(self._members(PARAMETER)).values()
+
+    def items(self) -> Any:
+        """(name, parameter) pairs."""
+        return dict(self._members(PARAMETER)).items()
+
+
 def _locate(error: WeftError, where: str) -> None:
     """Add to an error in which layer it was raised."""
     error.add_note(f"in {where}")

@@ -17,10 +17,12 @@ from ..ir.dtype import DType, float32
 from ..ir.node import Node
 from ..ir.primitive import results
 from ..ir.shape import show_shape
-from ..ops.elementwise import cast, less, where
+from ..ops.elementwise import cast, equal, less, logical_and, remainder, where
 from ..ops.factorization import qr
+from ..ops.indexing import iota_along
 from ..ops.movement import full, permute, reshape
 from ..ops.rearrange import diagonal, eye
+from ..ops.sorting import argsort
 
 
 def _fill(tensor: Tensor, node: Node) -> Tensor:
@@ -203,3 +205,38 @@ def copy_(tensor: Tensor, values: Tensor | Sequence[Any] | Any) -> Tensor:
             f"copy_: a tensor of shape {show_shape(tensor.shape)} cannot take {show_shape(source.shape)}"
         )
     return _fill(tensor, source._node)
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution (out, in, *kernel) that passes its input on: 1 in the middle of kernel (i, i), 0 elsewhere.
+
+    With `groups` each run of output channels takes the first input channels in the same way.
+    """
+    if tensor.ndim not in (3, 4, 5):
+        raise ShapeError(f"dirac_ takes a weight (out, in, *kernel), got shape {show_shape(tensor.shape)}")
+    rows = int(tensor.shape[0])  # type: ignore[arg-type]
+    if groups < 1 or rows % groups:
+        raise ArgumentError(f"dirac_: {rows} output channels do not divide into {groups} groups")
+    each = rows // groups
+    found = None
+    for axis, size in enumerate(tensor.shape):
+        at = iota_along(tensor.shape, axis)
+        if axis == 0:
+            channel = remainder(at, each)
+            continue
+        hit = equal(at, channel) if axis == 1 else equal(at, size // 2)  # type: ignore[operator]
+        found = hit if found is None else logical_and(found, hit)
+    return _fill(tensor, cast(found, dtype=tensor.dtype))  # type: ignore[arg-type]
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal with standard deviation std, but a part `sparsity` of each column, at random places, is 0."""
+    if tensor.ndim != 2:
+        raise ShapeError(f"sparse_ takes a matrix, got shape {show_shape(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise ArgumentError(f"sparse_: sparsity lies between 0 and 1, got {sparsity}")
+    zeros = math.ceil(sparsity * int(tensor.shape[0]))  # type: ignore[arg-type]
+    keys = random.uniform(tensor.shape, generator=generator)._node
+    rank = argsort(argsort(keys, axis=0, descending=False), axis=0, descending=False)
+    drawn = random.normal(tensor.shape, 0.0, std, dtype=_wide(tensor), generator=generator)._node
+    return _fill(tensor, where(less(rank, zeros), 0, drawn))

@@ -292,6 +292,13 @@ class Module:
             )
         return known[target]
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer under a dotted name."""
+        known = dict(self.named_buffers(remove_duplicate=False))
+        if target not in known:
+            raise ArgumentError(f"{type(self).__name__} has no buffer {target!r}. {nearest(target, known)}")
+        return known[target]
+
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` on every module below and then on this one, for instance to initialise; returns the module."""
         for child in self.children():

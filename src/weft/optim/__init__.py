@@ -1,5 +1,6 @@
 """Optimisers, learning-rate schedules and gradient clipping."""
 
+from . import lr_scheduler
 from .adadelta import (
     Adadelta,
 )
@@ -12,6 +13,9 @@ from .adam import (
 )
 from .adamax import (
     Adamax,
+)
+from .asgd import (
+    ASGD,
 )
 from .clip import (
     clip_grad_norm_,
@@ -76,6 +80,7 @@ from .sgd import (
 )
 
 __all__ = [
+    "ASGD",
     "Adadelta",
     "Adagrad",
     "Adam",
@@ -111,5 +116,6 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "l1_penalty",
+    "lr_scheduler",
     "l2_penalty",
 ]
