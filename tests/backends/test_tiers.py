@@ -158,3 +158,26 @@ def test_numbers_in_a_generic_kernel_are_holes(compiled):
     assert form.values == (6,)
     assert "Hole 0" in structure(form.kernel) and "3.5" in structure(form.kernel)
     assert form.kernel.outer[0].size == Hole(0)
+
+
+def test_functions_that_are_compiled_have_special_kernels_at_once(monkeypatch):
+    monkeypatch.setattr(library, "_is_at_hand", lambda digest: False)
+    made = []
+    compile_ = CpuBackend.compile
+
+    def compile_and_keep(self, graph, recurs=False):
+        made.append(compile_(self, graph, recurs))
+        return made[-1]
+
+    monkeypatch.setattr(CpuBackend, "compile", compile_and_keep)
+
+    @wf.compile
+    def function(x):
+        return wf.exp(x) * 2
+
+    with wf.config(backend="cpu"):
+        x = wf.tensor(np.ones((3, 13), np.float32)).realize()
+        function(x).realize()
+        assert [generic_count(p) for p in made] == [0]
+        (wf.exp(x) * 3).realize()
+        assert [generic_count(p) for p in made] == [0, 1]

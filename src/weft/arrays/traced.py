@@ -70,7 +70,7 @@ class Traced:
     @property
     def program(self) -> Program:
         if not self._program:
-            self._program.append(Program(self.capture.graph, self.name))
+            self._program.append(Program(self.capture.graph, self.name, recurs=True))
         return self._program[0]
 
     def held(self) -> Traced:

@@ -48,8 +48,8 @@ class Backend(Protocol):
 
     name: str
 
-    def compile(self, graph: Graph) -> Executable:
-        """Make a graph, all of whose dimensions are known, ready to run."""
+    def compile(self, graph: Graph, recurs: bool = False) -> Executable:
+        """Make a graph, all of whose dimensions are known, ready to run; often, if it is known that it `recurs`."""
         ...
 
     def describe(self) -> str:

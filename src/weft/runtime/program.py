@@ -24,9 +24,12 @@ from .buffer import Buffer, Value
 
 
 class Program:
-    """A graph with its executables: one, or one per binding of the graph's named dimensions."""
+    """A graph with its executables: one, or one per binding of the graph's named dimensions.
 
-    def __init__(self, graph: Graph, name: str = "pending") -> None:
+    `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start.
+    """
+
+    def __init__(self, graph: Graph, name: str = "pending", recurs: bool = False) -> None:
         if config.verify:
             verify(graph)
         self.graph = graph
@@ -37,7 +40,7 @@ class Program:
         if state.debug >= 3:
             debug.say(f"weft: the program {name!r}:\n{graph}")
         self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
-        self._static = None if self.dims else self._compile(graph)
+        self._static = None if self.dims else self._compile(graph, recurs)
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
     def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
@@ -108,10 +111,10 @@ class Program:
     def _specialized(self, inputs: Sequence[Value]) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
-        return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes)))
+        return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False))
 
-    def _compile(self, graph: Graph) -> Executable:
-        return self._timed(1, lambda: self.backend.compile(graph))
+    def _compile(self, graph: Graph, recurs: bool) -> Executable:
+        return self._timed(1, lambda: self.backend.compile(graph, recurs))
 
     def _timed(self, which: int, call: Callable[[], Any]) -> Any:
         """The result of `call`; a running profile is told how long it took."""

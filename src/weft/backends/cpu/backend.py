@@ -39,9 +39,9 @@ class CpuBackend:
 
     name = "cpu"
 
-    def compile(self, graph: Graph) -> CpuProgram:
+    def compile(self, graph: Graph, recurs: bool = False) -> CpuProgram:
         start = numbered(graph)
-        return CpuProgram(prepare(start, debug.watch(start)), graph)
+        return CpuProgram(prepare(start, debug.watch(start)), graph, recurs)
 
     def describe(self) -> str:
         target = host_target()
@@ -54,7 +54,7 @@ class CpuBackend:
 class CpuProgram:
     """One graph, compiled: its code, where its intermediate values lie, and the table that the driver walks."""
 
-    def __init__(self, graph: Graph, source: Graph) -> None:
+    def __init__(self, graph: Graph, source: Graph, recurs: bool = False) -> None:
         self.graph = graph
         self.source = source  #: as it was before all passes; errors and profiles speak of its nodes
         self.target = host_target()
@@ -70,7 +70,7 @@ class CpuProgram:
         if debug.at(5):
             debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
         repeats = self.region.repeats()
-        generic = [hardly_pays(s) and work_of(s) * repeats[s] < SPECIAL for s in native]
+        generic = [not recurs and hardly_pays(s) and work_of(s) * repeats[s] < SPECIAL for s in native]
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
         self._tiers = Tiers(native, uses, repeats)

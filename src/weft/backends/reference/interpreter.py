@@ -25,7 +25,7 @@ class ReferenceBackend:
 
     name = "reference"
 
-    def compile(self, graph: Graph) -> Interpreter:
+    def compile(self, graph: Graph, recurs: bool = False) -> Interpreter:
         return Interpreter(graph)
 
     def describe(self) -> str:
