@@ -114,7 +114,8 @@ class Program:
         return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False))
 
     def _compile(self, graph: Graph, recurs: bool) -> Executable:
-        return self._timed(1, lambda: self.backend.compile(graph, recurs))
+        options = {"recurs": True} if recurs else {}
+        return self._timed(1, lambda: self.backend.compile(graph, **options))
 
     def _timed(self, which: int, call: Callable[[], Any]) -> Any:
         """The result of `call`; a running profile is told how long it took."""
