@@ -75,6 +75,24 @@ def test_where_threads_cannot_be_woken_they_nap(monkeypatch):
         bits(made, args)  # the napping threads leave
 
 
+def test_a_system_that_allows_no_more_threads(monkeypatch):
+    made, args = program(), inputs()
+    want = bits(made, args)
+    started = []
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    threads.set_num_threads(6)
+    assert bits(made, args) == want
+    assert len(started) == 1
+
+
 def test_several_callers_at_once():
     threads.set_num_threads(3)
     made, args = program(), inputs()

@@ -75,7 +75,11 @@ class Pool:
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):
-            threading.Thread(target=work, args=(self.address,), name=f"weft-{i + 1}", daemon=True).start()
+            worker = threading.Thread(target=work, args=(self.address,), name=f"weft-{i + 1}", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # the system allows no more; whoever runs a program can do all of it
+                break
         _kept.append(self)
 
     def retire(self) -> None:
