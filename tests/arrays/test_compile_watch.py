@@ -122,6 +122,32 @@ SOURCES = {
         "k = 2.0\ng = wf.compile(lambda x: x * k)\ndef f(x): return g(x)",
         "k = 3.0",
     ),
+    "an attribute by a computed name": (
+        "class C: pass\nc = C(); c.w0 = wf.tensor([2.0])\ndef f(x): return x * getattr(c, f'w{0}')",
+        "c.w0 = wf.tensor([3.0])",
+    ),
+    "an attribute through vars": (
+        "class C: pass\nc = C(); c.w = wf.tensor([2.0])\ndef f(x): return x * vars(c)['w']",
+        "c.w = wf.tensor([3.0])",
+    ),
+    "an attribute of a function": (
+        "def g(x): return x * g.k\ng.k = 2.0\ndef f(x): return g(x)",
+        "g.k = 3.0",
+    ),
+    "a deque": (
+        "from collections import deque\nd = deque([wf.tensor([2.0])])\ndef f(x): return x * d[0]",
+        "d[0] = wf.tensor([3.0])",
+    ),
+    "a set": ("s = {2.0}\ndef f(x): return x * sum(s)", "s.add(1.0)"),
+    "a module imported inside": (
+        "import sys, types\nm = sys.modules['imported_inside'] = types.ModuleType('imported_inside'); m.k = 2.0\n"
+        "def f(x):\n  from imported_inside import k\n  return x * k",
+        "m.k = 3.0",
+    ),
+    "what a hook reads": (
+        "k = 2.0\nm = nn.Identity()\nm.register_forward_hook(lambda m, a, out: out * k)\ndef f(x): return m(x)",
+        "k = 3.0",
+    ),
     "a model": (
         "model = nn.Linear(2, 2)\ndef f(x): return model(x)",
         "old = model; model = nn.Linear(2, 2)",
@@ -147,9 +173,7 @@ SOURCES = {
 def test_a_change_is_noticed_whether_or_not_the_old_thing_lives_on(name, keep):
     source, change = SOURCES[name]
     space = world(source)
-    held = (
-        [*space.values(), *[list(v) for v in space.values() if isinstance(v, (list, tuple))]] if keep else []
-    )
+    held = [o for o in gc.get_objects() if issubclass(type(o), (wf.Tensor, nn.Module))] if keep else []
     f = wf.compile(space["f"])
     first = f(tensor()).numpy()
     assert np.array_equal(f(tensor()).numpy(), first) and f.traces == 1

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dis
 import functools
+import itertools
 import sys
 from collections import deque
 from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,20 +24,25 @@ from .tensor import Tensor
 
 #: Types whose values are compared and not told apart by identity.
 BY_VALUE = (bool, int, float, complex, str, bytes, type(None), range, slice, np.generic, DType)
-CONTAINERS = (list, tuple, dict)
+CONTAINERS = (list, tuple, dict, deque)
 #: Of a container with more entries than this, only the tensors that were used are watched.
 MANY = 100
 _HUGE = 10_000
+
+#: Names whose use means that any attribute may be read.
+_ANY = frozenset({"__dict__", "vars", "attrgetter", "asdict", "astuple", "fields"})
 
 #: How a place is read from its parent.
 ITEM, ATTRIBUTE, VARIABLE, START = "item", "attribute", "variable", "start"
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"numpy", "weft"}
 
 
-def content(value: Any) -> int | bytes | None:
+def content(value: Any) -> int | bytes | frozenset[Any] | None:
     """What of a thing may change while it stays itself, as far as it is looked at."""
     if isinstance(value, CONTAINERS):
         return len(value)
+    if isinstance(value, set) and len(value) <= MANY and all(isinstance(v, BY_VALUE) for v in value):
+        return frozenset(value)
     return value.tobytes() if isinstance(value, np.ndarray) and value.size <= MANY else None
 
 
@@ -144,7 +150,8 @@ class Reach:
 
     def _function(self, place: Place, function: FunctionType) -> None:
         code = function.__code__
-        names, attributes, variables = _reads(code)
+        names, attributes, variables, imports = _reads(code)
+        self._attributes(place, vars(function))
         for i, (name, cell) in enumerate(zip(code.co_freevars, function.__closure__ or (), strict=False)):
             try:
                 value = cell.cell_contents
@@ -158,7 +165,9 @@ class Reach:
                 self._add(place, ATTRIBUTE, name, f"{place.title}.{name}", held, watched=False)
         if is_internal(code.co_filename) or _foreign(function.__module__):
             return
-        self.names |= attributes
+        self.names |= attributes | (_ANY & names)
+        for name in sorted(imports & sys.modules.keys()):
+            self._add(None, START, sys.modules[name], name, sys.modules[name], watched=False)
         space = function.__globals__
         home = self._namespaces.get(id(space))
         if home is None:
@@ -179,7 +188,9 @@ class Reach:
                 self._add(place, ITEM, key, f"{place.title}[{key!r}]", entry)
 
     def _attributes(self, place: Place, attributes: dict[str, Any]) -> None:
-        for name in self.names & attributes.keys():
+        every = _ANY & self.names and not isinstance(place.value, ModuleType)
+        names = attributes.keys() if every else self.names & attributes.keys()
+        for name in [n for n in names if n.isidentifier()]:
             self._add(place, ATTRIBUTE, name, f"{place.title}.{name}", attributes[name])
 
     def _class(self, kind: type) -> None:
@@ -201,6 +212,10 @@ class Reach:
         for _, module in value.named_modules():
             self.modules.append(module)
             kind = type(module)
+            hooks = vars(module).get("_hooks")
+            tables = [t for t in vars(hooks).values() if isinstance(t, dict)] if hooks is not None else []
+            for hook, *_ in [entry for table in tables for entry in table.values()]:
+                self._add(None, START, hook, "a hook", hook, watched=False)
             if _foreign(kind.__module__) or (module is not value and id(module) in self._seen):
                 continue
             self._class(kind)
@@ -276,33 +291,54 @@ def _functions(member: Any) -> list[FunctionType]:
     return [f for f in found if type(f) is FunctionType]
 
 
+class Reads(NamedTuple):
+    """What a piece of code reads: global names, attributes, closure variables, and modules that it imports."""
+
+    names: frozenset[str]
+    attributes: frozenset[str]
+    variables: frozenset[str]
+    imports: frozenset[str]
+
+
+#: Instructions by what they read.
+_KINDS = {
+    "LOAD_GLOBAL": 0,
+    "LOAD_NAME": 0,
+    "LOAD_ATTR": 1,
+    "LOAD_METHOD": 1,
+    "LOAD_SUPER_ATTR": 1,
+    "IMPORT_FROM": 1,
+    "LOAD_DEREF": 2,
+    "LOAD_CLASSDEREF": 2,
+    "LOAD_FROM_DICT_OR_DEREF": 2,
+    "IMPORT_NAME": 3,
+}
+
+
 @functools.lru_cache(maxsize=4096)
-def _reads(code: CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """The global names, the attributes and the closure variables that a piece of code reads, the functions inside it
-    too. To count (`calls += 1`) is not to read."""
-    names: set[str] = set()
-    attributes: set[str] = set()
-    variables: set[str] = set()
+def _reads(code: CodeType) -> Reads:
+    """What a piece of code reads, the functions inside it too. To count (`calls += 1`) is not to read."""
+    found: tuple[set[str], ...] = (set(), set(), set(), set())
     instructions = list(dis.get_instructions(code))
     for i, instruction in enumerate(instructions):
-        kind, _, of = instruction.opname.partition("_")
-        if kind != "LOAD" or _counts(instructions[i : i + 6]):
-            continue
-        if of in ("GLOBAL", "NAME"):
-            names.add(instruction.argval)
-        elif of in ("ATTR", "METHOD", "SUPER_ATTR"):
-            attributes.add(instruction.argval)
-        elif of in ("DEREF", "CLASSDEREF", "FROM_DICT_OR_DEREF"):
-            variables.add(instruction.argval)
+        kind = _KINDS.get(instruction.opname)
+        if kind is not None and not _counts(instructions[i : i + 6]):
+            found[kind].add(instruction.argval)
+        if instruction.argval in ("getattr", "hasattr"):
+            found[1].update(_named(instructions[i + 1 :]))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner = _reads(constant)
-            names |= inner[0]
-            attributes |= inner[1]
-            variables |= inner[2]
-    if names & {"getattr", "hasattr", "attrgetter"}:
-        attributes |= {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
-    return frozenset(names), frozenset(attributes), frozenset(variables)
+            for own, inner in zip(found, _reads(constant), strict=True):
+                own |= inner
+    return Reads(*map(frozenset, found))
+
+
+def _named(instructions: list[dis.Instruction]) -> list[str]:
+    """The attribute that a call of `getattr` names; `vars` where it is not a constant, and may be any."""
+    arguments = list(itertools.takewhile(lambda i: "CALL" not in i.opname, instructions))
+    texts = [i.argval for i in arguments if i.opname == "LOAD_CONST" and isinstance(i.argval, str)]
+    computed = any(i.opname.startswith(("BINARY", "BUILD", "FORMAT")) for i in arguments)
+    return ["vars"] if computed else [t for t in texts if t.isidentifier()] or ["vars"]
 
 
 def _counts(instructions: list[dis.Instruction]) -> bool:

@@ -191,7 +191,7 @@ class Check:
         other = f"{{0}} is not {self._known(i, value)}"
         if place.content is not None:
             self.space[f"b{i}"] = place.content
-            other += f" or {{0}}.tobytes() != b{i}"
+            other += f" or {{0}}{'.tobytes()' if isinstance(place.content, bytes) else ''} != b{i}"
         return other
 
     def broken(self, function: Any, key: Any) -> str | None:
