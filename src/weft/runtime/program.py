@@ -52,7 +52,7 @@ class Program:
             if profile.recorder is None:
                 outs = executable.run(inputs, observe)
             else:
-                outs = self._timed(0, lambda: executable.run(inputs, observe))
+                outs = profile.timed(self._tasks[0], lambda: executable.run(inputs, observe))
         except Fault as fault:
             raise _located(self._exact(fault, inputs), self.graph, sites) from None
         if state.debug >= 2:
@@ -70,7 +70,7 @@ class Program:
             if profile.recorder is None:
                 executable.run_donating(inputs, donate, commit)
             else:
-                self._timed(0, lambda: executable.run_donating(inputs, donate, commit))
+                profile.timed(self._tasks[0], lambda: executable.run_donating(inputs, donate, commit))
         except Fault as fault:
             raise _located(self._exact(fault, inputs), self.graph, None) from None
         if state.debug >= 2:
@@ -115,18 +115,7 @@ class Program:
 
     def _compile(self, graph: Graph, recurs: bool) -> Executable:
         options = {"recurs": True} if recurs else {}
-        return self._timed(1, lambda: self.backend.compile(graph, **options))
-
-    def _timed(self, which: int, call: Callable[[], Any]) -> Any:
-        """The result of `call`; a running profile is told how long it took."""
-        recorder = profile.recorder
-        if recorder is None:
-            return call()
-        began = recorder.open()
-        try:
-            return call()
-        finally:
-            recorder.close(self._tasks[which], began)
+        return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
 
 
 class Watch:

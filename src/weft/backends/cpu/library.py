@@ -26,6 +26,7 @@ from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...runtime import profile
 from . import emit, jit, sorting, tiles
 from .cache import disk_cache
 from .instructions import Module
@@ -52,6 +53,10 @@ class Use:
 
     code: Code
     values: np.ndarray | None = None
+
+
+#: What a profile says of the time that code takes to be found on disk or compiled.
+_MAKING = profile.Task("compile", ("kernels",))
 
 
 def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | None = None) -> list[Use]:
@@ -91,7 +96,7 @@ def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]
         found = {d: code for d in wanted if (code := _loaded.get(d)) is not None}
     missing = {d: k for d, k in wanted.items() if d not in found}
     if missing:
-        objects = _objects(missing, target)
+        objects = profile.timed(_MAKING, lambda: _objects(missing, target))
         library = jit.Library(list(objects.values()), [_name(d) for d in objects], target)
         with _loading:
             for d in objects:
