@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autodiff.transforms import saving_node
 from ..base.checked import refuse_masked
-from ..base.errors import ArgumentError, DTypeError
+from ..base.errors import ArgumentError, DTypeError, nearest
 from ..base.site import user_site
 from ..base.state import state
 from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, complex128, float64, promote, weak_dtype
@@ -330,4 +330,6 @@ def operation(composite: Composite) -> Callable[..., Any]:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        close = nearest(str(value), choices)
+        hint = f". {close}" if close.startswith("Did") and len(choices) > 3 else ""
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")

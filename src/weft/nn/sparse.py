@@ -44,6 +44,9 @@ class Embedding(Module):
         num_embeddings: the number of rows.
         embedding_dim: the length of each vector.
         padding_idx: a row that starts as zeros and is never learned.
+        max_norm: rows that are looked up are first made at most so long, in place, by the `norm_type`-norm.
+        scale_grad_by_freq: divide the gradient of each row by how often it is looked up.
+        sparse: accepted and means nothing: gradients are dense.
 
     The table is drawn from a standard normal distribution. A position outside 0 .. num_embeddings-1 raises
     `IndexError` when the value is computed.
@@ -56,6 +59,10 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         _weight: Any = None,
         _freeze: bool = False,
@@ -65,6 +72,8 @@ class Embedding(Module):
         self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
         self.padding_idx = _row("Embedding", padding_idx, num_embeddings)
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
         if _weight is None:
             self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype), not _freeze)
             self.reset_parameters()
@@ -87,11 +96,19 @@ class Embedding(Module):
         _draw(self.weight, self.padding_idx)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight, self.padding_idx)
+        return F.embedding(
+            x, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        )
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        shown = f"{self.num_embeddings}, {self.embedding_dim}{padding}{_limits(self)}"
+        return shown + (f", scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else "")
+
+
+def _limits(layer: Any) -> str:
+    limit = "" if layer.max_norm is None else f", max_norm={layer.max_norm}"
+    return limit if layer.norm_type == 2 else f"{limit}, norm_type={layer.norm_type}"
 
 
 class EmbeddingBag(Module):
@@ -100,6 +117,7 @@ class EmbeddingBag(Module):
     Args:
         num_embeddings: the number of rows.
         embedding_dim: the length of each vector.
+        max_norm, norm_type: as in `Embedding`. Its `scale_grad_by_freq` is not available.
         mode: "sum", "mean" or "max".
         include_last_offset: whether one more offset says where the last bag ends.
         padding_idx: a row that starts as zeros and is left out of bags.
@@ -115,14 +133,21 @@ class EmbeddingBag(Module):
         self,
         num_embeddings: int,
         embedding_dim: int,
-        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
         mode: str = "mean",
+        sparse: bool = False,
         _weight: Any = None,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
+        *,
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        if scale_grad_by_freq:
+            raise ArgumentError("EmbeddingBag does not scale gradients by frequency; Embedding does")
+        self.max_norm, self.norm_type = max_norm, norm_type
         self.num_embeddings = positive_int("EmbeddingBag", "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int("EmbeddingBag", "embedding_dim", embedding_dim)
         check_choice("EmbeddingBag: mode", mode, ("sum", "mean", "max"))
@@ -146,6 +171,8 @@ class EmbeddingBag(Module):
             input,
             self.weight,
             offsets,
+            self.max_norm,
+            self.norm_type,
             mode=self.mode,
             per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset,
@@ -154,4 +181,4 @@ class EmbeddingBag(Module):
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode!r}{padding}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{_limits(self)}, mode={self.mode!r}{padding}"

@@ -18,6 +18,13 @@ LOSSES: dict[str, Callable[[], Any]] = {
     "l1": nn.L1Loss,
     "huber": nn.HuberLoss,
     "smooth_l1": nn.SmoothL1Loss,
+    "kl_div": lambda: nn.KLDivLoss(reduction="batchmean"),
+    "poisson_nll": nn.PoissonNLLLoss,
+    "soft_margin": nn.SoftMarginLoss,
+    "hinge_embedding": nn.HingeEmbeddingLoss,
+    "multi_margin": nn.MultiMarginLoss,
+    "multilabel_margin": nn.MultiLabelMarginLoss,
+    "multilabel_soft_margin": nn.MultiLabelSoftMarginLoss,
 }
 OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "sgd": lambda: optim.SGD(lr=0.01, momentum=0.9),

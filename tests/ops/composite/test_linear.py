@@ -24,6 +24,14 @@ def _pick(axis):
 BAGS, OFFSETS = integers(3, 4, high=6, seed=4), np.array([0, 5, 5, 12])
 
 
+def _shortened(index, table):
+    import torch
+
+    rows = table.clone()
+    torch.embedding_renorm_(rows, index, 1.3, 2.0)
+    return rows
+
+
 def _bag(mode):
     return lambda i, t: c.embedding_bag(i, t, None, mode=mode)
 
@@ -91,6 +99,21 @@ CASES = [
         _embedding(2),
         label="padding",
         smooth=False,
+    ),
+    Case(
+        "shortened_rows",
+        lambda i, t: c.shortened_rows(i, t, 1.3, 2.0),
+        (IDS, spread(6, 4)),
+        lambda i, t: _shortened(i, t.detach()),
+        smooth=False,
+    ),
+    Case(
+        "by_frequency",
+        lambda i, t: c.by_frequency(c.embedding(i, t), i, count=6),
+        (IDS, spread(6, 4)),
+        lambda i, t: functional("embedding", scale_grad_by_freq=True)(i, t),
+        smooth=False,
+        batch=False,
     ),
     Case("embedding", c.embedding, (IDS[:0], spread(6, 4)), _embedding(), label="nothing"),
     *[

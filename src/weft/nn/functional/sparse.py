@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays.dispatch import apply, check_choice
+from ...arrays.grad import no_grad
 from ...arrays.tensor import Tensor
 from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError
@@ -25,23 +26,57 @@ def _padding(name: str, padding_idx: int | None, rows: Any) -> int | None:
 
 
 @checked_call
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of `weight` (rows, width) at the integer positions `input`; row `padding_idx` gets no gradient.
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of `weight` (rows, width) at the integer positions `input`.
+
+    Args:
+        padding_idx: a row that gets no gradient.
+        max_norm: rows that are named are first made at most so long, in place, by the `norm_type`-norm.
+        scale_grad_by_freq: divide the gradient of each row by how often it is named.
+        sparse: accepted and means nothing: gradients are dense.
 
     Raises:
         IndexError: when the value is computed and a position is not in 0 .. rows-1.
     """
     input, weight = checked("embedding", input), checked("embedding", weight)
-    return apply(c.embedding, input, weight, padding_idx=_padding("embedding", padding_idx, weight.shape[0]))
+    padding = _padding("embedding", padding_idx, weight.shape[0])
+    _shorten(input, weight, max_norm, norm_type)
+    rows = apply(c.embedding, input, weight, padding_idx=padding)
+    return apply(c.by_frequency, rows, input, count=weight.shape[0]) if scale_grad_by_freq else rows
 
 
-@checked_call
+def _shorten(input: Tensor, weight: Tensor, max_norm: float | None, norm_type: float) -> None:
+    """Make the rows that are named at most `max_norm` long, in place."""
+    if max_norm is None:
+        return
+    if max_norm <= 0 or norm_type <= 0:
+        raise ArgumentError(
+            f"embedding: max_norm and norm_type must be positive, got {max_norm} and {norm_type}"
+        )
+    with no_grad():
+        tracked = weight._cell.requires_grad
+        weight._cell.require_grad(False)
+        weight._cell.rebind(apply(c.shortened_rows, input, weight, float(max_norm), float(norm_type))._node)
+        weight._cell.require_grad(tracked)
+
+
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
     offsets: Tensor | None = None,
-    *,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
     mode: str = "mean",
+    sparse: bool = False,
     per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
@@ -52,6 +87,7 @@ def embedding_bag(
         input: positions (B, N), a bag in each row; or (N) for all bags, one after the other.
         weight: the table (rows, width).
         offsets: (B), where each bag begins in a list of positions.
+        max_norm, norm_type, sparse: as in `embedding`. `scale_grad_by_freq` is not available.
         mode: "sum", "mean" or "max" (element by element).
         per_sample_weights: of the shape of the input: factors of the rows in a sum.
         include_last_offset: whether one more offset says where the last bag ends.
@@ -66,6 +102,9 @@ def embedding_bag(
     input, weight = checked(name, input), checked(name, weight)
     factors = maybe(name, per_sample_weights)
     check_choice("mode", mode, _MODES)
+    if scale_grad_by_freq:
+        raise ArgumentError("embedding_bag does not scale gradients by frequency; nn.Embedding does")
+    _shorten(input, weight, max_norm, norm_type)
     if factors is not None and (mode != "sum" or factors.shape != input.shape):
         raise ArgumentError(
             f"{name}: per_sample_weights belong to mode='sum' and have the shape of the input, got mode={mode!r} and "

@@ -8,8 +8,8 @@ from ...base.errors import DTypeError, ShapeError
 from ...ir.dtype import bool_, int32, int64
 from ...ir.node import Aval, Node
 from ...ir.shape import Size, show_shape
-from ..elementwise import cast, equal, less, logical_and, not_equal, where
-from ..indexing import gather, iota, iota_along, put_along_axis, take_along_axis
+from ..elementwise import abs_, cast, equal, less, logical_and, not_equal, pow_, where
+from ..indexing import gather, iota, iota_along, put_along_axis, scatter_add, take_along_axis
 from ..movement import broadcast_to, full, reshape, slice_axis, zeros
 from ..reduce import any_, sum_
 from ..sorting import searchsorted
@@ -93,6 +93,33 @@ def embedding(index, table, *, padding_idx=None):
         return out
     padding = reshape(equal(index, padding_idx), shape=(*index.shape, 1))
     return where(broadcast_to(padding, out.shape), stop_gradient(out), out)
+
+
+@composite
+def shortened_rows(index, table, max_norm, p):
+    """The table with the rows that `index` names made at most max_norm long, by the p-norm; it has no gradient."""
+    rows = stop_gradient(widened(table))
+    p, most = as_type(p, rows.dtype), as_type(max_norm, rows.dtype)
+    length = pow_(sum_(pow_(abs_(rows), p), axes=(1,)), 1 / p)
+    scale = where(less(most, length), most / (length + 1e-7), 1)
+    named = _how_often(index, table.shape[0])
+    scale = where(less(0, named), scale, 1)
+    return as_type(rows * reshape(scale, shape=(scale.shape[0], 1)), table.dtype)
+
+
+def _how_often(index: Node, rows: Size) -> Node:
+    """How often each row is named."""
+    flat = from_zero(reshape(positions(index), shape=(index.size,)), rows)
+    return scatter_add(zeros(Aval((rows,), int64)), full(Aval(flat.shape, int64), 1), flat, axes=(0,))
+
+
+@composite
+def by_frequency(rows, index, *, count):
+    """The rows of a table of `count` of them that `index` names, with gradients divided by how often each is named."""
+    index = positions(index)
+    often = gather(_how_often(index, count), index, axes=(0,))
+    share = 1 / cast(reshape(often, shape=(*often.shape, 1)), dtype=rows.dtype)
+    return rows * share + stop_gradient(rows * (1 - share))
 
 
 @composite
