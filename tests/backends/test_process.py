@@ -98,6 +98,64 @@ def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
     run(script)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_an_interrupt_of_a_step_that_is_not_compiled_leaves_no_half_update():
+    run("""
+    from weft import nn, optim
+
+    def training():
+        wf.manual_seed(0)
+        model = nn.Sequential(*[nn.Linear(700, 700) for _ in range(4)])
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        x = wf.tensor(np.random.default_rng(0).normal(size=(700, 700)).astype(np.float32))
+        def step():
+            loss = (model(x) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return model, step
+
+    def bits(model):
+        return [p.numpy().tobytes() for p in model.parameters()]
+
+    model, step = training()
+    states = [bits(model)]
+    for _ in range(4):
+        began = time.perf_counter()
+        step()
+        whole = time.perf_counter() - began
+        states.append(bits(model))
+
+    model, step = training()
+    stopped = 0
+    for number in range(4):
+        def press():
+            time.sleep(whole * (number + 1) / 6)
+            if not done:
+                os.kill(os.getpid(), signal.SIGINT)
+        done = False
+        thread = threading.Thread(target=press)
+        thread.start()
+        try:
+            step()
+            done = True
+        except KeyboardInterrupt:
+            stopped += 1
+        try:
+            done = True
+            thread.join()
+        except KeyboardInterrupt:
+            pass
+        found = bits(model)
+        assert found in (states[number], states[number + 1]), f"half an update in step {number}"
+        if found == states[number]:
+            step()
+            assert bits(model) == states[number + 1]
+    assert stopped
+    print("fine")
+    """)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 def test_handlers_of_other_signals_run_in_time_and_may_run_programs():
     # Five attempts: where other processes have the cores, one may take all of its time after the signal.
