@@ -11,6 +11,9 @@ from .loops import Apply, Expr, Kernel, Load, Reduction
 from .lower import as_indices, variables
 from .tiles import Guard, Operand, Tap, Tiles, merge_taps
 
+#: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
+_SHORT_SUM = 8
+
 
 @anchor("dot_general")
 def _contraction(c: Common) -> Kernel | Tiles:
@@ -45,6 +48,9 @@ def _as_loops(c: Common) -> Kernel:
     assert c.anchor is not None
     outer, out = c.loops()
     contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
+    if size(contracted) < _SHORT_SUM:  # type: ignore[arg-type]
+        gone = {v: as_index(0) for v in outer if v.size == 1}
+        outer, out = tuple([v for v in outer if v not in gone]), tuple([i.substitute(gone) for i in out])
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     left, right = _operands(c, out, as_indices(inner))
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
@@ -90,7 +96,7 @@ def split(variables: Sequence[Var], places: Sequence[Index]) -> dict[Var, tuple[
     A place that goes through a reshape depends on a quotient and a remainder of the variable: these become
     variables of their own.
     """
-    parts = {v: (v,) for v in variables}
+    parts: dict[Var, tuple[Var, ...]] = {v: (v,) for v in variables}
     whole = list(places)
     waiting = list(variables)
     while waiting:

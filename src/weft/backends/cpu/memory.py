@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -80,9 +79,8 @@ class Recycled(Buffer):
             recycle(self)
 
 
-def take(shape: tuple[int, ...], dtype: Any) -> Recycled:
+def take(shape: tuple[int, ...], dtype: np.dtype) -> Recycled:
     """An uninitialised buffer."""
-    dtype = np.dtype(dtype)
     block, address = _block(math.prod(shape) * dtype.itemsize)
     return Recycled(block, address, np.ndarray(shape, dtype, block))
 
