@@ -6,6 +6,7 @@ one value for each element; the numbers in between stay in registers.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 
 from ..ir.node import Node
@@ -29,8 +30,9 @@ def find_rows(
     groups: dict[Node, tuple[list[Node], list[Node]]] = {}
     taken: set[Node] = set()
     position = {n: i for i, n in enumerate(order)}
+    after = _after_reductions(order)
     for root in reversed(order):
-        if root in taken or root.value is not None or root.prim.name == "complex":
+        if root not in after or root in taken or root.value is not None or root.prim.name == "complex":
             continue
         if not (root.prim.elementwise and supported(root)):
             continue
@@ -41,6 +43,16 @@ def find_rows(
             groups[root] = reductions, list(inside)
             taken |= {root, *inside}
     return groups
+
+
+def _after_reductions(order: Sequence[Node]) -> set[Node]:
+    """The reductions, and what is computed from one through elementwise work and movement: roots are among these."""
+    found: set[Node] = set()
+    for node in order:
+        passes = node.prim.elementwise or node.prim.movement
+        if node.prim.name in REDUCTIONS or (passes and any(a in found for a in node.args)):
+            found.add(node)
+    return found
 
 
 def _cone(
@@ -54,11 +66,19 @@ def _cone(
     """The nodes that only `root` depends on, as far down as elementwise work and reductions of one kind go."""
     inside = {root}
     rows: tuple[object, object] | None = None
-    waiting = set(root.args)
+    waiting: list[tuple[int, Node]] = []  # the last in order first: all users of a node come before it
+    seen: set[Node] = set()
+
+    def wait(node: Node) -> None:
+        for a in node.args:
+            if a.value is None and a in position and a not in seen:
+                seen.add(a)
+                heapq.heappush(waiting, (-position[a], a))
+
+    wait(root)
     while waiting:
-        node = max(waiting, key=lambda n: position.get(n, -1))
-        waiting.discard(node)
-        if node not in position or node in fixed or node in taken or node.value is not None:
+        _, node = heapq.heappop(waiting)
+        if node in fixed or node in taken:
             continue
         if not all(u in inside for u in users[node]) or not supported(node) or node.prim.name in looked_up:
             continue
@@ -70,7 +90,7 @@ def _cone(
         elif not can_pull(node) or not (node.prim.elementwise or node.prim.movement):
             continue
         inside.add(node)
-        waiting |= set(node.args)
+        wait(node)
     return inside
 
 
