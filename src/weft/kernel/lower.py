@@ -175,7 +175,7 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
         here = indices[axis] - starts[k]
         return low.value(node.args[k], (*indices[:axis], here, *indices[axis + 1 :]))
 
-    parts = [k for k in range(len(node.args)) if starts[k] < starts[k + 1]]
+    parts = [k for k in range(len(node.args)) if starts[k] < starts[k + 1]] or [0]
     found = part(parts[-1])
     for k in reversed(parts[:-1]):
         before = [(indices[axis], 0, starts[k + 1])]

@@ -235,20 +235,37 @@ def _(old: Node, args: Args) -> Node | None:
     return concatenate(*[part + zero if old.dtype.kind == "f" else part for _, _, part in parts], axis=axis)
 
 
-def _parts_of(node: Node) -> list[tuple[int, int, Node]]:
+def _parts_of(whole: Node) -> list[tuple[int, int, Node]]:
     """(axis, start, part) of all that is put together in a sum of padded parts; nothing if it is something else."""
-    if node.value is not None:
-        return []
-    if node.prim.name == "add" and all(a.shape == node.shape for a in node.args):
-        sides = [_parts_of(a) for a in node.args]
-        return sides[0] + sides[1] if all(sides) else []
+    found: list[tuple[int, int, Node]] = []
+    stack = [whole]
+    while stack and len(found) + len(stack) <= _MOST_PARTS:
+        node = stack.pop()
+        if node.value is not None:
+            return []
+        if node.prim.name == "add" and all(a.shape == node.shape for a in node.args):
+            stack.extend(node.args)
+            continue
+        part = _padded_part(node)
+        if part is None:
+            return []
+        found.append(part)
+    return [] if stack else found
+
+
+#: More padded parts than these are not looked for in a sum.
+_MOST_PARTS = 64
+
+
+def _padded_part(node: Node) -> tuple[int, int, Node] | None:
+    """(axis, start, part) of a part padded with zeros along one axis."""
     if node.prim is not pad or not is_static(node.shape) or not is_number(node.args[1], 0.0):
-        return []
+        return None
     low, high, interior = (node.attrs[k] for k in ("low", "high", "interior"))
     padded = [a for a in range(node.ndim) if low[a] or high[a]]
     if len(padded) != 1 or any(interior) or low[padded[0]] < 0 or high[padded[0]] < 0:
-        return []
-    return [(padded[0], low[padded[0]], node.args[0])]
+        return None
+    return padded[0], low[padded[0]], node.args[0]
 
 
 @rule("windows_add")

@@ -24,6 +24,7 @@ from ...runtime import debug, profile
 from ...runtime.backend import Commit, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
+from ..reference.interpreter import Interpreter
 from . import emit, host, library, memory, threads, tiles, watch
 from .assemble import Assembler, Slot, address_of
 from .driver import STEP_WORDS
@@ -109,6 +110,11 @@ class CpuProgram:
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
+        if observe is not None:
+            # Most operations leave no value of their own behind: the reference shows them one by one. The results are
+            # those of the compiled code all the same, as looking must not change them.
+            with np.errstate(all="ignore"):
+                Interpreter(self.source).evaluate(held, observe)
         outs = [memory.take(shape, dtype) for shape, dtype in self._out_types]
         arena = memory.take_arena(self.region.arena.size)
         code = self._code_of

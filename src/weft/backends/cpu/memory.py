@@ -87,7 +87,8 @@ def take(shape: tuple[int, ...], dtype: np.dtype) -> Recycled:
 
 def recycle(buffer: Buffer) -> None:
     """Take back the block of a buffer that is no longer needed, unless an export still looks at it."""
-    if isinstance(buffer, Recycled) and buffer.block is not None:
+    # A buffer whose making was interrupted has no block yet.
+    if isinstance(buffer, Recycled) and getattr(buffer, "block", None) is not None:
         block, buffer.block = buffer.block, None
         array, buffer._array = buffer._array, None
         # An export is a view of what both are views of, and counts there.
