@@ -107,6 +107,13 @@ def test_undoing_survives_a_cut_of_a_long_program():
     assert state.undo == []
 
 
+def finalizing(frame):
+    """Whether a frame belongs to a finalizer, whose exceptions Python reports and drops."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
 def interrupted(function, after):
     """Run `function` and raise KeyboardInterrupt at call number `after` of Weft's machinery; whether it was.
 
@@ -117,8 +124,10 @@ def interrupted(function, after):
     def profile(frame, event, _):
         nonlocal count
         name = frame.f_code.co_filename
-        if event in ("call", "c_return") and any(
-            f"/weft/{room}/" in name for room in ("arrays", "runtime", "optim")
+        if (
+            event in ("call", "c_return")
+            and not finalizing(frame)
+            and any(f"/weft/{room}/" in name for room in ("arrays", "runtime", "optim"))
         ):
             count += 1
             if count == after:
