@@ -61,6 +61,23 @@ def run(script: str, seconds: float = 120, **environment: str) -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "fine", ""), done.stdout + done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
+def test_an_interrupt_leaves_a_loop_that_would_never_end():
+    run("""
+    x = wf.while_loop(lambda s: s >= 0, lambda s: s * 1.0, wf.tensor(1.0))
+
+    def press():
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press).start()
+    try:
+        x.numpy()
+    except KeyboardInterrupt:
+        assert (wf.ones(10) * 2).sum().item() == 20
+        print("fine")
+    """)
+
+
 @pytest.mark.parametrize("count", [8, 1], ids=["between kernels", "inside one kernel"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
