@@ -171,6 +171,6 @@ def _generator() -> str:
     total = hashlib.sha256(f"{jit.versions()} {platform.machine()} {sys.platform} {os.name}".encode())
     for package in ("weft.kernel", "weft.kernel.functions", "weft.backends.cpu"):
         for file in sorted(files(package).iterdir(), key=lambda f: f.name):
-            if file.name.endswith(".py"):
+            if file.name.endswith((".py", ".pyc")):
                 total.update(file.read_bytes())
     return total.hexdigest()
