@@ -10,6 +10,7 @@ from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ir.dtype import float64
 from ...ir.shape import show_shape
+from ...ops.composite import grids as g
 from ...ops.composite import images as c
 from ...ops.composite import resize as r
 from ...ops.composite.pooling import adaptive_avg_pool
@@ -176,3 +177,51 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of (N, C, ...) dealt out: channel i of group g comes to place i * groups + g."""
     groups = positive_int("channel_shuffle", "groups", groups)
     return apply(c.channel_shuffle, checked("channel_shuffle", input), groups=groups)
+
+
+# -- grids ------------------------------------------------------------------------------------------------------
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Images read at the places of a grid.
+
+    Args:
+        input: (N, C, H, W), or volumes (N, C, D, H, W).
+        grid: (N, H', W', 2) with (x, y), or (N, D', H', W', 3) with (x, y, z), from -1 to 1 across the image.
+        mode: "bilinear" (linear along each axis), "nearest", or "bicubic" (images only).
+        padding_mode: what is beyond the border: "zeros", "border" (its pixels), "reflection".
+        align_corners: -1 and 1 are the middles of the outer pixels; else their outer edges.
+
+    Returns: (N, C, H', W') or (N, C, D', H', W').
+    """
+    x, places = checked("grid_sample", input), checked("grid_sample", grid)
+    check_choice("mode", mode, g.MODES)
+    check_choice("padding_mode", padding_mode, g.PADDINGS)
+    if mode == "bicubic" and x.ndim != 4:
+        raise ShapeError(f"grid_sample: mode 'bicubic' takes images (N, C, H, W), got {show_shape(x.shape)}")
+    return apply(g.grid_sample, x, places, mode=mode, padding=padding_mode, align=bool(align_corners))
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
+    """The grid for `grid_sample` that maps places by theta (N, 2, 3), for images of `size` (N, C, H, W).
+
+    Volumes take theta (N, 3, 4) and a size (N, C, D, H, W).
+
+    >>> identity = weft.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> x = weft.rand(1, 2, 3, 4)
+    >>> bool(weft.abs(grid_sample(x, affine_grid(identity, x.shape)) - x).max() < 1e-6)
+    True
+    """
+    t = checked("affine_grid", theta)
+    wanted = tuple(size)
+    if len(wanted) not in (4, 5) or any(not isinstance(n, int) or n < 1 for n in wanted[2:]):
+        raise ArgumentError(f"affine_grid takes a size (N, C, H, W) or (N, C, D, H, W), got {size!r}")
+    if t.ndim and t.shape[0] != wanted[0]:
+        raise ShapeError(f"affine_grid: theta {show_shape(t.shape)} is not for a batch of {wanted[0]}")
+    return apply(g.affine_grid, t, sizes=wanted[2:], align=bool(align_corners))

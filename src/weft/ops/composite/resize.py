@@ -94,8 +94,8 @@ def resize_linear(x, *scales, sizes, align=False):
     return as_type(w, x.dtype)
 
 
-def _cubic(d: Node, a: float) -> Node:
-    """The weight of a pixel at distance d of 0 to 2: a cubic convolution kernel."""
+def cubic_weight(d: Node, a: float) -> Node:
+    """The weight of a pixel at distance d: a cubic convolution kernel, 0 from distance 2 on."""
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
     return where(less(d, 1), near, where(less(d, 2), far, 0))
@@ -118,7 +118,7 @@ def resize_cubic(x, *scales, sizes, align=False):
         share, index = place - below, cast(below, dtype=int64)
         old = w
         for i in range(4):
-            part = _tap(old, index + (i - 1), _cubic(abs_(share - (i - 1)), -0.75), axis, size)
+            part = _tap(old, index + (i - 1), cubic_weight(abs_(share - (i - 1)), -0.75), axis, size)
             w = part if i == 0 else w + part
     return as_type(w, x.dtype)
 
@@ -142,7 +142,7 @@ def resize_antialiased(x, *scales, sizes, align=False, cubic=False):
         old = reshape(cast(iota(size=size, dtype=int64), dtype=float64), shape=(1, size))
         column = [reshape(v, shape=(want, 1)) for v in (centre, first, last)]
         far = abs_(old - column[0] + 0.5) / wide
-        share = _cubic(far, -0.5) if cubic else maximum(1 - far, constant(0.0, float64))
+        share = cubic_weight(far, -0.5) if cubic else maximum(1 - far, constant(0.0, float64))
         share = where(less(old, column[1]), 0, where(less(old, column[2]), share, 0))
         total = sum_(share, axes=(1,))
         share = share / reshape(where(equal(total, 0), 1, total), shape=(want, 1))
