@@ -14,12 +14,17 @@ from .rules import prepared
 
 
 @composite
-def adagrad_step(p, g, step, total, lr, lr_decay, weight_decay, start, eps, *, decay, maximize):
-    """total' = total + g g; p' = p - lr / (1 + step lr_decay) g / (sqrt(total') + eps)."""
+def adagrad_clock(step, lr, lr_decay, weight_decay, start, eps):
+    """The step after, the rate lr / (1 + step lr_decay), and whether the step is the first."""
+    return step + 1, lr / (1 + cast(step, dtype=float64) * lr_decay), equal(step, 0)
+
+
+@composite
+def adagrad_step(p, g, total, rate, first, lr, lr_decay, weight_decay, start, eps, *, decay, maximize):
+    """total' = total + g g; p' = p - rate g / (sqrt(total') + eps)."""
     x, g = prepared(p, g, lr, weight_decay, decay=decay, maximize=maximize)
-    total = where(equal(step, 0), scalar(start, x), total) + g * g
-    rate = lr / (1 + cast(step, dtype=float64) * lr_decay)
-    return narrow(x - scalar(rate, x) * (g / (sqrt(total) + scalar(eps, x))), p), step + 1, total
+    total = where(first, scalar(start, x), total) + g * g
+    return narrow(x - scalar(rate, x) * (g / (sqrt(total) + scalar(eps, x))), p), total
 
 
 class Adagrad(Optimizer):
@@ -39,6 +44,7 @@ class Adagrad(Optimizer):
     """
 
     rule = adagrad_step
+    clock = adagrad_clock
     ranges = {
         "lr": POSITIVE, "lr_decay": POSITIVE, "weight_decay": POSITIVE, "initial_accumulator_value": POSITIVE,
         "eps": POSITIVE,

@@ -13,13 +13,19 @@ from .rules import average, prepared, unbias
 
 
 @composite
-def adamax_step(p, g, step, mean, largest, lr, beta1, beta2, eps, weight_decay, *, decay, maximize):
-    """largest' = max(beta2 largest, |g| + eps); p' = p - lr / (1 - beta1**step) mean' / largest'."""
+def adamax_clock(step, lr, beta1, beta2, eps, weight_decay):
+    """The step after, and the step size lr / (1 - beta1**step)."""
     step = step + 1
+    return step, lr / unbias(beta1, step)
+
+
+@composite
+def adamax_step(p, g, mean, largest, size, lr, beta1, beta2, eps, weight_decay, *, decay, maximize):
+    """largest' = max(beta2 largest, |g| + eps); p' = p - size mean' / largest'."""
     x, g = prepared(p, g, lr, weight_decay, decay=decay, maximize=maximize)
     mean = average(mean, g, beta1)
     largest = maximum(scalar(beta2, x) * largest, abs_(g) + scalar(eps, x))
-    return narrow(x - scalar(lr / unbias(beta1, step), x) * (mean / largest), p), step, mean, largest
+    return narrow(x - scalar(size, x) * (mean / largest), p), mean, largest
 
 
 class Adamax(Optimizer):
@@ -38,6 +44,7 @@ class Adamax(Optimizer):
     """
 
     rule = adamax_step
+    clock = adamax_clock
     ranges = {"lr": POSITIVE, "betas": FRACTIONS, "eps": POSITIVE, "weight_decay": POSITIVE}
     switches = ("maximize",)
     all_slots = ("step", "exp_avg", "exp_inf")

@@ -14,13 +14,9 @@ from .rules import average, average_square, prepared, unbias
 
 
 @composite
-def radam_step(
-    p, g, step, mean, square, lr, beta1, beta2, eps, weight_decay, *, decay, decoupled_weight_decay, maximize
-):
-    """Adam with its step scaled by the rectification r_t where rho_t > 5, and plain momentum before."""
+def radam_clock(step, lr, beta1, beta2, eps, weight_decay):
+    """The step after, the plain step size, the rectified one, and whether rho_t > 5, so that it is the rectified."""
     step = step + 1
-    x, g = prepared(p, g, lr, weight_decay, decay=decay, decoupled=decoupled_weight_decay, maximize=maximize)
-    mean, square = average(mean, g, beta1), average_square(square, g, beta2)
     count, rest = cast(step, dtype=float64), unbias(beta2, step)
     limit = 2 / (1 - beta2) - 1
     rho = limit - 2 * count * pow_(beta2, count) / rest
@@ -29,8 +25,19 @@ def radam_step(
     bottom = where(less(5.0, limit), (limit - 4) * (limit - 2), 1.0)
     rectify = sqrt((sure - 4) * (sure - 2) * limit / (bottom * sure))
     size = lr / unbias(beta1, step)
-    adapted = scalar(size * rectify * sqrt(rest), x) / (sqrt(square) + scalar(eps, x))
-    return narrow(x - mean * where(seen, adapted, scalar(size, x)), p), step, mean, square
+    return step, size, size * rectify * sqrt(rest), seen
+
+
+@composite
+def radam_step(
+    p, g, mean, square, size, rectified, seen, lr, beta1, beta2, eps, weight_decay,
+    *, decay, decoupled_weight_decay, maximize,
+):  # fmt: skip
+    """Adam with its step scaled by the rectification r_t where rho_t > 5, and plain momentum before."""
+    x, g = prepared(p, g, lr, weight_decay, decay=decay, decoupled=decoupled_weight_decay, maximize=maximize)
+    mean, square = average(mean, g, beta1), average_square(square, g, beta2)
+    adapted = scalar(rectified, x) / (sqrt(square) + scalar(eps, x))
+    return narrow(x - mean * where(seen, adapted, scalar(size, x)), p), mean, square
 
 
 class RAdam(Optimizer):
@@ -54,6 +61,7 @@ class RAdam(Optimizer):
     """
 
     rule = radam_step
+    clock = radam_clock
     ranges = {"lr": POSITIVE, "betas": FRACTIONS, "eps": POSITIVE, "weight_decay": POSITIVE}
     switches = ("decoupled_weight_decay", "maximize")
     all_slots = ("step", "exp_avg", "exp_avg_sq")
