@@ -31,7 +31,10 @@ def from_zero(index: Node, size: Size) -> Node:
 
 
 #: Composites whose indices count from 0 only.
-COUNTING_FROM_ZERO = frozenset({"pick_class", "embedding", "one_hot"})
+COUNTING_FROM_ZERO = frozenset(
+    {"pick_class", "embedding", "one_hot", "bounded", "shortened_rows", "multilabel_margin_loss", "ctc_loss"}
+)
+_THINGS = {"embedding": "row", "shortened_rows": "row", "bounded": "length"}
 _OUTSIDE = re.compile(r"index (-?\d+) is out of bounds for axis \d+ with size (\d+)")
 
 
@@ -42,11 +45,12 @@ def in_users_words(name: str, error: str) -> str:
         return error
     index, size = map(int, found.groups())
     valid = f"the valid ones are 0 to {size - 1}" if size else "there are none"
-    what = "row" if name == "embedding" else "class"
+    what = _THINGS.get(name, "class")
     return f"{what} {index + size if index < 0 else index} is out of bounds: {valid}"
 
 
-def bounded(lengths: Node, most: Size) -> Node:
+@composite
+def bounded(lengths, *, most):
     """The lengths; one that is not in 0 .. most raises `IndexError` when the program runs."""
     lengths = positions(lengths)
     if not isinstance(most, int):

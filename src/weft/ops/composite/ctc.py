@@ -83,8 +83,8 @@ def ctc_loss(x, target, input_lengths, target_lengths, *, blank=0, reduction="me
     _check(x, target, input_lengths, target_lengths, blank)
     w = widened(x)
     steps, n, classes = x.shape
-    lengths = bounded(target_lengths, target.shape[1])
-    x_lengths = bounded(input_lengths, steps)
+    lengths = bounded(target_lengths, most=target.shape[1])
+    x_lengths = bounded(input_lengths, most=steps)
     labels = _labels(positions(target), lengths, blank, classes)
     width = labels.shape[1]
     emitted = take_along_axis(w, reshape(labels, shape=(1, n, width)), 2)  # (T, N, 2 S + 1)

@@ -50,7 +50,7 @@ def _loop(
     rows = [x]
     if lengths is not None:
         steps, n = x.shape[:2]
-        ends = broadcast_to(bounded(lengths, steps), (steps, n))
+        ends = broadcast_to(bounded(lengths, most=steps), (steps, n))
         rows.append(reshape(less(iota_along((steps, n), 0), cast(ends, dtype=int64)), shape=(steps, n, 1)))
 
     def body(*args: Node) -> tuple[Node, ...]:
