@@ -91,6 +91,7 @@ def recycle(buffer: Buffer) -> None:
     if isinstance(buffer, Recycled) and getattr(buffer, "block", None) is not None:
         block, buffer.block = buffer.block, None
         array, buffer._array = buffer._array, None
+        assert block is not None
         # An export is a view of what both are views of, and counts there.
         behind = block.base
         if array is not None and holders(array) == 1 and holders(behind) == 1 + buffer.own_views:
