@@ -16,7 +16,7 @@ from ..ir.node import Node
 from ..ir.primitive import registry
 from ..ir.shape import is_static
 from ..ops.define import constant
-from ..ops.movement import broadcast_in_dim, concatenate, pad, permute, reshape
+from ..ops.movement import broadcast_in_dim, concatenate, pad, permute, reshape, slice_axis
 from .rewrite import rewrite
 
 Args = tuple[Node, ...]
@@ -288,7 +288,10 @@ def _(old: Node, args: Args) -> Node | None:
     x = permute(x, axes=(*range(lead), *pairs))
     runs = [x.shape[lead + 2 * d] * stride[d] for d in range(rank)]
     x = reshape(x, shape=(*x.shape[:lead], *runs))
-    x = _padded(x, zero, (*none, *[n - r for n, r in zip(size, runs, strict=True)]))
+    x = _padded(x, zero, (*none, *[max(n - r, 0) for n, r in zip(size, runs, strict=True)]))
+    for axis, (n, r) in enumerate(zip(size, runs, strict=True), lead):
+        if r > n:  # the gap after the last window reaches over the end
+            x = slice_axis(x, axis, 0, n)
     return x if old.dtype.kind in "uib" else x + zero
 
 
