@@ -8,15 +8,18 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
-from weft.base.errors import ArgumentError, FileError
+from weft.base.errors import ArgumentError, FileError, StateError
 from weft.train import (
     Callback,
     CSVLogger,
     EarlyStopping,
+    GradientClipping,
+    LambdaCallback,
     LearningRateSchedule,
     ModelCheckpoint,
     Monitor,
     TerminateOnNaN,
+    WeightAveraging,
 )
 
 X = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32)
@@ -184,7 +187,82 @@ def test_schedules_of_optim(every, rates):
     trainer = line()
     history = fit(trainer, schedule, epochs=3)
     assert history["lr"] == pytest.approx(rates)
-    assert trainer._train_program.traces == 1
+    assert trainer._training(False, None, []).traces == 1
+
+
+CYCLE = dict(max_lr=1.0, anneal_strategy="linear", cycle_momentum=False)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (lambda: LearningRateSchedule("exponential", gamma=0.5), [0.1, 0.05, 0.025]),
+        (lambda: LearningRateSchedule("step", step_size=2), [0.1, 0.1, 0.01]),
+        (lambda: LearningRateSchedule("multi_step", milestones=[1, 2]), [0.1, 0.01, 0.001]),
+        (lambda: LearningRateSchedule("cosine"), [0.1, 0.075, 0.025]),
+        (lambda: LearningRateSchedule("cosine", T_max=2), [0.1, 0.05, 0.0]),
+        (lambda: LearningRateSchedule("cosine", every="batch"), [0.075, 0.025, 0.0]),
+        (lambda: LearningRateSchedule("polynomial"), [0.1, 0.2 / 3, 0.1 / 3]),
+        (lambda: LearningRateSchedule("constant", factor=0.5, total_iters=1), [0.05, 0.1, 0.1]),
+        (lambda: LearningRateSchedule("constant", factor=1.0, warm_up=2), [0.001, 0.0505, 0.1]),
+        (lambda: LearningRateSchedule("cosine", warm_up=1), [0.001, 0.1, 0.05]),
+        (lambda: LearningRateSchedule("warm_restarts", T_0=1), [0.1, 0.1, 0.1]),
+        (lambda: LearningRateSchedule("linear", start_factor=0.5, total_iters=2), [0.05, 0.075, 0.1]),
+        # Of six steps: up to 1 at the third, from there down to the last.
+        (lambda: LearningRateSchedule("one_cycle", pct_start=0.5, **CYCLE), [1.0, 1 / 3, 4e-6]),
+    ],
+)
+def test_schedules_by_name(schedule, rates):
+    history = fit(line(), schedule(), epochs=3)
+    assert history["lr"] == pytest.approx(rates, rel=1e-4)
+
+
+def test_a_schedule_that_follows_a_figure():
+    for schedule in (
+        LearningRateSchedule("plateau", patience=1, factor=0.5),
+        LearningRateSchedule(make=lambda o: optim.ReduceLROnPlateau(o, patience=1, factor=0.5)),
+    ):
+        values = [3, 2, 2, 2, 2, 2, 2]
+        history = fit(line(lr=0.01), Scripted(values), schedule, epochs=7, validation_data=(X, Y))
+        assert history["lr"] == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.0025])
+    rising = LearningRateSchedule("plateau", monitor="val_r2", patience=0)
+    fit(line(lr=0.01, metrics=["r2"]), rising, validation_data=(X, Y))
+    assert rising.schedule.mode == "max"
+
+
+def test_steps_of_accumulated_batches_move_the_schedule_once():
+    schedule = LearningRateSchedule("exponential", gamma=0.5, every="batch")
+    history = fit(line(accumulate=2), schedule, epochs=3)
+    assert history["lr"] == pytest.approx([0.05, 0.025, 0.0125])
+
+
+def test_functions_as_callbacks():
+    seen = []
+    both = LambdaCallback(
+        on_epoch_begin=lambda t, e: seen.append(e), on_fit_end=lambda t: seen.append(t.last_epoch)
+    )
+    fit(line(callbacks=both), epochs=2)
+    assert seen == [1, 2, 2]
+
+
+def test_what_callbacks_can_ask():
+    seen = []
+    ask = LambdaCallback(
+        on_batch_end=lambda t, b, loss: seen.append((t.batch, t.batches, t.running_figures()["loss"] > 0)),
+        on_fit_begin=lambda t: seen.append((t.total_epochs, t.batches_per_epoch, t.steps_per_epoch)),
+    )
+    trainer = line(accumulate=2)
+    fit(trainer, ask, epochs=2)
+    assert seen == [(2, 2, 1), (1, 1, True), (2, 2, True), (1, 3, True), (2, 4, True)]
+    with pytest.raises(StateError, match="not in a fit"):
+        trainer.batch
+
+
+def test_checkpoints_after_batches_and_how_many_stay(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch}-{batch}.safetensors", every=3, keep=2)
+    fit(line(), checkpoint, epochs=5)  # of 10 batches in all
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["3-2.safetensors", "5-1.safetensors"]
+    assert checkpoint.newest() == checkpoint.written == str(tmp_path / "5-1.safetensors")
 
 
 def test_csv(tmp_path):
@@ -205,6 +283,24 @@ def test_csv(tmp_path):
         (lambda: EarlyStopping(mode="best"), "mode must be"),
         (lambda: fit(line(), ModelCheckpoint("{epoch}-{acc}", best_only=False)), "cannot be filled in"),
         (lambda: LearningRateSchedule(), "either"),
+        (lambda: LearningRateSchedule("cosin"), "'cosine'"),
+        (lambda: LearningRateSchedule("step", step_sise=3), "'step_size'"),
+        (lambda: LearningRateSchedule(lambda e: 0.1, gamma=0.5), "with the name of a schedule"),
+        (lambda: LearningRateSchedule("plateau", warm_up=2), "cannot have a warm_up"),
+        (lambda: LearningRateSchedule("cosine", warm_up=-1), "warm_up must be"),
+        (lambda: fit(line(), LearningRateSchedule("plateau")), "needs validation_data"),
+        (lambda: fit(line(), LearningRateSchedule("step")), "step_size"),
+        (lambda: LambdaCallback(on_epoch_ends=print), "'on_epoch_end'"),
+        (lambda: LambdaCallback(on_epoch_end=3), "must be a function"),
+        (lambda: GradientClipping(), "needs a norm"),
+        (lambda: GradientClipping(norm=-1), "clip_norm must be"),
+        (lambda: WeightAveraging(2.0), "between 0 and 1"),
+        (lambda: WeightAveraging(every="step"), "every must be"),
+        (lambda: WeightAveraging(start_epoch=0), "start_epoch must be"),
+        (lambda: ModelCheckpoint("a", every=0), "every must be"),
+        (lambda: ModelCheckpoint("a", every=2, best_only=True), "best_only"),
+        (lambda: ModelCheckpoint("a", keep=0), "keep must be"),
+        (lambda: line(accumulate=0), "accumulate must be"),
         (lambda: LearningRateSchedule(make=lambda o: o, every="step"), "every must be"),
         (lambda: fit(line(), LearningRateSchedule(make=lambda o: o)), "must return a schedule"),
     ],

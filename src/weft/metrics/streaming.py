@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..arrays.grad import no_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
 from ..base.checked import check_constructor
-from ..base.errors import DataError
+from ..base.errors import DataError, StateError
 from ..ir.dtype import DType, float64, int64
 from ..ir.shape import Shape, show_shape
 from ..ops.composite.define import composite
@@ -73,6 +73,22 @@ class Metric:
             fresh = outer_zeros(held._cell.node.aval)
             held._cell.rebind(fresh._cell.node)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches so far have left, to go on from."""
+        return {"sums": [s.detach() for s in self._sums]}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        found = saved["sums"]
+        if not self._sums:
+            self._sums = [outer_zeros(s._cell.node.aval) for s in found]
+        if [s._cell.node.aval for s in self._sums] != [s._cell.node.aval for s in found] and found:
+            raise StateError(f"the saved state of {self.name} is of another kind of predictions")
+        if not found:
+            self.reset()
+        for held, new in zip(self._sums, found, strict=False):
+            held._cell.rebind(new._cell.node)
+
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The sums, under the metric's name."""
         for i, held in enumerate(self._sums):
@@ -80,6 +96,52 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
+
+
+class Collected(Metric):
+    """A figure that no sums give: what every batch leaves is kept until the end, and takes memory accordingly.
+
+    A subclass gives `batch(predictions, targets)`, tensors whose first axis counts samples, and `result(*columns)`, the
+    figure from those of all batches together.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[tuple[Tensor, ...]] = []
+
+    def update(self, predictions: Any, targets: Any) -> None:
+        with no_grad():
+            self.keep(self.batch(as_tensor(predictions), as_tensor(targets)))
+
+    def keep(self, parts: tuple[Tensor, ...]) -> None:
+        """Take what `batch` gave into account."""
+        for before, now in zip(self._parts[0] if self._parts else parts, parts, strict=True):
+            if before.shape[1:] != now.shape[1:]:
+                raise DataError(
+                    f"{self.name}: this batch gives shape {show_shape(now.shape)}, the ones before gave "
+                    f"{show_shape(before.shape)}"
+                )
+        self._parts.append(parts)
+
+    def compute(self) -> Any:
+        if not self._parts:
+            raise DataError(f"{self.name} has seen no data yet: call update(predictions, targets) first")
+        columns = [np.concatenate([t.numpy() for t in column]) for column in zip(*self._parts, strict=True)]
+        if not len(columns[0]):
+            raise DataError(f"{self.name} has seen no samples since it was reset")
+        return self.result(*columns)
+
+    def reset(self) -> None:
+        self._parts.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [list(parts) for parts in self._parts]}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self._parts = [tuple(parts) for parts in saved["parts"]]
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(())
 
 
 def as_tensor(x: Any) -> Tensor:

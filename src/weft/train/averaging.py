@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .. import nn
+from ..arrays.cell import flush
 from ..arrays.creation import tensor
 from ..arrays.elementwise import where
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError
+from ..base.state import state, version
+from .callbacks import Callback
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 Average = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -115,3 +121,92 @@ def update_bn(loader: Iterable[Any], model: nn.Module, device: Any = None) -> No
             m.momentum = momentum
         for m, mode in training:
             m.training = mode
+
+
+class WeightAveraging(Callback):
+    """Average the weights while the model trains, and leave the model with the average.
+
+    Args:
+        decay: of an exponential moving average, decay * average + (1 - decay) * weights. None: the plain average of
+            all weights (stochastic weight averaging, https://arxiv.org/abs/1803.05407).
+        start_epoch: the first epoch (of this run, from 1) whose weights count.
+        every: "batch", after each step of the optimiser, as part of the compiled step; or "epoch".
+        update_norms: where the model has batch norms, find their statistics anew at the end of the run, with the
+            average: one more pass over the training data.
+
+    `averaged` is the `AveragedModel`; its statistics of batch norms are those of the model until the end.
+    """
+
+    def __init__(
+        self,
+        decay: float | None = 0.999,
+        *,
+        start_epoch: int = 1,
+        every: str = "batch",
+        update_norms: bool = True,
+    ) -> None:
+        if every not in ("batch", "epoch"):
+            raise ArgumentError(f'every must be "batch" or "epoch", got {every!r}')
+        if not hasattr(start_epoch, "__index__") or start_epoch < 1:
+            raise ArgumentError(f"start_epoch must be a positive integer, got {start_epoch!r}")
+        self.average = get_swa_avg_fn() if decay is None else get_ema_avg_fn(decay)
+        self.start_epoch = start_epoch
+        self.every = every
+        self.update_norms = update_norms
+        self.averaged: AveragedModel | None = None
+        self._active = False
+        self._first = 1
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self.averaged = AveragedModel(trainer.model, avg_fn=self.average)
+        self._first = trainer.epochs + self.start_epoch
+        self._activate(False)
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        self._activate(epoch >= self._first)
+
+    def _activate(self, active: bool) -> None:
+        if active != self._active:
+            self._active = active
+            version.bump()  # a compiled step with the average is another program than one without
+
+    def _assumptions(self) -> tuple[Any, ...]:
+        """What a program of the step takes for granted."""
+        return (self._active,)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(())
+
+    named_buffers = named_parameters
+
+    def on_step(self, trainer: Trainer) -> None:
+        for trace in reversed(state.traces):
+            told = getattr(trace, "on_module", None)
+            if told is not None:
+                told(self)
+                break
+        if self.every == "batch" and self._active and self.averaged is not None:
+            self.averaged.update_parameters(trainer.model)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
+        if self.every == "epoch" and self._active and self.averaged is not None:
+            self.averaged.update_parameters(trainer.model)
+            flush()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.averaged is None or not self.averaged.n_averaged.item():
+            return
+        trainer.model.load_state_dict(self.averaged.module.state_dict())
+        if self.update_norms:
+            update_bn(trainer.training_batches(), trainer.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.averaged is None:
+            return {}
+        return {"averaged": dict(self.averaged.state_dict()), "first": self._first, "active": self._active}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        if self.averaged is not None and "averaged" in saved:
+            self.averaged.load_state_dict(saved["averaged"])
+            self._first = saved["first"]
+            self._activate(saved["active"])

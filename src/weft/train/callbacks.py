@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import ArgumentError, nearest
-from ..formats import save
-from ..optim import Schedule
+from ..optim import clip_grad_norm_, clip_grad_value_
+from ..optim.group import is_number
 from .history import better_is
 
 if TYPE_CHECKING:
@@ -23,6 +21,13 @@ class Callback:
     """Base class: override what is needed. `trainer.stop("why")` ends the run after the present epoch's figures.
 
     `figures` are those of the epoch (with `val_` ones if there is validation data), of which callbacks may add more.
+
+    Two methods, `on_gradients` and `on_step`, run inside the compiled training step: they see tensors that have no
+    value yet, are called when the step is traced and not again, and what they do to tensors becomes part of the step.
+
+    A callback that remembers something returns it from `state_dict`: so a run that is resumed has the callback as it
+    was when the state was saved. `load_state_dict` is called after `on_fit_begin` (and `on_epoch_begin`, where the run
+    goes on in the middle of an epoch).
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -30,6 +35,12 @@ class Callback:
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Before epoch number `epoch` (from 1)."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """Inside the compiled step, between the gradients and the optimiser's step."""
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Inside the compiled step, after the optimiser's step."""
 
     def on_batch_end(self, trainer: Trainer, batch: int, loss: Any) -> None:
         """After batch number `batch` (from 1) of the epoch. `loss` is a tensor: `loss.item()` looks at it."""
@@ -39,6 +50,47 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also if the run was stopped or interrupted."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the callback remembers: tensors, numbers, texts, and lists and dicts of them."""
+        return {}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+
+#: The methods that a run calls.
+EVENTS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def overrides(callback: Callback, event: str) -> bool:
+    """Whether a callback does something at an event."""
+    return getattr(type(callback), event) is not getattr(Callback, event) or event in vars(callback)
+
+
+def check_callbacks(callbacks: Iterable[Callback] | Callback) -> list[Callback]:
+    """Callbacks as a list; `ArgumentError` for what is none."""
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    for c in callbacks:
+        if not isinstance(c, Callback):
+            kind = (
+                f"the class {c.__name__}; write {c.__name__}()" if isinstance(c, type) else type(c).__name__
+            )
+            raise ArgumentError(f"a callback is an object of a subclass of Callback, got {kind}")
+    return list(callbacks)
+
+
+class LambdaCallback(Callback):
+    """A callback of functions: `LambdaCallback(on_epoch_end=lambda trainer, epoch, figures: print(figures))`."""
+
+    def __init__(self, **functions: Callable[..., Any]) -> None:
+        for name, function in functions.items():
+            if name not in EVENTS:
+                raise ArgumentError(f"callbacks have no event {name!r}. {nearest(name, EVENTS)}")
+            if not callable(function):
+                raise ArgumentError(f"{name} must be a function, got {type(function).__name__}")
+            setattr(self, name, function)
 
 
 class Monitor(Callback):
@@ -59,12 +111,7 @@ class Monitor(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.best, self.best_epoch = None, 0
-        if self.monitor not in trainer.figure_names:
-            mend = " (it needs validation_data)" if self.monitor.startswith("val_") else ""
-            raise ArgumentError(
-                f"{type(self).__name__} follows {self.monitor!r}, which is not measured{mend}. "
-                f"{nearest(self.monitor, trainer.figure_names)}"
-            )
+        check_measured(self, self.monitor, trainer)
 
     def improved(self, epoch: int, figures: Figures) -> bool:
         """Whether the figure is better than ever before; NaN is not."""
@@ -75,6 +122,22 @@ class Monitor(Callback):
             return False
         self.best, self.best_epoch = value, epoch
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch = saved["best"], saved["best_epoch"]
+
+
+def check_measured(callback: Callback, figure: str, trainer: Trainer) -> None:
+    """Raise where a callback follows a figure that the run does not measure."""
+    if figure not in trainer.figure_names:
+        mend = " (it needs validation_data)" if figure.startswith("val_") else ""
+        raise ArgumentError(
+            f"{type(callback).__name__} follows {figure!r}, which is not measured{mend}. "
+            f"{nearest(figure, trainer.figure_names)}"
+        )
 
 
 class EarlyStopping(Monitor):
@@ -121,53 +184,17 @@ class EarlyStopping(Monitor):
             trainer.model.load_state_dict(self._kept)
             self._kept = None
 
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "waited": self._waited, "kept": self._kept}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        super().load_state_dict(saved)
+        self._waited, self._kept = saved["waited"], saved["kept"]
+
 
 def snapshot(model: Any) -> dict[str, Any]:
     """The model's state as it is now, apart from the model."""
     return {name: t.detach() for name, t in model.state_dict().items()}
-
-
-class ModelCheckpoint(Monitor):
-    """Write the model's state to a file after every epoch, or only when a figure is better than before.
-
-    The file is replaced whole or not at all. `{epoch}` and the names of figures in the path are filled in:
-    `ModelCheckpoint("run/{epoch:03d}-{val_loss:.3f}.safetensors", best_only=False)`. Load it with
-    `model.load_state_dict(weft.load(path))`; with `whole=True` the file holds the trainer's state, from which a run can
-    go on: `trainer.load_state_dict(weft.load(path))`.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        monitor: str = "val_loss",
-        *,
-        best_only: bool = True,
-        mode: str = "auto",
-        min_delta: float = 0.0,
-        whole: bool = False,
-    ) -> None:
-        super().__init__(monitor, mode=mode, min_delta=min_delta)
-        self.path = str(path)
-        self.best_only = best_only
-        self.whole = whole
-        self.written: str | None = None  #: the file written last
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        if self.best_only:
-            super().on_fit_begin(trainer)
-        names = {"epoch": 1, **dict.fromkeys(trainer.figure_names, 0.0)}
-        try:
-            self.path.format(**names)
-        except (KeyError, IndexError, ValueError) as e:
-            raise ArgumentError(f"the checkpoint's path {self.path!r} cannot be filled in: {e!r}") from None
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
-        if self.best_only and not self.improved(epoch, figures):
-            return
-        path = Path(self.path.format(**{**figures, "epoch": epoch}))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(trainer if self.whole else trainer.model, path)
-        self.written = str(path)
 
 
 class TerminateOnNaN(Callback):
@@ -179,69 +206,25 @@ class TerminateOnNaN(Callback):
             trainer.stop(f"the loss of batch {batch} is {value}", now=True)
 
 
-class LearningRateSchedule(Callback):
-    """Change the learning rate after every epoch, or after every batch.
+class GradientClipping(Callback):
+    """Bound the gradients of every step.
 
     Args:
-        schedule: a function from the epoch (from 1) to the learning rate, or one that makes a schedule of
-            `weft.optim` for the optimiser: `LearningRateSchedule(make=lambda opt: CosineAnnealingLR(opt, 10))`.
-        every: "epoch" or "batch", for `make`.
+        norm: where the norm of all gradients together is larger, they are scaled down to it.
+        value: every element is moved into [-value, value]; after the norm, if both are given.
     """
 
-    def __init__(
-        self,
-        schedule: Callable[[int], float] | None = None,
-        *,
-        make: Callable[[Any], Schedule] | None = None,
-        every: str = "epoch",
-    ) -> None:
-        if (schedule is None) == (make is None):
-            raise ArgumentError("give either a function of the epoch, or make=")
-        if every not in ("epoch", "batch"):
-            raise ArgumentError(f'every must be "epoch" or "batch", got {every!r}')
-        self.function = schedule
-        self.make = make
-        self.every = every
-        self.schedule: Schedule | None = None
+    def __init__(self, norm: float | None = None, value: float | None = None) -> None:
+        for name, limit in (("norm", norm), ("value", value)):
+            if limit is not None and not (is_number(limit) and limit > 0):
+                raise ArgumentError(f"clip_{name} must be a positive number or None, got {limit!r}")
+        if norm is None and value is None:
+            raise ArgumentError("GradientClipping needs a norm, a value, or both")
+        self.norm = norm
+        self.value = value
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        if self.make is not None and self.schedule is None:
-            self.schedule = self.make(trainer.optimizer)
-            if not isinstance(self.schedule, Schedule):
-                raise ArgumentError(f"make must return a schedule, got {type(self.schedule).__name__}")
-
-    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
-        if self.function is not None:
-            for group in trainer.optimizer.param_groups:
-                group["lr"] = float(self.function(epoch))
-
-    def on_batch_end(self, trainer: Trainer, batch: int, loss: Any) -> None:
-        if self.schedule is not None and self.every == "batch":
-            self.schedule.step()
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
-        figures["lr"] = trainer.optimizer.param_groups[0]["lr"].item()
-        if self.schedule is not None and self.every == "epoch":
-            self.schedule.step()
-
-
-class CSVLogger(Callback):
-    """Write the figures of every epoch as a line of a CSV file."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._columns: list[str] | None = None
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        self._columns = None
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
-        row = {"epoch": epoch, **{k: v for k, v in figures.items() if isinstance(v, (int, float))}}
-        first = self._columns is None
-        if self._columns is None:
-            self._columns = list(row)
-        with self.path.open("w" if first else "a", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            if first:
-                writer.writeheader()
-            writer.writerow(row)
+    def on_gradients(self, trainer: Trainer) -> None:
+        if self.norm is not None:
+            clip_grad_norm_(trainer.model.parameters(), self.norm)
+        if self.value is not None:
+            clip_grad_value_(trainer.model.parameters(), self.value)

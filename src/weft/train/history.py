@@ -67,6 +67,18 @@ class History(Mapping[str, list[Any]]):
         if f"val_{name}" in self._figures:
             axes.legend()
 
+    def state_dict(self) -> dict[str, Any]:
+        """All figures, for a file."""
+        return {"figures": self._figures, "epochs": self.epochs, "seconds": self.seconds}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._figures = {
+            name: [v.numpy() if hasattr(v, "numpy") else v for v in values]
+            for name, values in saved["figures"].items()
+        }
+        self.epochs, self.seconds = list(saved["epochs"]), list(saved["seconds"])
+
     def __getitem__(self, name: str) -> list[Any]:
         if name not in self._figures:
             raise KeyError(f"the history has no figure {name!r}. {nearest(name, self._figures)}")

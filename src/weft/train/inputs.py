@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,14 +81,18 @@ def as_loader(
     return DataLoader(data, 32 if batch_size is None else batch_size, shuffle, seed=seed)
 
 
-def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
-    """A batch as (inputs, target): the last part is the target."""
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+def split_batch(batch: Any, weighted: bool = False) -> tuple[Any, ...]:
+    """A batch as a tuple: inputs, then the target, then (`weighted`) the samples' weights."""
+    least = 2 + weighted
+    if type(batch) is tuple and len(batch) >= least:
+        return batch
+    if not isinstance(batch, (tuple, list)) or len(batch) < least:
+        wanted = "(inputs..., targets, weights)" if weighted else "(inputs..., targets)"
         raise DataError(
-            "a batch must be a tuple (inputs..., targets), got "
+            f"a batch must be a tuple {wanted}, got "
             + (f"one of {len(batch)} part" if isinstance(batch, (tuple, list)) else type(batch).__name__)
         )
-    return tuple(batch[:-1]), batch[-1]
+    return tuple(batch)
 
 
 def batch_length(target: Any) -> int:
@@ -115,15 +119,18 @@ class Checks:
             if target.dtype.kind in "ui":
                 self.classes = int(scores.shape[1])
 
-    def dataset(self, data: Any, what: str) -> bool:
-        """Check all of a dataset that hands out many samples at once; False if it must be checked as it comes."""
+    def dataset(self, data: Any, what: str, weighted: bool = False) -> bool:
+        """Check all of a dataset that hands out many samples at once; False if it must be checked as it comes.
+
+        weighted: its samples end with their weights.
+        """
         sample = data.take(np.arange(1)) if isinstance(data, Dataset) and len(data) else None
         if sample is None or len(data) * sum(part.nbytes for part in sample) > _LARGE:
             return False
         for first in range(0, len(data), _CHUNK):
             parts = data.take(np.arange(first, min(first + _CHUNK, len(data))))
             assert parts is not None
-            self.batch(parts[:-1], parts[-1], what, first)
+            self.batch(parts[: -1 - weighted], parts[-1 - weighted], what, first)
         return True
 
     def batch(self, inputs: Sequence[Any], target: Any, what: str, first: int = 0) -> None:
@@ -177,9 +184,3 @@ def describe_batch(inputs: Sequence[Any], target: Any) -> str:
         f"{target.dtype} {show_shape(target.shape)}" if isinstance(target, Tensor) else type(target).__name__
     )
     return f"inputs {', '.join(parts)} and targets {last}"
-
-
-def batches(loader: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(inputs, target) of every batch."""
-    for batch in loader:
-        yield split_batch(batch)

@@ -38,6 +38,8 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "rmsprop": optim.RMSprop,
     "rprop": optim.Rprop,
     "lion": optim.Lion,
+    "asgd": optim.ASGD,
+    "lbfgs": lambda: optim.LBFGS(line_search_fn="strong_wolfe"),
 }
 _THRESHOLDED = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
 

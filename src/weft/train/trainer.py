@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from .. import nn
-from ..arrays.cell import flush
-from ..arrays.compile import compile as compiled
-from ..arrays.grad import enable_grad, no_grad
+from ..arrays.grad import no_grad
 from ..arrays.random import default_generator
 from ..arrays.tensor import Tensor
-from ..base.errors import ArgumentError, DataError, StateError, TraceError, WeftError
-from ..base.pytree import flatten, unflatten
-from ..data import DataLoader, Dataset, TensorDataset, random_split
-from ..data.dataset import host_array, to_tensor
+from ..base.errors import ArgumentError, DataError, StateError, WeftError
+from ..base.pytree import flatten
+from ..formats import load
 from ..ir.dtype import DEFAULT_FLOAT, DType
 from ..ir.shape import show_shape
-from ..metrics import Mean
-from ..optim import clip_grad_norm_
-from ..optim.group import is_number
-from .callbacks import Callback, snapshot
+from ..optim import LBFGS
+from .callbacks import Callback, GradientClipping, check_callbacks, overrides, snapshot
+from .checkpoint import ModelCheckpoint
+from .feed import Feed
 from .history import History
-from .inputs import (
-    Checks,
-    as_dataset,
-    as_loader,
-    batch_length,
-    batches,
-    describe_batch,
-    floats_as,
-    split_batch,
-)
+from .inputs import Checks, batch_length, describe_batch
 from .names import find_loss, find_metrics, find_optimizer
-from .progress import Progress
-
-
-class _StopNow(Exception):
-    """Ends an epoch at once."""
+from .prediction import inputs_of, joined
+from .progress import Progress, ProgressBar
+from .run import LossSum, Run
+from .sources import Sources
+from .steps import Evaluation, Training
+from .weighing import WeightedLoss, class_table
 
 
 class Trainer:
@@ -57,6 +46,9 @@ class Trainer:
         metrics: names ("accuracy", "f1", "mae", ...) or metrics, measured beside the loss.
         callbacks: what else happens between batches and epochs.
         clip_norm: scale the gradients of a step down to this norm where theirs is larger.
+        clip_value: move every element of the gradients into [-clip_value, clip_value].
+        accumulate: make a step after so many batches (and after the last of an epoch), with the mean of the
+            gradients over all their samples: as if they had been one batch, in less memory.
         compile: run each step as one compiled program. None: do so, and go on without if the model cannot be traced.
 
     Example::
@@ -75,28 +67,37 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         *,
         clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
         compile: bool | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ArgumentError(f"the model must be an nn.Module, got {type(model).__name__}")
+        if not hasattr(accumulate, "__index__") or accumulate < 1:
+            raise ArgumentError(f"accumulate must be a positive integer, got {accumulate!r}")
         self.model = model
         self.loss = find_loss(loss)
         self.optimizer = find_optimizer(optimizer)
         self.metrics = find_metrics(metrics, self.loss)
-        self.callbacks = _check_callbacks(callbacks)
-        if clip_norm is not None and not (is_number(clip_norm) and clip_norm > 0):
-            raise ArgumentError(f"clip_norm must be a positive number or None, got {clip_norm!r}")
-        self.clip_norm = clip_norm
+        self.callbacks = check_callbacks(callbacks)
+        if isinstance(self.optimizer, LBFGS) and (accumulate > 1 or clip_norm or clip_value):
+            raise ArgumentError(
+                "LBFGS makes its steps by itself: it goes without accumulate, clip_norm and clip_value"
+            )
+        clips = clip_norm is not None or clip_value is not None
+        self._clipping = [GradientClipping(clip_norm, clip_value)] if clips else []
+        self.accumulate = int(accumulate)
         self.compile = compile
+        self.traceable = (
+            compile is not False
+        )  #: whether steps are compiled; not if the model cannot be traced
         self.epochs = 0  #: how many epochs it has been trained so far
         self.history = History()  #: of the last `fit`
-        self.figure_names: list[str] = []
-        self._mean_loss = Mean("loss")
-        self._stop: str | None = None
-        self._in_batches = False
-        self._traceable = compile is not False
-        self._train_program = compiled(self._train_step)
-        self._evaluation_program = compiled(self._evaluation_step)
+        self.stopped: str | None = None  #: why the last `fit` ended before its last epoch, if it did
+        self.figure_names: list[str] = []  #: what the run measures
+        self._run: Run | None = None
+        self._tried: tuple[Any, Checks] | None = None
+        self._programs: dict[Any, Training | Evaluation] = {}
 
     # -- training -------------------------------------------------------------------------------------------
 
@@ -109,10 +110,13 @@ class Trainer:
         batch_size: int | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         shuffle: bool | None = None,
         callbacks: Sequence[Callback] = (),
         seed: int | None = None,
         progress: bool = True,
+        resume: Any = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -122,182 +126,182 @@ class Trainer:
             batch_size: samples in a batch, 32 by default; the last one may be smaller.
             validation_data: the same as `data` (arrays as a pair), measured after every epoch.
             validation_split: instead, the share of the samples that is held out for it, chosen at random.
+            sample_weight: one number for each sample: how much its loss counts.
+            class_weight: how much the losses of each class count: a dict {label: weight}, an array, or "balanced"
+                (all classes alike, however many samples they have). Validation is without it.
             shuffle: a new order in every epoch (the default).
             callbacks: besides those of the trainer.
             seed: fixes the order of the samples.
             progress: show a bar for each epoch.
+            resume: go on with a run that was saved by `ModelCheckpoint(path, whole=True)`: its path, or what `load`
+                gave for it; or True for the newest file of this run's own checkpoint, and from the beginning if there
+                is none yet. All other arguments are those of the first time; the result has the bits of a run that
+                was never interrupted.
 
         Returns:
             the figures of every epoch. Calling `fit` again goes on training.
 
         Raises:
             DataError: for data that cannot be learnt from, before the first step.
+            StateError: for a saved run that does not fit.
         """
         if not isinstance(epochs, (int, np.integer)) or epochs < 1:
             raise ArgumentError(f"epochs must be a positive integer, got {epochs!r}")
-        loader, held_out = self._sources(
-            data, y, validation_data, validation_split, batch_size, shuffle, seed
-        )
-        checks = self._prepare(loader)
-        unchecked = not _check(checks, loader, "the training data")
+        everyone = [*self.callbacks, *check_callbacks(callbacks)]
+        if progress and not any(isinstance(c, ProgressBar) for c in everyone):
+            everyone.append(ProgressBar())
+        saved = self._saved_run(resume, everyone)
+        sources = Sources(self._dtype(), batch_size, shuffle, seed)
+        feed, held_out = sources.training(data, y, sample_weight, validation_data, validation_split)
+        feed.at(self.epochs)
+        checks = self._prepare(feed)
+        unchecked = not sources.check(checks, feed, "the training data")
         if held_out is not None:
-            _check(checks, held_out, "the validation data")
-        if isinstance(loader, DataLoader) and loader is not data:
-            loader.epoch = self.epochs
-        everyone = [*self.callbacks, *_check_callbacks(callbacks)]
+            sources.check(checks, held_out, "the validation data")
+        table = None
+        if class_weight is not None:
+            table = class_table(class_weight, checks.classes, lambda: sources.labels(feed))
         names = ["loss", *[m.name for m in self.metrics]]
         self.figure_names = names + ([f"val_{n}" for n in names] if held_out is not None else [])
-        self.history, self._stop = History(), None
-        for c in everyone:
-            c.on_fit_begin(self)
+        self.history, self.stopped = History(), None
+        steps = self._training(feed.weighted, table, everyone)
+        evaluation = self._evaluation(held_out is not None and held_out.weighted)
+        run = Run(
+            self, steps, evaluation, feed, held_out, everyone, int(epochs), checks if unchecked else None
+        )
+        return self._train(run, saved)
+
+    def _train(self, run: Run, saved: Mapping[str, Any] | None) -> History:
+        if self._run is not None:
+            raise StateError("fit is running already; a callback cannot call it again")
+        self._run = run
         try:
-            for i in range(epochs):
-                title = f"epoch {self.epochs + 1}/{self.epochs - i + epochs}"
-                self._epoch(
-                    loader, held_out, everyone, title, progress, checks if unchecked and i == 0 else None
-                )
-                if self._stop is not None:
-                    break
+            with self._mode(training=True):
+                run.go(saved)
         except KeyboardInterrupt:
-            self._stop = "interrupted"
+            self.stopped = "interrupted"
             raise
         finally:
-            self.history.stopped = self._stop
-            for c in everyone:
-                c.on_fit_end(self)
+            self.history.stopped = self.stopped
+            try:
+                run.end()
+            finally:
+                self._run = None
         return self.history
+
+    def _saved_run(self, resume: Any, callbacks: Sequence[Callback]) -> Mapping[str, Any] | None:
+        """The state to go on from."""
+        if resume is None or resume is False:
+            return None
+        if resume is True:
+            own = [c for c in callbacks if isinstance(c, ModelCheckpoint) and c.whole]
+            if not own:
+                raise ArgumentError(
+                    "resume=True goes on from the file of a ModelCheckpoint(path, whole=True) among the callbacks, "
+                    "and there is none; add one, or give the path of a file"
+                )
+            resume = own[0].newest()
+            if resume is None:
+                return None
+        saved = load(resume) if isinstance(resume, (str, PathLike)) else resume
+        if not isinstance(saved, Mapping) or saved.get("run") is None:
+            raise StateError(
+                "this is not the state of a run: ModelCheckpoint(path, whole=True) writes one. For a model or a "
+                "trainer that was saved by itself use load_state_dict, and fit without resume"
+            )
+        return saved
+
+    def _training(self, weighted: bool, table: np.ndarray | None, callbacks: Sequence[Callback]) -> Training:
+        """The programs of the training step, those of the last time if nothing has changed."""
+        within = [
+            c
+            for c in (*self._clipping, *callbacks)
+            if overrides(c, "on_gradients") or overrides(c, "on_step")
+        ]
+        loss = WeightedLoss(self.loss, table) if weighted or table is not None else self.loss
+        kind = (weighted, None if table is None else table.tobytes(), self.accumulate, *map(id, within))
+        return self._kept("training", kind, lambda: Training(self, loss, weighted, within))
+
+    def _evaluation(self, weighted: bool) -> Evaluation:
+        loss = WeightedLoss(self.loss) if weighted else self.loss
+        return self._kept("evaluation", (weighted,), lambda: Evaluation(self, loss, weighted))
+
+    def _kept(self, name: str, kind: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        parts = (self.model, self.loss, self.optimizer, *self.metrics)
+        key = (name, kind, *map(id, parts))
+        for other in [k for k in self._programs if k[0] == name and k != key]:
+            del self._programs[other]
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+    # -- what callbacks ask and do --------------------------------------------------------------------------
 
     def stop(self, why: str = "stopped", *, now: bool = False) -> None:
         """End the run after the present epoch, or (`now`) at once. For callbacks."""
-        self._stop = why
-        if now and self._in_batches:
-            raise _StopNow
+        self.stopped = why
+        if now and self._run is not None:
+            self._run.stop_now()
 
-    def _epoch(
-        self,
-        loader: Any,
-        held_out: Any,
-        callbacks: list[Callback],
-        title: str,
-        progress: bool,
-        checks: Checks | None,
-    ) -> None:
-        epoch, began = self.epochs + 1, time.perf_counter()
-        for c in callbacks:
-            c.on_epoch_begin(self, epoch)
-        self._reset()
-        bar = Progress(progress, title, len(loader) if hasattr(loader, "__len__") else None)
-        try:
-            self._batches(loader, callbacks, bar, checks)
-            figures = self._figures("the training data")
-            if held_out is not None:
-                found = self._measure(held_out)
-                figures |= {f"val_{k}": v for k, v in found.items()}
-        except BaseException:
-            bar.abandon()
-            raise
-        self.epochs = epoch
-        for c in callbacks:
-            c.on_epoch_end(self, epoch, figures)
-        seconds = time.perf_counter() - began
-        bar.close(figures, seconds)
-        self.history.append(epoch, figures, seconds)
+    def when_settled(self, action: Callable[[], None]) -> None:
+        """Do something when every callback has had its turn with what happens now: so that what is saved is whole."""
+        if self._run is None:
+            action()
+        else:
+            self._run.later.append(action)
 
-    def _batches(self, loader: Any, callbacks: list[Callback], bar: Progress, checks: Checks | None) -> None:
-        """One step for each batch."""
-        self._in_batches = True
-        try:
-            with self._mode(training=True):
-                for number, (inputs, target) in enumerate(batches(loader), 1):
-                    if checks is not None:
-                        checks.batch(inputs, target, f"batch {number} of the training data")
-                    loss = self._run(self._train_program, self._train_step, inputs, target)
-                    bar.step(lambda: {"loss": self._mean_loss.compute()})
-                    for c in callbacks:
-                        c.on_batch_end(self, number, loss)
-        except _StopNow:
-            pass
-        finally:
-            self._in_batches = False
+    @property
+    def running(self) -> Run:
+        """The `fit` that is going on."""
+        if self._run is None:
+            raise StateError("the trainer is not in a fit now; callbacks may ask this while one is going on")
+        return self._run
 
-    def _train_step(self, inputs: tuple[Any, ...], target: Any) -> Tensor:
-        with enable_grad():
-            predictions = self.model(*inputs)
-            loss = self.loss(predictions, target)
-        loss.backward()
-        self._note(predictions, target, loss)
-        if self.clip_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss
+    @property
+    def batch(self) -> int:
+        """How many batches of the present epoch are done."""
+        return self.running.batch
 
-    def _evaluation_step(self, inputs: tuple[Any, ...], target: Any) -> None:
-        with no_grad():
-            predictions = self.model(*inputs)
-            self._note(predictions, target, self.loss(predictions, target))
+    @property
+    def batches(self) -> int:
+        """How many batches of the run are done."""
+        return self.running.batches
 
-    def _note(self, predictions: Any, target: Any, loss: Tensor) -> None:
-        """Add a batch to the sums behind the figures; nothing is looked at."""
-        self._mean_loss.update(loss, batch_length(target))
-        for m in self.metrics:
-            m.update(predictions, target)
+    @property
+    def stepped(self) -> bool:
+        """Whether the last batch ended with a step of the optimiser (with `accumulate`, not every one does)."""
+        return self.running.stepped
 
-    def _run(self, program: Callable[..., Any], step: Callable[..., Any], inputs: Any, target: Any) -> Any:
-        try:
-            if self._traceable:
-                try:
-                    return program(inputs, target)
-                except TraceError as e:
-                    if self.compile:
-                        raise
-                    self._traceable = False
-                    warnings.warn(
-                        f"the step cannot be compiled and runs operation by operation: {e}",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
-            out = step(inputs, target)
-            flush()
-            return out
-        except WeftError as e:
-            e.add_note(f"in a step on {describe_batch(inputs, target)}")
-            raise
+    @property
+    def total_epochs(self) -> int:
+        """How many epochs the run has in all."""
+        return self.running.epochs
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of the last epoch of the run."""
+        return self.running.last
+
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """How many batches an epoch has; None if that is not known."""
+        return self.running.feed.length
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """How many steps the optimiser makes in an epoch; None if that is not known."""
+        n = self.batches_per_epoch
+        return None if n is None else -(-n // self.accumulate)
+
+    def running_figures(self) -> dict[str, float]:
+        """The mean loss of the present epoch so far."""
+        return {"loss": self.running.loss.mean()}
+
+    def training_batches(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of the training data once more: tuples of inputs, targets (and weights)."""
+        return self.running.feed.again()
 
     # -- preparing ------------------------------------------------------------------------------------------
-
-    def _sources(
-        self, data: Any, y: Any, validation: Any, split: float, batch_size: Any, shuffle: Any, seed: Any
-    ) -> tuple[Any, Any]:
-        """The loaders of the training and of the validation data."""
-        if not isinstance(data, DataLoader):
-            data = self._dataset(data, y, "fit")
-        elif y is not None:
-            raise ArgumentError("fit: a DataLoader brings its labels along; leave out y")
-        if split:
-            if validation is not None:
-                raise ArgumentError("give validation_data or validation_split, not both")
-            if not 0 < split < 1 or isinstance(data, DataLoader) or not hasattr(data, "__getitem__"):
-                raise ArgumentError(
-                    f"validation_split is a fraction of a dataset or of arrays, got {split!r}"
-                )
-            data, validation = random_split(data, [1 - split, split], seed=0 if seed is None else seed)
-        loader = as_loader(data, batch_size, shuffle, seed, True)
-        if validation is None:
-            return loader, None
-        if not isinstance(validation, DataLoader):
-            validation = self._dataset(validation, None, "validation_data")
-            # Figures do not depend on the size of the batches, and larger ones are quicker.
-            size = max(256, getattr(loader, "batch_size", 0)) if hasattr(validation, "__getitem__") else None
-            validation = as_loader(validation, size, None, None, False)
-        return loader, validation
-
-    def _dataset(self, data: Any, y: Any, what: str) -> Any:
-        if y is None and not isinstance(data, (Dataset, tuple, list)) and not hasattr(data, "__getitem__"):
-            if not hasattr(data, "__iter__"):
-                raise DataError(f"{what}: arrays, a dataset or a loader expected, got {type(data).__name__}")
-            return data  # an iterable of batches
-        return as_dataset(data, y, self._dtype(), what)
 
     def _dtype(self) -> DType:
         """The model's floating type."""
@@ -306,12 +310,20 @@ class Trainer:
                 return p.dtype
         return DEFAULT_FLOAT
 
-    def _prepare(self, loader: Any) -> Checks:
+    def _prepare(self, feed: Feed) -> Checks:
         """Try the model on the first batch without computing anything: shapes must fit, lazy layers take theirs."""
-        epoch = getattr(loader, "epoch", None)
-        inputs, target = split_batch(next(iter(loader), None))
-        if epoch is not None:
-            loader.epoch = epoch
+        batch = feed.first()
+        last = -1 - feed.weighted
+        inputs, target = batch[:last], batch[last]
+        leaves, structure = flatten((inputs, target))
+        kinds = [leaf._cell.node.aval if isinstance(leaf, Tensor) else type(leaf) for leaf in leaves]
+        key = (structure, kinds, id(self.model), id(self.loss), id(self.optimizer))
+        if self._tried is None or self._tried[0] != key or not self.optimizer.bound:
+            self._tried = None
+            self._tried = (key, self._try(inputs, target))
+        return self._tried[1]
+
+    def _try(self, inputs: tuple[Any, ...], target: Any) -> Checks:
         try:
             with no_grad(), self._mode(training=False):
                 predictions = self.model(*inputs)
@@ -358,90 +370,82 @@ class Trainer:
     # -- measuring ------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, data: Any, y: Any = None, *, batch_size: int | None = None, progress: bool = False
+        self,
+        data: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        progress: bool = False,
     ) -> dict[str, Any]:
         """The loss and all metrics on other data, given as for `fit`."""
-        if isinstance(data, DataLoader):
-            loader = as_loader(data, batch_size, None, None, False)
-        else:
-            data = self._dataset(data, y, "evaluate")
-            if batch_size is None and hasattr(data, "__getitem__"):
-                batch_size = 256
-            loader = as_loader(data, batch_size, None, None, False)
-        checks = self._prepare(loader)
-        _check(checks, loader, "the data")
-        return self._measure(loader, progress)
+        sources = Sources(self._dtype(), batch_size, None, None)
+        feed = sources.held_out(data, y, sample_weight, "evaluate")
+        checks = self._prepare(feed)
+        sources.check(checks, feed, "the data")
+        midway = self._run is not None and self._run.inside
+        before = [m.state_dict() for m in self.metrics] if midway else []
+        try:
+            return self.measure(feed, self._evaluation(feed.weighted), progress)
+        finally:
+            for m, state in zip(self.metrics, before, strict=False):
+                m.load_state_dict(state)
 
-    def _measure(self, loader: Any, progress: bool = False) -> dict[str, Any]:
-        self._reset()
-        began = time.perf_counter()
-        bar = Progress(progress, "evaluation", len(loader) if hasattr(loader, "__len__") else None)
+    def measure(self, feed: Feed, evaluation: Evaluation, progress: bool = False) -> dict[str, Any]:
+        """The figures of one pass over a feed, in evaluation mode."""
+        self.reset_metrics()
+        mean, began = LossSum(), time.perf_counter()
+        bar = Progress(progress, "evaluation", feed.length)
+        last = -1 - feed.weighted
         with self._mode(training=False):
-            for inputs, target in batches(loader):
-                self._run(self._evaluation_program, self._evaluation_step, inputs, target)
-                bar.step(lambda: {"loss": self._mean_loss.compute()})
-        figures = self._figures("the data")
+            for done, batch in enumerate(feed.epoch(keep=evaluation.traceable), 1):
+                loss, weight = evaluation(batch)
+                mean.add(loss, batch_length(batch[last]) if weight is None else weight)
+                bar.step(lambda: {"loss": mean.mean()}, done)
+        figures = self.figures(mean, "the data")
         bar.close(figures, time.perf_counter() - began)
         return figures
 
-    def _reset(self) -> None:
-        self._mean_loss.reset()
+    def reset_metrics(self) -> None:
+        """Begin to measure anew."""
         for m in self.metrics:
             m.reset()
 
-    def _figures(self, what: str) -> dict[str, Any]:
+    def figures(self, loss: LossSum, what: str) -> dict[str, Any]:
+        """The figures of the batches seen since the last reset."""
         try:
-            return {m.name: m.compute() for m in (self._mean_loss, *self.metrics)}
+            out: dict[str, Any] = {"loss": loss.mean()}
+            for m in self.metrics:
+                out[m.name] = m.compute()
         except DataError as e:
             e.add_note(f"while the figures of {what} were worked out")
             raise
+        return out
 
     def predict(self, data: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs, in evaluation mode, for inputs (n, ...) or a dataset whose targets are left aside.
 
         Returns what the model returns, its tensors joined along the first axis.
         """
-        parts: list[list[np.ndarray]] = []
-        structure = None
         with no_grad(), self._mode(training=False):
-            for inputs in self._inputs(data, batch_size):
-                leaves, structure = flatten(self.model(*inputs))
-                parts.append([host_array(leaf) for leaf in leaves])
-        if structure is None:
-            raise DataError("predict got no data")
-        return unflatten(
-            structure, [to_tensor(np.concatenate(column)) for column in zip(*parts, strict=True)]
-        )
-
-    def _inputs(self, data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
-        """The inputs of every batch, targets dropped."""
-        if isinstance(data, (Tensor, np.ndarray, list, tuple)):
-            given = data if isinstance(data, tuple) else (data,)
-            dtype = self._dtype()
-            arrays = [host_array(a, "predict's x") for a in given]
-            arrays = [floats_as(a, dtype) for a in arrays]
-            if any(len(a) == 0 for a in arrays):
-                raise DataError("predict got no samples")
-            yield from DataLoader(TensorDataset(*arrays), batch_size)
-            return
-        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
-        for batch in loader:
-            parts = batch if isinstance(batch, (tuple, list)) else (batch,)
-            yield tuple(parts[:-1]) if len(parts) > 1 else tuple(parts)
+            return joined(self.model(*inputs) for inputs in inputs_of(data, batch_size, self._dtype()))
 
     # -- state ----------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a run needs to go on: model, optimiser, number of epochs, and the state of the default generator.
+        """Model, optimiser, number of epochs, and the state of the default generator.
 
-        `weft.save(trainer, path)` writes it. A run that goes on from it with the same `seed` gives the bits of one that
-        was never interrupted.
+        `weft.save(trainer, path)` writes it. A `fit` that follows `load_state_dict` with the same `seed` gives the bits
+        of one that followed at once. While `fit` is running there is also what it needs to go on from this very batch
+        (`fit(..., resume=...)`): the order of the data, figures, history, and the states of callbacks and of Python's
+        and NumPy's random numbers.
         """
         return {
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict() if self.optimizer.bound else None,
             "epochs": self.epochs,
             "generator": default_generator().state,
+            "run": self._run.state_dict() if self._run is not None else None,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -471,19 +475,3 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"<trainer of {type(self.model).__name__}, {self.epochs} epochs so far>"
-
-
-def _check(checks: Checks, loader: Any, what: str) -> bool:
-    return (
-        isinstance(loader, DataLoader) and loader.collate_fn is None and checks.dataset(loader.dataset, what)
-    )
-
-
-def _check_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
-    for c in callbacks:
-        if not isinstance(c, Callback):
-            kind = (
-                f"the class {c.__name__}; write {c.__name__}()" if isinstance(c, type) else type(c).__name__
-            )
-            raise ArgumentError(f"a callback is an object of a subclass of Callback, got {kind}")
-    return list(callbacks)
