@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..arrays.tensor import Tensor, from_array
-from ..base.checked import check_constructor, checked, refuse_masked
-from ..base.errors import ArgumentError, DataError, DTypeError, IndexingError
+from ..base.checked import check_constructor, refuse_masked
+from ..base.errors import DataError, DTypeError, IndexingError
 from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.dtype import dtype as as_dtype
-from .shuffle import permutation
 
 Sample = Any
 
@@ -41,6 +40,12 @@ class Dataset:
         """The samples at `indices`, stacked: one array for each part of a sample. None: ask one by one."""
         return None
 
+    def __add__(self, other: Dataset) -> Dataset:
+        """The samples of this dataset and then those of another."""
+        from .combined import ConcatDataset
+
+        return ConcatDataset([self, other])
+
     def check_index(self, index: Any) -> int:
         """`index` counted from the front, or an error if there is no such sample."""
         try:
@@ -53,6 +58,38 @@ class Dataset:
         if not -n <= i < n:
             raise IndexingError(f"sample {i} is outside a dataset of {n} samples")
         return i % n
+
+
+class IterableDataset(Dataset):
+    """A dataset whose samples come one after the other: `iter(dataset)` gives them, from the first one, every time.
+
+    A loader with worker processes reads the stream in each of them, and each makes its own share of the batches: the
+    batches and their order are the same for any number of workers. What is expensive for a sample is therefore best
+    done in the loader's `collate_fn`, which runs only for a worker's own batches.
+
+    A dataset that shares the stream out itself asks `get_worker_info()` before its first sample; then every worker
+    delivers what its own iterator gives, in turns of one batch.
+
+    >>> class Count(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(3))
+    >>> [batch.tolist() for batch in DataLoader(Count(), batch_size=2)]
+    [[0, 1], [2]]
+    """
+
+    def __iter__(self) -> Iterator[Sample]:
+        raise NotImplementedError(f"{type(self).__name__} must define __iter__, which gives its samples")
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} has no length: it is read as a stream")
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexingError(f"{type(self).__name__} is read as a stream; its samples have no numbers")
+
+    def __add__(self, other: Dataset) -> Dataset:
+        from .combined import ChainDataset
+
+        return ChainDataset([self, other])
 
 
 def host_array(data: Any, what: str = "data") -> np.ndarray:
@@ -134,69 +171,3 @@ def rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
 def to_tensor(array: np.ndarray) -> Tensor:
     """A tensor that takes over `array`, which must be contiguous and nobody else's."""
     return from_array(array, as_dtype(array.dtype))
-
-
-class Subset(Dataset):
-    """The samples of `dataset` at `indices`, in that order."""
-
-    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
-        found = np.asarray(indices, dtype=np.int64 if len(indices) == 0 else None)
-        if found.ndim != 1 or found.dtype.kind not in "ui":
-            raise ArgumentError(
-                f"indices must be a sequence of integers, got {found.dtype} of shape {found.shape}"
-            )
-        n = len(dataset)
-        outside = found[(found < -n) | (found >= n)]
-        if outside.size:
-            raise IndexingError(f"index {outside[0]} is outside a dataset of {n} samples")
-        self.dataset = dataset
-        self.indices = np.where(found < 0, found + n, found).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[int(self.indices[self.check_index(index)])]
-
-    def take(self, indices: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        return self.dataset.take(self.indices[indices])
-
-    def __repr__(self) -> str:
-        return f"Subset({len(self)} samples of {self.dataset!r})"
-
-
-@checked
-def random_split(dataset: Dataset, lengths: Sequence[int | float], *, seed: int = 0) -> list[Subset]:
-    """Cut a dataset at random into parts without a sample in common; the same seed gives the same parts.
-
-    Args:
-        lengths: numbers of samples that add up to `len(dataset)`, or fractions that add up to 1 (rounded down,
-            the samples left over given to the first parts, one each).
-
-    >>> [len(p) for p in random_split(TensorDataset(list(range(10))), [0.7, 0.3])]
-    [7, 3]
-    """
-    n = len(dataset)
-    sizes = _sizes(lengths, n)
-    order = permutation(n, seed)
-    ends = np.cumsum(sizes)
-    return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
-
-
-def _sizes(lengths: Sequence[int | float], n: int) -> list[int]:
-    if not len(lengths):
-        raise ArgumentError("random_split needs at least one length")
-    if all(isinstance(x, (int, np.integer)) for x in lengths):
-        if any(x < 0 for x in lengths) or sum(lengths) != n:
-            raise ArgumentError(
-                f"lengths {list(lengths)} add up to {sum(lengths)}, the dataset has {n} samples; "
-                "give counts that add up to it, or fractions that add up to 1"
-            )
-        return [int(x) for x in lengths]
-    if any(not 0 <= x <= 1 for x in lengths) or abs(sum(lengths) - 1) > 1e-6:
-        raise ArgumentError(f"fractions must lie between 0 and 1 and add up to 1, got {list(lengths)}")
-    # 0.7 * 10 is 6.999...: forgive the last bits.
-    sizes = [int(np.floor(x * n + 1e-6)) for x in lengths]
-    for i in range(n - sum(sizes)):
-        sizes[i % len(sizes)] += 1
-    return sizes

@@ -1,0 +1,164 @@
+"""Making batches: the same code in this process and in workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..base.errors import DataError
+from .collate import collate, convert
+from .dataset import Dataset, IterableDataset, to_tensor
+from .randomness import BATCH, SAMPLE, STREAM, Scope, begin_item
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is asked for: batch number `number` of an epoch.
+
+    `indices` are the samples of it, of which the first stands at place `first` of the epoch; for a stream they are the
+    number of samples.
+    """
+
+    epoch: int
+    number: int
+    first: int
+    indices: Any
+
+
+class End:
+    """Answer to a job behind the end of a stream."""
+
+
+class Fetcher:
+    """Makes the batches of a dataset.
+
+    Args:
+        collate_fn: makes a batch of samples; None stands for the default.
+        batched: whether a job is a batch; otherwise it is one sample, which is handed out as it is.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        collate_fn: Callable[[Any], Any] | None,
+        seed: int,
+        *,
+        batched: bool,
+        drop_last: bool,
+    ) -> None:
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.seed = seed
+        self.batched = batched
+        self.drop_last = drop_last
+        self._stream: StreamReader | None = None
+
+    def begin(self, stream: StreamReader | None = None) -> None:
+        """Begin an epoch; of a stream, with a reader of its own."""
+        self._stream = stream
+
+    def fetch(self, job: Job) -> Any:
+        """The batch that `job` asks for, or `End()`."""
+        if self._stream is not None:
+            return self._from_stream(job, self._stream)
+        if self.batched and self.collate_fn is None and isinstance(self.dataset, Dataset):
+            parts = self._taken(job.indices)
+            if parts is not None:
+                return tuple([to_tensor(p) for p in parts])
+        with Scope(self.seed, job.epoch, BATCH, job.number):
+            if not self.batched:
+                (sample,) = self._samples(job, [job.indices])
+                return (self.collate_fn or convert)(sample)
+            samples = self._samples(job, job.indices)
+            begin_item(self.seed, job.epoch, BATCH, job.number)
+            return self._collated(samples)
+
+    def _taken(self, indices: Any) -> tuple[np.ndarray, ...] | None:
+        try:
+            numbers = np.asarray(indices)
+        except ValueError:
+            return None
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+            return None
+        n = len(self.dataset)
+        if numbers.min() < 0 or numbers.max() >= n:
+            return None  # the dataset itself says what is wrong
+        return self.dataset.take(numbers)
+
+    def _samples(self, job: Job, indices: Any) -> list[Any]:
+        many = getattr(self.dataset, "__getitems__", None)
+        if many is not None and self.batched:
+            begin_item(self.seed, job.epoch, SAMPLE, job.first)
+            return self._guarded(lambda: list(many([_plain(i) for i in indices])), "these samples")
+        samples = []
+        for place, index in enumerate(indices):
+            begin_item(self.seed, job.epoch, SAMPLE, job.first + place)
+            index = _plain(index)
+            samples.append(self._guarded(lambda i=index: self.dataset[i], f"sample {index!r}"))
+        return samples
+
+    def _guarded(self, make: Callable[[], Any], what: str) -> Any:
+        try:
+            return make()
+        except StopIteration as e:
+            raise DataError(f"{type(self.dataset).__name__} raised StopIteration for {what}") from e
+        except Exception as e:
+            e.add_note(f"while {what} of {type(self.dataset).__name__} was fetched")
+            raise
+
+    def _collated(self, samples: list[Any]) -> Any:
+        try:
+            return (self.collate_fn or collate)(samples)
+        except StopIteration as e:
+            raise DataError("collate_fn raised StopIteration") from e
+
+    def _from_stream(self, job: Job, stream: StreamReader) -> Any:
+        samples = stream.read(job)
+        if not samples or (self.drop_last and self.batched and len(samples) < job.indices):
+            return End()
+        with Scope(self.seed, job.epoch, BATCH, job.number):
+            if not self.batched:
+                return (self.collate_fn or convert)(samples[0])
+            return self._collated(samples)
+
+
+def _plain(index: Any) -> Any:
+    return int(index) if isinstance(index, np.integer) else index
+
+
+class StreamReader:
+    """One pass over a stream, from which the samples of ever later jobs are read."""
+
+    def __init__(self, dataset: IterableDataset, seed: int, epoch: int) -> None:
+        self._scope = Scope(seed, epoch, STREAM)
+        self._dataset = dataset
+        self._iterator: Iterator[Any] | None = None
+        self._place = 0  # how many samples were read
+        self.reading = False  #: whether the stream's own code is running
+
+    def start(self) -> Iterator[Any]:
+        """Begin to read, up to the first sample."""
+        if self._iterator is None:
+            with self._scope:
+                stream = iter(self._dataset)
+                first = list(itertools.islice(stream, 1))
+            self._iterator = itertools.chain(first, stream)
+        return self._iterator
+
+    def read(self, job: Job) -> list[Any]:
+        """The samples of `job`: fewer than asked for, or none, at the end of the stream."""
+        stream = self.start()
+        skip = job.first - self._place
+        self.reading = True
+        try:
+            with self._scope:
+                skipped = sum(1 for _ in itertools.islice(stream, skip))
+                samples = list(itertools.islice(stream, job.indices)) if skipped == skip else []
+        finally:
+            self.reading = False
+        self._place += skipped + len(samples)
+        return samples
