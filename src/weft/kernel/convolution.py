@@ -59,7 +59,8 @@ def _as_tiles(c: Common) -> Tiles | None:
     groups: int = a["feature_groups"]
     rank = len(out_size)
     free = [_guarded(node, d) for d in range(rank)]
-    over_pixels = n_size < FEW and not free[-1] and out_size[-1] > n_size  # type: ignore[operator]
+    gradient = is_kernel_gradient(node)
+    over_pixels = n_size < FEW and not gradient and not free[-1] and out_size[-1] > n_size  # type: ignore[operator]
     image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
     pixels = variables(tuple(out_size), "p")
     depth, output = Var("c", w.shape[1]), Var("o", o_size // groups)  # type: ignore[arg-type, operator]
@@ -88,7 +89,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     moved = Load(left.buffer, left.index.substitute(replace), left.dtype)
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
-    inner = (depth, *taps) if is_kernel_gradient(node) else (*taps, depth)
+    inner = (depth, *taps) if gradient else (*taps, depth)
     outer, row, moved, at = _longer_rows(c, outer, row, moved, at, guards)
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
 
@@ -101,15 +102,21 @@ def _longer_rows(
     at: tuple[Index, ...],
     guards: Mapping[Var, Guard],
 ) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
-    """The same with outer variables joined to the row, where one row goes on where the one before it ends."""
+    """The same with outer variables joined to the row, where one goes on where the other ends."""
     for v in reversed(outer):
-        place = c.place(at)
-        steps = [(x.stride(v), x.stride(row)) for x in (left.index, place)]
-        fits = all(a is not None and b is not None and a == b * row.size for a, b in steps)
-        if v.size == 1 or not fits or any(v in g.at.variables() for g in guards.values()):
+        steps = [(x.stride(v), x.stride(row)) for x in (left.index, c.place(at))]
+        if v.size == 1 or any(a is None or b is None for a, b in steps):
             continue
-        long = Var(f"{v.name}{row.name}", v.size * row.size)
-        cut = {v: quotient(as_index(long), row.size), row: remainder(as_index(long), row.size)}
+        if any(v in g.at.variables() for g in guards.values()):
+            continue
+        if row.size == 1 or all(a == b * row.size for a, b in steps):  # type: ignore[operator]
+            high, low = v, row
+        elif all(b == a * v.size for a, b in steps):  # type: ignore[operator]
+            high, low = row, v
+        else:
+            continue
+        long = Var(f"{high.name}{low.name}", v.size * row.size)
+        cut = {high: quotient(as_index(long), low.size), low: remainder(as_index(long), low.size)}
         left = replace(left, index=left.index.substitute(cut))
         at = tuple([i.substitute(cut) for i in at])
         outer, row = tuple([o for o in outer if o is not v]), long

@@ -46,30 +46,46 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     _, outer, indices, stores = best
     notes = tuple([r.prim.name for r in roots])
     outputs = tuple([real_dtype(r.dtype) for r in roots])
-    inner = _crosswise(outer, stores)
-    if inner is None:
+    walk = _crosswise(outer, stores)
+    if walk is None:
         return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
-    high, low = Var(f"{outer[-1].name}h", outer[-1].size // _VECTOR), Var(f"{outer[-1].name}l", _VECTOR)
-    whole = {outer[-1]: as_index(high) * _VECTOR + as_index(low)}
-    stores = made(tuple([i.substitute(whole) for i in indices]))
-    stage = Stage((*inner, low), stores=tuple(stores))
-    return Kernel(c.name, (high,), (stage,), c.inputs, outputs, False, notes=notes)
+    split, units, inner = _strips(outer[-1], walk)
+    stage = Stage(inner, stores=tuple(made(tuple([i.substitute(split) for i in indices]))))
+    return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
 
 
 def _crosswise(loops: tuple[Var, ...], stores: Sequence[Store]) -> tuple[Var, ...] | None:
     """All loops but the last, in the order in which operands that lie across are walked through; None if none does.
 
     A vector along the last loop then gathers from as many places, each of which goes on in the next turns of the
-    loop inside: a transposition in strips as wide as a vector.
+    loop inside: a transposition.
     """
     *others, last = loops
     if last.size % _VECTOR or last.size * math.prod([v.size for v in others]) < _MANY:
         return None
-    far = [i for s in stores for i in _places(s.value) if abs(i.stride(last) or 0) >= _VECTOR]
+    far = [i for s in stores for i in _places(s.value) if abs(i.stride(last) or 0) > 1]
     steps = {v: max([abs(i.stride(v) or 0) for i in far], default=0) for v in others}
-    if not far or not any(0 < step < _VECTOR for step in steps.values()):
+    distance = min([abs(i.stride(last) or 0) for i in far], default=0)
+    if not any(0 < step < min(distance, _VECTOR) for step in steps.values()):
         return None
     return tuple(sorted(others, key=lambda v: -steps[v]))
+
+
+def _strips(last: Var, walk: tuple[Var, ...]) -> tuple[dict[Var, Index], tuple[Var, ...], tuple[Var, ...]]:
+    """How a transposition is walked through: (what becomes of its variables, units, loops inside a unit).
+
+    In strips, so that the lines gathered from stay in the cache until they are used up and what is stored along the
+    last loop runs on from one vector to the next.
+    """
+    high, low = Var(f"{last.name}h", last.size // _VECTOR), Var(f"{last.name}l", _VECTOR)
+    split = {last: as_index(high) * _VECTOR + as_index(low)}
+    *far, near = walk
+    strip = max([d for d in range(_VECTOR, _STRIP + 1) if near.size % d == 0], default=near.size)
+    if strip == near.size:
+        return split, (high,), (*walk, low)
+    turn, step = Var(f"{near.name}h", near.size // strip), Var(f"{near.name}l", strip)
+    split[near] = as_index(turn) * strip + as_index(step)
+    return split, (*far, turn), (high, step, low)
 
 
 def _places(e: Expr) -> Iterator[Index]:
@@ -146,6 +162,9 @@ def _filled(size: int) -> float:
 
 #: Elements of a vector, as far as the choice between ways to loop goes.
 _VECTOR = 16
+
+#: Elements of a strip, at most: two lines of the cache.
+_STRIP = 32
 
 #: Elements from which on it pays to look at the order in which memory is walked through.
 _MANY = 4096

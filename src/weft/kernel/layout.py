@@ -114,6 +114,8 @@ def assign_layouts(
         if node.value is None and node.prim.name == "conv":
             orders = (channels_last(node.ndim), weight_order(node.ndim))
             for operand, order in zip(node.args, orders, strict=True):
+                if operand.prim is permute and is_kernel_gradient(node):
+                    operand = operand.args[0]
                 if operand in stored and operand not in outside and operand.prim is identity:
                     layouts[operand] = order
     for node in graph.nodes:

@@ -124,7 +124,8 @@ class Tiling:
     block: int  #: steps of this tap for which the accumulators stay in registers
     pack: bool  #: whether the second operand is copied into panels first
     blocked: bool  #: whether there is more than one block
-    group: int  #: panels that share a block of the first operand while it is in the cache
+    group: int  #: panels that one unit of work goes through, sharing what it reads of the first operand
+    bands: int  #: into how many bands the rows are cut; a unit of work has one
 
     @property
     def tiles(self) -> int:
@@ -161,8 +162,40 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t)
     level, block = _blocks(t) if t.steps > _LONG else (0, outer.count)
     blocked = level > 0 or block < outer.count
-    group = 4 if blocked and not pack else 1
-    return Tiling(rows, vectors, heights, level, block, pack, blocked, group)
+    panels = -(-t.n.size // (vectors * lanes))
+    group, bands = _shares(t, pack, blocked, panels, count, rows)
+    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands)
+
+
+#: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
+_ENOUGH = 4
+
+
+def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
+    """(panels that one unit of work goes through, bands of rows)."""
+    if pack:
+        return 1, 1  # the packed panel serves all rows
+    if not t.same_columns:
+        return (
+            (4, _at_most(tiles, tiles * rows // 64)) if blocked else (1, _at_most(tiles, tiles * rows // 192))
+        )
+    if not blocked:
+        return 1, tiles
+    # Every band reads the whole second operand from memory, every group of panels the whole first: the cut with the
+    # fewest elements read.
+    enough = min(_ENOUGH, panels * tiles)
+    options = [
+        (t.n.size * bands + t.m.size * -(-panels // group), -group, bands)
+        for group in range(1, panels + 1)
+        for bands in range(1, tiles + 1)
+        if bands * -(-panels // group) >= enough
+    ]
+    _, group, bands = min(options)
+    return -group, bands
+
+
+def _at_most(tiles: int, bands: int) -> int:
+    return max(1, min(tiles, bands))
 
 
 def _blocks(t: Tiles) -> tuple[int, int]:

@@ -28,7 +28,7 @@ UNROLL_NEON = 2
 
 def units(t: Tiles, target: Target) -> int:
     """Into how many units, that may run in any order, the work is cut."""
-    return size([v.size for v in _parallel(t, target)]) * _groups(t, target) * _bands(t, target)
+    return size([v.size for v in _parallel(t, target)]) * _groups(t, target) * tiling(t, target).bands
 
 
 def _panels(t: Tiles, target: Target) -> int:
@@ -40,16 +40,6 @@ def _groups(t: Tiles, target: Target) -> int:
     return -(-_panels(t, target) // tiling(t, target).group)
 
 
-def _bands(t: Tiles, target: Target) -> int:
-    """Bands of rows in a panel: several, that threads find work in a narrow result; one where packing is shared."""
-    cut = tiling(t, target)
-    if cut.pack:
-        return 1
-    if t.same_columns and not cut.blocked:
-        return cut.tiles
-    return max(1, min(cut.tiles, cut.tiles * cut.rows // (64 if cut.blocked else 192)))
-
-
 def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     """The outer variables that tell units apart.
 
@@ -59,7 +49,7 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     cut = tiling(t, target)
     if not (cut.blocked or cut.pack) or not t.same_columns:
         return t.outer
-    count, found = 0, _groups(t, target) * _bands(t, target)
+    count, found = 0, _groups(t, target) * cut.bands
     while count < len(t.outer) and found < _ENOUGH:
         found *= t.outer[count].size
         count += 1
@@ -131,7 +121,7 @@ class _Emitter:
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
         target = self.build.target
-        groups, bands = _groups(self.t, target), _bands(self.t, target)
+        groups, bands = _groups(self.t, target), self.cut.bands
         with self.build.loop(begin, end, name="unit") as unit:
             if self.t.same_columns and not self.cut.blocked:
                 group, rest = self._split(unit, groups)
