@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
-from weft.base.errors import ArgumentError, DataError, DTypeError
+from weft.base.errors import ArgumentError, DataError, DTypeError, StateError
 from weft.metrics import F1, Accuracy, ConfusionMatrix, Mean, Metric, Precision, Recall, metric
 
 
@@ -93,6 +93,65 @@ def test_labels_of_every_integer_type():
     scores = np.eye(3, dtype=np.float32)
     for dtype in (np.uint8, np.int32, np.int64):
         assert stream(Accuracy(), scores, np.array([0, 1, 1], dtype)) == pytest.approx(2 / 3)
+
+
+@given(data=labelled(), ignored=st.integers(0, 3))
+def test_labels_left_out(data, ignored):
+    predictions, targets, cuts = data
+    kept = targets != ignored
+    scores = np.eye(4, dtype=np.float32)[predictions]
+    if not kept.any():
+        for m in (Accuracy(ignore_index=ignored), F1(ignore_index=ignored)):
+            with pytest.raises(DataError, match="no samples"):
+                stream(m, scores, targets, cuts)
+        return
+    for kind in (Accuracy, lambda **o: Recall(None, **o), ConfusionMatrix):
+        ours = stream(kind(ignore_index=ignored), scores, targets, cuts)
+        np.testing.assert_array_equal(ours, stream(kind(), scores[kept], targets[kept]))
+
+
+@pytest.mark.parametrize("label", [-1, 3, 100])
+@pytest.mark.parametrize("kind", [Accuracy, lambda: Accuracy(top_k=2), ConfusionMatrix, F1])
+def test_labels_out_of_range(kind, label):
+    with pytest.raises(DataError, match=r"1 of 3 .*ignore_index="):
+        stream(kind(), np.eye(3, dtype=np.float32), np.array([0, label, 1]), [1])
+
+
+@pytest.mark.parametrize("label", [0.5, 2.0, -1.0, np.nan, np.inf])
+def test_binary_labels_are_zero_and_one(label):
+    for m in (Accuracy(), ConfusionMatrix()):
+        with pytest.raises(DataError, match="1 of 2"):
+            stream(m, np.array([0.1, 0.9], np.float32), np.array([label, 1.0], np.float32))
+
+
+def test_empty_batches_and_single_samples():
+    m = Accuracy()
+    m.update(np.zeros((0, 3), np.float32), np.zeros(0, int))
+    with pytest.raises(DataError, match="no samples"):
+        m.compute()
+    m.update(np.eye(3, dtype=np.float32)[:1], np.zeros(1, int))
+    assert m.compute() == 1.0
+    assert stream(F1(), np.eye(2, dtype=np.float32)[:1], np.zeros(1, int)) == 0.5
+
+
+def test_any_number_of_guesses_by_name():
+    assert metric("top3_accuracy").top_k == 3
+    with pytest.raises(ArgumentError, match="'top5_accuracy'"):
+        metric("top0_accuracy")
+
+
+def test_state_goes_on():
+    m = Accuracy()
+    m.update(np.eye(2, dtype=np.float32), np.array([0, 0]))
+    saved, other = m.state_dict(), Accuracy()
+    other.load_state_dict(saved)
+    other.update(np.eye(2, dtype=np.float32), np.array([0, 1]))
+    assert other.compute() == 0.75 and m.compute() == 0.5
+    other.load_state_dict(Accuracy().state_dict())  # from before the first batch
+    with pytest.raises(DataError, match="no samples"):
+        other.compute()
+    with pytest.raises(StateError, match="another kind"):
+        m.load_state_dict({"sums": saved["sums"][:1]})
 
 
 def test_reset():

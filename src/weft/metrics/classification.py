@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import dispatch
+from ..arrays.dispatch import apply
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DataError, nearest
-from ..ir.dtype import int64
-from ..ops.elementwise import equal, less
-from .labels import check_scores, check_targets, confusion, is_scores, rank_of_target, to_labels
-from .streaming import Metric, count, per_sample, summed
+from .labels import (
+    check_scores,
+    check_targets,
+    confusion,
+    equal_labels,
+    is_scores,
+    right_answers,
+    to_labels,
+)
+from .streaming import Metric, per_sample
 
 
 class Accuracy(Metric):
@@ -20,47 +26,57 @@ class Accuracy(Metric):
 
     Predictions may be scores (n, classes, ...) with labels (n, ...), where the highest score must be the label's
     (with `top_k`: be among the k highest); or labels; or floats of the targets' shape or (n, 1), which count as 1
-    above `threshold`, else as 0 (use threshold=0 for logits).
+    above `threshold`, else as 0 (use threshold=0 for logits). Samples with the target `ignore_index` are left out.
     """
 
-    def __init__(self, *, top_k: int = 1, threshold: float = 0.5) -> None:
+    def __init__(self, *, top_k: int = 1, threshold: float = 0.5, ignore_index: int | None = None) -> None:
         super().__init__()
-        if top_k < 1:
+        if not hasattr(top_k, "__index__") or top_k < 1:
             raise ArgumentError(f"top_k must be at least 1, got {top_k}")
-        self.top_k = top_k
+        self.top_k = int(top_k)
         self.threshold = threshold
+        self.ignore_index = ignore_index
         self.name = "accuracy" if top_k == 1 else f"top{top_k}_accuracy"
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         if self.top_k > 1 or is_scores(predictions, targets):
             check_scores(self.name, predictions, targets)
-            rank = dispatch.apply(rank_of_target, predictions, check_targets(self.name, targets))
-            hits = Tensor(less(rank._cell.node, min(self.top_k, int(predictions.shape[1]))))
-        else:
-            found, wanted, _ = to_labels(self.name, predictions, targets, self.threshold, 2)
-            hits = Tensor(equal(found._cell.node, wanted._cell.node))
-        return summed(hits, int64), count(hits.size)
+            wanted = check_targets(self.name, targets)
+            return apply(right_answers, predictions, wanted, k=self.top_k, ignore=self.ignore_index)
+        found, wanted, _ = to_labels(self.name, predictions, targets, self.threshold, 2)
+        return apply(equal_labels, found, wanted, ignore=self.ignore_index)
 
-    def result(self, hits: np.ndarray, samples: np.ndarray) -> float:
+    def result(self, hits: np.ndarray, samples: np.ndarray, invalid: np.ndarray) -> float:
+        if invalid:
+            raise DataError(
+                f"{self.name}: {int(invalid)} of {int(samples)} targets are no class: below 0, or beyond the classes "
+                "that the predictions have scores for. Correct them, or name a label to leave out: ignore_index="
+            )
         return per_sample(hits, samples, self.name)
 
 
 class ConfusionMatrix(Metric):
     """How often each class (row) was taken for each class (column): an integer array (classes, classes).
 
-    Predictions as for `Accuracy`. `classes` need only be given where predictions are labels.
+    Predictions as for `Accuracy`. `classes` need only be given where predictions are labels. Samples with the target
+    `ignore_index` are left out.
     """
 
     name = "confusion_matrix"
 
-    def __init__(self, classes: int | None = None, *, threshold: float = 0.5) -> None:
+    def __init__(
+        self, classes: int | None = None, *, threshold: float = 0.5, ignore_index: int | None = None
+    ) -> None:
         super().__init__()
+        if classes is not None and (not hasattr(classes, "__index__") or classes < 1):
+            raise ArgumentError(f"classes must be a positive integer or None, got {classes!r}")
         self.classes = classes
         self.threshold = threshold
+        self.ignore_index = ignore_index
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         found, wanted, n = to_labels(type(self).__name__, predictions, targets, self.threshold, self.classes)
-        return dispatch.apply(confusion, found, wanted, classes=n), count(found.size)
+        return apply(confusion, found, wanted, classes=n, ignore=self.ignore_index)
 
     def matrix(self, counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
         """The counts, checked to hold every sample."""
@@ -70,7 +86,7 @@ class ConfusionMatrix(Metric):
         if lost:
             raise DataError(
                 f"{self.name}: {lost} of {int(samples)} samples have a label outside 0 to {len(counts) - 1}, "
-                "or a prediction that is NaN"
+                "or a prediction that is NaN. Correct them, or name a label to leave out: ignore_index="
             )
         return counts
 
@@ -85,9 +101,14 @@ class _PerClass(ConfusionMatrix):
     """A score of each class, from the confusion matrix, and its averages. 0/0 is 0."""
 
     def __init__(
-        self, average: str | None = "macro", *, classes: int | None = None, threshold: float = 0.5
+        self,
+        average: str | None = "macro",
+        *,
+        classes: int | None = None,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(classes, threshold=threshold)
+        super().__init__(classes, threshold=threshold, ignore_index=ignore_index)
         if average is not None and average not in _AVERAGES:
             raise ArgumentError(
                 f"average must be None or one of {_AVERAGES}. {nearest(str(average), _AVERAGES)}"

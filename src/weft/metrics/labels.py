@@ -12,6 +12,7 @@ from ..ir.dtype import bool_, float32, int64
 from ..ir.shape import show_shape
 from ..ops.composite.define import composite
 from ..ops.contraction import dot_general
+from ..ops.define import constant
 from ..ops.elementwise import cast, equal, greater, less, less_equal, where
 from ..ops.movement import broadcast_in_dim, broadcast_to, reshape
 from ..ops.reduce import argmax, max_, sum_
@@ -44,6 +45,34 @@ def rank_of_target(scores, targets):
 
 
 @composite
+def right_answers(scores, targets, *, k, ignore):
+    """(how many targets are among the k highest scores, how many targets there are, how many of them are no class)."""
+    rank = rank_of_target(scores, targets)
+    return counted(less(rank, min(k, scores.shape[1])), targets, in_range(targets, scores.shape[1]), ignore)
+
+
+@composite
+def equal_labels(found, targets, *, ignore):
+    """(how many labels are equal to their targets, how many targets there are, how many of them are no class: -1)."""
+    return counted(equal(found, targets), targets, where(less(targets, 0), False, True), ignore)
+
+
+def counted(hits, targets, valid, ignore):
+    """The numbers of hits, of samples, and of invalid ones, without those whose target is `ignore`."""
+    kept = where(equal(targets, targets), True, True)
+    if ignore is not None:
+        kept = where(equal(targets, ignore), False, True)
+    axes = tuple(range(targets.ndim))
+    flags = (where(kept, hits, False), kept, where(kept, where(valid, False, True), False))
+    return tuple([sum_(cast(f, dtype=int64), axes=axes) for f in flags])
+
+
+def in_range(targets, classes):
+    """Where targets are labels of classes."""
+    return where(less(targets, 0), False, less(targets, classes))
+
+
+@composite
 def label_of(scores):
     """The class (axis 1) with the highest score; among equals the first. Where it is NaN: -1, no class."""
     highest = max_(scores, axes=(1,))
@@ -57,9 +86,23 @@ def over_threshold(scores, threshold):
 
 
 @composite
-def confusion(predicted, targets, *, classes):
-    """The matrix of counts: row the target, column the prediction. Labels that are no class are in no cell."""
+def binary_labels(targets):
+    """Floating targets as labels: 0 and 1, and -1 for what is neither."""
+    return where(equal(targets, 0), 0, where(equal(targets, 1), 1, -1), dtype=int64)
+
+
+@composite
+def confusion(predicted, targets, *, classes, ignore):
+    """(counts, samples): row the target, column the prediction. Labels that are no class are in no cell.
+
+    Samples whose target is `ignore` are left out.
+    """
     size = predicted.size
+    samples = constant(size, int64)
+    if ignore is not None:
+        kept = where(equal(targets, ignore), False, True)
+        samples = sum_(cast(kept, dtype=int64), axes=tuple(range(targets.ndim)))
+        targets = where(kept, targets, -1)
     numbers = node_from_numpy(np.arange(classes, dtype=np.int64)[:, None])
 
     def one_hot(labels):
@@ -68,7 +111,7 @@ def confusion(predicted, targets, *, classes):
 
     # Products of zeros and ones, summed in float32: exact up to 2**24 samples in one batch.
     counts = dot_general(one_hot(targets), one_hot(predicted), contract=((1,), (1,)), batch=((), ()))
-    return cast(counts, dtype=int64)
+    return cast(counts, dtype=int64), samples
 
 
 def check_targets(name: str, targets: Tensor) -> Tensor:
@@ -121,7 +164,9 @@ def to_labels(
     predictions, targets = same_shape(name, predictions, targets)
     if predictions.dtype.kind == "f":
         found = dispatch.apply(over_threshold, predictions, float(threshold))
-        return found, Tensor(as_int64(targets._cell.node)), classes or 2
+        if targets.dtype.kind == "f":
+            return found, dispatch.apply(binary_labels, targets), classes or 2
+        return found, check_targets(name, targets), classes or 2
     if classes is None:
         raise ArgumentError(
             f"{name} got labels of shape {show_shape(predictions.shape)} as predictions and cannot tell how many "

@@ -55,11 +55,15 @@ class Metric:
             if not self._sums:
                 self._sums = [outer_zeros(p._cell.node.aval) for p in parts]
             for held, part in zip(self._sums, parts, strict=True):
-                node = part._cell.node
-                if node.aval is not held._cell.node.aval:
-                    before, now = held._cell.node.aval.describe(), node.aval.describe()
+                if part._cell.node.aval is not held._cell.node.aval:
+                    before, now = held._cell.node.aval.describe(), part._cell.node.aval.describe()
                     raise DataError(f"{self.name}: this batch gives {now}, the ones before gave {before}")
-                held._cell.rebind(held._cell.node + node)
+            for held, new in zip(self._sums, self.merge(self._sums, parts), strict=True):
+                held._cell.rebind(new._cell.node)
+
+    def merge(self, held: list[Tensor], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What two parts of the data give together; their sum, unless a subclass knows better. Zeros are no data."""
+        return tuple([Tensor(h._cell.node + p._cell.node) for h, p in zip(held, parts, strict=True)])
 
     def compute(self) -> Any:
         """The figure of all batches since the last `reset`: a float, or an array where there are several."""

@@ -30,6 +30,8 @@ class Callback:
     goes on in the middle of an epoch).
     """
 
+    needed: bool = True  #: whether a run that is resumed without it would come out in another way
+
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first batch; `trainer.figure_names` says what will be measured."""
 

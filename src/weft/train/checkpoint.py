@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import string
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from .callbacks import Monitor
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+#: Seconds after which a part of a file that nobody has finished is taken to be nobody's.
+_ABANDONED = 60.0
 
 
 class ModelCheckpoint(Monitor):
@@ -37,6 +41,8 @@ class ModelCheckpoint(Monitor):
         every: "epoch", or a number of batches.
         keep: how many files stay, where the path gives each its own name; older ones are deleted.
     """
+
+    needed = False
 
     def __init__(
         self,
@@ -75,6 +81,19 @@ class ModelCheckpoint(Monitor):
             self.path.format(**known)
         except (KeyError, IndexError, ValueError) as e:
             raise ArgumentError(f"the checkpoint's path {self.path!r} cannot be filled in: {e!r}") from None
+        self._clear_away()
+
+    def _clear_away(self) -> None:
+        """Delete what processes left that were killed while they wrote: parts of files, of which nothing is known."""
+        folder, base = os.path.split(self.path)
+        if "{" in base:
+            return
+        for part in glob.glob(
+            os.path.join(glob.escape(folder), f".{glob.escape(base[:64])}.{'?' * 12}.part")
+        ):
+            with contextlib.suppress(OSError):
+                if time.time() - os.stat(part).st_mtime > _ABANDONED:
+                    os.unlink(part)
 
     def on_batch_end(self, trainer: Trainer, batch: int, loss: Any) -> None:
         if self.every is not None and trainer.batches % self.every == 0:

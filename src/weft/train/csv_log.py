@@ -23,6 +23,8 @@ class CSVLogger(Callback):
     epochs up to where it goes on, and drops those that it will write again.
     """
 
+    needed = False
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._rows: list[dict[str, Any]] = []

@@ -53,6 +53,7 @@ class Feed:
         self.weighted = weighted
         self.length: int | None = len(source) if hasattr(source, "__len__") else None
         self._begun: Iterator[Any] | None = None  # an epoch of which only the first batch was looked at
+        self._advanced = False  # an epoch of which some batches are done
         self._kept: list[tuple[Any, ...]] | None = None
         self.keeps = own and self._small()
 
@@ -76,19 +77,21 @@ class Feed:
         self._begun = itertools.chain([batch], iterator)
         return found
 
-    def epoch(self, skip: int = 0, *, keep: bool = False) -> Iterator[tuple[Any, ...]]:
-        """The batches of the next epoch (of the one that `first` has begun), without the first `skip`.
+    def epoch(self, *, keep: bool = False) -> Iterator[tuple[Any, ...]]:
+        """The batches of the next epoch, or those that are left of the one that has begun.
 
         keep: the steps do not change their batches in place, so that they may be kept where all epochs have the same.
         """
-        if self._kept is not None and keep:
-            return iter(self._kept[skip:])
         begun, self._begun = self._begun, None
-        batches = self._batches(begun if begun is not None else iter(self.source), skip)
-        return self._keeping(batches) if self.keeps and keep and not skip else batches
+        if begun is None and self._kept is not None and keep:
+            return iter(self._kept)
+        whole = begun is None or not self._advanced
+        self._advanced = False
+        batches = self._batches(begun if begun is not None else iter(self.source))
+        return self._keeping(batches) if self.keeps and keep and whole else batches
 
-    def _batches(self, iterator: Iterator[Any], skip: int) -> Iterator[tuple[Any, ...]]:
-        for batch in itertools.islice(iterator, skip, None) if skip else iterator:
+    def _batches(self, iterator: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
+        for batch in iterator:
             yield split_batch(batch, self.weighted)
 
     def _keeping(self, batches: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -126,6 +129,13 @@ class Feed:
             "shuffle": loader.shuffle,
             "drop_last": loader.drop_last,
         }
+
+    def advance(self, batches: int) -> None:
+        """Begin the next epoch and leave its first batches out."""
+        iterator = iter(self.source)
+        for _ in itertools.islice(iterator, batches):
+            pass
+        self._begun, self._advanced = iterator, True
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Take over the order of a run that is to go on; the next epoch is the one that it was in."""

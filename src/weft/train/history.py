@@ -69,7 +69,8 @@ class History(Mapping[str, list[Any]]):
 
     def state_dict(self) -> dict[str, Any]:
         """All figures, for a file."""
-        return {"figures": self._figures, "epochs": self.epochs, "seconds": self.seconds}
+        figures = {name: list(values) for name, values in self._figures.items()}
+        return {"figures": figures, "epochs": list(self.epochs), "seconds": list(self.seconds)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
@@ -99,7 +100,7 @@ def _is_curve(values: list[Any]) -> bool:
     return bool(values) and all(isinstance(v, (int, float)) for v in values)
 
 
-_LARGE_IS_GOOD = ("accuracy", "precision", "recall", "f1", "r2")
+_LARGE_IS_GOOD = ("accuracy", "precision", "recall", "f1", "r2", "auc")
 
 
 def better_is(name: str, mode: str) -> str:

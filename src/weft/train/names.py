@@ -41,7 +41,7 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "asgd": optim.ASGD,
     "lbfgs": lambda: optim.LBFGS(line_search_fn="strong_wolfe"),
 }
-_THRESHOLDED = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
+_OF_LABELS = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
 
 
 def find_loss(loss: Any) -> Callable[..., Any]:
@@ -76,13 +76,22 @@ def find_optimizer(optimizer: Any) -> optim.Optimizer:
 
 
 def find_metrics(specs: Iterable[Any], loss: Any) -> list[m.Metric]:
-    """Metrics for names; with a loss on logits the threshold between two classes is 0."""
+    """Metrics for names. They take after the loss: with one on logits the threshold between two classes is 0 and
+    scores of classes are logits; what the loss ignores they leave out."""
     if isinstance(specs, (str, m.Metric)):
         specs = [specs]
     found = []
     for spec in specs:
-        on_logits = isinstance(loss, nn.BCEWithLogitsLoss) and spec in _THRESHOLDED
-        found.append(m.metric(spec, **({"threshold": 0.0} if on_logits else {})))
+        options: dict[str, Any] = {}
+        of_labels = spec in _OF_LABELS or (isinstance(spec, str) and spec.endswith("_accuracy"))
+        if of_labels and isinstance(loss, nn.BCEWithLogitsLoss):
+            options["threshold"] = 0.0
+        if spec == "roc_auc" and isinstance(loss, nn.CrossEntropyLoss):
+            options["logits"] = True
+        by_class = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+        if by_class and (of_labels or spec in ("roc_auc", "perplexity")):
+            options["ignore_index"] = loss.ignore_index
+        found.append(m.metric(spec, **options))
     names = [f.name for f in found]
     for name in names:
         if name == "loss" or names.count(name) > 1:

@@ -160,7 +160,7 @@ class Run:
         """One step for each batch."""
         step, add, on_batch_end = self.steps, self.loss.add, self.at["on_batch_end"]
         accumulate, weighted = self.trainer.accumulate, self.steps.weighted
-        batches = self.feed.epoch(self.batch, keep=self.steps.traceable)
+        batches = self.feed.epoch(keep=self.steps.traceable)
         self.inside = self._in_batches = True
         try:
             for batch in batches:
@@ -236,7 +236,8 @@ class Run:
         }
 
     def _callback_states(self) -> dict[str, Any]:
-        return {name: found for name, c in _named(self.callbacks).items() if (found := c.state_dict())}
+        found = {name: (c, c.state_dict()) for name, c in _named(self.callbacks).items()}
+        return {name: {"needed": c.needed, "state": s} for name, (c, s) in found.items() if s}
 
     def _go_on(self, saved: Mapping[str, Any]) -> None:
         """Take over a trainer's state that was saved during a run. Everything begins first, then it is replaced."""
@@ -247,6 +248,8 @@ class Run:
             for c in self.at["on_epoch_begin"]:
                 c.on_epoch_begin(trainer, saved["epochs"] + 1)
         self.feed.load_state_dict(run["data"])
+        if inside is not None:
+            self.feed.advance(inside["batch"])  # data may draw random numbers, whose state is set after that
         trainer.load_state_dict(saved)
         trainer.history.load_state_dict(run["history"])
         trainer.stopped = run["stopped"]
@@ -254,8 +257,8 @@ class Run:
         found = _named(self.callbacks)
         for name, state in run["callbacks"].items():
             if name in found:
-                found[name].load_state_dict(state)
-            else:
+                found[name].load_state_dict(state["state"])
+            elif state["needed"]:
                 warnings.warn(
                     f"the saved run had the callback {name}, which this one has not; it goes on without",
                     RuntimeWarning,
