@@ -14,7 +14,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
-from weft.data import DataLoader, TensorDataset
+from weft.data import DataLoader, Dataset, IterableDataset, TensorDataset, item_rng
 from weft.errors import ArgumentError, FileError, MissingFileError, StateError
 from weft.train import EarlyStopping, LambdaCallback, LearningRateSchedule, ModelCheckpoint, Trainer
 
@@ -175,6 +175,43 @@ def test_a_loader_of_ones_own(shuffle, tmp_path):
         wf.manual_seed(2)
         history = run(line(), data=loader(), resume=tmp_path / at)
         assert history.history == expected.history
+
+
+class Noisy(Dataset):
+    """Loaded by workers; each sample draws."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, i):
+        return X[i] + np.float32(random.random() + item_rng().uniform()), Y[i]
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(X[i], Y[i]) for i in range(12)])
+
+
+@pytest.mark.parametrize("data", [Noisy, Stream])
+def test_loaders_with_workers_and_streams(data, tmp_path):
+    """What was loaded ahead when the state was saved is loaded again."""
+
+    def loader():
+        return (DataLoader(data(), 3, num_workers=1, persistent_workers=True, seed=4),)
+
+    path = tmp_path / "{epoch}-{batch}"
+    expected = run(line(), ModelCheckpoint(path, whole=True, every=1), data=loader(), epochs=2)
+    for at in ("1-2", "2-3"):
+        history = run(line(), data=loader(), resume=tmp_path / at, epochs=2)
+        assert history.history == expected.history
+    alone = run(line(), data=(DataLoader(data(), 3, seed=4),), epochs=2)
+    assert alone.history == expected.history
+
+
+def test_a_stream_is_read_in_batches(tmp_path):
+    expected = run(line(), shuffle=False)
+    assert line().fit(Stream(), epochs=4, batch_size=4, progress=False).history == expected.history
+    assert line().evaluate(Stream()) == line().evaluate(X, Y)
 
 
 def test_batches_without_a_loader(tmp_path):

@@ -284,9 +284,11 @@ def test_lbfgs_takes_several_looks_in_a_step():
 
 
 def test_evaluation_in_the_middle_of_an_epoch_disturbs_nothing():
-    look = LambdaCallback(on_batch_end=lambda t, b, loss: t.evaluate(X, Y))
+    look = LambdaCallback(on_batch_end=lambda t, b, loss: (t.evaluate(X, Y), t.predict(X)))
     looking, found = run(batch_size=10, metrics=["accuracy"], callbacks=[look])
+    before = wf.random.default_generator().state.tolist()
     plain, expected = run(batch_size=10, metrics=["accuracy"])
+    assert wf.random.default_generator().state.tolist() == before  # nor the random numbers
     assert found.history == expected.history
     assert weights(looking).tobytes() == weights(plain).tobytes()
     with pytest.raises(wf.errors.StateError, match="running already"):

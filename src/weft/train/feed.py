@@ -51,7 +51,7 @@ class Feed:
         self.source = source
         self.own = own
         self.weighted = weighted
-        self.length: int | None = len(source) if hasattr(source, "__len__") else None
+        self.length = _length(source)
         self._begun: Iterator[Any] | None = None  # an epoch of which only the first batch was looked at
         self._advanced = False  # an epoch of which some batches are done
         self._kept: list[tuple[Any, ...]] | None = None
@@ -61,6 +61,8 @@ class Feed:
         """Whether all epochs have the same batches, and few enough to keep them."""
         loader = self.source
         if not isinstance(loader, DataLoader) or loader.shuffle or loader.collate_fn is not None:
+            return False
+        if loader.sampler is not None or loader.batch_sampler is not None:
             return False
         data = loader.dataset
         if type(data) is WeightedDataset:
@@ -103,11 +105,12 @@ class Feed:
 
     def again(self) -> Iterator[tuple[Any, ...]]:
         """All batches once more, without an influence on the epochs that follow."""
-        epoch = getattr(self.source, "epoch", None)
-        for batch in self.source:
+        loader = self.source
+        before = loader.state_dict() if isinstance(loader, DataLoader) else None
+        for batch in loader:
             yield split_batch(batch, self.weighted)
-        if epoch is not None:
-            self.source.epoch = epoch
+        if before is not None:
+            loader.load_state_dict(before)
 
     def at(self, epoch: int) -> None:
         """Say what number the next epoch has (from 0), for an own loader."""
@@ -116,47 +119,54 @@ class Feed:
 
     # -- going on -------------------------------------------------------------------------------------------
 
-    def state_dict(self, inside: bool) -> dict[str, Any]:
-        """What decides about the order of the samples. `inside`: an epoch has begun and is not over."""
+    def state_dict(self, done: int | None) -> dict[str, Any]:
+        """What decides about the samples to come. `done`: batches of an epoch that are done; None outside of one."""
         loader = self.source
         if not isinstance(loader, DataLoader):
             return {}
+        state = loader.state_dict()
+        if done is not None:
+            state["position"] = done  # an epoch that was kept goes past the loader
+        return {"loader": state, "made": self._made(loader)}
+
+    def _made(self, loader: DataLoader) -> dict[str, Any]:
+        """How the loader was made."""
         return {
-            "seed": loader.seed,
-            "epoch": loader.epoch - inside,
-            "samples": len(loader.dataset),
+            "samples": None if loader.is_stream else len(loader.dataset),
             "batch_size": loader.batch_size,
             "shuffle": loader.shuffle,
             "drop_last": loader.drop_last,
         }
 
-    def advance(self, batches: int) -> None:
-        """Begin the next epoch and leave its first batches out."""
-        iterator = iter(self.source)
-        for _ in itertools.islice(iterator, batches):
-            pass
-        self._begun, self._advanced = iterator, True
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take over the order of a run that is to go on; the next epoch is the one that it was in."""
-        self._begun = self._kept = None
-        if not saved:
-            return
+    def load_state_dict(self, saved: Mapping[str, Any], done: int | None) -> None:
+        """Take over the data of a run that is to go on, `done` batches into an epoch."""
         loader = self.source
-        if not isinstance(loader, DataLoader):
-            raise StateError("the saved run had a DataLoader, or arrays; this one has another iterable")
-        now = self.state_dict(False)
-        changed = [
-            f"{name} {saved[name]!r} (now {now[name]!r})"
-            for name in ("samples", "batch_size", "shuffle", "drop_last")
-            if saved[name] != now[name]
-        ]
-        if changed:
-            raise StateError(
-                f"the saved run saw its data in another way: it had {', '.join(changed)}; give the same data and "
-                "options to go on, or load the state with trainer.load_state_dict and begin another run"
-            )
-        loader.seed, loader.epoch = saved["seed"], saved["epoch"]
+        self._begun = self._kept = None
+        if saved:
+            if not isinstance(loader, DataLoader):
+                raise StateError("the saved run had a DataLoader, or arrays; this one has another iterable")
+            now = self._made(loader)
+            changed = [f"{k} {v!r} (now {now[k]!r})" for k, v in saved["made"].items() if v != now[k]]
+            if changed:
+                raise StateError(
+                    f"the saved run saw its data in another way: it had {', '.join(changed)}; give the same data and "
+                    "options to go on, or load the state with trainer.load_state_dict and begin another run"
+                )
+            loader.load_state_dict(saved["loader"])
+        if done is not None:
+            begun = iter(self.source)
+            if not saved:
+                for _ in itertools.islice(begun, done):
+                    pass
+            self._begun, self._advanced = begun, True
+
+
+def _length(source: Any) -> int | None:
+    """How many batches an epoch has, if that is known."""
+    try:
+        return len(source)
+    except TypeError:
+        return None
 
 
 def sample_weights(weights: Any, samples: int, what: str) -> np.ndarray:

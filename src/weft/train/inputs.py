@@ -10,7 +10,7 @@ import numpy as np
 from .. import nn
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DataError
-from ..data import DataLoader, Dataset, TensorDataset
+from ..data import DataLoader, Dataset, IterableDataset, TensorDataset
 from ..data.dataset import host_array
 from ..ir.dtype import DType
 from ..ir.dtype import dtype as as_dtype
@@ -59,11 +59,18 @@ def floats_as(array: np.ndarray, dtype: DType) -> np.ndarray:
     return array.astype(dtype.numpy) if as_dtype(array.dtype).kind == dtype.kind == "f" else array
 
 
+def is_indexed(data: Any) -> bool:
+    """Whether these are samples found by their number: no loader, no stream, no iterable of batches."""
+    return not isinstance(data, (DataLoader, IterableDataset)) and hasattr(data, "__getitem__")
+
+
 def as_loader(
     data: Any, batch_size: int | None, shuffle: bool | None, seed: int | None, default_shuffle: bool
 ) -> Any:
     """A loader for a dataset. A loader, or any iterable of batches, is taken as it is."""
-    if isinstance(data, DataLoader) or not hasattr(data, "__getitem__"):
+    if isinstance(data, IterableDataset):
+        return DataLoader(data, 32 if batch_size is None else batch_size, shuffle, seed=seed)
+    if not is_indexed(data):
         given = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed}
         for name, value in given.items():
             if value is not None:
@@ -124,7 +131,8 @@ class Checks:
 
         weighted: its samples end with their weights.
         """
-        sample = data.take(np.arange(1)) if isinstance(data, Dataset) and len(data) else None
+        known = isinstance(data, Dataset) and not isinstance(data, IterableDataset) and len(data)
+        sample = data.take(np.arange(1)) if known else None
         if sample is None or len(data) * sum(part.nbytes for part in sample) > _LARGE:
             return False
         for first in range(0, len(data), _CHUNK):

@@ -25,9 +25,9 @@ def inputs_of(data: Any, batch_size: int, dtype: DType) -> Iterator[tuple[Any, .
             raise DataError("predict's x is a single number; its first axis must count samples")
         if any(len(a) == 0 for a in arrays):
             raise DataError("predict got no samples")
-        yield from DataLoader(TensorDataset(*arrays), batch_size)
+        yield from DataLoader(TensorDataset(*arrays), batch_size, seed=0)
         return
-    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size)
+    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, seed=0)
     for batch in loader:
         parts = batch if isinstance(batch, (tuple, list)) else (batch,)
         yield tuple(parts[:-1]) if len(parts) > 1 else tuple(parts)

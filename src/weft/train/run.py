@@ -229,7 +229,8 @@ class Run:
             "stopped": trainer.stopped,
             "batches": self.batches,
             "inside": inside,
-            "data": self.feed.state_dict(self.inside),
+            "data": self.feed.state_dict(self.batch if self.inside else None),
+            "validation": self.held_out.state_dict(None) if self.held_out is not None else {},
             "history": trainer.history.state_dict(),
             "callbacks": self._callback_states(),
             "random": _random_states(),
@@ -247,9 +248,10 @@ class Run:
         if inside is not None:
             for c in self.at["on_epoch_begin"]:
                 c.on_epoch_begin(trainer, saved["epochs"] + 1)
-        self.feed.load_state_dict(run["data"])
-        if inside is not None:
-            self.feed.advance(inside["batch"])  # data may draw random numbers, whose state is set after that
+        # Data may draw random numbers: their state is set after that.
+        self.feed.load_state_dict(run["data"], None if inside is None else inside["batch"])
+        if self.held_out is not None:
+            self.held_out.load_state_dict(run["validation"], None)
         trainer.load_state_dict(saved)
         trainer.history.load_state_dict(run["history"])
         trainer.stopped = run["stopped"]

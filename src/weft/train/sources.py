@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ArgumentError, DataError
-from ..data import DataLoader, Dataset, random_split
+from ..data import DataLoader, Dataset, IterableDataset, random_split
 from ..ir.dtype import DType
 from .feed import Feed, WeightedDataset, sample_weights
-from .inputs import Checks, as_dataset, as_loader
+from .inputs import Checks, as_dataset, as_loader, is_indexed
 
 #: Samples whose labels are looked at together.
 _CHUNK = 4096
@@ -40,7 +40,7 @@ class Sources:
         if split:
             if validation is not None:
                 raise ArgumentError("give validation_data or validation_split, not both")
-            if not 0 < split < 1 or isinstance(data, DataLoader) or not hasattr(data, "__getitem__"):
+            if not 0 < split < 1 or not is_indexed(data):
                 raise ArgumentError(
                     f"validation_split is a fraction of a dataset or of arrays, got {split!r}"
                 )
@@ -59,7 +59,7 @@ class Sources:
         # Figures do not depend on the size of the batches, and larger ones are quicker.
         size = max(256, getattr(loader, "batch_size", 0))
         if split:
-            return feed, Feed(DataLoader(validation, size), own=True, weighted=weighted)
+            return feed, Feed(DataLoader(validation, size, seed=self.seed or 0), own=True, weighted=weighted)
         return feed, self._held_out(validation, None, None, "validation_data", size)
 
     def held_out(self, data: Any, y: Any, weights: Any, what: str) -> Feed:
@@ -72,8 +72,10 @@ class Sources:
             data = tuple(data)
         given = data
         data, weighted = self._weighed(data, y, weights, what)
-        plain = not isinstance(data, DataLoader) and hasattr(data, "__getitem__")
-        loader = as_loader(data, (size or 256) if plain else self.batch_size, None, None, False)
+        plain = is_indexed(data) or isinstance(data, IterableDataset)
+        # A seed of its own: to measure draws nothing from the generator that training draws from.
+        seed = (self.seed or 0) if plain else None
+        loader = as_loader(data, (size or 256) if plain else self.batch_size, None, seed, False)
         return Feed(loader, own=loader is not given, weighted=weighted)
 
     def _weighed(self, data: Any, y: Any, weights: Any, what: str) -> tuple[Any, bool]:
@@ -85,7 +87,7 @@ class Sources:
             data = self._dataset(data, y, what)
         if weights is None:
             return data, False
-        if isinstance(data, DataLoader) or not hasattr(data, "__getitem__"):
+        if not is_indexed(data):
             raise ArgumentError(
                 f"{what}: sample_weight goes with arrays or a dataset, whose samples have numbers; got "
                 f"{type(data).__name__}"
@@ -108,7 +110,7 @@ class Sources:
 
     def labels(self, feed: Feed) -> Iterator[np.ndarray]:
         """The labels of the training data, a part at a time."""
-        if not isinstance(feed.source, DataLoader):
+        if not isinstance(feed.source, DataLoader) or feed.source.is_stream:
             raise ArgumentError(
                 'class_weight="balanced" counts the labels of a dataset or of arrays; for an iterable of batches '
                 "give the weights themselves"
