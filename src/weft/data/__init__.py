@@ -1,9 +1,12 @@
 """Datasets, samplers, loaders, and the real data that ships with Weft."""
 
+from . import transforms
 from .collate import collate, default_collate
 from .combined import ChainDataset, ConcatDataset, Subset, random_split
 from .dataset import Dataset, IterableDataset, TensorDataset
+from .generators import from_generator
 from .handwriting import digits
+from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
 from .randomness import RandomStream, item_rng, seeded
 from .sampler import (
@@ -14,6 +17,7 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .tables import TableDataset, from_arrow, from_csv, from_pandas
 from .text import CharText, Windows, shakespeare
 from .worker import WorkerInfo, get_worker_info
 
@@ -24,6 +28,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "ImageFolder",
     "IterableDataset",
     "RandomSampler",
     "RandomStream",
@@ -31,6 +36,7 @@ __all__ = [
     "SequentialSampler",
     "Subset",
     "SubsetRandomSampler",
+    "TableDataset",
     "TensorDataset",
     "WeightedRandomSampler",
     "Windows",
@@ -38,9 +44,15 @@ __all__ = [
     "collate",
     "default_collate",
     "digits",
+    "from_arrow",
+    "from_csv",
+    "from_generator",
+    "from_pandas",
     "get_worker_info",
     "item_rng",
     "random_split",
+    "read_image",
     "seeded",
     "shakespeare",
+    "transforms",
 ]
