@@ -145,8 +145,11 @@ _SHAPES = {
 #: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
 _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 
-#: A sum of more steps than the first is made in blocks of about the second.
-_LONG, _BLOCK = 768, 256
+#: Steps of so many bytes find their lines in few places of the cache.
+_FAR = 1024
+
+#: A sum of more steps than this is made in blocks: with such steps, and without. Steps of a block, about.
+_LONG_FAR, _LONG, _BLOCK = 384, 768, 256
 
 
 def tiling(t: Tiles, target: Target) -> Tiling:
@@ -160,12 +163,16 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t)
-    level, block = _blocks(t) if t.steps > _LONG else (0, outer.count)
+    far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
+    level, block = _blocks(t) if t.steps > (_LONG_FAR if far else _LONG) else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
     group, bands = _shares(t, pack, blocked, panels, count, rows)
     return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands)
 
+
+#: Panels, at most, that one unit goes through.
+_SHARED = 4
 
 #: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
 _ENOUGH = 4
@@ -173,16 +180,14 @@ _ENOUGH = 4
 
 def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
     """(panels that one unit of work goes through, bands of rows)."""
-    if pack:
-        return 1, 1  # the packed panel serves all rows
-    if not t.same_columns:
-        return (
-            (4, _at_most(tiles, tiles * rows // 64)) if blocked else (1, _at_most(tiles, tiles * rows // 192))
-        )
+    if pack:  # panels that are packed serve all rows
+        return max(1, min(_SHARED, panels // _ENOUGH)), 1
     if not blocked:
-        return 1, tiles
-    # Every band reads the whole second operand from memory, every group of panels the whole first: the cut with the
-    # fewest elements read.
+        return 1, tiles if t.same_columns else _at_most(tiles, tiles * rows // 192)
+    if not t.same_columns or t.steps < t.m.size * math.prod([v.size for v in t.outer]):
+        return _SHARED, _at_most(tiles, tiles * rows // 64)
+    # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
+    # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
     enough = min(_ENOUGH, panels * tiles)
     options = [
         (t.n.size * bands + t.m.size * -(-panels // group), -group, bands)
@@ -210,12 +215,17 @@ def _blocks(t: Tiles) -> tuple[int, int]:
 
 def _far_apart(t: Tiles) -> bool:
     """Whether the rows of a second operand that is used again and again lie so far apart that copies pay."""
-    far = t.taps[-1].b * t.dtype.itemsize >= 1024
-    return far and t.same_columns and not any(tap.guard for tap in t.taps) and t.steps >= 256
+    far = t.taps[-1].b * t.dtype.itemsize >= _FAR
+    return (
+        far
+        and (t.same_columns or t.m.size >= 192)
+        and not any(tap.guard for tap in t.taps)
+        and t.steps >= 256
+    )
 
 
 def scratch_size(t: Tiles, target: Target) -> int:
-    """Elements of a packed panel."""
+    """Elements of the packed panels of a unit."""
     cut = tiling(t, target)
     inside = [cut.block, *[tap.count for tap in t.taps[cut.level + 1 :]]]
-    return math.prod(inside) * cut.vectors * target.lanes(t.dtype.itemsize)
+    return cut.group * math.prod(inside) * cut.vectors * target.lanes(t.dtype.itemsize)

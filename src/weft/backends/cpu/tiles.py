@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -170,35 +170,70 @@ class _Emitter:
     def _group(
         self, values: dict[Var, ir.Value], group: ir.Value, band: tuple[ir.Value, int], block: _Block | None
     ) -> None:
-        """Some panels, one after the other."""
-        t, cut = self.t, self.cut
-        panels = _panels(t, self.build.target)
-        width = cut.vectors * self.lanes
-        whole, over = divmod(t.n.size, width)
-        partial = (-(-over // self.lanes), over % self.lanes)
-
-        def one(panel: ir.Value) -> None:
-            column = self.b.mul(panel, I64(width))
-            if not over:
-                self._panel(values, column, (cut.vectors, 0), band, block)
-            elif not whole:
-                self._panel(values, column, partial, band, block)
-            else:
-                last = self.b.icmp_signed("==", panel, I64(panels - 1))
-                with self.b.if_else(last) as (then, other):
-                    with then:
-                        self._panel(values, column, partial, band, block)
-                    with other:
-                        self._panel(values, column, (cut.vectors, 0), band, block)
-
-        if cut.group == 1:
-            one(group)
+        """Some panels: one after the other, or, where they are packed, all of them for each tile of rows."""
+        panels, size = _panels(self.t, self.build.target), self.cut.group
+        if size == 1:
+            self._by_width(group, lambda tile: self._panel(replace(tile, values=values), band, block))
             return
-        start = self.b.mul(group, I64(cut.group))
-        stop = self.b.add(start, I64(cut.group))
+        start = self.b.mul(group, I64(size))
+        stop = self.b.add(start, I64(size))
         stop = self.b.select(self.b.icmp_signed("<", stop, I64(panels)), stop, I64(panels))
+        if self.cut.pack:
+            self._packed_group(values, start, stop, block)
+            return
         with self.build.loop(start, stop, name="panel") as panel:
-            one(panel)
+            self._by_width(panel, lambda tile: self._panel(replace(tile, values=values), band, block))
+
+    def _by_width(self, panel: ir.Value, then: Callable[[_Tile], None]) -> None:
+        """Emit `then` for the columns of a panel: all panels are as wide, but for the last, perhaps."""
+        t = self.t
+        width = self.cut.vectors * self.lanes
+        whole, over = divmod(t.n.size, width)
+        column = self.b.mul(panel, I64(width))
+        full = _Tile({}, I64(0), column, 0, self.cut.vectors, None)
+        mask = None
+        if over % self.lanes:
+            mask = ir.Constant(
+                ir.VectorType(I1, self.lanes), [k < over % self.lanes for k in range(self.lanes)]
+            )
+        narrow = replace(full, vectors=-(-over // self.lanes), mask=mask)
+        if not over or not whole:
+            then(narrow if over else full)
+            return
+        last = self.b.icmp_signed("==", panel, I64(whole))
+        with self.b.if_else(last) as (yes, no):
+            with yes:
+                then(narrow)
+            with no:
+                then(full)
+
+    def _packed_group(
+        self, values: dict[Var, ir.Value], start: ir.Value, stop: ir.Value, block: _Block | None
+    ) -> None:
+        """Some packed panels, which lie in the cache together, so that every tile of rows is read but once."""
+
+        def packed(panel: ir.Value) -> ir.Value:
+            size = scratch_size(self.t, self.build.target) // self.cut.group
+            return self._offset(self.scratch, self.b.mul(self.b.sub(panel, start), I64(size)))
+
+        with self.build.loop(start, stop, name="pack") as panel:
+            to = packed(panel)
+            self._by_width(panel, lambda tile: self._pack(replace(tile, values=values), to, block))
+        for here in self._positions(self.t.outer[len(values) :], values):
+            a, row = self._first_operand(here, block), 0
+            for tiles, height in self.cut.heights:
+                with self.build.loop(I64(0), I64(tiles), name="tile") as i:
+                    top = self.b.add(I64(row), self.b.mul(i, I64(height)))
+                    a_here = self._offset(a, self.b.mul(top, I64(self.t.a.stride)))
+                    with self.build.loop(start, stop, name="panel") as panel:
+                        b = packed(panel)
+
+                        def compute(tile: _Tile) -> None:
+                            tile = replace(tile, values=here, top=top, height=height)  # noqa: B023
+                            self._tile(tile, a_here, b, block)  # noqa: B023
+
+                        self._by_width(panel, compute)
+                row += tiles * height
 
     def _split(self, x: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
         """(x mod by, x div by)"""
@@ -214,33 +249,22 @@ class _Emitter:
     def _offset(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
         return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=self.type)
 
-    def _panel(
-        self,
-        values: dict[Var, ir.Value],
-        column: ir.Value,
-        columns: tuple[int, int],
-        band: tuple[ir.Value, int],
-        block: _Block | None,
-    ) -> None:
+    def _panel(self, tile: _Tile, band: tuple[ir.Value, int], block: _Block | None) -> None:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
-        t, (vectors, partial) = self.t, columns
-        mask = None
-        if partial:
-            mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < partial for k in range(self.lanes)])
-        tile = _Tile(values, I64(0), column, 0, vectors, mask)
         if self.cut.pack:
-            width = vectors * self.lanes - (self.lanes - partial if partial else 0)
-            self._pack(self._columns(tile, block), width, vectors * self.lanes, block)
-        for here in self._positions(t.outer[len(values) :], values):
+            self._pack(tile, self.scratch, block)
+        for here in self._positions(self.t.outer[len(tile.values) :], tile.values):
             inside = replace(tile, values=here)
-            a = self._offset(
-                self.expressions.bases[t.a.buffer], self.expressions.index(t.a.base, Lanes(here))
-            )
-            if block is not None:
-                for tap, start in zip(t.taps, block.starts, strict=False):
-                    a = self._offset(a, self.b.mul(start, I64(tap.a)))
             b = self.scratch if self.cut.pack else self._columns(inside, block)
-            self._rows(inside, a, b, band, block)
+            self._rows(inside, self._first_operand(here, block), b, band, block)
+
+    def _first_operand(self, values: dict[Var, ir.Value], block: _Block | None) -> ir.Value:
+        """Where the rows of the first operand begin, in a block of the outermost tap."""
+        t, at = self.t, self.expressions
+        a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)))
+        for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
+            a = self._offset(a, self.b.mul(start, I64(tap.a)))
+        return a
 
     def _columns(self, tile: _Tile, block: _Block | None) -> ir.Value:
         """Where the tile's columns of the second operand begin, in a block of the outermost tap."""
@@ -251,14 +275,17 @@ class _Emitter:
             b = self._offset(b, self.b.mul(start, I64(tap.b)))
         return b
 
-    def _pack(self, source: ir.Value, columns: int, width: int, block: _Block | None) -> None:
-        """Copy columns of the second operand into the scratch panel."""
-        t = self.t
+    def _pack(self, tile: _Tile, target: ir.Value, block: _Block | None) -> None:
+        """Copy the tile's columns of the second operand into a scratch panel."""
+        t, source = self.t, self._columns(tile, block)
+        width = tile.vectors * self.lanes
+        over = t.n.size % self.lanes if tile.mask is not None else 0
+        columns = width - (self.lanes - over if over else 0)
 
         def copy(count: int) -> None:
             level = self.cut.level
             taps = (replace(t.taps[level], count=count), *t.taps[level + 1 :])
-            pack_panel(self.build, self.type, replace(t, taps=taps), source, self.scratch, columns, width)
+            pack_panel(self.build, self.type, replace(t, taps=taps), source, target, columns, width)
 
         whole = t.taps[self.cut.level].count
         rest = whole % self.cut.block
