@@ -32,10 +32,16 @@ MASKS = {
 }
 
 
+MORE_KEYS = {"": {}, "bias": {"add_bias_kv": True}, "zero": {"add_zero_attn": True},
+             "bias and zero": {"add_bias_kv": True, "add_zero_attn": True, "kdim": E, "vdim": E}}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", MORE_KEYS.values(), ids=MORE_KEYS.keys())
 @pytest.mark.parametrize("options", MASKS.values(), ids=MASKS.keys())
-def test_masks_are_those_of_torch(options):
+def test_masks_are_those_of_torch(options, more):
     torch = pytest.importorskip("torch")
-    theirs, ours = torch.nn.MultiheadAttention(E, H).double(), nn.MultiheadAttention(E, H).double()
+    theirs = torch.nn.MultiheadAttention(E, H, **more).double()
+    ours = nn.MultiheadAttention(E, H, **more).double()
     ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
 
     def given(make):
@@ -51,8 +57,9 @@ def test_masks_are_those_of_torch(options):
             np.testing.assert_allclose(g.numpy(), w.detach().numpy(), rtol=1e-9, atol=1e-10)
 
 
-def test_causal_attention_needs_no_mask():
-    attention = nn.MultiheadAttention(E, H).double()
+@pytest.mark.parametrize("more", MORE_KEYS.values(), ids=MORE_KEYS.keys())
+def test_causal_attention_needs_no_mask(more):
+    attention = nn.MultiheadAttention(E, H, **more).double()
     x = wf.tensor(spread(4, N, E))
     future = wf.tensor(np.triu(np.ones((4, 4), bool), 1))
     masked, _ = attention(x, x, x, attn_mask=future)

@@ -126,3 +126,41 @@ def test_a_dictionary_of_parameters():
     with pytest.raises(ArgumentError, match="Valid names: b"):
         table["c"]
     assert nn.BatchNorm1d(2).get_buffer("running_var").tolist() == [1.0, 1.0]
+
+
+def test_dictionaries_and_lists_of_parameters_are_dictionaries_and_lists():
+    d = nn.ParameterDict({"a": wf.ones(2)})
+    assert d.get("b") is None and d.setdefault("b", wf.zeros(3)) is d["b"] and d.setdefault("b") is d["b"]
+    other = d.copy()
+    assert other["a"] is d["a"] and list(other) == ["a", "b"]
+    name, b = d.popitem()
+    assert name == "b" and b.shape == (3,) and d.pop("a") is other["a"] and len(d) == 0
+    with pytest.raises(ArgumentError, match="empty"):
+        d.popitem()
+    other.clear()
+    assert list(other.parameters()) == []
+    m = nn.ModuleDict({"x": nn.Identity()})
+    m.clear()
+    assert len(m) == 0
+    values = nn.ParameterList([wf.ones(1)]).extend([wf.ones(2), np.ones(3, "float32")])
+    values[1] = wf.zeros(4)
+    assert [p.shape for p in values] == [(1,), (4,), (3,)] and all(p.requires_grad for p in values)
+
+
+def test_a_module_is_put_in_the_place_of_another():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 3)))
+    net.set_submodule("1.0", nn.Tanh())
+    assert repr(net[1][0]) == "Tanh()" and net.cpu() is net
+    with pytest.raises(ArgumentError, match="no child"):
+        net.set_submodule("1.7", nn.Tanh())
+
+
+def test_buffers_are_registered_when_they_are_assigned():
+    net = nn.Module()
+    net.kept, net.lost = nn.Buffer(wf.ones(2)), nn.Buffer([0.0], persistent=False)
+    assert list(net.state_dict()) == ["kept"] and [n for n, _ in net.named_buffers()] == ["kept", "lost"]
+    assert list(net.parameters()) == [] and not net.kept.requires_grad
+    net.kept = wf.zeros(2)
+    assert dict(net.named_buffers())["kept"].tolist() == [0.0, 0.0]
+    net.double()
+    assert net.lost.dtype is wf.float64

@@ -50,6 +50,73 @@ def test_norms_are_those_of_torch(name, kind):
         np.testing.assert_allclose(b, a, rtol=1e-7, atol=1e-9)
 
 
+ORTHOGONAL = [
+    (options, shape)
+    for options in ({}, {"orthogonal_map": "cayley"}, {"orthogonal_map": "matrix_exp"},
+                    {"orthogonal_map": "householder"},
+                    {"orthogonal_map": "householder", "use_trivialization": False})
+    for shape in ((4, 4), (3, 5), (5, 3))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "shape"), ORTHOGONAL)
+def test_orthogonal_matrices_are_those_of_torch(options, shape):
+    torch = pytest.importorskip("torch")
+    x = spread(4, shape[0])
+    theirs = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(*shape).double(), **options)
+    ours = ready.orthogonal(nn.Linear(*shape).double(), **options)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    optimizers = [torch.optim.SGD(theirs.parameters(), lr=0.1), wf.optim.SGD(ours.parameters(), lr=0.1)]
+    for _ in range(3):  # away from the start
+        for library, layer, optimizer in zip((torch, wf), (theirs, ours), optimizers):
+            optimizer.zero_grad()
+            library.tanh(layer(library.tensor(x)) - 0.3).sum().backward()
+            optimizer.step()
+        np.testing.assert_allclose(ours.weight.numpy(), theirs.weight.detach().numpy(), rtol=1e-7, atol=1e-9)
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("options", "shape"), ORTHOGONAL)
+def test_orthogonal_matrices_start_where_the_weight_points_and_stay_orthogonal(options, shape):
+    layer = nn.Linear(*shape)
+    weight = layer.weight.numpy().astype("float64")
+    wide = weight.shape[0] < weight.shape[1]
+    q, r = np.linalg.qr(weight.T if wide else weight)
+    nearest = q * np.sign(np.diagonal(r))
+    ready.orthogonal(layer, **options)
+    np.testing.assert_allclose(layer.weight.numpy(), nearest.T if wide else nearest, atol=1e-5)
+    layer.weight = layer.weight.detach() * 3  # assigned: again its orthogonal part
+    np.testing.assert_allclose(layer.weight.numpy(), nearest.T if wide else nearest, atol=1e-5)
+    optimizer = wf.optim.Adam(layer.parameters(), lr=0.05)
+
+    @wf.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = wf.tanh(layer(x)).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses = [step(wf.ones((2, shape[0]))).item() for _ in range(10)]
+    assert losses[-1] < losses[0]
+    w = layer.weight.numpy()
+    eye = w @ w.T if wide else w.T @ w
+    np.testing.assert_allclose(eye, np.eye(len(eye)), atol=1e-5)
+
+
+def test_what_cannot_be_made_orthogonal_is_named():
+    with pytest.raises(ArgumentError, match="a matrix is expected"):
+        ready.orthogonal(nn.Linear(3, 3), "bias")
+    with pytest.raises(ArgumentError, match="without a base"):
+        ready.orthogonal(nn.Linear(3, 3), use_trivialization=False)
+    with pytest.raises(ArgumentError, match="'householder'"):
+        ready.orthogonal(nn.Linear(3, 3), orthogonal_map="housholder")
+    with pytest.raises(ArgumentError, match="no parameter"):
+        ready.orthogonal(nn.Linear(3, 3), "wait")
+
+
 def test_the_spectral_norm_becomes_one():
     layer = nn.utils.spectral_norm(nn.Linear(6, 4))
     for _ in range(30):

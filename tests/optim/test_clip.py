@@ -9,7 +9,7 @@ from optim_cases import parameter
 from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
 from weft.base.errors import ArgumentError, NumericError
-from weft.optim import SGD, clip_grad_norm_, clip_grad_value_
+from weft.optim import SGD, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
 
 def with_gradients(arrays):
@@ -91,3 +91,31 @@ def test_limits_are_positive_numbers(bad):
         clip_grad_norm_(parameter([1.0]), bad)
     with pytest.raises(ArgumentError, match="clip_value"):
         clip_grad_value_(parameter([1.0]), bad)
+
+
+@pytest.mark.parametrize("kind", [1.0, 2.0, 3.5, math.inf])
+def test_norm_and_scaling_apart_equal_pytorch(kind, rng):
+    torch = pytest.importorskip("torch")
+    arrays = [rng.normal(size=s).astype("float32") for s in [(3, 2), (4,), ()]]
+    ours, theirs = with_gradients(arrays), [torch.zeros(a.shape, requires_grad=True) for a in arrays]
+    for p, a in zip(theirs, arrays, strict=True):
+        p.grad = torch.tensor(a)
+    want = torch.nn.utils.get_total_norm([p.grad for p in theirs], kind)
+    got = get_total_norm([p.grad for p in ours], kind)
+    assert got.item() == pytest.approx(want.item(), rel=1e-6)
+    torch.nn.utils.clip_grads_with_norm_(theirs, 0.5, want)
+    clip_grads_with_norm_(ours, 0.5, got)
+    clip_grads_with_norm_(ours[:1], 1e6, got)  # nothing is ever made larger
+    for p, t in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), t.grad.numpy(), rtol=1e-5)
+    assert get_total_norm([]).item() == 0.0
+    clip_grads_with_norm_([parameter(np.zeros(2, "float32"), "float32")], 1.0, got)
+    with pytest.raises(NumericError, match="nan"):
+        get_total_norm([tensor([math.nan])], error_if_nonfinite=True)
+
+
+def test_they_are_also_where_pytorch_has_them():
+    from weft import nn, optim
+
+    for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"):
+        assert getattr(nn.utils, name) is getattr(optim, name)

@@ -7,11 +7,12 @@ from typing import Any
 from ..arrays.dispatch import apply
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DTypeError, ShapeError
-from ..ir.node import Node
+from ..ir.node import Aval, Node
 from ..ir.shape import Shape, show_shape
 from ..ops.composite.attention import multi_head_attention
-from ..ops.elementwise import cast, logical_and, logical_not, where
-from ..ops.movement import permute, reshape
+from ..ops.elementwise import cast, less, logical_and, logical_not, where
+from ..ops.indexing import iota_along
+from ..ops.movement import concatenate, full, permute, reshape
 from . import init
 from .factory import empty, positive_int, probability
 from .functional.dropout import random_bits
@@ -29,6 +30,8 @@ class MultiheadAttention(Module):
         num_heads: the number of subspaces.
         dropout: probability with which attention weights are put to 0 in training.
         bias: whether the projections have biases.
+        add_bias_kv: whether one learned key and value is added behind those of every sequence.
+        add_zero_attn: whether a key and value of zeros is added, so that a query can look at nothing.
         kdim, vdim: widths of keys and values, if they differ from `embed_dim`.
         batch_first: whether tensors are (N, L, E) instead of (L, N, E).
     """
@@ -38,6 +41,8 @@ class MultiheadAttention(Module):
     q_proj_weight: Parameter | None
     k_proj_weight: Parameter | None
     v_proj_weight: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
     out_proj: Linear
 
     def __init__(
@@ -46,10 +51,12 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        *,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
+        *,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -74,6 +81,9 @@ class MultiheadAttention(Module):
             self.register_parameter("in_proj_weight", None)
         self.register_parameter("in_proj_bias", Parameter(empty((3 * embed_dim,), dtype)) if bias else None)
         self.out_proj = Linear(embed_dim, embed_dim, bias=bias, dtype=dtype)
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, Parameter(empty((1, 1, embed_dim), dtype)) if add_bias_kv else None)
+        self.add_zero_attn = bool(add_zero_attn)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -84,6 +94,9 @@ class MultiheadAttention(Module):
         if self.in_proj_bias is not None and self.out_proj.bias is not None:
             init.zeros_(self.in_proj_bias)
             init.zeros_(self.out_proj.bias)
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                init.xavier_normal_(bias)
 
     def forward(
         self,
@@ -97,6 +110,8 @@ class MultiheadAttention(Module):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """(result, weights): the result has the query's shape, the weights (N, L, S), or None if not needed.
+
+        In the weights S counts the keys that `add_bias_kv` and `add_zero_attn` add; in the masks it does not.
 
         Args:
             query, key, value: (L, N, E), (S, N, kdim), (S, N, vdim), N first if `batch_first`, or without N.
@@ -119,7 +134,14 @@ class MultiheadAttention(Module):
         v = None if same_kv else self._batch_first(value, lone)
         batch, length, steps = q.shape[0], q.shape[1], (q if k is None else k).shape[1]
         scores: Shape = (batch, self.num_heads, length, steps)
+        more = int(self.bias_k is not None) + int(self.add_zero_attn)
+        causal = bool(is_causal) and attn_mask is None
+        if more and causal:
+            attn_mask, causal = Tensor(less(iota_along(scores[2:], 0), iota_along(scores[2:], 1))), False
         mask = self._mask(attn_mask, key_padding_mask, scores, lone)
+        if more:
+            scores = (*scores[:3], steps + more)
+            mask = None if mask is None else _wider(mask, more)
         dropped = self.dropout if self.training else 0.0
         out = apply(
             multi_head_attention,
@@ -130,8 +152,10 @@ class MultiheadAttention(Module):
             mask,
             random_bits(scores) if dropped else None,
             dropped or None,
+            self.bias_k, self.bias_v,
             heads=self.num_heads,
-            causal=bool(is_causal) and attn_mask is None,
+            zero_attn=self.add_zero_attn,
+            causal=causal,
             weights=bool(need_weights),
             average=bool(average_attn_weights),
         )  # fmt: skip
@@ -195,3 +219,10 @@ class MultiheadAttention(Module):
             for m in found
         ]
         return Tensor(added[0] if len(added) == 1 else added[0] + added[1])
+
+
+def _wider(mask: Tensor, more: int) -> Tensor:
+    """A mask for so many more keys, at which everybody may look."""
+    node = mask._node
+    free = full(Aval((*node.shape[:-1], more), node.dtype), node.dtype.kind == "b")
+    return Tensor(concatenate(node, free, axis=node.ndim - 1))

@@ -203,6 +203,11 @@ class ModuleDict(Module):
         """(name, module) pairs."""
         return dict(self._members(CHILD)).items()
 
+    def clear(self) -> None:
+        """Take all modules out."""
+        for key in list(self):
+            del self[key]
+
     def pop(self, key: str) -> Module:
         """Take a module out and return it."""
         found = self[key]
@@ -218,10 +223,20 @@ class ModuleDict(Module):
 class ParameterList(Module):
     """A list whose parameters are registered. Tensors and arrays become parameters."""
 
-    def __init__(self, parameters: Iterable[Any] | None = None) -> None:
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
-        for p in parameters or ():
+        self.extend(values or ())
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Add parameters at the end; returns the list."""
+        for p in values:
             self.append(p)
+        return self
+
+    def __setitem__(self, index: int, parameter: Any) -> None:
+        at = _position(index, len(self), "ParameterList")
+        p = parameter if isinstance(parameter, Parameter) else Parameter(parameter)
+        self.register_parameter(str(at), p)
 
     def append(self, parameter: Any) -> ParameterList:
         """Add a parameter at the end; returns the list."""
@@ -257,6 +272,38 @@ class ParameterDict(Module):
         if key not in known:
             raise ArgumentError(f"ParameterDict has no parameter {key!r}. {nearest(str(key), known)}")
         return known[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter under a name, or `default`."""
+        return dict(self._members(PARAMETER)).get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Parameter:
+        """The parameter under a name; if there is none, `default` becomes it."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Parameter:
+        """Take a parameter out and return it."""
+        found = self[key]
+        del self[key]
+        return found
+
+    def popitem(self) -> tuple[str, Parameter]:
+        """Take out the parameter that was added last; returns (name, parameter)."""
+        if not len(self):
+            raise ArgumentError("popitem from an empty ParameterDict")
+        key = list(self)[-1]
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all parameters out."""
+        for key in list(self):
+            del self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary of the same parameters."""
+        return ParameterDict(dict(self.items()))
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.register_parameter(key, value if isinstance(value, Parameter) else Parameter(value))

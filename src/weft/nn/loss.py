@@ -7,6 +7,8 @@ from typing import Any
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError
 from . import functional as F
+from .factory import positive_int
+from .linear import Linear
 from .module import Module
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -152,6 +154,44 @@ class CrossEntropyLoss(Loss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+
+class LinearCrossEntropyLoss(Loss):
+    """Cross-entropy of the scores of a linear layer that belongs to the loss: the head of a classifier.
+
+    Args:
+        in_features: the width of the inputs (N, in_features) or (in_features).
+        num_classes: C, the number of classes; the layer is `linear`.
+        bias: whether the scores have biases.
+        weight, ignore_index, label_smoothing: as in `CrossEntropyLoss`.
+    """
+
+    linear: Linear
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(reduction)
+        self._hold("weight", weight)
+        self.num_classes = positive_int("LinearCrossEntropyLoss", "num_classes", num_classes)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.linear = Linear(in_features, num_classes, bias=bias, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.linear_cross_entropy(
+            input, self.linear.weight, target, linear_bias=self.linear.bias, weight=self.weight,
+            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
+        )  # fmt: skip
 
 
 class CTCLoss(Loss):

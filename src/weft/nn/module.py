@@ -13,7 +13,7 @@ from ..base.state import state, version
 from ..ops.movement import zeros
 from .assumptions import snapshot
 from .hooks import Hooks, Removable
-from .parameter import Parameter, UninitializedParameter
+from .parameter import Buffer, Parameter, UninitializedParameter
 from .placement import move
 from .saving import LoadReport, load_into
 
@@ -133,6 +133,8 @@ class Module:
         own = self.__dict__
         roles = own.get("_roles")
         kind = PARAMETER if isinstance(value, Parameter) else CHILD if isinstance(value, Module) else None
+        if kind is None and isinstance(value, Buffer):
+            kind = BUFFER
         if roles is None:
             if kind is not None:
                 raise StateError(
@@ -141,6 +143,8 @@ class Module:
         elif kind is not None:
             own["_transient"].discard(name)
             roles[name] = kind
+            if isinstance(value, Buffer) and not value.persistent:
+                own["_transient"].add(name)
         elif (
             name in roles and value is not None and not (roles[name] == BUFFER and isinstance(value, Tensor))
         ):
@@ -283,6 +287,12 @@ class Module:
             module = known[part]
         return module
 
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Put a module in the place of the one under a dotted name."""
+        above, _, name = target.rpartition(".")
+        self.get_submodule(target)
+        self.get_submodule(above).register_module(name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter under a dotted name."""
         known = dict(self.named_parameters(remove_duplicate=False))
@@ -348,6 +358,10 @@ class Module:
     def float(self) -> Self:
         """Floating parameters and buffers as float32."""
         return self.to("float32")
+
+    def cpu(self) -> Self:
+        """Move the module to the CPU, where it is."""
+        return self.to(device="cpu")
 
     def double(self) -> Self:
         """Floating parameters and buffers as float64."""

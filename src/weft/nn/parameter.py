@@ -30,6 +30,26 @@ class Parameter(Tensor):
         return f"Parameter({super().__repr__()})"
 
 
+class Buffer(Tensor):
+    """A tensor that a module registers as a buffer when it is assigned as an attribute: state that is not learned.
+
+    Holds a copy of `data` of its own. It is in the module's `state_dict` if `persistent`.
+
+    >>> net = nn.Identity()
+    >>> net.scale = Buffer([1.0, 2.0])
+    >>> list(net.state_dict())
+    ['scale']
+    """
+
+    __slots__ = ("persistent",)
+
+    def __init__(self, data: Any, *, persistent: bool = True) -> None:
+        if not isinstance(data, Tensor):
+            data = tensor(data)
+        super().__init__(own_node(data._node))
+        self.persistent = persistent
+
+
 class _Unborn:
     """What stands for a tensor whose shape is not known before its module has seen data."""
 

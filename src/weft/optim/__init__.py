@@ -1,5 +1,11 @@
 """Optimisers, learning-rate schedules and gradient clipping."""
 
+from ..arrays.clip import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
 from . import lr_scheduler
 from .adadelta import (
     Adadelta,
@@ -16,10 +22,6 @@ from .adamax import (
 )
 from .asgd import (
     ASGD,
-)
-from .clip import (
-    clip_grad_norm_,
-    clip_grad_value_,
 )
 from .cycles import (
     SWALR,
@@ -115,6 +117,8 @@ __all__ = [
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
     "l1_penalty",
     "lr_scheduler",
     "l2_penalty",

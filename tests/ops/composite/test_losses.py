@@ -230,6 +230,22 @@ def _values_only(case: Case) -> bool:
     return case.label == "weights"
 
 
+for _r in ("mean", "sum", "none"):
+    for _name, _numbers, _options in (
+        ("mse_loss", (), {}),
+        ("l1_loss", (), {}),
+        ("huber_loss", (0.7,), {"delta": 0.7}),
+    ):
+        CASES.append(
+            Case(
+                _name,
+                lambda x, y, w, n=_name, a=_numbers, r=_r: getattr(l, n)(x, y, *a, w, reduction=r),
+                (X, Y, P),
+                lambda x, y, w, n=_name, o=_options, r=_r: functional(n, reduction=r, weight=w, **o)(x, y),
+                label=f"weighted-{_r}",
+            )
+        )
+
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(
     [c for c in CASES if not _values_only(c)]
 )

@@ -123,6 +123,25 @@ CASES += [
     ),
 ]
 
+
+ROWS = np.random.default_rng(2).standard_normal((5, 3))
+FIRST, SECOND = np.triu_indices(5, 1)
+
+
+def _pdist(p=None, kind="power"):
+    from nodes import node
+
+    return lambda x: s.pdist(x, node(FIRST), node(SECOND), p, kind=kind)
+
+
+CASES += [
+    Case("pdist", _pdist(kind="two"), (ROWS,), functional("pdist", 2.0), label="2"),
+    Case("pdist", _pdist(1.0), (ROWS,), functional("pdist", 1.0), label="1"),
+    Case("pdist", _pdist(3.5), (ROWS,), functional("pdist", 3.5), label="3.5"),
+    Case("pdist", _pdist(kind="largest"), (ROWS,), functional("pdist", float("inf")), label="inf"),
+    Case("pdist", _pdist(kind="count"), (np.round(ROWS),), functional("pdist", 0.0), label="0", smooth=False),
+]
+
 test_torch, test_derivatives, test_own_rule, test_batching, test_bfloat16 = composite_tests(
     [c for c in CASES if c.name != "soft_margin_loss"]
 )

@@ -49,6 +49,10 @@ from .dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
+from .fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+)
 from .linear import (
     bilinear,
     flatten,
@@ -63,6 +67,7 @@ from .loss import (
     huber_loss,
     kl_div,
     l1_loss,
+    linear_cross_entropy,
     mse_loss,
     nll_loss,
     smooth_l1_loss,
@@ -109,6 +114,7 @@ from .similarity import (
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
     pairwise_distance,
+    pdist,
     poisson_nll_loss,
     soft_margin_loss,
     triplet_margin_loss,
@@ -169,6 +175,8 @@ __all__ = [
     "feature_alpha_dropout",
     "flatten",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -188,6 +196,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
@@ -211,6 +220,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",

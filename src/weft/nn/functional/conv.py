@@ -42,14 +42,14 @@ def paddings(value: Any, kernel: tuple[Any, ...], stride: tuple[int, ...], dilat
     return tuple([(p, p) for p in sizes("padding", value, len(kernel), least=0)])
 
 
-def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
+def batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
     """x with a batch axis: an input without one is a batch of one."""
     if x.ndim == rank + 1:
         return Tensor(reshape(x._node, shape=(1, *x.shape))), True
     return x, False
 
 
-def _unbatched(x: Tensor, lone: bool) -> Tensor:
+def unbatched(x: Tensor, lone: bool) -> Tensor:
     return Tensor(reshape(x._node, shape=x.shape[1:])) if lone else x
 
 
@@ -76,9 +76,9 @@ def _conv(
     stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
     pads = paddings(padding, weight.shape[2:], stride, dilation)
     groups = positive_int(name, "groups", groups)
-    x, lone = _batched(x, rank)
+    x, lone = batched(x, rank)
     out = apply(c.convolution, x, weight, bias, stride=stride, padding=pads, dilation=dilation, groups=groups)
-    return _unbatched(out, lone)
+    return unbatched(out, lone)
 
 
 @checked_call
@@ -144,7 +144,7 @@ def _conv_transpose(
             f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
         )
     groups = positive_int(name, "groups", groups)
-    x, lone = _batched(x, rank)
+    x, lone = batched(x, rank)
     out = apply(
         c.convolution_transpose,
         x,
@@ -156,7 +156,7 @@ def _conv_transpose(
         dilation=dilation,
         groups=groups,
     )
-    return _unbatched(out, lone)
+    return unbatched(out, lone)
 
 
 @checked_call

@@ -14,6 +14,7 @@ from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ops.composite import ctc as c_ctc
 from ...ops.composite import losses as c
+from .linear import linear
 from .operands import checked, maybe
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -26,15 +27,19 @@ def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **at
 
 
 @checked_call
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)**2, averaged, summed or as it is."""
-    return _compare(c.mse_loss, input, target, reduction=reduction)
+def mse_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
+) -> Tensor:
+    """(input - target)**2, averaged, summed or as it is. `weight` has a factor for each element, also in the mean."""
+    return _compare(c.mse_loss, input, target, maybe("mse_loss", weight), reduction=reduction)
 
 
 @checked_call
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|."""
-    return _compare(c.l1_loss, input, target, reduction=reduction)
+def l1_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
+) -> Tensor:
+    """|input - target|. `weight` gives one factor for each element, also in the mean."""
+    return _compare(c.l1_loss, input, target, maybe("l1_loss", weight), reduction=reduction)
 
 
 @checked_call
@@ -46,11 +51,22 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
 
 
 @checked_call
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Quadratic below |input - target| = delta, linear above, with slope delta."""
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Quadratic below |input - target| = delta, linear above, with slope delta.
+
+    `weight` has a factor for each element; the mean is divided by their number all the same.
+    """
     if delta <= 0:
         raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
-    return _compare(c.huber_loss, input, target, float(delta), reduction=reduction)
+    weight = maybe("huber_loss", weight)
+    return _compare(c.huber_loss, input, target, float(delta), weight, reduction=reduction)
 
 
 @checked_call
@@ -141,6 +157,30 @@ def cross_entropy(
     return apply(
         c.cross_entropy, input, target, weight, smoothing, ignore_index=int(ignore_index), reduction=reduction
     )
+
+
+@checked_call
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy` of the scores `linear(input, linear_weight, linear_bias)`, for inputs (N, in) or (in).
+
+    Args:
+        linear_weight: (C, in).
+        target: class indices (N) or (), or probabilities (N, C) or (C).
+        linear_bias: (C).
+    """
+    scores = linear(input, linear_weight, linear_bias)
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": label_smoothing}
+    return cross_entropy(scores, target, weight, ignore_index=ignore_index, **options)
 
 
 @checked_call

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.elementwise import minimum
@@ -29,6 +32,27 @@ def _power(p: float) -> float | None:
     if p <= 0:
         raise ArgumentError(f"the order of a distance must be positive, got {p}")
     return None if p == 2 else float(p)
+
+
+@checked_call
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norms of the differences of all pairs of rows of a matrix (N, D): (N (N - 1) / 2).
+
+    The pairs are rows 0 and 1, 0 and 2, ..., N-2 and N-1. p = 0 counts in how many places two rows differ, `inf` takes
+    the largest difference.
+
+    >>> pdist(weft.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])).tolist()
+    [5.0, 1.0, 4.242640495300293]
+    """
+    x = checked("pdist", input)
+    if x.ndim != 2 or not isinstance(x.shape[0], int):
+        raise ShapeError(f"pdist takes a matrix (N, D) with a known N, got shape {show_shape(x.shape)}")
+    if not p >= 0:
+        raise ArgumentError(f"pdist: p must not be negative, got {p}")
+    kind = {0: "count", 2: "two", math.inf: "largest"}.get(p, "power")
+    return apply(
+        c.pdist, x, *np.triu_indices(x.shape[0], 1), float(p) if kind == "power" else None, kind=kind
+    )
 
 
 @checked_call

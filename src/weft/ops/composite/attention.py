@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from ...base.errors import DTypeError, ShapeError
-from ...ir.node import Node
+from ...ir.node import Aval, Node
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ..contraction import dot_general, matmul
 from ..elementwise import equal, exp, where
-from ..movement import broadcast_to, permute, reshape, slice_axis
+from ..movement import broadcast_to, concatenate, full, permute, reshape, slice_axis
 from ..rearrange import swapaxes, tri
 from ..reduce import max_, sum_
 from .common import as_type, floating, keep, stop_gradient, widened
@@ -117,8 +117,11 @@ def multi_head_attention(
     mask,
     bits,
     p,
+    bias_k=None,
+    bias_v=None,
     *,
     heads,
+    zero_attn=False,
     causal=False,
     weights=False,
     average=True,
@@ -128,7 +131,8 @@ def multi_head_attention(
     q (N, L, E), k (N, S, Ek) and v (N, S, Ev), batch first. k None means q, v None means k. The projections are
     packed, w_in (3E, E), or apart, w_q (E, E), w_k (E, Ek), w_v (E, Ev); b_in (3E) is packed in either case. The mask
     broadcasts to (N, heads, L, S). With `weights` the attention weights (averaged over heads, if `average`) are
-    returned too.
+    returned too. `bias_k` and `bias_v` (1, 1, E) are one more key and value for everybody, `zero_attn` adds a last
+    one of zeros; S counts them.
     """
     width = q.shape[-1]
     if w_in is not None and k is None:
@@ -139,7 +143,11 @@ def multi_head_attention(
         parts = _thirds(w_in, width, 0) if w_in is not None else (w_q, w_k, w_v)
         shifts = (None, None, None) if b_in is None else _thirds(b_in, width, 0)
         q, k, v = [_project(x, w, b) for x, w, b in zip((q, k, v), parts, shifts, strict=True)]
+    if bias_k is not None:
+        k, v = _one_more(k, bias_k), _one_more(v, bias_v)
     q, k, v = _heads(q, heads), _heads(k, heads), _heads(v, heads)
+    if zero_attn:
+        k, v = [concatenate(x, full(Aval((*x.shape[:2], 1, x.shape[3]), x.dtype), 0), axis=2) for x in (k, v)]
     share = weights_of(q, k, mask, None, causal)
     if bits is not None:
         share = dropped(share, bits, as_type(p, share.dtype))
@@ -150,6 +158,12 @@ def multi_head_attention(
         return out
     share = as_type(share, out.dtype)
     return out, (sum_(share, axes=(1,)) / heads if average else share)
+
+
+def _one_more(x: Node, bias: Node) -> Node:
+    """x (N, S, E) with one more step, the same for all."""
+    step = broadcast_to(reshape(bias, shape=(1, 1, x.shape[2])), (x.shape[0], 1, x.shape[2]))
+    return concatenate(x, as_type(step, x.dtype), axis=1)
 
 
 def _thirds(x: Node, width: int, axis: int) -> tuple[Node, Node, Node]:

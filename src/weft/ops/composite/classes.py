@@ -32,7 +32,16 @@ def from_zero(index: Node, size: Size) -> Node:
 
 #: Composites whose indices count from 0 only.
 COUNTING_FROM_ZERO = frozenset(
-    {"pick_class", "embedding", "one_hot", "bounded", "shortened_rows", "multilabel_margin_loss", "ctc_loss"}
+    {
+        "pick_class",
+        "class_number",
+        "embedding",
+        "one_hot",
+        "bounded",
+        "shortened_rows",
+        "multilabel_margin_loss",
+        "ctc_loss",
+    }
 )
 _THINGS = {"embedding": "row", "shortened_rows": "row", "bounded": "length"}
 _OUTSIDE = re.compile(r"index (-?\d+) is out of bounds for axis \d+ with size (\d+)")

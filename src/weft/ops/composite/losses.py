@@ -40,28 +40,43 @@ def pair(name: str, x: Node, y: Node) -> tuple[Node, Node]:
     return widened(x), as_type(y, widened(x).dtype)
 
 
+def _weighted(name: str, loss: Node, weight: Node | None, reduction: str) -> Node:
+    """The loss reduced, with one factor for each element if `weight` is there: a mean is then the weighted one."""
+    if weight is None:
+        return reduced(loss, reduction)
+    if weight.shape != loss.shape or weight.dtype.kind == "c":
+        raise ShapeError(
+            f"{name}: the weight is a real tensor of the input's shape {show_shape(loss.shape)}, got "
+            f"{weight.aval.describe()}"
+        )
+    w = as_type(weight, loss.dtype)
+    return reduced(loss * w, reduction, sum_(w, axes=tuple(range(w.ndim))) if reduction == "mean" else None)
+
+
 @composite
-def mse_loss(x, y, *, reduction="mean"):
+def mse_loss(x, y, weight=None, *, reduction="mean"):
     """(x - y)**2."""
     a, b = pair("mse_loss", x, y)
     d = a - b
-    return as_type(reduced(d * d, reduction), x.dtype)
+    return as_type(_weighted("mse_loss", d * d, weight, reduction), x.dtype)
 
 
 @composite
-def l1_loss(x, y, *, reduction="mean"):
+def l1_loss(x, y, weight=None, *, reduction="mean"):
     """|x - y|. The derivative where they are equal is 0."""
     a, b = pair("l1_loss", x, y)
-    return as_type(reduced(abs_(a - b), reduction), x.dtype)
+    return as_type(_weighted("l1_loss", abs_(a - b), weight, reduction), x.dtype)
 
 
 @composite
-def huber_loss(x, y, delta, *, reduction="mean"):
+def huber_loss(x, y, delta, weight=None, *, reduction="mean"):
     """(x - y)**2 / 2 up to |x - y| = delta, from there on linear: delta * (|x - y| - delta / 2)."""
     a, b = pair("huber_loss", x, y)
     size = abs_(a - b)
     delta = as_type(delta, a.dtype)
     loss = where(less_equal(size, delta), size * size * 0.5, (size - delta * 0.5) * delta)
+    if weight is not None:
+        loss = _weighted("huber_loss", loss, weight, "none")
     return as_type(reduced(loss, reduction), x.dtype)
 
 

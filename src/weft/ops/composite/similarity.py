@@ -7,12 +7,15 @@ import math
 from ...base.errors import ShapeError
 from ...ir.node import Node
 from ...ir.shape import broadcast_shapes, show_shape
+from ..define import constant
 from ..elementwise import abs_, equal, exp, less, less_equal, log, pow_, sqrt, where
-from ..movement import broadcast_to
+from ..indexing import gather
+from ..movement import broadcast_to, full
 from ..reduce import sum_
 from .activations import softplus_
 from .common import as_type, floating, positive, stop_gradient, widened
 from .define import composite
+from .first import first_max
 from .losses import pair, reduced
 from .normalization import l2_normalize
 
@@ -52,6 +55,26 @@ def pairwise_distance(x, y, p, eps):
     a, b = _together("pairwise_distance", x, y)
     power = None if p is None else as_type(p, a.dtype)
     return as_type(_distance(a, b, power, as_type(eps, a.dtype)), x.dtype)
+
+
+@composite
+def pdist(x, first, second, p, *, kind):
+    """The p-norms of the differences of rows of x (N, D): of those that `first` and `second` name.
+
+    kind: "power", or "two" (Euclidean), "count" (p = 0: how many differ) and "largest" (p infinite). Where two rows
+    are equal the derivative is 0.
+    """
+    floating("pdist", input=x)
+    w = widened(x)
+    a, b = [gather(w, i, axes=(0,)) for i in (first, second)]
+    d, axes = a - b, (1,)
+    if kind == "count":
+        return as_type(stop_gradient(sum_(where(equal(d, 0), 0, full(d.aval, 1)), axes=axes)), x.dtype)
+    if kind == "largest":
+        empty = 0 in d.shape
+        return as_type(sum_(d, axes=axes) if empty else first_max(abs_(d), axis=1), x.dtype)
+    power = None if kind == "two" else as_type(p, w.dtype)
+    return as_type(_distance(a, b, power, as_type(constant(0.0, w.dtype), w.dtype)), x.dtype)
 
 
 def _signs(name: str, x: Node, target: Node) -> Node:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..arrays import dispatch
-from ..arrays.grad import no_grad
-from ..arrays.tensor import Tensor
+import numpy as np
+
 from ..base.checked import checked
 from ..base.errors import ArgumentError, NumericError
 from ..ir.dtype import float64, promote, real_dtype
+from ..ir.node import Node
+from ..ops.composite.common import as_type, widened
 from ..ops.composite.define import composite
 from ..ops.define import constant
 from ..ops.elementwise import abs_, cast, maximum, minimum, pow_, sqrt
 from ..ops.reduce import max_, sum_
-from .group import is_number
-from .precision import narrow, scalar, widen
+from . import dispatch
+from .grad import no_grad
+from .tensor import Tensor
 
 
 @composite
@@ -25,7 +27,31 @@ def clip_by_norm(limit, power, *gradients, kind):
 
     kind: "two", "largest" (the largest absolute value) or "power" (the general p-norm).
     """
-    wide = [widen(g) for g in gradients]
+    norm = _norm([widened(g) for g in gradients], power, kind)
+    # The smaller of 1 and the ratio; a NaN wins, so that it is not hidden.
+    factor = minimum(cast(limit, dtype=norm.dtype) / (norm + 1e-6), 1.0)
+    return norm, *[_scaled(g, factor) for g in gradients]
+
+
+@composite
+def total_norm(power, *gradients, kind):
+    """The norm of all tensors together."""
+    return _norm([widened(g) for g in gradients], power, kind)
+
+
+@composite
+def scaled_to_norm(limit, norm, *gradients):
+    """Each of the tensors times min(1, limit / (norm + 1e-6))."""
+    factor = minimum(cast(limit, dtype=norm.dtype) / (norm + 1e-6), 1.0)
+    return tuple([_scaled(g, factor) for g in gradients])
+
+
+def _scaled(g: Node, factor: Node) -> Node:
+    w = widened(g)
+    return as_type(w * as_type(factor, w.dtype), g.dtype)
+
+
+def _norm(wide: list[Node], power: Node, kind: str) -> Node:
     dtype = real_dtype(wide[0].dtype)
     for g in wide[1:]:
         dtype = promote(dtype, real_dtype(g.dtype))
@@ -42,15 +68,13 @@ def clip_by_norm(limit, power, *gradients, kind):
         for s, a in zip(raised[1:], axes[1:], strict=True):
             norm = norm + sum_(s, axes=a)
         norm = sqrt(norm) if kind == "two" else pow_(norm, 1 / p)
-    # The smaller of 1 and the ratio; a NaN wins, so that it is not hidden.
-    factor = minimum(cast(limit, dtype=dtype) / (norm + 1e-6), 1.0)
-    return norm, *[narrow(g * scalar(factor, g), old) for g, old in zip(wide, gradients, strict=True)]
+    return norm
 
 
 @composite
 def clip_by_value(g, limit):
     """Every element moved to the nearest one in [-limit, limit]."""
-    high = scalar(limit, g)
+    high = as_type(limit, g.dtype)
     return minimum(maximum(g, -high), high)
 
 
@@ -60,7 +84,11 @@ def _with_gradients(parameters: Any) -> list[Tensor]:
 
 
 def _limit(name: str, value: Any) -> Tensor:
-    if not is_number(value) or not value > 0:
+    if (
+        not isinstance(value, (int, float, np.integer, np.floating))
+        or isinstance(value, bool)
+        or not value > 0
+    ):
         raise ArgumentError(f"{name} must be a positive number, got {value!r}")
     return Tensor(constant(float(value), float64))
 
@@ -86,7 +114,7 @@ def clip_grad_norm_(
     params = _with_gradients(parameters)
     if not params:
         return Tensor(dispatch.node_of(0.0))
-    kind = "two" if norm_type == 2 else "largest" if math.isinf(norm_type) else "power"
+    kind = _kind(norm_type)
     with no_grad():
         norm, *clipped = dispatch.apply(clip_by_norm, limit, power, *[p.grad for p in params], kind=kind)
         if error_if_nonfinite and not math.isfinite(norm.item()):
@@ -94,6 +122,39 @@ def clip_grad_norm_(
         for p, g in zip(params, clipped, strict=True):
             p._cell.grad = g
     return norm
+
+
+def _kind(norm_type: float) -> str:
+    return "two" if norm_type == 2 else "largest" if math.isinf(norm_type) else "power"
+
+
+@checked
+def get_total_norm(tensors: Any, norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
+    """The norm of all tensors written into one vector, a scalar tensor: sums of |x|**p, p = `norm_type`.
+
+    Raises:
+        NumericError: if `error_if_nonfinite` and the norm is NaN or infinite (this looks at its value).
+    """
+    items = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    power = _limit("norm_type", norm_type)
+    if not items:
+        return Tensor(dispatch.node_of(0.0))
+    norm = dispatch.apply(total_norm, power, *items, kind=_kind(norm_type))
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise NumericError(f"the norm of the tensors is {norm.item()}")
+    return norm
+
+
+@checked
+def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor) -> None:
+    """Scale the gradients of `parameters` by min(1, max_norm / (total_norm + 1e-6)), for a norm already known."""
+    limit, params = _limit("max_norm", max_norm), _with_gradients(parameters)
+    if not params:
+        return
+    with no_grad():
+        found = dispatch.apply(scaled_to_norm, limit, total_norm, *[p.grad for p in params])
+        for p, g in zip(params, found if isinstance(found, tuple) else (found,), strict=True):
+            p._cell.grad = g
 
 
 @checked
