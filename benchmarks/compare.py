@@ -1,27 +1,38 @@
-"""Interleaved peer benchmark -> Markdown.
+"""Weft and its peers, interleaved -> one Markdown table (more with --details).
 
-python benchmarks/compare.py --py torch=PYTHON --py jax=PYTHON --frameworks torch,torch_compile,jax \\
-    --workloads w3,w4 --rounds 5 --lock LOCKFILE --out results.jsonl
-python benchmarks/compare.py --render results.jsonl      # tables again from saved rows
+python benchmarks/compare.py --peers torch,torch-compile,keras-tf,jax,tinygrad,ort --py jax=PYTHON --out results.jsonl
+python benchmarks/compare.py --render results.jsonl      # the tables again from saved rows
 
 Interpreters come from --py ADAPTER=PATH or BENCH_PY="torch=...,jax=..."; without one, the running interpreter
 is used. Every run is its own process. Round r runs every framework once per workload before round r+1 starts.
-A cell is the median over rounds of the per-process medians. With --render, --frameworks picks the columns.
+A cell is the median over rounds of the per-process medians.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ALL = "torch,torch_compile,keras,keras_jit,jax,tinygrad,ort"
+import tables
+
+PEERS = "torch,torch-compile,keras-tf,keras-jit,jax,tinygrad,ort"
+ADAPTERS = {"torch-compile": "torch_compile", "keras-tf": "keras", "keras-jit": "keras_jit"}
+WHOLE = ("w1", "w2")  # units are whole trainings: these also exist as one scan
 WORKLOADS = "w1,w2,w3,w4,w4_b1,w4_b256,w5,w6,w6_b1,w7,w8,w8_b1,w8_b16"
 RUN = str(Path(__file__).resolve().parent / "run.py")
+
+
+def frameworks_for(workload, peers):
+    """Weft and the chosen peers, with the variants that make sense of a workload."""
+    names = ["weft", "weft_compile", *[ADAPTERS.get(p, p) for p in peers.split(",") if p]]
+    if workload in WHOLE:
+        names += [f"{name}_scan" for name in ("weft", "jax") if name in names]
+    infers = "_b" in workload
+    return [n for n in names if not (n == "ort" and not infers) and not (n == "weft" and infers)]
 
 
 def interpreters(options):
@@ -92,11 +103,12 @@ def run_all(args):
     pythons = interpreters(args.py)
     cache = args.cache or tempfile.mkdtemp(prefix="bench_cache_")
     env = dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache + "/inductor", CACHEDB=cache + "/tinygrad.db")
+    env["WEFT_CACHE_DIR"] = cache + "/weft"
     rows = []
     for workload in args.workloads.split(","):
         failed = set()
         for r in range(args.rounds):
-            for framework in (args.frameworks or ALL).split(","):
+            for framework in frameworks_for(workload, args.peers):
                 if framework in failed:
                     continue
                 row = one_run(args, env, pythons, framework, workload)
@@ -111,82 +123,10 @@ def run_all(args):
     return rows
 
 
-def fmt(x):
-    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
-
-
-def print_table(title, workloads, frameworks, unit, cell):
-    print(f"\n### {title}\n\n| workload | unit | " + " | ".join(frameworks) + " |")
-    print("|---" * (len(frameworks) + 2) + "|")
-    for w in workloads:
-        print(f"| {w} | {unit[w]} | " + " | ".join(cell(w, f) for f in frameworks) + " |")
-
-
-def render(rows, only=None):
-    """Prints the tables of these rows as Markdown; `only` picks the frameworks and their order."""
-    workloads = sorted({r["workload"] for r in rows}, key=lambda w: (w[:2], len(w), w))
-    frameworks = list(dict.fromkeys(r["framework"] for r in rows))
-    if only:
-        frameworks = [f for f in only.split(",") if f in frameworks]
-    cells, errors, unit = {}, {}, dict.fromkeys(workloads, "")
-    for r in rows:
-        key = r["workload"], r["framework"]
-        if r["framework"] not in frameworks:
-            continue
-        if "error" in r:
-            errors[key] = r["error"]
-        else:
-            cells.setdefault(key, []).append(r)
-            unit[r["workload"]] = r["unit"]
-    cells = {
-        k: [r for r in v if r["quiet"]] or v for k, v in cells.items()
-    }  # noisy runs: only if there is no other
-    median = {k: statistics.median(r["ms"] for r in v) for k, v in cells.items()}
-    best = {w: min(m for (x, _), m in median.items() if x == w) for w, _ in median}
-
-    def speed(key, runs):
-        m, ratio = median[key], median[key] / best[key[0]]
-        if not any(r["quiet"] for r in runs):
-            return f"~{fmt(m)} ({ratio:.2g}x)"
-        return f"**{fmt(m)}**" if ratio == 1 else f"{fmt(m)} ({ratio:.2g}x)"
-
-    def spread(key, runs):
-        ms = [r["ms"] for r in runs]
-        return f"{fmt(min(ms))}-{fmt(max(ms))}, {len(ms)}"
-
-    def first_call(key, runs):
-        first, *later = [r["first_s"] for r in runs]
-        return f"{first:.2f}" + (f" / {statistics.median(later):.2f}" if later else "")
-
-    for title, text in (
-        ("Steady state: median (ratio to the best; ~: only noisy runs)", speed),
-        ("Best block of any run", lambda key, runs: fmt(min(r["ms_min"] for r in runs))),
-        ("Spread over rounds: min-max of per-process medians, rounds", spread),
-        ("First call, s: empty caches / later processes", first_call),
-    ):
-
-        def cell(w, f, text=text):
-            key = w, f
-            return text(key, cells[key]) if key in cells else "error" * (key in errors)
-
-        print_table(title, workloads, frameworks, unit, cell)
-
-    print("\n### Agreement of the results (loss or output; 2% tolerance)\n")
-    for w in workloads:
-        checks = {f: cells[w, f][0]["check"] for f in frameworks if (w, f) in cells}
-        reference = next(iter(checks.values()), None)
-        for f, check in checks.items():
-            if max(abs(x - y) / (abs(y) + 1e-3) for x, y in zip(check, reference)) > 0.02:
-                print(f"- MISMATCH {w} {f}: {check} against {reference}")
-    for (w, f), error in errors.items():
-        if (w, f) not in cells:
-            print(f"- {w} {f}: {error}")
-
-
 def main():
     parser = argparse.ArgumentParser(description="Interleaved peer benchmark.")
     parser.add_argument("--py", action="append", default=[], metavar="ADAPTER=PATH")
-    parser.add_argument("--frameworks", help="default: " + ALL)
+    parser.add_argument("--peers", default=PEERS, help="default: " + PEERS)
     parser.add_argument("--workloads", default=WORKLOADS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
@@ -198,6 +138,9 @@ def main():
     parser.add_argument("--cache", help="compile-cache folder to reuse (default: a new, empty one)")
     parser.add_argument("--lock", help="file to flock around each run")
     parser.add_argument("--out", help="append raw rows (JSON lines)")
+    parser.add_argument(
+        "--details", action="store_true", help="more tables: spread, best blocks, first calls"
+    )
     parser.add_argument("--render", help="only print the tables of these files (comma-separated)")
     args = parser.parse_args()
     if args.render:
@@ -207,7 +150,10 @@ def main():
                 rows += [json.loads(line) for line in saved]
     else:
         rows = run_all(args)
-    render(rows, args.frameworks)
+    tables.headline(rows)
+    if args.details:
+        tables.details(rows)
+    tables.faults(rows)
 
 
 if __name__ == "__main__":
