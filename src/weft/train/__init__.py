@@ -1,5 +1,9 @@
 """The training loop: `Trainer`, callbacks, history."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .averaging import (
     AveragedModel,
     WeightAveraging,
@@ -17,6 +21,7 @@ from .callbacks import (
 )
 from .checkpoint import ModelCheckpoint
 from .csv_log import CSVLogger
+from .estimators import made
 from .history import History
 from .progress import ProgressBar
 from .rates import LearningRateSchedule
@@ -43,3 +48,22 @@ __all__ = [
     "get_swa_avg_fn",
     "update_bn",
 ]
+
+if TYPE_CHECKING:
+    from .estimators import Classifier as WeftClassifier  # noqa: F401
+    from .estimators import Regressor as WeftRegressor  # noqa: F401
+
+
+# Not in __all__: they stand on base classes of scikit-learn, which is an extra and slow to import.
+_LATER = ("WeftClassifier", "WeftRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'weft.train' has no attribute {name!r}")
+    globals()[name] = found = made(name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
