@@ -18,6 +18,7 @@ NAMES = (
     "Rprop",
     "ASGD",
     "Lion",
+    "Adafactor",
 )
 KINDS = {name: getattr(optim, name) for name in NAMES}
 
@@ -55,6 +56,8 @@ OPTIONS = [
     ("Rprop", dict(lr=0.3, etas=(0.4, 1.5), step_sizes=(1e-3, 0.5), maximize=True)),
     ("ASGD", dict(lr=0.1)),
     ("ASGD", dict(lr=0.1, lambd=0.1, t0=3.0, weight_decay=0.1, maximize=True)),
+    ("Adafactor", dict(lr=0.05)),
+    ("Adafactor", dict(lr=0.1, beta2_decay=-0.5, eps=(1e-3, 1e-2), d=1.5, weight_decay=0.1, maximize=True)),
     ("Lion", dict(lr=0.02)),
     ("Lion", dict(lr=0.02, betas=(0.5, 0.9), weight_decay=0.5)),
     ("Lion", dict(lr=0.02, maximize=True)),

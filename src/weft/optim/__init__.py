@@ -10,6 +10,9 @@ from . import lr_scheduler
 from .adadelta import (
     Adadelta,
 )
+from .adafactor import (
+    Adafactor,
+)
 from .adagrad import (
     Adagrad,
 )
@@ -84,6 +87,7 @@ from .sgd import (
 __all__ = [
     "ASGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",

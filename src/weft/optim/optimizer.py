@@ -151,6 +151,10 @@ class Optimizer:
         """What the rule remembers about a parameter under the options of `group`; the others are None."""
         return self.all_slots
 
+    def own_slots(self, group: ParamGroup, p: Tensor) -> tuple[str, ...]:
+        """The same for one parameter, where its shape matters."""
+        return self.slot_names(group)
+
     def attributes(self, group: ParamGroup) -> dict[str, Any]:
         """The attributes of the rule: what of the options is structure. A weight decay of 0 is left out (`decay`)."""
         found = group.switches()
@@ -221,7 +225,7 @@ class Optimizer:
 
     def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
         """Make the slots of a parameter that are not there yet."""
-        names = self.slot_names(group)
+        names = self.own_slots(group, p)
         for name in names:
             if name not in slots:
                 slots[name] = outer_zeros(self.slot_type(name, p))
