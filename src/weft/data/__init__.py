@@ -1,13 +1,16 @@
 """Datasets, samplers, loaders, and the real data that ships with Weft."""
 
 from . import transforms
+from .buckets import BucketSampler
 from .collate import collate, default_collate
 from .combined import ChainDataset, ConcatDataset, Subset, random_split
 from .dataset import Dataset, IterableDataset, TensorDataset
 from .generators import from_generator
 from .handwriting import digits
+from .idx import read_idx
 from .image_folder import ImageFolder, read_image
 from .loader import DataLoader
+from .originals import CIFAR10, MNIST, FashionMNIST
 from .randomness import RandomStream, item_rng, seeded
 from .sampler import (
     BatchSampler,
@@ -19,17 +22,23 @@ from .sampler import (
 )
 from .tables import TableDataset, from_arrow, from_csv, from_pandas
 from .text import CharText, Windows, shakespeare
+from .vocabulary import PadCollate, Vocabulary, pad_sequences, tokenize
 from .worker import WorkerInfo, get_worker_info
 
 __all__ = [
+    "CIFAR10",
+    "MNIST",
     "BatchSampler",
+    "BucketSampler",
     "ChainDataset",
     "CharText",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "FashionMNIST",
     "ImageFolder",
     "IterableDataset",
+    "PadCollate",
     "RandomSampler",
     "RandomStream",
     "Sampler",
@@ -38,6 +47,7 @@ __all__ = [
     "SubsetRandomSampler",
     "TableDataset",
     "TensorDataset",
+    "Vocabulary",
     "WeightedRandomSampler",
     "Windows",
     "WorkerInfo",
@@ -50,9 +60,12 @@ __all__ = [
     "from_pandas",
     "get_worker_info",
     "item_rng",
+    "pad_sequences",
     "random_split",
+    "read_idx",
     "read_image",
     "seeded",
     "shakespeare",
+    "tokenize",
     "transforms",
 ]
