@@ -10,7 +10,7 @@ from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError
 from ..ir.dtype import float64
 from ..ir.node import Aval, Node
-from ..ir.shape import size_of
+from ..ops.composite.common import count, mean
 from ..ops.composite.define import composite
 from ..ops.contraction import matmul
 from ..ops.elementwise import cast, equal, maximum, minimum, pow_, rsqrt, sqrt, where
@@ -38,13 +38,13 @@ def adafactor_clock(step, lr, beta2_decay, eps1, eps2, d, weight_decay):
 
 
 def _root_mean_square(x: Node) -> Node:
-    return sqrt(sum_(x * x, axes=tuple(range(x.ndim))) / size_of(x.shape))
+    return sqrt(sum_(x * x, axes=tuple(range(x.ndim))) / count(x, tuple(range(x.ndim))))
 
 
 def _mean(x: Node, axis: int) -> Node:
     """The mean along an axis, which stays with length 1."""
     shape = tuple([1 if a == axis else n for a, n in enumerate(x.shape)])
-    return reshape(sum_(x, axes=(axis,)), shape=shape) / x.shape[axis]
+    return reshape(mean(x, (axis,)), shape=shape)
 
 
 @composite
@@ -102,7 +102,8 @@ class Adafactor(Optimizer):
     clock = adafactor_clock
     ranges = {
         "lr": POSITIVE, "beta2_decay": Range(_not_positive, "finite and at most 0"),
-        "eps": Range(POSITIVE.holds, POSITIVE.wording, count=2), "d": Range(_at_least_one, "finite and at least 1"), "weight_decay": POSITIVE,
+        "eps": Range(POSITIVE.holds, POSITIVE.wording, count=2), "d": Range(_at_least_one, "finite and at least 1"),
+        "weight_decay": POSITIVE,
     }  # fmt: skip
     switches = ("maximize",)
     all_slots = ("step", "row_var", "col_var", "variance")
