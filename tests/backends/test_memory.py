@@ -60,7 +60,7 @@ def test_memory_that_nobody_sees_is_used_again():
         y = wf.ones(1 << 12) * 3.0
         address = y.numpy().ctypes.data
         del y
-        assert any(at == address for stack in memory._free.values() for _, at in stack)
+        assert any(at == address for stack in memory._free.values() for _, at, _ in stack)
 
 
 def test_kernels_wait_for_the_results_of_steps_on_the_host():

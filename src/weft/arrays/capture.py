@@ -29,15 +29,21 @@ class Static:
 class Life:
     """Whether a program may be used without a closer look: the version it was last found good at."""
 
-    __slots__ = ("over", "version", "__weakref__")
+    __slots__ = ("over", "patience", "ready", "version", "waited", "__weakref__")
 
     def __init__(self) -> None:
         self.version = version.value
         self.over = False  #: a tensor that it captured is gone, for good
+        self.ready: Any = (
+            None  #: how to call it when nothing has changed (`standing.Ready`), if that is known
+        )
+        self.waited = 0  #: ordinary calls since that was prepared last ...
+        self.patience = 1  #: ... and how many there must be before it is prepared again
 
     def end(self, _: Any = None) -> None:
         self.over = True
         self.version = -1
+        self.ready = None
 
 
 @dataclass(eq=False)

@@ -24,14 +24,13 @@ from ..ir.node import GRAD, Aval, Node
 from ..ir.primitive import leaf
 from ..ir.shape import check_shape
 from ..runtime.exported import Fixed
-from .capture import Static, argument, capture
+from .capture import Life, Static, argument, capture
 from .cell import flush
 from .creation import tensor
 from .reach import BY_VALUE
+from .standing import BASE_FLAGS, MISSED, prepare
 from .tensor import Tensor
 from .traced import Traced, is_weak
-
-_BASE_FLAGS = state.active  # state.active where no functional transformation is running
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Compiled:
         self.traces = 0  #: how often the function was traced
         self._programs: OrderedDict[Any, list[Traced]] = OrderedDict()
         self._broken: str | None = None  # what the last look-up found changed
+        self._life: Life | None = None  # of the program that was run last
         self._warned = False
         self._names = _parameter_names(function)
         self.__name__ = type(function).__name__  # of a module, which has no name of its own
@@ -75,7 +75,12 @@ class Compiled:
         return getattr(self.function, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.traces or state.active != _BASE_FLAGS:
+        life = self._life
+        if life is not None and life.ready is not None and not kwargs:
+            result = life.ready(args)
+            if result is not MISSED:
+                return result
+        if state.traces or state.active != BASE_FLAGS:
             return self.function(
                 *args, **kwargs
             )  # part of a larger trace or derivative, which sees through it
@@ -114,7 +119,28 @@ class Compiled:
             traced.calls += 1
             return traced.apply(nodes)
         values = [n.value if n.value is not None else _realized(n) for n in nodes]
-        return traced.run(values)
+        result = traced.run(values)
+        if not kwargs:
+            self._make_ready(traced, key, args)
+        return result
+
+    def _make_ready(self, traced: Traced, key: Any, args: Any) -> None:
+        """After an ordinary call: if it is not the first of its kind, let the next one be quick.
+
+        To prepare that takes as long as some ordinary calls. So where it was of no use before, because something
+        changes each time, it is tried again after twice as many.
+        """
+        life = traced.life
+        if self._life is not life:
+            self._life, life.waited = life, 0
+            return
+        life.waited += 1
+        if life.waited < life.patience:
+            return
+        if life.ready is not None:
+            life.patience = 1 if life.ready.used > 4 else min(2 * life.patience, 1 << 12)
+        life.waited = 0
+        life.ready = prepare(self.function, traced, key, args)
 
     def _find(self, key: Any) -> Traced | None:
         """The program for arguments of this kind whose assumptions hold. This runs in every call."""
@@ -157,6 +183,7 @@ class Compiled:
 
     def _trace(self, key: Any, leaves: list[Any], structure: Structure) -> Traced:
         self.traces += 1
+        self._life = None
         if self.traces > self.max_programs and not self._warned:
             self._warned = True
             warnings.warn(
@@ -225,6 +252,7 @@ class Compiled:
     def clear(self) -> None:
         """Forget all programs."""
         self._programs.clear()
+        self._life = None
         self.traces = 0
         self._warned = False
 

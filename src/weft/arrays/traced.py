@@ -18,7 +18,7 @@ from ..ir.graph import Graph
 from ..ir.node import GRAD, LEAF, Aval, Node, make_node
 from ..ir.primitive import leaf, leaf_prim, results
 from ..ops.control import call
-from ..runtime.buffer import Buffer, holders
+from ..runtime.buffer import Buffer
 from ..runtime.exported import Fixed
 from ..runtime.program import Program
 from .capture import Capture
@@ -48,14 +48,9 @@ class Traced:
         self.gradients = found.guards.flags[0]  #: whether it was traced with gradients recorded
         self._held: list[Cell] = []
         self._program: list[Program] = []  # none or one, shared by copies
-        rebound = {id(c()) for c in found.rebound}
-        first = len(self.arguments)
-        #: positions of inputs whose memory the program may take over, since it replaces them
-        self.donatable = [first + i for i, c in enumerate(found.captured) if id(c()) in rebound]
-        self._donate = tuple([i in self.donatable for i in range(first + len(found.captured))])
         self.stateful = bool(found.rebound or found.grads)  #: it changes what is outside
         self._changes = frozenset(found.rebound)
-        self._signatures = [leaf_prim.signature((), (a,)) for a in found.graph.out_avals]
+        self.signatures = [leaf_prim.signature((), (a,)) for a in found.graph.out_avals]
         self._tensors = found.tensors
         self._fixed = not found.graph.dims
 
@@ -127,44 +122,28 @@ class Traced:
             values.append(value if value is not None else value_of(cell))  # type: ignore[arg-type]
         if not self.stateful:
             return self._results(self._leaves(self.program.run(values)))
-        results: list[Node] = []
         rebound, graded = found.rebound_cells(), found.gradient_cells()
-
-        def commit(buffers: list[Buffer]) -> None:
-            nodes = self._leaves(buffers)
-            results[:] = nodes[: self._tensors]
-            self._commit(nodes[self._tensors :], rebound, graded)
-
-        value = None
-        if self.donatable:
-            self._protect(values)
-        self.program.run_donating(values, self._donate, commit)
-        return self._results(results)
-
-    def _protect(self, values: list[Any]) -> None:
-        """Copy what is about to be donated while somebody else can still see it."""
-        captured = self.capture.captured
-        first = len(self.arguments)
-        for i in self.donatable:
-            value = values[i]
-            if not isinstance(value, Buffer):
-                continue
-            node = captured[i - first]().node  # type: ignore[union-attr]
-            # The node is known to its cell and to `node`; its buffer to it, `value` and `values`.
-            if value.shared or holders(node) > 2 or not value.sole_owner(3):
-                values[i] = value.copy()
+        nodes = self._leaves(self.program.run(values))
+        self._commit(nodes[self._tensors :], rebound, graded)
+        return self._results(nodes[: self._tensors])
 
     def _leaves(self, outs: list[Buffer]) -> list[Node]:
         """Nodes that have the outputs as their values."""
         if self._fixed:
-            return [Node(s, (), b, 0, None) for s, b in zip(self._signatures, outs, strict=True)]
+            return [Node(s, (), b, 0, None) for s, b in zip(self.signatures, outs, strict=True)]
         return [_leaf(b) for b in outs]
 
     def _results(self, nodes: list[Node]) -> Any:
         """What the function returned, with tensors that hold the first outputs."""
-        structure, given = self.capture.result_structure, iter(nodes)
-        out = [Tensor(next(given)) if r is None else r.value for r in self.capture.results]
-        return out[0] if structure is LEAF_STRUCTURE else unflatten(structure, out)
+        return self.returned([Tensor(n) for n in nodes])
+
+    def returned(self, tensors: list[Tensor]) -> Any:
+        """What the function returns, the tensors in it being these."""
+        structure = self.capture.result_structure
+        if structure is LEAF_STRUCTURE and tensors:
+            return tensors[0]
+        given = iter(tensors)
+        return unflatten(structure, [next(given) if r is None else r.value for r in self.capture.results])
 
     def _commit(self, nodes: list[Node], rebound: list[Cell], graded: list[tuple[Cell, bool]]) -> None:
         """Make the new state current, in one step that no signal can cut in two: the `deque(map(...))`."""

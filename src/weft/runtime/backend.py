@@ -14,9 +14,6 @@ from .buffer import Buffer, Value
 #: Called with (position of the node in graph.nodes, its results) as a program runs, where observation was asked for.
 Observer = Callable[[int, Sequence[np.ndarray]], None]
 
-#: Takes a program's outputs and makes them the state of the world. Does not fail; may be called twice.
-Commit = Callable[[list[Buffer]], None]
-
 
 class Fault(Exception):
     """A node of a running program failed; the executor turns it into the error and the user's line."""
@@ -34,12 +31,28 @@ class Executable(Protocol):
         """Compute the outputs. Inputs stay intact; a failing node raises `Fault` and nothing is written."""
         ...
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
-        """Compute the outputs and hand them to `commit`; the memory of the marked inputs belongs to the program.
+    def standing(self) -> Standing | None:
+        """The program laid out for calls that follow one another; None where it cannot be, or is not worth it."""
+        ...
 
-        Every check and every interrupt comes before the first write to donated memory. Once there has been one,
-        `commit` is called whatever happens: state is either wholly old or wholly new.
-        """
+
+class Standing(Protocol):
+    """A program whose memory is laid out once, for calls that follow one another.
+
+    `words[i] = address`, for every i in `inputs[k]` (or `outputs[k]`), says where the k-th input (output) is. Outputs
+    must not lie where inputs do: an interrupted run leaves parts of them. Not for use by two threads at a time.
+    """
+
+    words: memoryview
+    inputs: list[tuple[int, ...]]
+    outputs: list[tuple[int, ...]]
+
+    def run(self) -> bool:
+        """Compute the outputs. False: it failed, and an ordinary run will fail in the same way and say how."""
+        ...
+
+    def take(self, k: int) -> Buffer:
+        """Memory for the k-th output."""
         ...
 
 

@@ -19,7 +19,7 @@ from ..ir.node import Node
 from ..ir.primitive import pick, pick_prim
 from ..ir.shape import Dim, show_shape
 from . import debug, profile
-from .backend import Commit, Executable, Fault, get_backend
+from .backend import Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
 
 
@@ -59,22 +59,11 @@ class Program:
             self._report(time.perf_counter() - start)
         return outs
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
-        """Compute the outputs and `commit` them, all or nothing; the marked inputs' memory may be used up."""
-        if state.debug_nan:
-            commit(self.run(inputs))
-            return
-        executable = self._executable(inputs)
-        start = time.perf_counter() if state.debug else 0.0
-        try:
-            if profile.recorder is None:
-                executable.run_donating(inputs, donate, commit)
-            else:
-                profile.timed(self._tasks[0], lambda: executable.run_donating(inputs, donate, commit))
-        except Fault as fault:
-            raise _located(self._exact(fault, inputs), self.graph, None) from None
-        if state.debug >= 2:
-            self._report(time.perf_counter() - start)
+    def standing(self) -> Standing | None:
+        """The program laid out for calls that follow one another; None where it cannot be, or would show nothing."""
+        if self._static is None or state.debug or state.debug_nan:
+            return None
+        return self._static.standing()
 
     def _exact(self, fault: Fault, inputs: Sequence[Value]) -> Fault:
         """The fault with the index that is wrong, where the backend knows only that one is: the reference looks for it,

@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from ..base.errors import ArgumentError
+from ..base.state import version
 from .os import cpu_count
 
 _wanted: int | None = None
@@ -35,7 +36,11 @@ def set_num_threads(count: int) -> None:
             f"the number of threads must be a positive integer, at most {MOST}, got {count!r}"
         )
     _wanted = count
+    version.bump()  # programs that are laid out know their threads
 
+
+if hasattr(os, "register_at_fork"):  # in a child there are no threads but the one that forked
+    os.register_at_fork(after_in_child=version.bump)
 
 #: More threads than any machine has processors are a slip of the pen.
 MOST = 4096

@@ -340,7 +340,7 @@ class Assembled:
         self.start[self.range["own"]] = 8 * np.array(own, np.int64)
         self._arena = self.start[self.range["arena"]].copy()
         self._spare: list[Words] = []
-        self._status = np.array([self.count + s.value for _, _, s in source.checked], np.int64)
+        self.status = np.array([self.count + s.value for _, _, s in source.checked], np.int64)
 
     def memory(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> Words:
         """The words of one run: slots, what the program keeps of its own, and the tables of its kernels.
@@ -353,15 +353,25 @@ class Assembled:
             with suppress(IndexError):  # another thread took the last
                 found = self._spare.pop()
         if found is None:
-            found = Words(np.zeros(self.tables + len(self.order), np.int64))
-            found.array[: self.count] = self.start
-            found.array[self.range["own"]] += found.address
+            found = self.new_words()
         if found.places != places:
-            words, found.places = found.array, places
-            words[: len(places) - 1] = places[:-1]
-            np.add(self._arena, arena, out=words[self.range["arena"]])
-            np.take(words[: self.count], self.order, out=words[self.tables :], mode="clip")
+            found.places = places
+            found.array[: len(places) - 1] = places[:-1]
+            self.place_arena(found, arena)
         return found
+
+    def new_words(self) -> Words:
+        """Words in which no addresses of inputs, outputs and arena are written yet."""
+        found = Words(np.zeros(self.tables + len(self.order), np.int64))
+        found.array[: self.count] = self.start
+        found.array[self.range["own"]] += found.address
+        return found
+
+    def place_arena(self, found: Words, arena: int) -> None:
+        """Write the addresses that depend on where the arena is, and copy all slots to the kernels' tables."""
+        words = found.array
+        np.add(self._arena, arena, out=words[self.range["arena"]])
+        np.take(words[: self.count], self.order, out=words[self.tables :], mode="clip")
 
     def release(self, words: Words) -> None:
         """Take back words that no run uses any more."""
@@ -370,10 +380,10 @@ class Assembled:
 
     def faulty(self, words: Words) -> int | None:
         """The number of the first of the checked steps that met an index outside, if one did."""
-        if not len(self._status):
+        if not len(self.status):
             return None
-        found = np.flatnonzero(words.array[self._status])
-        words.array[self._status] = 0
+        found = np.flatnonzero(words.array[self.status])
+        words.array[self.status] = 0
         return int(found[0]) if len(found) else None
 
 

@@ -21,7 +21,7 @@ from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...runtime import debug, profile
-from ...runtime.backend import Commit, Fault, Observer
+from ...runtime.backend import Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
@@ -31,6 +31,7 @@ from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
 from .regions import numbered, plan, prepare
+from .standing import Standing
 from .tiers import Tiers
 from .work import SPECIAL, grain_of, hardly_pays, work_of
 
@@ -116,14 +117,14 @@ class CpuProgram:
             with np.errstate(all="ignore"):
                 Interpreter(self.source).evaluate(held, observe)
         outs = [memory.take(shape, dtype) for shape, dtype in self._out_types]
-        arena = memory.take_arena(self.region.arena.size)
+        arena = memory.take_block(self.region.arena.size)
         code = self._code_of
         if self._tiers.generic:
             self._tiers.ran(code, self.target)
         given = [
             v.address if isinstance(v, Buffer) else address_of(a) for v, a in zip(inputs, held, strict=True)
         ]
-        words = code.memory(given, [b.address for b in outs], arena.address)
+        words = code.memory(given, [b.address for b in outs], arena[1])
         steps, start = code.address, words.address
         if profile.recorder is not None:
             self._watched.run(profile.recorder, words.array)
@@ -183,12 +184,14 @@ class CpuProgram:
             source = held[self.graph.inputs.index(node)]
         return Buffer(np.array(source, copy=True).reshape(node.shape))  # type: ignore[arg-type]
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
-        commit(self.run(inputs))
-        for value, given in zip(inputs, donate, strict=True):
-            if given and isinstance(value, Buffer):
-                memory.recycle(value)
-                value.donate()
+    def standing(self) -> Standing | None:
+        """The program laid out for calls that follow one another, if it is one foreign call."""
+        code = self._code_of
+        native = len(code.segments) == 1 and not isinstance(code.segments[0], Step)
+        if not native or not self._direct or self._tiers.generic:
+            return None
+        ins, outs = ([self._env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
+        return Standing(self, code, ins, outs, self._out_types, self.region.arena.size)
 
 
 def _indexed(step: Step) -> Node:

@@ -44,6 +44,9 @@ WORDS = 64
 # jump: the table holds a pointer to how many steps it goes ahead.
 STEP_WORDS = 4
 
+# The arguments of `run`: how many there are, those that are pointers, and the place of some.
+RUN_WORDS, RUN_POINTERS, POSITION = 7, (0, 1, 3, 6), 4
+
 # Times of steps, in 8-byte words: room in the log, entries in it, when the current step began; then the total ticks
 # and the calls of every step; then the log: step, begin, end.
 ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
@@ -62,8 +65,8 @@ SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
 
 
 def emit_driver(module: ir.Module, target: Target) -> None:
-    """Add `run(pool, steps, count, tables, position, slice, times)`, `work(pool)`, `stop(pool)` and `now()` to
-    `module`."""
+    """Add `run(pool, steps, count, tables, position, slice, times)`, `enter(words)`, `work(pool)`, `stop(pool)` and
+    `now()` to `module`."""
     _Emitter(module, target).emit()
 
 
@@ -76,7 +79,8 @@ class _Emitter:
         claim = self._claim()
         self._work(claim)
         self._stop()
-        self._run(claim)
+        run = self._run(claim)
+        self._enter(run)
         self._function("now", I64, [])
         self.b.ret(self._clock())
 
@@ -255,7 +259,17 @@ class _Emitter:
 
     # -- a program ----------------------------------------------------------------------------------------------
 
-    def _run(self, claim: ir.Function) -> None:
+    def _enter(self, run: ir.Function) -> None:
+        """enter(words) -> position: `run` with the arguments that the words hold, one each in its order.
+
+        To convert seven arguments takes Python longer than a small program runs.
+        """
+        f = self._function("enter", I64, [PTR])
+        words = [self.b.load(self._word(f.args[0], k), typ=I64) for k in range(RUN_WORDS)]
+        arguments = [self.b.inttoptr(w, PTR) if k in RUN_POINTERS else w for k, w in enumerate(words)]
+        self.b.ret(self.b.call(run, arguments))
+
+    def _run(self, claim: ir.Function) -> ir.Function:
         """run(pool, steps, count, tables, position, slice, times) -> position.
 
         Runs steps in order from `position` (step << 32 | unit) on, for about `slice` ticks (0: to the end), and says
@@ -305,6 +319,7 @@ class _Emitter:
             self._set(pool, BUSY, I64(0))
         reached = self.b.shl(self.b.load(slot, typ=I64), I64(32))
         self.b.ret(self.b.or_(reached, self.b.load(self.unit, typ=I64)))
+        return f
 
     def _work_on(self, claim: ir.Function, pool: ir.Value, alone: ir.Value, *job: ir.Value) -> None:
         """Run a step's units, or as many of them as there is time for."""

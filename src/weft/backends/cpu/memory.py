@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ...base.locks import new_lock
-from ...runtime.buffer import Buffer, holders
+from ...runtime.buffer import Buffer
 
 ALIGNMENT = 64
 
-#: A block of memory and its address, which takes NumPy a while to say.
-Block = tuple[np.ndarray, int]
+#: An array of bytes, the address of the first that is aligned, and its number.
+Block = tuple[np.ndarray, int, int]
 
 #: Free blocks by size, and how many bytes may lie idle.
 _free: dict[int, list[Block]] = {}
@@ -25,13 +25,14 @@ _lock = new_lock(rank=50)
 
 def _rounded(size: int) -> int:
     """Sizes are rounded so that blocks find new uses: to 64 bytes, above 4096 to an eighth of a power of two."""
-    size = max(size, ALIGNMENT)
-    step = ALIGNMENT if size <= 4096 else 1 << (size.bit_length() - 4)
+    if size <= 4096:
+        return -(-size // ALIGNMENT) * ALIGNMENT or ALIGNMENT
+    step = 1 << (size.bit_length() - 4)
     return -(-size // step) * step
 
 
-def _block(size: int) -> Block:
-    """A block of at least `size` bytes, 64-byte aligned."""
+def take_block(size: int) -> Block:
+    """A block with room for at least `size` bytes, 64-byte aligned."""
     global _idle
     wanted = _rounded(size)
     with _lock:
@@ -42,16 +43,17 @@ def _block(size: int) -> Block:
     raw = np.empty(wanted + ALIGNMENT, np.uint8)
     address = raw.ctypes.data
     skip = -address % ALIGNMENT
-    return raw[skip : skip + wanted], address + skip
+    return raw, address + skip, skip
 
 
-def _release(block: np.ndarray, address: int) -> None:
+def give_back(block: Block) -> None:
+    """Take back a block that nobody uses any more."""
     global _idle
-    size = block.nbytes
+    size = block[0].nbytes - ALIGNMENT
     with _lock:
         if _idle + size <= _LIMIT:
             _idle += size
-            _free.setdefault(size, []).append((block, address))
+            _free.setdefault(size, []).append(block)
 
 
 def trim() -> None:
@@ -63,55 +65,57 @@ def trim() -> None:
 
 
 class Recycled(Buffer):
-    """A buffer whose block is used again when nobody can see it any more."""
+    """A buffer whose block is used again when nobody can see it any more.
 
-    __slots__ = ("block",)
+    Its arrays are made when somebody looks. All of them are views of the block's own array and count as its holders,
+    and so do the views of views, since NumPy lets a view hold what owns the memory.
+    """
 
-    own_views = 2  #: the block and the array
+    __slots__ = ("block", "dtype", "shape")
 
-    def __init__(self, block: np.ndarray, address: int, array: np.ndarray) -> None:
-        super().__init__(array)
-        self.block: np.ndarray | None = block
-        self._address = address
+    def __init__(self, block: Block, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.block = block
+        self._address = block[1]
+        self.shape = shape
+        self.dtype = dtype
+        self.shared = False
+
+    @property
+    def array(self) -> np.ndarray:
+        """The memory as an array."""
+        return np.ndarray(self.shape, self.dtype, self.block[0], self.block[2])
+
+    @property
+    def witness(self) -> np.ndarray:
+        """What everything holds that looks at the memory."""
+        return self.block[0]
+
+    def unseen(self) -> bool:
+        """Whether no array looks at the memory."""
+        return sys.getrefcount(self.block[0]) == _UNSEEN
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not ending():  # then this module may have lost its names
-            recycle(self)
+        # At the end of the process this module may have lost its names; what was interrupted has no block yet.
+        if not ending() and getattr(self, "shared", None) is not None and self.unseen():
+            give_back(self.block)
 
 
 def take(shape: tuple[int, ...], dtype: np.dtype) -> Recycled:
     """An uninitialised buffer."""
-    block, address = _block(math.prod(shape) * dtype.itemsize)
-    return Recycled(block, address, np.ndarray(shape, dtype, block))
+    return Recycled(take_block(math.prod(shape) * dtype.itemsize), shape, dtype)
 
 
-def recycle(buffer: Buffer) -> None:
-    """Take back the block of a buffer that is no longer needed, unless an export still looks at it."""
-    # A buffer whose making was interrupted has no block yet.
-    if isinstance(buffer, Recycled) and getattr(buffer, "block", None) is not None:
-        block, buffer.block = buffer.block, None
-        array, buffer._array = buffer._array, None
-        assert block is not None
-        # An export is a view of what both are views of, and counts there.
-        behind = block.base
-        if array is not None and holders(array) == 1 and holders(behind) == 1 + buffer.own_views:
-            del array
-            _release(block, buffer.address)
+def _references_of_its_own() -> int:
+    """What `unseen` compares with: differs between versions of Python."""
+    probe = take((), np.dtype(np.int64))
+    return next(n for n in range(2, 8) if _unseen_with(probe, n))
 
 
-class Arena:
-    """Memory for the intermediate values of one running program."""
-
-    __slots__ = ("address", "block")
-
-    def __init__(self, block: np.ndarray, address: int) -> None:
-        self.block = block
-        self.address = address
+def _unseen_with(probe: Recycled, count: int) -> bool:
+    global _UNSEEN
+    _UNSEEN = count
+    return probe.unseen()
 
 
-def take_arena(size: int) -> Arena:
-    return Arena(*_block(size))
-
-
-def give_back(arena: Arena) -> None:
-    _release(arena.block, arena.address)
+_UNSEEN = 0
+_UNSEEN = _references_of_its_own()

@@ -47,6 +47,15 @@ def run_function() -> Any:
     return _RUN(_library().address("run"))
 
 
+_ENTER = ctypes.CFUNCTYPE(_INT, _PTR)
+
+
+@cache
+def enter_function() -> Any:
+    """enter(words) -> position: as `run_function`, with the arguments in memory."""
+    return _ENTER(_library().address("enter"))
+
+
 @cache
 def _stop_function() -> Any:
     """stop(pool)."""

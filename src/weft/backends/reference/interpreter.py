@@ -15,7 +15,7 @@ from ...ir.primitive import pick_prim
 from ...ops.composite.classes import COUNTING_FROM_ZERO, in_users_words
 from ...ops.control import call
 from ...runtime import profile
-from ...runtime.backend import Commit, Fault, Observer, register_backend
+from ...runtime.backend import Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
 from .control import LOWERINGS
 
@@ -64,11 +64,8 @@ class Interpreter:
             outs = self.evaluate(arrays, observe)
         return [Buffer(_own(o, arrays)) for o in outs]
 
-    def run_donating(self, inputs: Sequence[Value], donate: Sequence[bool], commit: Commit) -> None:
-        commit(self.run(inputs))
-        for value, given in zip(inputs, donate, strict=True):
-            if given and isinstance(value, Buffer):
-                value.donate()
+    def standing(self) -> None:
+        """A list of NumPy calls has nothing to lay out."""
 
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:
         slots: list[Any] = [None] * self.size

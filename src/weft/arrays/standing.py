@@ -1,0 +1,277 @@
+"""Calls of a compiled function that follow one another, while nothing changes but the arguments.
+
+An ordinary call (`Traced.run`) looks up everything that the program reads, takes memory for everything that it
+makes, and puts new nodes and tensors in the place of the old. After a few such calls it is known what the next one
+will find, and a `Ready` call only looks whether it does. It uses the nodes of the state and the tensors of the
+gradients again, and two buffers for each, which take turns: one is read, the other written, and they change places.
+
+Nobody can tell, because a node, tensor or buffer is used again only if nobody else holds it: the number of references
+to each must be what this module accounts for. So `old = p.detach()`, `p.numpy()`, a gradient that is kept, an
+operation that waits, all lead to an ordinary call, as does everything else that is not as it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from sys import getrefcount
+from threading import get_ident
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ..base.pytree import LEAF
+from ..base.state import state, version
+from ..ir.node import GRAD, Node
+from ..runtime import profile
+from ..runtime.backend import Standing
+from ..runtime.buffer import Buffer, to_array
+from .tensor import Tensor
+from .traced import Traced
+
+#: What a call returns that is for an ordinary call to do.
+MISSED = object()
+
+#: `state.active` where no functional transformation is running.
+BASE_FLAGS = state.active
+
+_set_value = Node.value.__set__  # type: ignore[attr-defined]
+
+#: The number of references that `getrefcount` sees of what only a tuple holds: asked through `map`, and asked plainly.
+_ALONE = next(map(getrefcount, (object(),)))
+_pair = (object(), None)
+_ALONE_PLAINLY = getrefcount(_pair[0])
+
+
+class Ready:
+    """What a compiled function may do at once: see the module. `ready(args)` is the result, or MISSED."""
+
+    def __init__(
+        self, function: Any, traced: Traced, key: Any, args: tuple[Any, ...], standing: Standing
+    ) -> None:
+        found = traced.capture
+        self._traced, self._function, self._key = traced, function, key
+        self._life, self._gradients = traced.life, traced.gradients
+        self._check = None if found.check is None else found.check.run
+        self._thread = get_ident()
+        self._running = False
+        self.used = 0  #: how many calls it has served
+        # Arguments: of the tensors the types, of the others who they are.
+        self._count = len(args)
+        self._places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        self._avals = [args[i]._cell.node.sig.out for i in self._places]
+        self._others = [(i, a) for i, a in enumerate(args) if i not in self._places]
+        # What the program reads and does not replace: numbers, known by their nodes, and tensors.
+        first = len(self._places)
+        cells, captured = found.rebound_cells(), found.cells()
+        outside = [(first + k, c) for k, c in enumerate(captured) if c not in set(cells)]
+        self._read = [(k, ref(c)) for k, c in outside if isinstance(c.node.value, Buffer)]
+        numbers = [(k, c) for k, c in outside if not isinstance(c.node.value, Buffer)]
+        self._numbers = [k for k, _ in numbers]
+        self._dtypes = [a.dtype.numpy for a in traced.graph.in_avals]
+        # What it replaces: the contents of cells, and gradients.
+        self._cells = [*found.rebound, *[ref(c) for _, c in numbers]]
+        self._nodes = [c.node for c in cells] + [c.node for _, c in numbers]
+        self._owners = [owner for owner, exists in found.grads if exists]
+        self._without = [owner for owner, exists in found.grads if not exists]
+        grads = [c._grad for c, exists in found.gradient_cells() if exists]
+        self._grad_nodes = [g._cell.node for g in grads]  # type: ignore[union-attr]
+        self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
+        self._turns = self._two_turns(standing, [*grads, *[g._cell for g in grads]])  # type: ignore[union-attr]
+        for turn, sources in zip(self._turns, reversed(self._turns), strict=True):
+            place = {c: first + k for k, c in enumerate(captured)}
+            for cell, buffer in zip(cells, sources.targets, strict=False):
+                if cell in place:
+                    turn.place(place[cell], buffer.address)
+        for k, c in numbers:
+            self._set_number(k, c.node.value)
+        self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
+        self._single = traced.capture.result_structure is LEAF
+
+    def _two_turns(self, standing: Standing, gradients: list[Any]) -> list[_Turn]:
+        """The turn that leaves the state in new buffers, and the one that leaves it in those where it is now."""
+        results, replaced = self._traced.capture.tensors, self._replaced
+        fresh = [standing.take(results + k) for k in range(len(replaced))]
+        turns = [_Turn(standing, fresh, [*replaced, *gradients], results)]
+        if not replaced:
+            return turns
+        standing = self._traced.program.standing()  # type: ignore[assignment]
+        turns.append(_Turn(standing, [n.value for n in replaced], [*replaced, *gradients], results))
+        ours = [self._replaced, self._nodes, self._grad_nodes]
+        ours += [held for t in turns for held in (t.reused, t.targets)]  # type: ignore[misc]
+        counted = Counter([id(x) for held in ours for x in held])
+        for turn in turns:
+            # Beside that, a node is held by its cell, a gradient by the cell that it belongs to, a gradient's cell by
+            # the gradient, what a target's arrays hold by the target; a target by nobody until it is in a node.
+            outside = [1] * (len(turn.reused) - 2 * len(fresh)) + [0] * len(fresh) + [1] * len(fresh)
+            turn.counts = [_ALONE - 1 + counted[id(x)] + n for x, n in zip(turn.reused, outside, strict=True)]
+        return turns
+
+    def __call__(self, args: tuple[Any, ...]) -> Any:
+        """The result of the function for these arguments, or MISSED, and nothing is done."""
+        if (
+            self._life.version != version.value
+            or self._thread != get_ident()
+            or state.traces
+            or state.active != BASE_FLAGS
+            or state.grad is not self._gradients
+            or profile.recorder is not None
+            or len(args) != self._count
+            or self._running
+        ):
+            return MISSED
+        if self._others:
+            for i, known in self._others:
+                if args[i] is not known:
+                    return MISSED
+            args = tuple([args[i] for i in self._places])
+        if self._check is not None and self._check(self._function, self._key) is not None:
+            return MISSED
+        self._running = True
+        try:
+            # An interrupt may have come before or after the buffers of the state changed places.
+            turn = self._turns[0]
+            if self._replaced and self._replaced[0].value is turn.targets[0]:
+                turn = self._turns[1]
+            # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
+            inputs = [a._cell.node for a in args]
+            for place, node in enumerate(inputs):
+                value = node.value
+                if node.sig.out is not self._avals[place] or node.flags & GRAD:
+                    return MISSED
+                if turn.at[place] != (value._address or value.address):
+                    turn.place(place, value.address)
+            if self._read:
+                values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
+                for (place, _), value in zip(self._read, values, strict=True):
+                    turn.place(place, value._address or value.address)
+            if [r().node for r in self._cells] != self._nodes and not self._only_numbers_changed():  # type: ignore[union-attr]
+                return MISSED
+            if [r()._grad._cell.node for r in self._owners] != self._grad_nodes:  # type: ignore[union-attr]
+                return MISSED
+            if self._without and any(r()._grad is not None for r in self._without):  # type: ignore[union-attr]
+                return MISSED
+            if list(map(getrefcount, turn.reused)) != turn.counts:
+                return MISSED
+            buffers = [r.buffer(turn.standing) for r in self._results]
+            if not turn.standing.run():
+                return MISSED
+            deque(map(_set_value, self._replaced, turn.targets), 0)  # a step that no signal can cut in two
+        except (
+            AttributeError
+        ) as error:  # of a cell that is gone, or something else than a tensor with a value
+            if error.name not in ("_cell", "node", "_grad", "value", "_address"):
+                raise
+            return MISSED
+        finally:
+            self._running = False
+        self.used += 1
+        self._traced.calls += 1
+        if self._single:
+            return Tensor(Node(self._results[0].signature, (), buffers[0], 0, None))
+        made = zip(self._results, buffers, strict=True)
+        return self._traced.returned([Tensor(Node(r.signature, (), b, 0, None)) for r, b in made])
+
+    def _only_numbers_changed(self) -> bool:
+        """Take over numbers that are others now, such as a learning rate; False if more has changed than that."""
+        state, nodes = len(self._nodes) - len(self._numbers), [r().node for r in self._cells]  # type: ignore[union-attr]
+        if nodes[:state] != self._nodes[:state]:
+            return False
+        for k, node in zip(self._numbers, nodes[state:], strict=True):
+            if not isinstance(node.value, (bool, int, float, complex)):
+                return False
+            self._set_number(k, node.value)
+        self._nodes[state:] = nodes[state:]
+        return True
+
+    def _set_number(self, k: int, value: Any) -> None:
+        for turn in self._turns:
+            turn.numbers[k] = to_array(value, self._dtypes[k])
+            turn.place(k, turn.numbers[k].ctypes.data)
+
+
+def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> Ready | None:
+    """A way to call a function at once, after an ordinary call with these arguments; None if there is none."""
+    found = traced.capture
+    if found.owned or found.differentiable or len(args) != traced.structure.size:
+        return None
+    for a in args:
+        if type(a) is Tensor:
+            if a._cell.node.flags & GRAD:
+                return None
+        elif type(a) not in _PLAIN and type(a).__hash__ is not object.__hash__:
+            return None  # a container, a number that is an input, something that is known by its contents
+    standing = traced.program.standing()
+    if standing is None or not all(isinstance(c.node.value, Buffer) for c in found.rebound_cells()):
+        return None
+    return Ready(function, traced, key, args, standing)
+
+
+#: Types of arguments that are known by their value, and cannot be another value while they are the same object.
+_PLAIN = (bool, int, str, type(None))
+
+
+class _Turn:
+    """One of the two ways round: what is written, and how many references there may be to what is used again."""
+
+    def __init__(self, standing: Standing, targets: list[Buffer], reused: list[Any], results: int) -> None:
+        self.standing = standing
+        self.targets = (
+            targets  #: what the replaced nodes hold afterwards: the outputs from number `results` on
+        )
+        self.reused = (*reused, *targets, *[b.witness for b in targets])
+        self.counts: list[int] = []
+        self.numbers: dict[int, np.ndarray] = {}
+        self.at = [0] * len(standing.inputs)  #: the addresses that are written in its words
+        for k, buffer in enumerate(targets):
+            for i in standing.outputs[results + k]:
+                standing.words[i] = buffer.address
+
+    def place(self, k: int, address: int) -> None:
+        """Say where the k-th input is."""
+        if self.at[k] != address:
+            self.at[k] = address
+            words = self.standing.words
+            for i in self.standing.inputs[k]:
+                words[i] = address
+
+
+def _references(buffer: Buffer) -> int:
+    """How many references `getrefcount` sees of what the arrays of a buffer hold, where there are none of them."""
+    pair = (buffer, buffer.witness)
+    return getrefcount(pair[1])
+
+
+class _Result:
+    """The memory of a result: buffers of earlier calls, when nobody holds them any more."""
+
+    def __init__(self, k: int, signature: Any) -> None:
+        self.k = k
+        self.signature = signature
+        self._ring: list[tuple[Buffer, Any, int]] = []
+
+    def buffer(self, standing: Standing) -> Buffer:
+        """Memory for this call, whose address is written into the words."""
+        for entry in self._ring:
+            if getrefcount(entry[0]) == _ALONE_PLAINLY and getrefcount(entry[1]) == entry[2]:
+                break
+        else:
+            entry = self._taken(standing)
+        found = entry[0]
+        words, address = standing.words, found._address
+        for i in standing.outputs[self.k]:
+            words[i] = address
+        return found
+
+    def _taken(self, standing: Standing) -> tuple[Buffer, Any, int]:
+        buffer = standing.take(self.k)
+        count = _references(buffer)
+        entry = (buffer, buffer.witness, count)
+        if buffer.nbytes <= _KEPT:
+            self._ring.append(entry)
+            del self._ring[:-_RING]
+        return entry
+
+
+#: Of each result so many buffers of at most so many bytes are kept.
+_RING, _KEPT = 3, 1 << 16

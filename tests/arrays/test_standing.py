@@ -1,0 +1,311 @@
+"""Calls of a compiled function that follow one another: quick, and nobody can tell from the results."""
+
+import gc
+import sys
+import threading
+from weakref import ref
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn, optim
+from weft.base.errors import IndexingError, TraceError
+
+
+@pytest.fixture(autouse=True)
+def compiled_backend():
+    with wf.config(backend="cpu"):
+        yield
+
+
+class Training:
+    """A small network with its optimiser and a step, always from the same weights."""
+
+    def __init__(self, compiled=True, optimizer=optim.Adam):
+        self.net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        random = np.random.default_rng(0)
+        with wf.no_grad():
+            for p in self.net.parameters():
+                p[...] = wf.tensor(random.normal(size=p.shape).astype(np.float32))
+        self.opt = optimizer(self.net.parameters(), lr=0.1)
+        self.weight = self.net[0].weight
+
+        def step(x, y):
+            self.opt.zero_grad()
+            loss = nn.functional.mse_loss(self.net(x), y)
+            loss.backward()
+            self.opt.step()
+            return loss
+
+        self.step = wf.compile(step) if compiled else step
+
+    @property
+    def quick(self):
+        """How many calls the newest way of calling at once has served."""
+        ready = self.step.programs[-1].life.ready
+        return 0 if ready is None else ready.used
+
+
+def batches(count, rows=5):
+    random = np.random.default_rng(1)
+    return [
+        tuple(wf.tensor(random.normal(size=(rows, n)).astype(np.float32)).realize() for n in (3, 2))
+        for _ in range(count)
+    ]
+
+
+def calls(function):
+    """How many Python functions, and how many built-in ones, a call takes."""
+    counts = {"call": 0, "c_call": 0}
+
+    def count(frame, event, _):
+        if event in counts:
+            counts[event] += 1
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return counts["call"], counts["c_call"]
+
+
+@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam])
+def test_a_call_takes_few_functions_however_many_parameters_there_are(optimizer):
+    t = Training(optimizer=optimizer)
+    (x, y), *_ = batches(1)
+    for _ in range(5):
+        t.step(x, y)
+    python, builtin = calls(lambda: t.step(x, y))
+    assert t.quick >= 3
+    assert python <= 20 and builtin <= 20, (python, builtin)
+
+
+def disturbances():
+    """What somebody may do between two calls: a function of a training, and of what was kept so far."""
+
+    def change_rate(t, kept):
+        t.opt.param_groups[0]["lr"] = 0.1 / (1 + len(kept))
+        kept.append(None)
+
+    def overwrite(t, kept):
+        with wf.no_grad():
+            t.weight[...] = t.weight * 0.5
+
+    def clip_by_hand(t, kept):
+        t.weight.grad *= 0.5
+
+    def without_gradients(t, kept):
+        t.weight.grad = None
+
+    def use_gradient(t, kept):
+        kept.append(t.weight.grad * 2.0)
+        kept[-1].realize()
+
+    return {
+        "nothing": lambda t, kept: None,
+        "detach": lambda t, kept: kept.append(t.weight.detach()),
+        "numpy": lambda t, kept: kept.append(t.weight.numpy()),
+        "part of it": lambda t, kept: kept.append(t.weight.numpy()[1:]),
+        "dlpack": lambda t, kept: kept.append(np.from_dlpack(t.weight)),
+        "gradient": lambda t, kept: kept.append(t.weight.grad),
+        "gradient's memory": lambda t, kept: kept.append(t.net[2].bias.grad.numpy()),
+        "pending": lambda t, kept: kept.append(t.weight * 3.0),
+        "pending gradient": lambda t, kept: kept.append(t.weight.grad + 1.0),
+        "look": lambda t, kept: t.weight.tolist(),
+        "rate": change_rate,
+        "overwrite": overwrite,
+        "clip": clip_by_hand,
+        "no gradient": without_gradients,
+        "use of gradient": use_gradient,
+        "evaluation": lambda t, kept: kept.append(t.net(batches(1)[0][0]).detach()),
+    }
+
+
+@pytest.mark.parametrize("often", [1, 3], ids=["always", "now and then"])
+@pytest.mark.parametrize("what", disturbances())
+def test_what_is_done_between_calls_shows_as_in_the_loop_as_written(what, often):
+    found = []
+    for compiled in (True, False):
+        t, kept, losses = Training(compiled), [], []
+        for i, (x, y) in enumerate(batches(14)):
+            losses.append(t.step(x, y))
+            if i % often == 0:
+                disturbances()[what](t, kept)
+        if compiled:
+            assert t.step.traces <= 2
+            if what == "nothing" or often == 3:
+                assert t.quick > 0 or what != "nothing"
+        found.append([np.array(v) for v in (*losses, *t.net.parameters(), *kept) if v is not None])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_was_looked_at_stays_as_it_was():
+    t, seen = Training(), []
+    for x, y in batches(10):
+        loss = t.step(x, y)
+        for v in (loss, t.weight.detach(), t.weight.grad):
+            seen.append((v.numpy(), v.numpy().copy()))
+    for view, copy in seen:
+        np.testing.assert_array_equal(view, copy)
+
+
+def test_results_that_are_kept_differ_and_those_dropped_are_used_again():
+    t = Training()
+    losses = [t.step(x, y) for x, y in batches(12)]
+    assert len({v.item() for v in losses}) == 12 and t.quick >= 9
+    addresses = set()
+    for x, y in batches(12):
+        addresses.add(t.step(x, y)._node.value.address)
+    assert len(addresses) <= 3
+
+
+def test_batches_of_another_size_in_between():
+    found = []
+    for compiled in (True, False):
+        t = Training(compiled)
+        data = [b for _ in range(3) for b in (*batches(4), *batches(1, rows=2))]
+        losses = [t.step(x, y) for x, y in data]
+        found.append([v.item() for v in losses] + t.weight.tolist())
+        if compiled:
+            assert t.step.traces == 2
+    assert found[0] == found[1]
+
+
+def test_two_compiled_functions_share_state():
+    found = []
+    for compiled in (True, False):
+        t = Training(compiled)
+        predict = wf.no_grad(lambda x, t=t: t.net(x))
+        predict = wf.compile(predict) if compiled else predict
+        seen = []
+        for x, y in batches(10):
+            seen.append(t.step(x, y))
+            with wf.no_grad():
+                seen += [predict(x), predict(x)]
+        found.append([v.tolist() for v in seen])
+        if compiled:
+            assert t.quick > 5
+    assert found[0] == found[1]
+
+
+def test_arguments_are_looked_at_in_every_call():
+    total = wf.zeros(3)
+
+    @wf.compile
+    def add(x):
+        total[...] = total + x
+        return total * 2
+
+    x = wf.ones(3)
+    for _ in range(4):
+        add(x)
+    assert add.programs[0].life.ready.used >= 2
+    with pytest.raises(TraceError, match="also reads or changes"):
+        add(total)
+    add(wf.arange(3.0) + 1.0)  # not computed yet
+    add(total.detach())
+    assert total.tolist() == [10.0, 12.0, 14.0]
+    add(wf.ones(1)[0].realize())
+    assert total.tolist() == [11.0, 13.0, 15.0] and add.traces == 2
+
+
+def test_what_the_function_reads_is_looked_at_in_every_call():
+    factor = 2.0
+    table = {"w": wf.ones(3)}
+
+    @wf.compile
+    def scaled(x):
+        return x * table["w"] * factor
+
+    x = wf.ones(3)
+    for _ in range(4):
+        assert scaled(x).tolist() == [2.0] * 3
+    factor = 3.0
+    assert scaled(x).tolist() == [3.0] * 3
+    table["w"] = wf.zeros(3)
+    assert scaled(x).tolist() == [0.0] * 3
+    for _ in range(3):
+        table["w"] += 1.0
+        assert scaled(x).tolist() == [3.0 * table["w"].tolist()[0]] * 3
+
+
+def test_methods_and_plain_arguments():
+    class Model:
+        def __init__(self):
+            self.w = wf.ones(3)
+
+        @wf.compile
+        def step(self, x, sign):
+            self.w += x * sign
+            return self.w.sum()
+
+    a, b, x = Model(), Model(), wf.ones(3)
+    for _ in range(5):
+        a.step(x, 1)
+    for sign in (1, -1, 1, 1, -1):
+        b.step(x, sign)
+    assert a.w.tolist() == [6.0] * 3 and b.w.tolist() == [2.0] * 3
+
+
+def test_an_index_out_of_range_leaves_the_state_as_it_was():
+    w = wf.arange(4.0)
+
+    @wf.compile
+    def step(i):
+        w[...] = w + wf.take(w, i).sum()
+        return w.sum()
+
+    good, bad = wf.tensor([0, 3]).realize(), wf.tensor([0, 4]).realize()
+    for _ in range(4):
+        step(good)
+    before = w.tolist()
+    for _ in range(3):
+        with pytest.raises(IndexingError, match="test_standing"):
+            step(bad)
+        assert w.tolist() == before
+    step(good)
+    assert w.tolist() == [v + before[0] + before[3] for v in before]
+
+
+def test_nothing_is_kept_that_the_function_has_let_go_of():
+    t = Training()
+    for x, y in batches(4):
+        t.step(x, y)
+    step = t.step
+    assert t.quick
+    memory = ref(t.weight._node.value)
+    cell = ref(t.weight._cell)
+    t.net = t.opt = t.weight = None
+    gc.collect()
+    assert cell() is None and memory() is None and step is not None
+
+
+def test_other_threads_and_other_flags_take_the_ordinary_way():
+    t = Training()
+    data = batches(12)
+    for x, y in data[:4]:
+        t.step(x, y)
+    used = t.quick
+    ready = t.step.programs[-1].life.ready
+    worker = threading.Thread(target=lambda: [_on_cpu(t.step, x, y) for x, y in data[4:6]])
+    worker.start()
+    worker.join()
+    with wf.config(debug_nan=True):
+        t.step(*data[6])
+    with wf.profile() as p:
+        t.step(*data[7])
+    assert ready.used == used and any(r.kind == "kernel" for r in p.rows)
+    for x, y in data[8:]:
+        t.step(x, y)
+    plain = Training(compiled=False)
+    for x, y in data:
+        plain.step(x, y)
+    assert plain.weight.tolist() == t.weight.tolist()
+
+
+def _on_cpu(step, x, y):
+    with wf.config(backend="cpu"):
+        step(x, y)
