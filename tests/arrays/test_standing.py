@@ -283,6 +283,21 @@ def test_nothing_is_kept_that_the_function_has_let_go_of():
     assert cell() is None and memory() is None and step is not None
 
 
+def test_a_function_that_is_let_go_of_takes_its_memory_with_it():
+    t = Training()
+    for x, y in batches(4):
+        t.step(x, y)
+    memory, ready = ref(t.weight._node.value), ref(t.step.programs[-1].life)
+    gc.collect()
+    gc.disable()
+    try:
+        t.step = None
+        t.net = t.opt = t.weight = None
+        assert ready() is None and memory() is None
+    finally:
+        gc.enable()
+
+
 def test_other_threads_and_other_flags_take_the_ordinary_way():
     t = Training()
     data = batches(12)

@@ -76,7 +76,7 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         life = self._life
-        if life is not None and life.ready is not None and not kwargs:
+        if life is not None and life.ready is not None and life.version == version.value and not kwargs:
             result = life.ready(args)
             if result is not MISSED:
                 return result
@@ -116,7 +116,6 @@ class Compiled:
         if traced.stateful:
             traced.refuse_captured(nodes)
         if traced.capture.differentiable:
-            traced.calls += 1
             return traced.apply(nodes)
         values = [n.value if n.value is not None else _realized(n) for n in nodes]
         result = traced.run(values)

@@ -13,6 +13,7 @@ operation that waits, all lead to an ordinary call, as does everything else that
 from __future__ import annotations
 
 from collections import Counter, deque
+from functools import partial
 from sys import getrefcount
 from threading import get_ident
 from typing import Any
@@ -21,13 +22,13 @@ from weakref import ref
 import numpy as np
 
 from ..base.pytree import LEAF
-from ..base.state import state, version
+from ..base.state import state
 from ..ir.node import GRAD, Node
 from ..runtime import profile
 from ..runtime.backend import Standing
 from ..runtime.buffer import Buffer, to_array
 from .tensor import Tensor
-from .traced import Traced
+from .traced import Traced, returned
 
 #: What a call returns that is for an ordinary call to do.
 MISSED = object()
@@ -44,14 +45,16 @@ _ALONE_PLAINLY = getrefcount(_pair[0])
 
 
 class Ready:
-    """What a compiled function may do at once: see the module. `ready(args)` is the result, or MISSED."""
+    """What a compiled function may do at once: see the module. `ready(args)` is the result, or MISSED.
+
+    Its caller has made sure that the version is the one that the program was found good at.
+    """
 
     def __init__(
         self, function: Any, traced: Traced, key: Any, args: tuple[Any, ...], standing: Standing
     ) -> None:
         found = traced.capture
-        self._traced, self._function, self._key = traced, function, key
-        self._life, self._gradients = traced.life, traced.gradients
+        self._function, self._key, self._gradients = function, key, traced.gradients
         self._check = None if found.check is None else found.check.run
         self._thread = get_ident()
         self._running = False
@@ -77,7 +80,7 @@ class Ready:
         grads = [c._grad for c, exists in found.gradient_cells() if exists]
         self._grad_nodes = [g._cell.node for g in grads]  # type: ignore[union-attr]
         self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
-        self._turns = self._two_turns(standing, [*grads, *[g._cell for g in grads]])  # type: ignore[union-attr]
+        self._turns = self._two_turns(traced, standing, [*grads, *[g._cell for g in grads]])  # type: ignore[union-attr]
         for turn, sources in zip(self._turns, reversed(self._turns), strict=True):
             place = {c: first + k for k, c in enumerate(captured)}
             for cell, buffer in zip(cells, sources.targets, strict=False):
@@ -86,16 +89,17 @@ class Ready:
         for k, c in numbers:
             self._set_number(k, c.node.value)
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
-        self._single = traced.capture.result_structure is LEAF
+        self._single = found.tensors == 1 and found.result_structure is LEAF
+        self._returned = partial(returned, found.result_structure, found.results)
 
-    def _two_turns(self, standing: Standing, gradients: list[Any]) -> list[_Turn]:
+    def _two_turns(self, traced: Traced, standing: Standing, gradients: list[Any]) -> list[_Turn]:
         """The turn that leaves the state in new buffers, and the one that leaves it in those where it is now."""
-        results, replaced = self._traced.capture.tensors, self._replaced
+        results, replaced = traced.capture.tensors, self._replaced
         fresh = [standing.take(results + k) for k in range(len(replaced))]
         turns = [_Turn(standing, fresh, [*replaced, *gradients], results)]
         if not replaced:
             return turns
-        standing = self._traced.program.standing()  # type: ignore[assignment]
+        standing = traced.program.standing()  # type: ignore[assignment]
         turns.append(_Turn(standing, [n.value for n in replaced], [*replaced, *gradients], results))
         ours = [self._replaced, self._nodes, self._grad_nodes]
         ours += [held for t in turns for held in (t.reused, t.targets)]  # type: ignore[misc]
@@ -110,8 +114,7 @@ class Ready:
     def __call__(self, args: tuple[Any, ...]) -> Any:
         """The result of the function for these arguments, or MISSED, and nothing is done."""
         if (
-            self._life.version != version.value
-            or self._thread != get_ident()
+            self._thread != get_ident()
             or state.traces
             or state.active != BASE_FLAGS
             or state.grad is not self._gradients
@@ -166,11 +169,10 @@ class Ready:
         finally:
             self._running = False
         self.used += 1
-        self._traced.calls += 1
         if self._single:
             return Tensor(Node(self._results[0].signature, (), buffers[0], 0, None))
         made = zip(self._results, buffers, strict=True)
-        return self._traced.returned([Tensor(Node(r.signature, (), b, 0, None)) for r, b in made])
+        return self._returned([Tensor(Node(r.signature, (), b, 0, None)) for r, b in made])
 
     def _only_numbers_changed(self) -> bool:
         """Take over numbers that are others now, such as a learning rate; False if more has changed than that."""

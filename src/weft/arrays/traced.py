@@ -42,7 +42,6 @@ class Traced:
         self.structure = structure  #: of (args, kwargs)
         self.leaves = leaves  #: for each leaf of the arguments: a tensor's name, or what is fixed there
         self.arguments = [x for x in leaves if isinstance(x, str)]  #: names of the tensor arguments
-        self.calls = 0
         self.once = bool(found.changed)  #: it changed something that it may depend on, and cannot do so again
         self.life = found.life
         self.gradients = found.guards.flags[0]  #: whether it was traced with gradients recorded
@@ -111,7 +110,6 @@ class Traced:
     def run(self, values: list[Any]) -> Any:
         """Run on argument values; state outside is replaced when everything has been computed."""
         found = self.capture
-        self.calls += 1
         if found.owned:
             found.follow_gradients()
         for reference in found.captured:
@@ -135,15 +133,7 @@ class Traced:
 
     def _results(self, nodes: list[Node]) -> Any:
         """What the function returned, with tensors that hold the first outputs."""
-        return self.returned([Tensor(n) for n in nodes])
-
-    def returned(self, tensors: list[Tensor]) -> Any:
-        """What the function returns, the tensors in it being these."""
-        structure = self.capture.result_structure
-        if structure is LEAF_STRUCTURE and tensors:
-            return tensors[0]
-        given = iter(tensors)
-        return unflatten(structure, [next(given) if r is None else r.value for r in self.capture.results])
+        return returned(self.capture.result_structure, self.capture.results, [Tensor(n) for n in nodes])
 
     def _commit(self, nodes: list[Node], rebound: list[Cell], graded: list[tuple[Cell, bool]]) -> None:
         """Make the new state current, in one step that no signal can cut in two: the `deque(map(...))`."""
@@ -184,6 +174,14 @@ class Traced:
         finally:
             state.grad = saved
         return unflatten(found.result_structure, out)
+
+
+def returned(structure: Structure, results: list[Any], tensors: list[Tensor]) -> Any:
+    """What a traced function returns, the tensors in it being these; `results` as in `Capture`."""
+    if structure is LEAF_STRUCTURE and tensors:
+        return tensors[0]
+    given = iter(tensors)
+    return unflatten(structure, [next(given) if r is None else r.value for r in results])
 
 
 def _leaf(buffer: Buffer) -> Node:
