@@ -28,11 +28,13 @@ RUN = str(Path(__file__).resolve().parent / "run.py")
 
 def frameworks_for(workload, peers):
     """Weft and the chosen peers, with the variants that make sense of a workload."""
-    names = ["weft", "weft_compile", *[ADAPTERS.get(p, p) for p in peers.split(",") if p]]
+    names = ["weft", "weft_compile", "weft_fit", *[ADAPTERS.get(p, p) for p in peers.split(",") if p]]
     if workload in WHOLE:
         names += [f"{name}_scan" for name in ("weft", "jax") if name in names]
     infers = "_b" in workload
-    return [n for n in names if not (n == "ort" and not infers) and not (n == "weft" and infers)]
+    return [
+        n for n in names if not (n == "ort" and not infers) and not (n in ("weft", "weft_fit") and infers)
+    ]
 
 
 def interpreters(options):

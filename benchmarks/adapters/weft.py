@@ -1,5 +1,5 @@
 """Weft. Variant "" = the loop as written, "compile" = the step compiled by weft.compile, "scan" = a whole training
-(w1, w2) as one weft.scan."""
+(w1, w2) as one weft.scan, "fit" = Trainer.fit."""
 
 import numpy as np
 
@@ -168,6 +168,26 @@ def in_one_scan(w, net, data):
     return run
 
 
+def by_fit(w, net, reset, opt, data):
+    """`Trainer.fit` with the data, order and calls that Keras's `fit` is timed with."""
+    trainer = wf.Trainer(net, LOSS[w.loss], opt)
+
+    def whole(k):
+        ((x, y),) = data
+        for _ in range(k):
+            reset()
+            history = trainer.fit(x, y, epochs=w.epochs, batch_size=w.batch, shuffle=False, progress=False)
+        return history["loss"][-1]
+
+    ready = [(wf.asarray(x), wf.asarray(y)) for x, y in data]
+
+    def steps(k):
+        history = trainer.fit([ready[i % len(ready)] for i in range(k)], progress=False)
+        return history["loss"][-1]
+
+    return whole if w.epochs > 1 else steps
+
+
 def build(w, variant):
     net, reset = make(w.model)
     data = batches(w)
@@ -191,6 +211,8 @@ def build(w, variant):
         "adamw": lambda: optim.AdamW(net.parameters(), lr=lr, betas=(o[0], o[1]), weight_decay=o[2]),
     }[kind]()
     loss_fn = LOSS[w.loss]
+    if variant == "fit":
+        return by_fit(w, net, reset, opt, data)
     data = [(wf.asarray(x), wf.asarray(y)) for x, y in data]
     if variant == "scan":
         return in_one_scan(w, net, data)

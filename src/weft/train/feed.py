@@ -9,33 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ArgumentError, DataError, StateError
-from ..data import DataLoader, Dataset, TensorDataset
+from ..data import DataLoader
+from .in_memory import ArrayBatches
 from .inputs import split_batch
 from .weighing import check_weights
-
-#: Bytes up to which the batches of arrays that are not shuffled are kept from epoch to epoch.
-_SMALL = 2**24
-
-
-class WeightedDataset(Dataset):
-    """The samples of a dataset, each with its weight as one more part."""
-
-    def __init__(self, dataset: Any, weights: np.ndarray) -> None:
-        self.dataset = dataset
-        self.weights = weights
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        sample = self.dataset[index]
-        if not isinstance(sample, (tuple, list)):
-            raise DataError(f"a sample must be a tuple (input, target), got {type(sample).__name__}")
-        return (*sample, self.weights[index])
-
-    def take(self, indices: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        parts = self.dataset.take(indices) if isinstance(self.dataset, Dataset) else None
-        return None if parts is None else (*parts, np.ascontiguousarray(self.weights[indices]))
 
 
 class Feed:
@@ -52,32 +29,30 @@ class Feed:
         self.own = own
         self.weighted = weighted
         self.length = _length(source)
-        self._begun: Iterator[Any] | None = None  # an epoch of which only the first batch was looked at
-        self._advanced = False  # an epoch of which some batches are done
-        self._kept: list[tuple[Any, ...]] | None = None
-        self.keeps = own and self._small()
+        self._in_memory = ArrayBatches.of(source) if own else None
+        self._begun: Iterator[tuple[Any, ...]] | None = (
+            None  # an epoch of which batches were looked at, or are done
+        )
 
-    def _small(self) -> bool:
-        """Whether all epochs have the same batches, and few enough to keep them."""
-        loader = self.source
-        if not isinstance(loader, DataLoader) or loader.shuffle or loader.collate_fn is not None:
-            return False
-        if loader.sampler is not None or loader.batch_sampler is not None:
-            return False
-        data = loader.dataset
-        if type(data) is WeightedDataset:
-            data = data.dataset
-        return type(data) is TensorDataset and sum(a.nbytes for a in data.arrays) <= _SMALL
+    def _begin(self, keep: bool) -> Iterator[tuple[Any, ...]]:
+        """The batches of the next epoch."""
+        if self._in_memory is not None:
+            return self._in_memory.epoch(keep=keep)
+        return self._batches(iter(self.source))
+
+    def _batches(self, iterator: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
+        for batch in iterator:
+            yield split_batch(batch, self.weighted)
 
     def first(self) -> tuple[Any, ...]:
         """The first batch of the next epoch."""
-        iterator = iter(self.source)
+        iterator = self._begin(False)
         batch = next(iterator, None)
         if batch is None:
             raise DataError("the data have no batches: there is nothing to learn from")
-        found = split_batch(batch, self.weighted)
+        batch = split_batch(batch, self.weighted)
         self._begun = itertools.chain([batch], iterator)
-        return found
+        return batch
 
     def epoch(self, *, keep: bool = False) -> Iterator[tuple[Any, ...]]:
         """The batches of the next epoch, or those that are left of the one that has begun.
@@ -85,23 +60,7 @@ class Feed:
         keep: the steps do not change their batches in place, so that they may be kept where all epochs have the same.
         """
         begun, self._begun = self._begun, None
-        if begun is None and self._kept is not None and keep:
-            return iter(self._kept)
-        whole = begun is None or not self._advanced
-        self._advanced = False
-        batches = self._batches(begun if begun is not None else iter(self.source))
-        return self._keeping(batches) if self.keeps and keep and whole else batches
-
-    def _batches(self, iterator: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
-        for batch in iterator:
-            yield split_batch(batch, self.weighted)
-
-    def _keeping(self, batches: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        found = []
-        for batch in batches:
-            found.append(batch)
-            yield batch
-        self._kept = found
+        return begun if begun is not None else self._begin(keep)
 
     def again(self) -> Iterator[tuple[Any, ...]]:
         """All batches once more, without an influence on the epochs that follow."""
@@ -124,9 +83,11 @@ class Feed:
         loader = self.source
         if not isinstance(loader, DataLoader):
             return {}
-        state = loader.state_dict()
-        if done is not None:
-            state["position"] = done  # an epoch that was kept goes past the loader
+        if self._in_memory is not None:  # goes past the loader
+            inside = done is not None
+            state = {"seed": loader.seed, "epoch": loader.epoch - inside, "position": done or 0}
+        else:
+            state = loader.state_dict()
         return {"loader": state, "made": self._made(loader)}
 
     def _made(self, loader: DataLoader) -> dict[str, Any]:
@@ -141,7 +102,7 @@ class Feed:
     def load_state_dict(self, saved: Mapping[str, Any], done: int | None) -> None:
         """Take over the data of a run that is to go on, `done` batches into an epoch."""
         loader = self.source
-        self._begun = self._kept = None
+        self._begun = None
         if saved:
             if not isinstance(loader, DataLoader):
                 raise StateError("the saved run had a DataLoader, or arrays; this one has another iterable")
@@ -153,12 +114,14 @@ class Feed:
                     "options to go on, or load the state with trainer.load_state_dict and begin another run"
                 )
             loader.load_state_dict(saved["loader"])
-        if done is not None:
-            begun = iter(self.source)
-            if not saved:
-                for _ in itertools.islice(begun, done):
-                    pass
-            self._begun, self._advanced = begun, True
+        if done is None:
+            return
+        if self._in_memory is not None:
+            loader.load_state_dict({**saved["loader"], "position": 0})
+        self._begun = self._begin(False)
+        if not saved or self._in_memory is not None:
+            for _ in itertools.islice(self._begun, done):
+                pass
 
 
 def _length(source: Any) -> int | None:

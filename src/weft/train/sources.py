@@ -10,7 +10,8 @@ import numpy as np
 from ..base.errors import ArgumentError, DataError
 from ..data import DataLoader, Dataset, IterableDataset, random_split
 from ..ir.dtype import DType
-from .feed import Feed, WeightedDataset, sample_weights
+from .feed import Feed, sample_weights
+from .in_memory import WeightedDataset
 from .inputs import Checks, as_dataset, as_loader, is_indexed
 
 #: Samples whose labels are looked at together.
