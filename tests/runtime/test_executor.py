@@ -28,7 +28,8 @@ def evaluated(monkeypatch):
         return evaluate(node, arrays)
 
     monkeypatch.setattr(interpreter, "evaluate", counting)
-    return counts
+    with wf.config(backend="reference"):
+        yield counts
 
 
 class Misses:
@@ -267,6 +268,7 @@ class TestErrors:
             bad.numpy()
         assert caught.value.__context__ is None or caught.value.__suppress_context__
 
+    @wf.config(backend="reference")
     def test_an_interrupt_loses_nothing(self, monkeypatch):
         a, b = wf.ones((2,)) + 1, wf.ones((2,)) * 5
         evaluate = interpreter.evaluate

@@ -35,8 +35,19 @@ COMPLEX = (
 )  # fmt: skip
 
 
+#: Primitives declared elsewhere that are left to their NumPy bodies, with the reason.
+left: dict[str, str] = {}
+
+
+def leave_to_host(name: str, reason: str) -> None:
+    """Declare that the primitive `name` has no native code, and why not: its NumPy body computes it, in between."""
+    left[name] = reason
+
+
 def on_host(node: Node) -> bool:
     """Whether a node is left to Python on purpose."""
+    if node.prim.name in left:
+        return True
     if node.prim.name in COMPLEX and any(a.dtype.kind == "c" for a in (*node.sig.inputs, node.aval)):
         return True
     return node.prim.name in LIBRARY or node.prim.name in CONTROL
