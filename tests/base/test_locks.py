@@ -44,3 +44,31 @@ def test_a_child_does_not_find_it_taken_by_another_thread():
     assert status == 0
     assert lock.acquire(blocking=False)
     lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_lock_that_is_made_while_a_fork_waits_for_another():
+    first, made = locks.new_lock(5), []
+    taken, waits, let_go = threading.Event(), threading.Event(), threading.Event()
+
+    def hold():
+        with first:
+            taken.set()
+            waits.wait(10)  # the fork has looked at the locks there are
+            made.append(locks.new_lock(20))
+            made[0].acquire()
+        let_go.wait(10)
+        made[0].release()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    threading.Timer(0.1, waits.set).start()
+    threading.Timer(0.3, let_go.set).start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if made[0].acquire(timeout=5) else 1)
+    _, status = os.waitpid(child, 0)
+    holder.join()
+    assert status == 0

@@ -34,7 +34,11 @@ def hold_across_forks(lock: Any, rank: int) -> None:
 
 
 def _before_fork() -> None:
-    for _, _, reference in sorted([(rank, n, r) for n, (rank, r) in list(_known.items())]):
+    tried: set[int] = set()
+    # One at a time: while this waits, whoever holds a lock may import modules that bring locks of their own.
+    while left := [(rank, n, r) for n, (rank, r) in list(_known.items()) if n not in tried]:
+        _, number, reference = min(left, key=lambda entry: entry[:2])
+        tried.add(number)
         lock = reference()
         if lock is not None and lock.acquire(timeout=_PATIENCE):
             _held.append(lock)
