@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base.errors import BackendError, IndexingError, WeftError
+from ...base.errors import BackendError, IndexingError, OutOfMemoryError, WeftError
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
@@ -116,8 +116,11 @@ class CpuProgram:
             # those of the compiled code all the same, as looking must not change them.
             with np.errstate(all="ignore"):
                 Interpreter(self.source).evaluate(held, observe)
-        outs = [memory.take(shape, dtype) for shape, dtype in self._out_types]
-        arena = memory.take_block(self.region.arena.size)
+        try:
+            outs = [memory.take(shape, dtype) for shape, dtype in self._out_types]
+            arena = memory.take_block(self.region.arena.size)
+        except MemoryError:
+            raise self._too_large() from None
         code = self._code_of
         if self._tiers.generic:
             self._tiers.ran(code, self.target)
@@ -160,6 +163,13 @@ class CpuProgram:
         for n in step.writes:
             value = found[n.attrs["index"]] if n.prim is pick_prim else found
             self._view(n, slots)[...] = value
+
+    def _too_large(self) -> Fault:
+        """What to say where the system has no memory for the results and the intermediate values."""
+        stored = [n for s in self.region.steps for n in s.writes if n.site is not None]
+        largest = max(stored, key=lambda n: n.size * n.dtype.itemsize)  # type: ignore[operator]
+        text = f"{largest.prim.name}: not enough memory for {largest.aval.describe()}"
+        return Fault(largest.site[1], OutOfMemoryError(text))
 
     def _view(self, node: Node, slots: np.ndarray) -> np.ndarray:
         """The memory of a stored value as an array."""
