@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nodes import check_derivatives, gradients, run, same
+from weft.base.config import config
 from weft.base.errors import ArgumentError, DTypeError, ShapeError
 from weft.ops import elementwise as e
 from weft.ops.operators import power
@@ -148,7 +149,9 @@ KINKS = [
     ("function", "args", "want"), [pytest.param(*c, id=f"{c[0].name}{c[1]}") for c in KINKS]
 )
 def test_derivatives_at_kinks(function, args, want):
-    for got, w in zip(gradients(function, *map(np.array, args)), want, strict=True):
+    with config(backend="reference"):  # where logarithms are NumPy's
+        found = gradients(function, *map(np.array, args))
+    for got, w in zip(found, want, strict=True):
         np.testing.assert_array_equal(got, w)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nodes import gradients, run, same
+from weft.base.config import config
 from weft.base.errors import ArgumentError
 from weft.ops import elementwise as e
 
@@ -42,7 +43,8 @@ def test_erf_against_the_standard_library():
 def test_erf_in_single_precision_is_rounded_once():
     x = np.linspace(-4, 4, 1001, dtype=np.float32)
     want = np.array([math.erf(float(v)) for v in x]).astype(np.float32)
-    assert np.mean(run(e.erf, x) == want) > 0.999
+    with config(backend="reference"):
+        assert np.mean(run(e.erf, x) == want) > 0.999
 
 
 def test_erfinv_undoes_erf():

@@ -234,7 +234,8 @@ def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.
     (x,) = args
     zero = build.const(0, x.type)
     if dtype.kind == "f":
-        up = build.b.select(build.b.fcmp_ordered(">", x, zero), build.const(1, x.type), x)
+        rest = build.b.select(build.b.fcmp_ordered("==", x, zero), zero, x)  # +0 or NaN
+        up = build.b.select(build.b.fcmp_ordered(">", x, zero), build.const(1, x.type), rest)
         return build.b.select(build.b.fcmp_ordered("<", x, zero), build.const(-1, x.type), up)
     compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
     up = build.b.select(compare(">", x, zero), build.const(1, x.type), zero)
