@@ -91,6 +91,12 @@ def _(old: Node, args: Args) -> Node | None:
     return args[0]
 
 
+@rule("dim_size")
+def _(old: Node, args: Args) -> Node | None:
+    size = args[0].shape[old.attrs["axis"]]
+    return constant(size, old.dtype) if isinstance(size, int) else None
+
+
 @rule("mul")
 def _(old: Node, args: Args) -> Node | None:
     for one, other in (args, args[::-1]):
