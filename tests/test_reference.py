@@ -1,0 +1,96 @@
+"""The reference pages are what the docstrings say now, every entry has an example, and every example runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
+spec = importlib.util.spec_from_file_location("reference", FOLDER / "generate.py")
+generate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(generate)
+
+PAGES = generate.pages()
+#: What only works with files or packages that are not here.
+WITHOUT = {
+    "CIFAR10",
+    "FashionMNIST",
+    "MNIST",
+    "ImageFolder",
+    "read_image",
+    "from_arrow",
+    "from_pandas",
+    "TensorBoard",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_up_to_date(name):
+    want = generate.page(*PAGES[name])
+    have = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert have == want, f"docs/reference/{name}.md is out of date: run python docs/reference/generate.py"
+
+
+def test_the_index_is_up_to_date_and_no_page_is_left_over():
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == generate.index()
+    assert {p.stem for p in FOLDER.glob("*.md")} == {"README", *PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_entry_has_words_and_an_example(name):
+    table = generate.examples()
+    for prefix, module, names in PAGES[name][2]:
+        for n in names:
+            doc = getattr(module, n).__doc__ or ""
+            assert len(doc) > 10, f"{prefix}.{n} has no docstring"
+            shown = ">>>" in doc or (prefix, n) in table
+            assert shown or n in WITHOUT, f"{prefix}.{n}: add an example to docs/reference/examples.txt"
+
+
+def test_no_example_is_of_something_that_is_not_there():
+    known = {(prefix, n) for _, _, parts in PAGES.values() for prefix, _, names in parts for n in names}
+    assert set(generate.examples()) <= known
+
+
+def test_an_example_that_fails_is_not_hidden():
+    with pytest.raises(generate.wf.errors.ShapeError):
+        generate.run("x = wf.ones(2); x @ wf.ones(3)")
+    assert generate.run("x = wf.tensor([1.0, 2.00001]); x * 2") == [
+        ">>> x = wf.tensor([1.0, 2.00001])",
+        ">>> x * 2",
+        "[2., 4.]",
+    ]
+
+
+def test_links_lead_to_headings():
+    for page in FOLDER.glob("*.md"):
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+        anchors = {generate._anchor(h) for h in re.findall(r"^#+ (.*)$", text, re.M)}
+        assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= anchors
+
+
+def test_formulas_stay_formulas():
+    doc = """a * b**2 for `x * y`.
+
+    Args:
+        x: a * b.
+        y, z: more
+            of it.
+
+    Returns: a
+        sentence.
+
+        p <- p - lr g
+
+    >>> 1 + 1
+    2
+    """
+    text = "\n".join(generate.markdown(doc))
+    assert r"a \* b\*\*2 for `x * y`." in text
+    assert "- `x`: a \\* b.\n- `y, z`: more of it." in text
+    assert "**Returns:** a sentence." in text
+    assert "```text\np <- p - lr g\n```" in text
+    assert "```pycon\n>>> 1 + 1\n2\n```" in text
