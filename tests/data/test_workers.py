@@ -643,3 +643,9 @@ def test_batch_sampler_in_workers():
     sampler = BatchSampler(SequentialSampler(range(5)), 2, False)
     loader = DataLoader(TensorDataset(np.arange(5)), batch_sampler=sampler, num_workers=1)
     assert len(loader) == 3 and [plain(b) for b in loader] == [[[0, 1]], [[2, 3]], [[4]]]
+
+
+def test_programs_that_python_is_built_into(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/opt/editor/bin/editor")
+    with pytest.raises(DataError, match=r"Python interpreter.*editor; use num_workers=0"):
+        iter(DataLoader(Sums(), num_workers=1))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.generator import Generator
-from ..base.checked import check_constructor
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DataError, StateError
 from .dataset import IterableDataset
 from .fetch import End, Fetcher, Job, StreamReader
@@ -58,10 +58,7 @@ class DataLoader:
     [2, 2, 1]
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        check_constructor(cls)
-
+    @checked
     def __init__(
         self,
         dataset: Any,

@@ -199,9 +199,10 @@ class Worker:
 
 
 def _spawn() -> subprocess.Popen[bytes]:
-    if not sys.executable:
+    if "py" not in os.path.basename(sys.executable or "").lower():
         raise DataError(
-            "worker processes need a Python interpreter, and this program has none; use num_workers=0"
+            f"worker processes need a Python interpreter, and this program runs in {sys.executable or 'none'}; use "
+            "num_workers=0"
         )
     env = dict(os.environ)
     for name in _ONE_THREAD:

@@ -67,6 +67,7 @@ class Vocabulary:
     ([3, 1], 'to be')
     """
 
+    @checked
     def __init__(
         self,
         texts: Iterable[str | Sequence[str]],
