@@ -135,6 +135,7 @@ def test_fashion_mnist_is_known_by_its_compressed_files(mnist, monkeypatch):
         ("train-labels-idx1-ubyte", gzip.compress(idx(digits(12)[1]))[:-9], "truncated"),
         ("train-labels-idx1-ubyte", b"\x1f\x8b" + b"x" * 30, "damaged"),
     ],
+    ids=range(12),  # their own names would hold the time at which they were compressed
 )
 def test_broken_files_are_named(mnist, name, content, says):
     (mnist / name).write_bytes(content)
@@ -234,6 +235,7 @@ def test_cifar_from_its_archive(tmp_path, monkeypatch):
         (b"no archive", "truncated or damaged"),
         (archive(leave_out=["test_batch.bin"]), "does not hold test_batch.bin"),
     ],
+    ids=["short", "other", "lacking"],
 )
 def test_broken_archives(tmp_path, content, says):
     (tmp_path / CIFAR10.archive).write_bytes(content)

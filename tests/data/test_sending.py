@@ -156,8 +156,8 @@ class Mine(Base):
         record, point, named, color, flag, box, kind, colors = self.records
         found = [
             len(self), self.a, self.slot, self.prop, self.static(3), self.name(), self.once, self.last(2),
-            self.part(), recursive(3), value()[0] == value()[1] > 0, record, dataclasses.replace(record, x=9), kind(4), point,
-            point.v, named.both(), color.low(), color is colors.BLUE is self.kinds["color"].BLUE, flag,
+            self.part(), recursive(3), value()[0] == value()[1] > 0, record, dataclasses.replace(record, x=9), kind(4),
+            point, point.v, named.both(), color.low(), color is colors.BLUE is self.kinds["color"].BLUE, flag,
             box.item.area(), cached(1),
             counted(1), counted.__doc__, counted.calls > 0, isinstance(self, Base), isinstance(box.item, Shape),
             self.me is self, xml.etree.ElementTree.__name__, np.linalg.norm([3.0, 4.0]), os.sep,
