@@ -167,6 +167,12 @@ def test_a_checkpoint_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeyp
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot make the folder"):
+        fit(line(), ModelCheckpoint(tmp_path / "file" / "model", best_only=False))
+
+
 def test_terminate_on_nan():
     trainer = line(lr=1e30)
     history = fit(trainer, TerminateOnNaN(), epochs=50)

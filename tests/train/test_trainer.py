@@ -1,5 +1,8 @@
 """Fit, evaluate, predict."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -212,6 +215,51 @@ def test_data_too_large_to_be_read_through_is_checked_as_it_comes(monkeypatch):
     x[5] = np.nan
     with pytest.raises(DataError, match="batch 2 of the training data hold nan"):
         Trainer(mlp(), "cross_entropy").fit(x, y, batch_size=4, shuffle=False, **QUIET)
+
+
+def test_one_sample():
+    history = Trainer(mlp(), "cross_entropy", metrics=["accuracy"]).fit(X[:1], Y[:1], epochs=2, **QUIET)
+    assert history["loss"][1] < history["loss"][0] and history["accuracy"][0] in (0.0, 1.0)
+
+
+def test_a_model_without_parameters_can_be_measured():
+    trainer = Trainer(nn.Identity(), "mse", metrics=["mae"])
+    assert trainer.evaluate(X, X) == {"loss": 0.0, "mae": 0.0}
+    assert trainer.predict(X).shape == X.shape
+
+
+def test_targets_that_are_probabilities():
+    """With a loss that takes them, metrics by name mean the likeliest class."""
+    names = ["accuracy", "top2_accuracy", "f1", "roc_auc"]
+    x, y = blobs()
+    one_hot = np.eye(3, dtype=np.float32)[y]
+    found = Trainer(mlp(), "cross_entropy", metrics=names).evaluate(x, one_hot)
+    expected = Trainer(mlp(), "cross_entropy", metrics=names).evaluate(x, y)
+    assert found == pytest.approx(expected)
+
+
+def test_batches_made_beforehand():
+    """A list of tuples of tensors or arrays; their lengths weigh in the loss."""
+    x, y = blobs(50)
+    _, expected = trained(lambda t: t.fit(x, y, epochs=2, batch_size=16, shuffle=False, **QUIET))
+    for convert in (wf.tensor, np.asarray):
+        made = [(convert(x[i : i + 16]), convert(y[i : i + 16])) for i in range(0, 50, 16)]
+        _, found = trained(lambda t, made=made: t.fit(made, epochs=2, **QUIET))
+        assert found.history == expected.history
+    loss = lambda scores, y: nn.functional.cross_entropy(scores, y["label"])
+    model = mlp()
+    named = [(wf.tensor(x[i : i + 16]), {"label": wf.tensor(y[i : i + 16])}) for i in range(0, 50, 16)]
+    found = Trainer(model, loss, optim.Adam(lr=0.02)).fit(named, epochs=2, **QUIET)
+    assert found["loss"] == expected["loss"]
+
+
+@pytest.mark.parametrize("copied", [lambda t: pickle.loads(pickle.dumps(t)), copy.deepcopy])
+def test_copies_of_a_trainer_go_on_alike(copied):
+    x, y = blobs()
+    trainer, _ = trained(lambda t: t.fit(x, y, epochs=2, seed=0, **QUIET))
+    other = copied(trainer)
+    ours, theirs = (t.fit(x, y, epochs=2, seed=0, **QUIET) for t in (trainer, other))
+    assert theirs.history == ours.history and theirs.epochs == [3, 4]
 
 
 def test_validation_split():
@@ -427,6 +475,24 @@ def test_labels_that_the_loss_ignores_are_allowed():
             "made for another model",
         ),
         (lambda: Trainer(mlp(), "mse").predict(X[:0]), DataError, "no samples"),
+        (lambda: Trainer(nn.ReLU(), "mse").fit(X, X), ArgumentError, "no parameters that could be trained"),
+        (
+            lambda: Trainer(mlp().requires_grad_(False), "cross_entropy").fit(X, Y),
+            ArgumentError,
+            "requires_grad is False for all",
+        ),
+        (lambda: Trainer(mlp(), "cross_entropy").fit(X, Y, epoch=3), ArgumentError, "Did you mean 'epochs'"),
+        (lambda: Trainer(mlp(), "cross_entropy", metric=["f1"]), ArgumentError, "Did you mean 'metrics'"),
+        (
+            lambda: Trainer(mlp(), "cross_entropy", metrics=["mae"]).fit(X, Y),
+            DataError,
+            "must have one shape",
+        ),
+        (
+            lambda: Trainer(mlp(), "cross_entropy").fit(X[:1], Y[:1], validation_split=0.2),
+            DataError,
+            "leaves none",
+        ),
         (lambda: Trainer(mlp(), "mse").predict(X[:, :1]), ShapeError, "."),
         (lambda: Trainer(mlp(), "cross_entropy").fit(X.astype(int), Y, **QUIET), DTypeError, "."),
     ],

@@ -14,6 +14,7 @@ from .labels import (
     check_targets,
     confusion,
     equal_labels,
+    hardened,
     is_scores,
     right_answers,
     to_labels,
@@ -27,18 +28,30 @@ class Accuracy(Metric):
     Predictions may be scores (n, classes, ...) with labels (n, ...), where the highest score must be the label's
     (with `top_k`: be among the k highest); or labels; or floats of the targets' shape or (n, 1), which count as 1
     above `threshold`, else as 0 (use threshold=0 for logits). Samples with the target `ignore_index` are left out.
+    With `probabilities`, targets of the scores' shape are probabilities of classes, one-hot for example, of which the
+    likeliest counts; without, each element is a yes-or-no question.
     """
 
-    def __init__(self, *, top_k: int = 1, threshold: float = 0.5, ignore_index: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        top_k: int = 1,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        probabilities: bool = False,
+    ) -> None:
         super().__init__()
         if not hasattr(top_k, "__index__") or top_k < 1:
             raise ArgumentError(f"top_k must be at least 1, got {top_k}")
         self.top_k = int(top_k)
         self.threshold = threshold
         self.ignore_index = ignore_index
+        self.probabilities = probabilities
         self.name = "accuracy" if top_k == 1 else f"top{top_k}_accuracy"
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        if self.probabilities:
+            targets = hardened(predictions, targets)
         if self.top_k > 1 or is_scores(predictions, targets):
             check_scores(self.name, predictions, targets)
             wanted = check_targets(self.name, targets)
@@ -59,13 +72,18 @@ class ConfusionMatrix(Metric):
     """How often each class (row) was taken for each class (column): an integer array (classes, classes).
 
     Predictions as for `Accuracy`. `classes` need only be given where predictions are labels. Samples with the target
-    `ignore_index` are left out.
+    `ignore_index` are left out; `probabilities` as for `Accuracy`.
     """
 
     name = "confusion_matrix"
 
     def __init__(
-        self, classes: int | None = None, *, threshold: float = 0.5, ignore_index: int | None = None
+        self,
+        classes: int | None = None,
+        *,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        probabilities: bool = False,
     ) -> None:
         super().__init__()
         if classes is not None and (not hasattr(classes, "__index__") or classes < 1):
@@ -73,8 +91,11 @@ class ConfusionMatrix(Metric):
         self.classes = classes
         self.threshold = threshold
         self.ignore_index = ignore_index
+        self.probabilities = probabilities
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        if self.probabilities:
+            targets = hardened(predictions, targets)
         found, wanted, n = to_labels(type(self).__name__, predictions, targets, self.threshold, self.classes)
         return apply(confusion, found, wanted, classes=n, ignore=self.ignore_index)
 
@@ -107,8 +128,9 @@ class _PerClass(ConfusionMatrix):
         classes: int | None = None,
         threshold: float = 0.5,
         ignore_index: int | None = None,
+        probabilities: bool = False,
     ) -> None:
-        super().__init__(classes, threshold=threshold, ignore_index=ignore_index)
+        super().__init__(classes, threshold=threshold, ignore_index=ignore_index, probabilities=probabilities)
         if average is not None and average not in _AVERAGES:
             raise ArgumentError(
                 f"average must be None or one of {_AVERAGES}. {nearest(str(average), _AVERAGES)}"

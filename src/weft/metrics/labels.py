@@ -128,6 +128,13 @@ def as_int64(node):
     return node if node.dtype is int64 else cast(node, dtype=int64)
 
 
+def hardened(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Targets that are probabilities of classes (along axis 1, as scores are; one-hot too) as the likeliest label."""
+    if targets.shape == predictions.shape and targets.ndim > 1 and targets.shape[1] != 1:
+        return dispatch.apply(label_of, targets)
+    return targets
+
+
 def is_scores(predictions: Tensor, targets: Tensor) -> bool:
     """Whether predictions are scores of more than one class along axis 1: one axis more than the targets."""
     return (

@@ -13,7 +13,7 @@ from ..base.errors import ArgumentError, DataError, nearest
 from ..ops.composite.define import composite
 from ..ops.composite.softmax import log_softmax
 from ..ops.movement import permute, reshape
-from .labels import check_targets, is_scores
+from .labels import check_targets, hardened, is_scores
 from .streaming import Collected, same_shape
 
 _AVERAGES = ("macro", "weighted")
@@ -44,6 +44,8 @@ class RocAuc(Collected):
         multi_class: for three classes and more: "ovr", each against all others; or "ovo", each against each other one.
         logits: scores of several classes are logits, whose probabilities are compared and not they themselves.
         ignore_index: samples with this target are left out.
+        probabilities: targets of the scores' shape are probabilities of classes, one-hot for example, and not answers
+            to questions.
 
     It needs all scores at once: they are kept until `compute`, which takes the memory of the predictions.
 
@@ -62,6 +64,7 @@ class RocAuc(Collected):
         multi_class: str = "ovr",
         logits: bool = False,
         ignore_index: int | None = None,
+        probabilities: bool = False,
     ) -> None:
         super().__init__()
         if average is not None and average not in _AVERAGES:
@@ -76,10 +79,13 @@ class RocAuc(Collected):
         self.multi_class = multi_class
         self.logits = logits
         self.ignore_index = ignore_index
+        self.probabilities = probabilities
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         if predictions.dtype.kind != "f":
             raise DataError(f"{self.name} takes scores, got predictions of {predictions.dtype}")
+        if self.probabilities:
+            targets = hardened(predictions, targets)
         if is_scores(predictions, targets):
             scores = apply(class_columns, predictions, logits=self.logits)
             return scores, check_targets(self.name, targets).reshape(-1)

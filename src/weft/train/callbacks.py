@@ -70,8 +70,10 @@ def overrides(callback: Callback, event: str) -> bool:
     return getattr(type(callback), event) is not getattr(Callback, event) or event in vars(callback)
 
 
-def check_callbacks(callbacks: Iterable[Callback] | Callback) -> list[Callback]:
+def check_callbacks(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
     """Callbacks as a list; `ArgumentError` for what is none."""
+    if callbacks is None:
+        return []
     if isinstance(callbacks, Callback):
         return [callbacks]
     for c in callbacks:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.atomic import file_error
 from ..base.errors import ArgumentError
 from ..formats import save
 from ..optim.group import is_number
@@ -106,7 +107,10 @@ class ModelCheckpoint(Monitor):
 
     def _write(self, trainer: Trainer, names: Mapping[str, Any]) -> None:
         path = self.path.format(**names)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise file_error("make the folder of", path, e) from None
         before = self._files
         self._files = [*[f for f in before if f != path], path]
         outdated = self._files[: -self.keep] if self.keep is not None else []

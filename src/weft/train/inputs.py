@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from .. import nn
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DataError
+from ..base.pytree import flatten
 from ..data import DataLoader, Dataset, IterableDataset, TensorDataset
 from ..data.dataset import host_array
 from ..ir.dtype import DType
@@ -103,8 +104,39 @@ def split_batch(batch: Any, weighted: bool = False) -> tuple[Any, ...]:
 
 
 def batch_length(target: Any) -> int:
-    """The number of samples of a batch."""
-    return int(target.shape[0]) if isinstance(target, Tensor) and target.ndim else 1
+    """The number of samples of a batch, by the first array among its targets."""
+    if type(target) is not Tensor:
+        leaves, _ = flatten(target)
+        target = next((x for x in leaves if isinstance(x, (Tensor, np.ndarray))), None)
+    shape = () if target is None else target.shape
+    return int(shape[0]) if shape else 1
+
+
+class BatchList:
+    """A list of batches that were made beforehand."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+def is_batch_list(data: Any) -> bool:
+    """Whether this is a list of batches: tuples of tensors or arrays, and not of samples or numbers."""
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(b, tuple) and len(b) >= 2 and isinstance(b[0], (Tensor, np.ndarray)) for b in data)
+        and all(
+            isinstance(x, (Tensor, np.ndarray)) and x.ndim > 0
+            for b in data
+            for x in flatten((b[0], b[-1]))[0]
+        )
+    )
 
 
 # -- checks -----------------------------------------------------------------------------------------------------

@@ -75,11 +75,12 @@ def find_optimizer(optimizer: Any) -> optim.Optimizer:
     return optimizer
 
 
-def find_metrics(specs: Iterable[Any], loss: Any) -> list[m.Metric]:
+def find_metrics(specs: Iterable[Any] | None, loss: Any) -> list[m.Metric]:
     """Metrics for names. They take after the loss: with one on logits the threshold between two classes is 0 and
-    scores of classes are logits; what the loss ignores they leave out."""
-    if isinstance(specs, (str, m.Metric)):
-        specs = [specs]
+    scores of classes are logits; what the loss ignores they leave out, and where it takes probabilities of classes as
+    targets, so do they."""
+    if specs is None or isinstance(specs, (str, m.Metric)):
+        specs = [] if specs is None else [specs]
     found = []
     for spec in specs:
         options: dict[str, Any] = {}
@@ -91,6 +92,8 @@ def find_metrics(specs: Iterable[Any], loss: Any) -> list[m.Metric]:
         by_class = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
         if by_class and (of_labels or spec in ("roc_auc", "perplexity")):
             options["ignore_index"] = loss.ignore_index
+            if spec != "perplexity":
+                options["probabilities"] = True
         found.append(m.metric(spec, **options))
     names = [f.name for f in found]
     for name in names:

@@ -12,7 +12,7 @@ from ..data import DataLoader, Dataset, IterableDataset, random_split
 from ..ir.dtype import DType
 from .feed import Feed, sample_weights
 from .in_memory import WeightedDataset
-from .inputs import Checks, as_dataset, as_loader, is_indexed
+from .inputs import BatchList, Checks, as_dataset, as_loader, is_batch_list, is_indexed
 
 #: Samples whose labels are looked at together.
 _CHUNK = 4096
@@ -96,6 +96,8 @@ class Sources:
         return WeightedDataset(data, sample_weights(weights, len(data), "sample_weight")), True
 
     def _dataset(self, data: Any, y: Any, what: str) -> Any:
+        if y is None and is_batch_list(data):
+            return BatchList(data)
         if y is None and not isinstance(data, (Dataset, tuple, list)) and not hasattr(data, "__getitem__"):
             if not hasattr(data, "__iter__"):
                 raise DataError(f"{what}: arrays, a dataset or a loader expected, got {type(data).__name__}")

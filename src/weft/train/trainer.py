@@ -14,11 +14,13 @@ from .. import nn
 from ..arrays.grad import no_grad
 from ..arrays.random import default_generator
 from ..arrays.tensor import Tensor
+from ..base.checked import checked
 from ..base.errors import ArgumentError, DataError, StateError, WeftError
 from ..base.pytree import flatten
 from ..formats import load
 from ..ir.dtype import DEFAULT_FLOAT, DType
 from ..ir.shape import show_shape
+from ..metrics.streaming import as_tensor
 from ..optim import LBFGS
 from .callbacks import Callback, GradientClipping, check_callbacks, overrides, snapshot
 from .checkpoint import ModelCheckpoint
@@ -58,6 +60,7 @@ class Trainer:
         trainer.evaluate(test)
     """
 
+    @checked
     def __init__(
         self,
         model: nn.Module,
@@ -101,6 +104,7 @@ class Trainer:
 
     # -- training -------------------------------------------------------------------------------------------
 
+    @checked
     def fit(
         self,
         data: Any,
@@ -155,6 +159,7 @@ class Trainer:
         feed, held_out = sources.training(data, y, sample_weight, validation_data, validation_split)
         feed.at(self.epochs)
         checks = self._prepare(feed)
+        self._bind()
         unchecked = not sources.check(checks, feed, "the training data")
         if held_out is not None:
             sources.check(checks, held_out, "the validation data")
@@ -317,8 +322,8 @@ class Trainer:
         inputs, target = batch[:last], batch[last]
         leaves, structure = flatten((inputs, target))
         kinds = [leaf._cell.node.aval if isinstance(leaf, Tensor) else type(leaf) for leaf in leaves]
-        key = (structure, kinds, id(self.model), id(self.loss), id(self.optimizer))
-        if self._tried is None or self._tried[0] != key or not self.optimizer.bound:
+        key = (structure, kinds, id(self.model), id(self.loss))
+        if self._tried is None or self._tried[0] != key or self._lazy():
             self._tried = None
             self._tried = (key, self._try(inputs, target))
         return self._tried[1]
@@ -329,6 +334,8 @@ class Trainer:
                 predictions = self.model(*inputs)
                 checks = Checks(self.loss, predictions, target)
                 loss = self.loss(predictions, target)
+                for m in self.metrics:
+                    m.batch(as_tensor(predictions), as_tensor(target))
         except WeftError as e:
             e.add_note(f"while the model and its loss were tried on {describe_batch(inputs, target)}")
             raise
@@ -339,11 +346,19 @@ class Trainer:
                 else type(loss).__name__
             )
             raise ArgumentError(f"the loss must be one number, it is {got}; take its mean or sum")
-        self._bind()
         return checks
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Programs, and the run that a copy is not in, stay where they are.
+        return {**self.__dict__, "_programs": {}, "_tried": None, "_run": None}
 
     def _bind(self) -> None:
         """Give the optimiser the model's parameters, if it has none; what it has must be the model's."""
+        if not any(p.requires_grad for p in self.model.parameters()):
+            raise ArgumentError(
+                f"{type(self.model).__name__} has no parameters that could be trained: it has none, or requires_grad "
+                "is False for all of them"
+            )
         if not self.optimizer.bound:
             self.optimizer.bind(self.model.named_parameters())
             return
@@ -369,6 +384,7 @@ class Trainer:
 
     # -- measuring ------------------------------------------------------------------------------------------
 
+    @checked
     def evaluate(
         self,
         data: Any,
@@ -422,6 +438,7 @@ class Trainer:
             raise
         return out
 
+    @checked
     def predict(self, data: Any, *, batch_size: int = 256) -> Any:
         """The model's outputs, in evaluation mode, for inputs (n, ...) or a dataset whose targets are left aside.
 
