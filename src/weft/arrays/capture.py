@@ -29,7 +29,7 @@ class Static:
 class Life:
     """Whether a program may be used without a closer look: the version it was last found good at."""
 
-    __slots__ = ("over", "patience", "ready", "version", "waited", "__weakref__")
+    __slots__ = ("over", "patience", "ready", "served", "version", "waited", "__weakref__")
 
     def __init__(self) -> None:
         self.version = version.value
@@ -37,7 +37,8 @@ class Life:
         self.ready: Any = (
             None  #: how to call it when nothing has changed (`standing.Ready`), if that is known
         )
-        self.waited = 0  #: ordinary calls since that was prepared last ...
+        self.served = 0  #: how many calls that had served when it was prepared last
+        self.waited = 0  #: ordinary calls since then ...
         self.patience = 1  #: ... and how many there must be before it is prepared again
 
     def end(self, _: Any = None) -> None:

@@ -137,9 +137,10 @@ class Compiled:
         if life.waited < life.patience:
             return
         if life.ready is not None:
-            life.patience = 1 if life.ready.used > 4 else min(2 * life.patience, 1 << 12)
+            life.patience = 1 if life.ready.used > life.served + 4 else min(2 * life.patience, 1 << 12)
         life.waited = 0
         life.ready = prepare(self.function, traced, key, args)
+        life.served = 0 if life.ready is None else life.ready.used
 
     def _find(self, key: Any) -> Traced | None:
         """The program for arguments of this kind whose assumptions hold. This runs in every call."""

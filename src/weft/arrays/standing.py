@@ -12,7 +12,7 @@ operation that waits, all lead to an ordinary call, as does everything else that
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from functools import partial
 from sys import getrefcount
 from threading import get_ident
@@ -27,6 +27,7 @@ from ..ir.node import GRAD, Node
 from ..runtime import profile
 from ..runtime.backend import Standing
 from ..runtime.buffer import Buffer, to_array
+from .capture import Capture
 from .tensor import Tensor
 from .traced import Traced, returned
 
@@ -64,52 +65,49 @@ class Ready:
         self._places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         self._avals = [args[i]._cell.node.sig.out for i in self._places]
         self._others = [(i, a) for i, a in enumerate(args) if i not in self._places]
-        # What the program reads and does not replace: numbers, known by their nodes, and tensors.
-        first = len(self._places)
-        cells, captured = found.rebound_cells(), found.cells()
-        outside = [(first + k, c) for k, c in enumerate(captured) if c not in set(cells)]
-        self._read = [(k, ref(c)) for k, c in outside if isinstance(c.node.value, Buffer)]
-        numbers = [(k, c) for k, c in outside if not isinstance(c.node.value, Buffer)]
-        self._numbers = [k for k, _ in numbers]
         self._dtypes = [a.dtype.numpy for a in traced.graph.in_avals]
-        # What it replaces: the contents of cells, and gradients.
-        self._cells = [*found.rebound, *[ref(c) for _, c in numbers]]
-        self._nodes = [c.node for c in cells] + [c.node for _, c in numbers]
-        self._owners = [owner for owner, exists in found.grads if exists]
-        self._without = [owner for owner, exists in found.grads if not exists]
-        grads = [c._grad for c, exists in found.gradient_cells() if exists]
-        self._grad_nodes = [g._cell.node for g in grads]  # type: ignore[union-attr]
-        self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
-        self._turns = self._two_turns(traced, standing, [*grads, *[g._cell for g in grads]])  # type: ignore[union-attr]
-        for turn, sources in zip(self._turns, reversed(self._turns), strict=True):
-            place = {c: first + k for k, c in enumerate(captured)}
-            for cell, buffer in zip(cells, sources.targets, strict=False):
-                if cell in place:
-                    turn.place(place[cell], buffer.address)
-        for k, c in numbers:
-            self._set_number(k, c.node.value)
+        self._held: dict[
+            int, tuple[Any, np.ndarray, int]
+        ] = {}  # numbers among the inputs, and where they are
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
         self._single = found.tensors == 1 and found.result_structure is LEAF
         self._returned = partial(returned, found.result_structure, found.results)
+        self._cells = found.rebound
+        self._owners = [owner for owner, exists in found.grads if exists]
+        self._without = [owner for owner, exists in found.grads if not exists]
+        self._turns = [_Turn(standing)]
+        if self._cells or self._owners:
+            self._turns.append(_Turn(traced.program.standing()))  # type: ignore[arg-type]
+        self.adopt(found)
 
-    def _two_turns(self, traced: Traced, standing: Standing, gradients: list[Any]) -> list[_Turn]:
-        """The turn that leaves the state in new buffers, and the one that leaves it in those where it is now."""
-        results, replaced = traced.capture.tensors, self._replaced
-        fresh = [standing.take(results + k) for k in range(len(replaced))]
-        turns = [_Turn(standing, fresh, [*replaced, *gradients], results)]
-        if not replaced:
-            return turns
-        standing = traced.program.standing()  # type: ignore[assignment]
-        turns.append(_Turn(standing, [n.value for n in replaced], [*replaced, *gradients], results))
-        ours = [self._replaced, self._nodes, self._grad_nodes]
-        ours += [held for t in turns for held in (t.reused, t.targets)]  # type: ignore[misc]
-        counted = Counter([id(x) for held in ours for x in held])
-        for turn in turns:
-            # Beside that, a node is held by its cell, a gradient by the cell that it belongs to, a gradient's cell by
-            # the gradient, what a target's arrays hold by the target; a target by nobody until it is in a node.
-            outside = [1] * (len(turn.reused) - 2 * len(fresh)) + [0] * len(fresh) + [1] * len(fresh)
-            turn.counts = [_ALONE - 1 + counted[id(x)] + n for x, n in zip(turn.reused, outside, strict=True)]
-        return turns
+    def adopt(self, found: Capture) -> None:
+        """Go on from what is there after an ordinary call."""
+        # What the program reads and does not replace: numbers, known by their nodes, and tensors.
+        cells, captured = found.rebound_cells(), found.cells()
+        place = {c: len(self._places) + k for k, c in enumerate(captured)}
+        outside = [c for c in captured if c not in set(cells)]
+        self._read = [(place[c], ref(c)) for c in outside if isinstance(c.node.value, Buffer)]
+        numbers = [c for c in outside if not isinstance(c.node.value, Buffer)]
+        self._numbers = [place[c] for c in numbers]
+        for c in numbers:
+            self._set_number(place[c], c.node.value)
+        # What it replaces: the contents of cells, and gradients.
+        self._cells = [*found.rebound, *[ref(c) for c in numbers]]
+        self._nodes = [c.node for c in (*cells, *numbers)]
+        grads: list[Any] = [cell._grad for cell, exists in found.gradient_cells() if exists]
+        self._grad_nodes = [g._cell.node for g in grads]
+        self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
+        if not self._replaced:
+            return
+        # In the first turn the state goes into new buffers, in the second into those where it is now.
+        first = len(self._results)
+        now = [n.value for n in self._replaced]
+        fresh = [self._turns[0].standing.take(first + k) for k in range(len(now))]
+        for turn, sources, targets in zip(self._turns, (now, fresh), (fresh, now), strict=True):
+            turn.adopt(first, targets, self._replaced, [*grads, *[g._cell for g in grads]])
+            for cell, buffer in zip(cells, sources, strict=False):
+                if cell in place:
+                    turn.place(place[cell], buffer.address)
 
     def __call__(self, args: tuple[Any, ...]) -> Any:
         """The result of the function for these arguments, or MISSED, and nothing is done."""
@@ -174,6 +172,10 @@ class Ready:
         made = zip(self._results, buffers, strict=True)
         return self._returned([Tensor(Node(r.signature, (), b, 0, None)) for r, b in made])
 
+    def fits(self, args: tuple[Any, ...]) -> bool:
+        """Whether these arguments, of a call of the same program, are for this thread and this object's calls."""
+        return self._thread == get_ident() and all(args[i] is known for i, known in self._others)
+
     def _only_numbers_changed(self) -> bool:
         """Take over numbers that are others now, such as a learning rate; False if more has changed than that."""
         state, nodes = len(self._nodes) - len(self._numbers), [r().node for r in self._cells]  # type: ignore[union-attr]
@@ -187,9 +189,12 @@ class Ready:
         return True
 
     def _set_number(self, k: int, value: Any) -> None:
+        known = self._held.get(k)
+        if known is None or known[0] is not value:
+            array = to_array(value, self._dtypes[k])
+            self._held[k] = known = value, array, array.ctypes.data
         for turn in self._turns:
-            turn.numbers[k] = to_array(value, self._dtypes[k])
-            turn.place(k, turn.numbers[k].ctypes.data)
+            turn.place(k, known[2])
 
 
 def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> Ready | None:
@@ -203,10 +208,14 @@ def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> R
                 return None
         elif type(a) not in _PLAIN and type(a).__hash__ is not object.__hash__:
             return None  # a container, a number that is an input, something that is known by its contents
-    standing = traced.program.standing()
-    if standing is None or not all(isinstance(c.node.value, Buffer) for c in found.rebound_cells()):
+    if not all(isinstance(c.node.value, Buffer) for c in found.rebound_cells()):
         return None
-    return Ready(function, traced, key, args, standing)
+    before = traced.life.ready
+    if before is not None and before.fits(args):
+        before.adopt(found)
+        return before
+    standing = traced.program.standing()
+    return None if standing is None else Ready(function, traced, key, args, standing)
 
 
 #: Types of arguments that are known by their value, and cannot be another value while they are the same object.
@@ -216,18 +225,26 @@ _PLAIN = (bool, int, str, type(None))
 class _Turn:
     """One of the two ways round: what is written, and how many references there may be to what is used again."""
 
-    def __init__(self, standing: Standing, targets: list[Buffer], reused: list[Any], results: int) -> None:
+    def __init__(self, standing: Standing) -> None:
         self.standing = standing
-        self.targets = (
-            targets  #: what the replaced nodes hold afterwards: the outputs from number `results` on
-        )
-        self.reused = (*reused, *targets, *[b.witness for b in targets])
-        self.counts: list[int] = []
-        self.numbers: dict[int, np.ndarray] = {}
         self.at = [0] * len(standing.inputs)  #: the addresses that are written in its words
+        self.targets: list[Buffer] = []  #: what the replaced nodes hold afterwards
+        self.reused: tuple[Any, ...] = ()
+        self.counts: list[int] = []  #: of references to what is reused
+
+    def adopt(self, first: int, targets: list[Buffer], nodes: list[Node], gradients: list[Any]) -> None:
+        """Leave the outputs from number `first` on in these buffers."""
+        self.targets = targets
+        self.reused = (*nodes, *gradients, *targets, *[b.witness for b in targets])
+        # A node is held by four lists here (its own and `_replaced`, and `reused` of both turns) and by its cell; a
+        # gradient or its cell by two and by what it belongs to; a target by its list and `reused`, until it is in a
+        # node; what a target's arrays hold by `reused` and the target.
+        held = [5] * len(nodes) + [3] * len(gradients) + [2] * (2 * len(targets))
+        self.counts = [_ALONE - 1 + n for n in held]
+        words = self.standing.words
         for k, buffer in enumerate(targets):
-            for i in standing.outputs[results + k]:
-                standing.words[i] = buffer.address
+            for i in self.standing.outputs[first + k]:
+                words[i] = buffer.address
 
     def place(self, k: int, address: int) -> None:
         """Say where the k-th input is."""
