@@ -19,14 +19,12 @@ from threading import get_ident
 from typing import Any
 from weakref import ref
 
-import numpy as np
-
 from ..base.pytree import LEAF
 from ..base.state import state
 from ..ir.node import GRAD, Node
 from ..runtime import profile
 from ..runtime.backend import Standing
-from ..runtime.buffer import Buffer, to_array
+from ..runtime.buffer import Buffer
 from .capture import Capture
 from .tensor import Tensor
 from .traced import Traced, returned
@@ -65,10 +63,6 @@ class Ready:
         self._places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         self._avals = [args[i]._cell.node.sig.out for i in self._places]
         self._others = [(i, a) for i, a in enumerate(args) if i not in self._places]
-        self._dtypes = [a.dtype.numpy for a in traced.graph.in_avals]
-        self._held: dict[
-            int, tuple[Any, np.ndarray, int]
-        ] = {}  # numbers among the inputs, and where they are
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
         self._single = found.tensors == 1 and found.result_structure is LEAF
         self._returned = partial(returned, found.result_structure, found.results)
@@ -89,8 +83,9 @@ class Ready:
         self._read = [(place[c], ref(c)) for c in outside if isinstance(c.node.value, Buffer)]
         numbers = [c for c in outside if not isinstance(c.node.value, Buffer)]
         self._numbers = [place[c] for c in numbers]
-        for c in numbers:
-            self._set_number(place[c], c.node.value)
+        for turn in self._turns:
+            for c in numbers:
+                turn.standing.place_number(place[c], c.node.value)
         # What it replaces: the contents of cells, and gradients.
         self._cells = [*found.rebound, *[ref(c) for c in numbers]]
         self._nodes = [c.node for c in (*cells, *numbers)]
@@ -107,7 +102,7 @@ class Ready:
             turn.adopt(first, targets, self._replaced, [*grads, *[g._cell for g in grads]])
             for cell, buffer in zip(cells, sources, strict=False):
                 if cell in place:
-                    turn.place(place[cell], buffer.address)
+                    turn.standing.place(place[cell], buffer.address)
 
     def __call__(self, args: tuple[Any, ...]) -> Any:
         """The result of the function for these arguments, or MISSED, and nothing is done."""
@@ -134,18 +129,18 @@ class Ready:
             turn = self._turns[0]
             if self._replaced and self._replaced[0].value is turn.targets[0]:
                 turn = self._turns[1]
+            standing = turn.standing
             # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
             inputs = [a._cell.node for a in args]
             for place, node in enumerate(inputs):
                 value = node.value
                 if node.sig.out is not self._avals[place] or node.flags & GRAD:
                     return MISSED
-                if turn.at[place] != (value._address or value.address):
-                    turn.place(place, value.address)
+                standing.place(place, value._address or value.address)
             if self._read:
                 values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
                 for (place, _), value in zip(self._read, values, strict=True):
-                    turn.place(place, value._address or value.address)
+                    standing.place(place, value._address or value.address)
             if [r().node for r in self._cells] != self._nodes and not self._only_numbers_changed():  # type: ignore[union-attr]
                 return MISSED
             if [r()._grad._cell.node for r in self._owners] != self._grad_nodes:  # type: ignore[union-attr]
@@ -154,8 +149,8 @@ class Ready:
                 return MISSED
             if list(map(getrefcount, turn.reused)) != turn.counts:
                 return MISSED
-            buffers = [r.buffer(turn.standing) for r in self._results]
-            if not turn.standing.run():
+            buffers = [r.buffer(standing) for r in self._results]
+            if standing.run() is not None:
                 return MISSED
             deque(map(_set_value, self._replaced, turn.targets), 0)  # a step that no signal can cut in two
         except (
@@ -184,17 +179,10 @@ class Ready:
         for k, node in zip(self._numbers, nodes[state:], strict=True):
             if not isinstance(node.value, (bool, int, float, complex)):
                 return False
-            self._set_number(k, node.value)
+            for turn in self._turns:
+                turn.standing.place_number(k, node.value)
         self._nodes[state:] = nodes[state:]
         return True
-
-    def _set_number(self, k: int, value: Any) -> None:
-        known = self._held.get(k)
-        if known is None or known[0] is not value:
-            array = to_array(value, self._dtypes[k])
-            self._held[k] = known = value, array, array.ctypes.data
-        for turn in self._turns:
-            turn.place(k, known[2])
 
 
 def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> Ready | None:
@@ -227,7 +215,6 @@ class _Turn:
 
     def __init__(self, standing: Standing) -> None:
         self.standing = standing
-        self.at = [0] * len(standing.inputs)  #: the addresses that are written in its words
         self.targets: list[Buffer] = []  #: what the replaced nodes hold afterwards
         self.reused: tuple[Any, ...] = ()
         self.counts: list[int] = []  #: of references to what is reused
@@ -241,18 +228,8 @@ class _Turn:
         # node; what a target's arrays hold by `reused` and the target.
         held = [5] * len(nodes) + [3] * len(gradients) + [2] * (2 * len(targets))
         self.counts = [_ALONE - 1 + n for n in held]
-        words = self.standing.words
         for k, buffer in enumerate(targets):
-            for i in self.standing.outputs[first + k]:
-                words[i] = buffer.address
-
-    def place(self, k: int, address: int) -> None:
-        """Say where the k-th input is."""
-        if self.at[k] != address:
-            self.at[k] = address
-            words = self.standing.words
-            for i in self.standing.inputs[k]:
-                words[i] = address
+            self.standing.place_output(first + k, buffer.address)
 
 
 def _references(buffer: Buffer) -> int:
@@ -276,11 +253,8 @@ class _Result:
                 break
         else:
             entry = self._taken(standing)
-        found = entry[0]
-        words, address = standing.words, found._address
-        for i in standing.outputs[self.k]:
-            words[i] = address
-        return found
+        standing.place_output(self.k, entry[0]._address)
+        return entry[0]
 
     def _taken(self, standing: Standing) -> tuple[Buffer, Any, int]:
         buffer = standing.take(self.k)

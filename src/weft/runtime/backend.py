@@ -37,22 +37,30 @@ class Executable(Protocol):
 
 
 class Standing(Protocol):
-    """A program whose memory is laid out once, for calls that follow one another.
+    """A program that is laid out in memory, for runs that follow one another.
 
-    `words[i] = address`, for every i in `inputs[k]` (or `outputs[k]`), says where the k-th input (output) is. Outputs
-    must not lie where inputs do: an interrupted run leaves parts of them. Not for use by two threads at a time.
+    What has been said of an input or output counts until something else is said. Outputs must not lie where inputs do:
+    an interrupted run leaves parts of them. Not for use by two threads at a time.
     """
 
-    words: memoryview
-    inputs: list[tuple[int, ...]]
-    outputs: list[tuple[int, ...]]
+    def place(self, k: int, address: int) -> None:
+        """Say where the k-th input is."""
+        ...
 
-    def run(self) -> bool:
-        """Compute the outputs. False: it failed, and an ordinary run will fail in the same way and say how."""
+    def place_number(self, k: int, value: bool | int | float | complex) -> None:
+        """Give a Python number as the k-th input."""
+        ...
+
+    def place_output(self, k: int, address: int) -> None:
+        """Say where the k-th output goes."""
         ...
 
     def take(self, k: int) -> Buffer:
         """Memory for the k-th output."""
+        ...
+
+    def run(self) -> int | None:
+        """Compute the outputs. Anything but None: it failed; an ordinary run will fail in the same way and say how."""
         ...
 
 

@@ -8,7 +8,6 @@ carries): `turn` then writes them, and the copies in the tables of the loop's ke
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -302,19 +301,8 @@ class Assembler:
         return Assembled(self, ordered, tables, described)
 
 
-class Words:
-    """Memory of a running program, and the addresses of inputs, outputs and arena that are written there."""
-
-    __slots__ = ("address", "array", "places")
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.address = address_of(array)
-        self.places: tuple[int, ...] = ()
-
-
 class Assembled:
-    """The tables of a program, and the words that it starts with."""
+    """The tables of a program, and the words that it starts with: slots, words of its own, tables of kernels."""
 
     def __init__(self, source: Assembler, ordered: list[Slot], tables: int, described: np.ndarray) -> None:
         self.segments = source.segments
@@ -338,53 +326,10 @@ class Assembled:
         # the first slot's own place, or one after the slots
         own = [0 if s.value < 0 else self.count + s.value for s in ordered[self.range["own"]]]
         self.start[self.range["own"]] = 8 * np.array(own, np.int64)
-        self._arena = self.start[self.range["arena"]].copy()
-        self._spare: list[Words] = []
-        self.status = np.array([self.count + s.value for _, _, s in source.checked], np.int64)
-
-    def memory(self, inputs: Sequence[int], outputs: Sequence[int], arena: int) -> Words:
-        """The words of one run: slots, what the program keeps of its own, and the tables of its kernels.
-
-        To be given back with `release`: words are used again, those with the same addresses in them as they are.
-        """
-        places = (*inputs, *outputs, arena)
-        found = None
-        if self._spare:
-            with suppress(IndexError):  # another thread took the last
-                found = self._spare.pop()
-        if found is None:
-            found = self.new_words()
-        if found.places != places:
-            found.places = places
-            found.array[: len(places) - 1] = places[:-1]
-            self.place_arena(found, arena)
-        return found
-
-    def new_words(self) -> Words:
-        """Words in which no addresses of inputs, outputs and arena are written yet."""
-        found = Words(np.zeros(self.tables + len(self.order), np.int64))
-        found.array[: self.count] = self.start
-        found.array[self.range["own"]] += found.address
-        return found
-
-    def place_arena(self, found: Words, arena: int) -> None:
-        """Write the addresses that depend on where the arena is, and copy all slots to the kernels' tables."""
-        words = found.array
-        np.add(self._arena, arena, out=words[self.range["arena"]])
-        np.take(words[: self.count], self.order, out=words[self.tables :], mode="clip")
-
-    def release(self, words: Words) -> None:
-        """Take back words that no run uses any more."""
-        if len(self._spare) < 4:
-            self._spare.append(words)
-
-    def faulty(self, words: Words) -> int | None:
-        """The number of the first of the checked steps that met an index outside, if one did."""
-        if not len(self.status):
-            return None
-        found = np.flatnonzero(words.array[self.status])
-        words.array[self.status] = 0
-        return int(found[0]) if len(found) else None
+        self.arena = self.start[self.range["arena"]].copy()  #: offsets
+        self.status = [
+            self.count + s.value for _, _, s in source.checked
+        ]  #: words that faults are reported in
 
 
 def address_of(array: np.ndarray) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +26,7 @@ from ...runtime.backend import Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
-from . import emit, host, library, memory, threads, tiles, watch
+from . import emit, host, library, threads, tiles, watch
 from .assemble import Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
@@ -34,6 +35,9 @@ from .regions import numbered, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
 from .work import SPECIAL, grain_of, hardly_pays, work_of
+
+#: How many runs of one program at a time find memory that is laid out already.
+_SPARE = 4
 
 
 class CpuBackend:
@@ -87,12 +91,15 @@ class CpuProgram:
         made = {n for s in self.region.steps for n in s.writes}
         self._made = [n for n in dict.fromkeys(graph.outputs) if n in made]
         self._env.update({n: assembler.slot("output") for n in self._made})
-        self._out_types: list[Any] = [(n.shape, np.dtype(n.dtype.numpy)) for n in self._made]
+        self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *self._made)]
         self._direct = (
             list(graph.outputs) == self._made
         )  # no output is an input, a constant or another output
         assembler.region(self.region, self._env, 0)
         self._code_of = assembler.finish()
+        segments = self._code_of.segments
+        self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
+        self._spare: list[Standing] = []
 
     def _code(self, step: Step) -> tuple[int, int, int]:
         """(address of the function, units, units claimed at a time) of a kernel."""
@@ -110,43 +117,70 @@ class CpuProgram:
         return found.ctypes.data
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
-        held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
         if observe is not None:
             # Most operations leave no value of their own behind: the reference shows them one by one. The results are
             # those of the compiled code all the same, as looking must not change them.
+            held = [_array(v, n) for v, n in zip(inputs, self.graph.inputs, strict=True)]
             with np.errstate(all="ignore"):
                 Interpreter(self.source).evaluate(held, observe)
+        if self._tiers.generic:
+            self._tiers.ran(self._code_of, self.target)
         try:
-            outs = [memory.take(shape, dtype) for shape, dtype in self._out_types]
-            arena = memory.take_block(self.region.arena.size)
+            outs, wrong = self._computed(inputs)
         except MemoryError:
             raise self._too_large() from None
-        code = self._code_of
-        if self._tiers.generic:
-            self._tiers.ran(code, self.target)
-        given = [
-            v.address if isinstance(v, Buffer) else address_of(a) for v, a in zip(inputs, held, strict=True)
-        ]
-        words = code.memory(given, [b.address for b in outs], arena[1])
-        steps, start = code.address, words.address
-        if profile.recorder is not None:
-            self._watched.run(profile.recorder, words.array)
-        else:
-            for segment in code.segments:
-                if isinstance(segment, Step):
-                    self._run_on_host(segment, words.array)
-                else:
-                    first, many = segment
-                    threads.run(steps + 8 * STEP_WORDS * first, many, start)
-        memory.give_back(arena)
-        wrong = code.faulty(words)
-        code.release(words)
         if wrong is not None:
-            self._raise_index_error(*code.checked[wrong])
+            self._raise_index_error(*self._code_of.checked[wrong])
         if self._direct:
-            return outs  # type: ignore[return-value]
+            return outs
         made = dict(zip(self._made, outs, strict=True))
-        return [made.pop(n) if n in made else self._copied(n, held, outs) for n in self.graph.outputs]
+        return [made.pop(n) if n in made else self._copied(n, inputs, outs) for n in self.graph.outputs]
+
+    def _computed(self, inputs: Sequence[Value]) -> tuple[list[Buffer], int | None]:
+        """What the program makes, and the number of the first of the checked steps that failed, if one did."""
+        standing = self._laid_out()
+        for k, value in enumerate(inputs):
+            if isinstance(value, Buffer):
+                standing.place(k, value._address or value.address)
+            else:
+                standing.place_number(k, value)
+        outs: list[Buffer] = []
+        for k in range(len(self._made)):
+            buffer = standing.take(k)
+            standing.place_output(k, buffer._address)
+            outs.append(buffer)
+        native = self._one_call and profile.recorder is None
+        wrong = standing.run() if native else standing.run(self._run_parts)
+        if len(self._spare) < _SPARE:
+            self._spare.append(standing)
+        return outs, wrong
+
+    def _laid_out(self) -> Standing:
+        """Words that no other run uses."""
+        if self._spare:
+            with suppress(IndexError):  # another thread took the last
+                found = self._spare.pop()
+                found.set_pool()
+                return found
+        ins, outs = ([self._env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
+        return Standing(self, self._code_of, ins, outs, self._types, self.region.arena.size)
+
+    def standing(self) -> Standing | None:
+        """The program laid out for calls that follow one another, if it is one foreign call."""
+        return self._laid_out() if self._one_call and self._direct and not self._tiers.generic else None
+
+    def _run_parts(self, words: np.ndarray) -> None:
+        """Run a program that is more than one foreign call, or that a profile wants to know about."""
+        if profile.recorder is not None:
+            self._watched.run(profile.recorder, words)
+            return
+        code = self._code_of
+        for segment in code.segments:
+            if isinstance(segment, Step):
+                self._run_on_host(segment, words)
+            else:
+                first, many = segment
+                threads.run(code.address + 8 * STEP_WORDS * first, many, address_of(words))
 
     @cached_property
     def _watched(self) -> watch.Watched:
@@ -184,24 +218,15 @@ class CpuProgram:
         error = IndexingError(f"{node.prim.name}: an index is out of bounds for {x.describe()}")
         raise Fault((node.site if site is step.node.site else site)[1], error)
 
-    def _copied(self, node: Node, held: list[np.ndarray], outs: list[memory.Recycled]) -> Buffer:
+    def _copied(self, node: Node, inputs: Sequence[Value], outs: list[Buffer]) -> Buffer:
         """An output that is an input, a constant or another output: in memory of its own."""
         if node in self._made:
             source = outs[self._made.index(node)].array
         elif node in self._constants:
             source = self._constants[node]
         else:
-            source = held[self.graph.inputs.index(node)]
+            source = _array(inputs[self.graph.inputs.index(node)], node)
         return Buffer(np.array(source, copy=True).reshape(node.shape))  # type: ignore[arg-type]
-
-    def standing(self) -> Standing | None:
-        """The program laid out for calls that follow one another, if it is one foreign call."""
-        code = self._code_of
-        native = len(code.segments) == 1 and not isinstance(code.segments[0], Step)
-        if not native or not self._direct or self._tiers.generic:
-            return None
-        ins, outs = ([self._env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
-        return Standing(self, code, ins, outs, self._out_types, self.region.arena.size)
 
 
 def _indexed(step: Step) -> Node:

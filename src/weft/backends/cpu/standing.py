@@ -1,27 +1,27 @@
-"""A program laid out for calls that follow one another: what is the same in every call is written down once.
+"""A program laid out in memory: its words, which stay from run to run, and the foreign call that runs it.
 
-An ordinary run takes memory for results, asks every buffer for its address and fills the program's words. Here the
-words stay; whoever calls writes the addresses that have changed, and a run is one foreign call.
+What is the same in every run is written once. Before a run the addresses that have changed are written, each to the
+slot of its value and to the tables of the kernels that use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...runtime.buffer import Buffer
 from . import memory, threads
-from .assemble import Assembled
-from .driver import POSITION, RUN_WORDS
+from .assemble import Assembled, address_of
+from .driver import POSITION, RUN_WORDS, STEP_WORDS
 
 #: An arena of up to this many bytes is kept between the runs; larger ones are shared with all other programs.
-_SMALL = 1 << 16
+_SMALL = 1 << 12
 
 
 class Standing:
-    """The words of one program. To set the k-th input: `words[i] = address` for every i in `inputs[k]`."""
+    """The words of one program. Not for two threads at a time."""
 
     def __init__(
         self,
@@ -33,69 +33,116 @@ class Standing:
         arena: int,
     ) -> None:
         """`program` is what the code lives with; `inputs` and `outputs` are numbers of slots, `types` shapes and
-        dtypes of outputs."""
+        dtypes, first those of the inputs."""
         self._program = program
-        self._types = types
         self._code = code
-        self._held = code.new_words()
+        self._types = types
+        self.array = np.zeros(code.tables + len(code.order), np.int64)
+        self.address = address_of(self.array)
+        self.array[: code.count] = code.start
+        self.array[code.range["own"]] += self.address
+        self._words = self.array.data
         places: dict[int, list[int]] = {}
         for i, slot in enumerate(code.order.tolist()):
             places.setdefault(slot, [slot]).append(code.tables + i)
-        self.words = self._held.array.data
-        self.inputs = [tuple(places.get(s, (s,))) for s in inputs]
-        self.outputs = [tuple(places.get(s, (s,))) for s in outputs]
-        self._status = code.status.tolist()
+        self._inputs, self._outputs = ([places.get(s, [s]) for s in slots] for slots in (inputs, outputs))
+        self._input_at, self._output_at = [0] * len(inputs), [0] * len(outputs)
+        self._numbers: dict[int, tuple[np.ndarray, int]] = {}
         self._arena_size = arena
         self._arena = memory.take_block(arena) if arena <= _SMALL else None
-        self._arena_at = 0 if self._arena is None else self._arena[1]
-        code.place_arena(self._held, self._arena_at)
-        self._pool = threads.pool()
+        self._arena_at = 0
+        self._place_arena(0 if self._arena is None else self._arena[1])
         self._enter = threads.enter_function()
-        self._end = code.segments[0][1] << 32  # type: ignore[index]
-        arguments = np.zeros(RUN_WORDS, np.int64)
-        arguments[:] = (
-            0 if self._pool is None else self._pool.address,
-            code.address,
-            code.segments[0][1],  # type: ignore[index]
-            self._held.address,
-            0,
-            threads.SLICE,
-            0,
-        )
-        self._arguments = arguments.data
-        self._address = arguments.ctypes.data
+        self._arguments = np.zeros(RUN_WORDS, np.int64)
+        self._arguments_at = address_of(self._arguments)
+        self._pool: threads.Pool | None = None
+        self.set_pool()
 
-    def run(self) -> bool:
-        """Compute the outputs. False: an index was out of range, and an ordinary run will say which."""
+    def set_pool(self) -> None:
+        """Run on the threads that there are now."""
+        self._pool = threads.pool()
+        segment = self._code.segments[0] if self._code.segments else None
+        first, count = segment if isinstance(segment, tuple) else (0, 0)
+        steps = self._code.address + 8 * STEP_WORDS * first
+        pool = 0 if self._pool is None else self._pool.address
+        self._arguments[:] = pool, steps, count, self.address, 0, threads.SLICE, 0
+        self._end = count << 32
+
+    # -- where things are ---------------------------------------------------------------------------------------
+
+    def place(self, k: int, address: int) -> None:
+        """Say where the k-th input is."""
+        if self._input_at[k] != address:
+            self._input_at[k] = address
+            words = self._words
+            for i in self._inputs[k]:
+                words[i] = address
+
+    def place_number(self, k: int, value: Any) -> None:
+        """Give a Python number as the k-th input."""
+        found = self._numbers.get(k)
+        if found is None:
+            array = np.zeros((), self._types[k][1])
+            found = self._numbers[k] = array, address_of(array)
+        found[0][()] = value
+        self.place(k, found[1])
+
+    def place_output(self, k: int, address: int) -> None:
+        """Say where the k-th output goes."""
+        if self._output_at[k] != address:
+            self._output_at[k] = address
+            words = self._words
+            for i in self._outputs[k]:
+                words[i] = address
+
+    def take(self, k: int) -> Buffer:
+        """Memory for the k-th output."""
+        return memory.take(*self._types[len(self._inputs) + k])
+
+    def _place_arena(self, address: int) -> None:
+        if self._arena_at != address or not address:
+            self._arena_at = address
+            code = self._code
+            np.add(code.arena, address, out=self.array[code.range["arena"]])
+            np.take(self.array[: code.count], code.order, out=self.array[code.tables :], mode="clip")
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self, parts: Callable[[np.ndarray], None] | None = None) -> int | None:
+        """Compute the outputs. None, or the number of the first of the checked steps that met an index outside.
+
+        `parts` runs a program that is more than one foreign call.
+        """
         arena = self._arena
         if arena is None:
             arena = memory.take_block(self._arena_size)
-            if arena[1] != self._arena_at:
-                self._arena_at = arena[1]
-                self._code.place_arena(self._held, arena[1])
-        position = self._enter(self._address)
-        if position != self._end:
-            self._go_on(position)
+            self._place_arena(arena[1])
+        if parts is None:
+            position = self._enter(self._arguments_at)
+            if position != self._end:
+                self._go_on(position)
+        else:
+            parts(self.array)
         if self._arena is None:
             memory.give_back(arena)
         if self._pool is not None and self._pool.retired:
             self._pool.retire()
-        for i in self._status:
-            if self.words[i]:
-                for j in self._status:
-                    self.words[j] = 0
-                return False
-        return True
+        return self._faulty() if self._code.status else None
 
-    def take(self, k: int) -> Buffer:
-        """Memory for the k-th output."""
-        return memory.take(*self._types[k])
+    def _faulty(self) -> int | None:
+        words, status = self._words, self._code.status
+        for number, i in enumerate(status):
+            if words[i]:
+                for k in status:
+                    words[k] = 0
+                return number
+        return None
 
     def _go_on(self, position: int) -> None:
         """The rest of a run whose time was up: signals have been handled meanwhile, and may have ended it here."""
         try:
             while position != self._end:
                 self._arguments[POSITION] = position
-                position = self._enter(self._address)
+                position = self._enter(self._arguments_at)
         finally:
             self._arguments[POSITION] = 0
