@@ -298,13 +298,13 @@ def test_a_program_that_is_left_after_every_unit_gives_the_same_bits(monkeypatch
     before = threads.get_num_threads()
     want = bits()
     monkeypatch.setattr(pool_threads, "SLICE", 1)
-    real, calls = pool_threads.run_function(), []
+    real, calls = pool_threads.enter_function(), []
 
     def counted(*given):
         calls.append(given)
         return real(*given)
 
-    monkeypatch.setattr(pool_threads, "run_function", lambda: counted)
+    monkeypatch.setattr(pool_threads, "enter_function", lambda: counted)
     try:
         threads.set_num_threads(count)
         assert bits() == want

@@ -52,15 +52,13 @@ class Standing:
         self._arena = memory.take_block(arena) if arena <= _SMALL else None
         self._arena_at = 0
         self._place_arena(0 if self._arena is None else self._arena[1])
-        self._enter = threads.enter_function()
         self._arguments = np.zeros(RUN_WORDS, np.int64)
         self._arguments_at = address_of(self._arguments)
-        self._pool: threads.Pool | None = None
         self.set_pool()
 
     def set_pool(self) -> None:
         """Run on the threads that there are now."""
-        self._pool = threads.pool()
+        self._pool, self._enter = threads.pool(), threads.enter_function()
         segment = self._code.segments[0] if self._code.segments else None
         first, count = segment if isinstance(segment, tuple) else (0, 0)
         steps = self._code.address + 8 * STEP_WORDS * first
