@@ -10,6 +10,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
+from weft.backends.cpu.standing import Standing
 from weft.base.errors import IndexingError, TraceError
 
 
@@ -324,3 +325,72 @@ def test_other_threads_and_other_flags_take_the_ordinary_way():
 def _on_cpu(step, x, y):
     with wf.config(backend="cpu"):
         step(x, y)
+
+
+class TestWeightsInOrder:
+    """Kernels of convolutions are copied into the order that kernels want: once, until they change."""
+
+    def setup_method(self):
+        self.net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.Flatten())
+        self.net.eval()
+        self.x = wf.tensor(np.random.default_rng(0).normal(size=(1, 3, 6, 6)).astype(np.float32))
+
+        @wf.compile
+        def predict(x):
+            with wf.no_grad():
+                return self.net(x)
+
+        self.predict = predict
+
+    def check(self):
+        with wf.config(backend="reference"), wf.no_grad():
+            want = self.net(self.x).numpy()
+        for _ in range(6):
+            np.testing.assert_allclose(self.predict(self.x).numpy(), want, rtol=1e-4, atol=1e-5)
+
+    def kept(self):
+        return [s for s in gc.get_objects() if isinstance(s, Standing) and s.keeps]
+
+    def test_they_are_kept(self):
+        gc.collect()
+        before = len(self.kept())
+        self.check()
+        assert len(self.kept()) == before + 1
+
+    def test_training_in_between(self):
+        opt = optim.SGD(self.net.parameters(), lr=1e-3)
+
+        @wf.compile
+        def step(x):
+            opt.zero_grad()
+            loss = (self.net(x) ** 2).sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        for steps in (1, 2, 3, 4, 1, 5):
+            for _ in range(steps):
+                step(self.x)
+            self.check()
+
+    def test_other_weights(self):
+        self.check()
+        self.net.load_state_dict({k: v * 2 for k, v in self.net.state_dict().items()})
+        self.check()
+        with wf.no_grad():
+            self.net[0].weight[0] = 0.0
+        self.check()
+
+    def test_an_interrupted_run_keeps_nothing(self, monkeypatch):
+        self.check()
+        self.net.load_state_dict({k: v + 1 for k, v in self.net.state_dict().items()})
+
+        def interrupt(standing):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Standing, "run", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                for _ in range(6):
+                    self.predict(self.x)
+        self.check()

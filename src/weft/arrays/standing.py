@@ -71,7 +71,7 @@ class Ready:
         self._without = [owner for owner, exists in found.grads if not exists]
         self._turns = [_Turn(standing)]
         if self._cells or self._owners:
-            self._turns.append(_Turn(traced.program.standing()))  # type: ignore[arg-type]
+            self._turns.append(_Turn(traced.program.standing(_steady(found))))  # type: ignore[arg-type]
         self.adopt(found)
 
     def adopt(self, found: Capture) -> None:
@@ -139,8 +139,12 @@ class Ready:
                 standing.place(place, value._address or value.address)
             if self._read:
                 values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
-                for (place, _), value in zip(self._read, values, strict=True):
-                    standing.place(place, value._address or value.address)
+                if values != turn.steady:
+                    standing.forget()
+                    for (place, _), value in zip(self._read, values, strict=True):
+                        standing.place(place, value._address or value.address)
+                    # Held as long as something is kept of them: so nobody writes other values there.
+                    turn.steady = values if standing.keeps else []
             if [r().node for r in self._cells] != self._nodes and not self._only_numbers_changed():  # type: ignore[union-attr]
                 return MISSED
             if [r()._grad._cell.node for r in self._owners] != self._grad_nodes:  # type: ignore[union-attr]
@@ -202,8 +206,17 @@ def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> R
     if before is not None and before.fits(args):
         before.adopt(found)
         return before
-    standing = traced.program.standing()
+    standing = traced.program.standing(_steady(found))
     return None if standing is None else Ready(function, traced, key, args, standing)
+
+
+def _steady(found: Capture) -> list[int]:
+    """The numbers of the inputs that are tensors which the program reads and does not replace."""
+    captured, replaced = found.cells(), set(found.rebound_cells())
+    first = len(found.graph.inputs) - len(captured)
+    return [
+        first + k for k, c in enumerate(captured) if c not in replaced and isinstance(c.node.value, Buffer)
+    ]
 
 
 #: Types of arguments that are known by their value, and cannot be another value while they are the same object.
@@ -218,6 +231,9 @@ class _Turn:
         self.targets: list[Buffer] = []  #: what the replaced nodes hold afterwards
         self.reused: tuple[Any, ...] = ()
         self.counts: list[int] = []  #: of references to what is reused
+        self.steady: list[
+            Any
+        ] = []  #: the buffers that were read last, if the program keeps something of them
 
     def adopt(self, first: int, targets: list[Buffer], nodes: list[Node], gradients: list[Any]) -> None:
         """Leave the outputs from number `first` on in these buffers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..ir.graph import Graph
@@ -24,11 +25,11 @@ def nbytes(node: Node) -> int:
     return -(-int(node.size) * node.dtype.itemsize // ALIGNMENT) * ALIGNMENT
 
 
-def plan_arena(graph: Graph, steps: list[Step]) -> Arena:
+def plan_arena(graph: Graph, steps: list[Step], kept: Collection[Node] = ()) -> Arena:
     """Give each value that is neither input nor output a place, the largest first, lowest where it fits.
 
-    A value lives from the step that makes it to the last step that reads it; two that live at the same time do
-    not overlap.
+    A value lives from the step that makes it to the last step that reads it, one that is `kept` from one run to the
+    next; two that live at the same time do not overlap.
     """
     last: dict[Node, int] = {}
     for i, step in enumerate(steps):
@@ -36,6 +37,7 @@ def plan_arena(graph: Graph, steps: list[Step]) -> Arena:
             last[n] = i
     outside = {*graph.inputs, *graph.outputs}
     lives = [(n, i, last.get(n, i)) for i, s in enumerate(steps) for n in s.writes if n not in outside]
+    lives = [(n, 0, len(steps)) if n in kept else (n, begin, end) for n, begin, end in lives]
     placed: list[tuple[int, int, int, int]] = []  # begin, end, offset, end of bytes
     offsets: dict[Node, int] = {}
     for node, begin, end in sorted(lives, key=lambda life: (-nbytes(life[0]), life[1])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,8 +31,10 @@ class Executable(Protocol):
         """Compute the outputs. Inputs stay intact; a failing node raises `Fault` and nothing is written."""
         ...
 
-    def standing(self) -> Standing | None:
-        """The program laid out for calls that follow one another; None where it cannot be, or is not worth it."""
+    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+        """The program laid out for calls that follow one another; None where it cannot be, or is not worth it.
+
+        `steady` are the numbers of inputs that seldom change."""
         ...
 
 
@@ -42,6 +44,12 @@ class Standing(Protocol):
     What has been said of an input or output counts until something else is said. Outputs must not lie where inputs do:
     an interrupted run leaves parts of them. Not for use by two threads at a time.
     """
+
+    keeps: bool  #: whether something that is computed from the steady inputs is kept from run to run
+
+    def forget(self) -> None:
+        """Say that steady inputs have changed."""
+        ...
 
     def place(self, k: int, address: int) -> None:
         """Say where the k-th input is."""

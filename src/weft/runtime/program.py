@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,13 @@ class Program:
             self._report(time.perf_counter() - start)
         return outs
 
-    def standing(self) -> Standing | None:
-        """The program laid out for calls that follow one another; None where it cannot be, or would show nothing."""
+    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+        """The program laid out for calls that follow one another; None where it cannot be, or would show nothing.
+
+        `steady` are the numbers of inputs that seldom change."""
         if self._static is None or state.debug or state.debug_nan:
             return None
-        return self._static.standing()
+        return self._static.standing(steady)
 
     def _exact(self, fault: Fault, inputs: Sequence[Value]) -> Fault:
         """The fault with the index that is wrong, where the backend knows only that one is: the reference looks for it,

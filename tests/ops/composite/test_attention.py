@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from composites import Case, composite_tests, functional, gradients, run, spread
+from nodes import node
 from weft.base.errors import DTypeError, ShapeError
+from weft.ir.graph import Graph
 from weft.ops.composite import attention as a
 from weft.ops.composite import dropout as d
 
@@ -135,3 +137,38 @@ def test_alpha_dropout_keeps_mean_and_variance(p):
 def test_dropout_wants_bits():
     with pytest.raises(DTypeError, match="random bits"):
         run(lambda x: d.dropout(x, x, 0.5), np.ones(3))
+
+
+MASKS = {
+    "boolean": np.random.default_rng(1).random((130, 130)) > 0.3,
+    "added": np.random.default_rng(2).normal(size=(2, 130, 130)),
+    "one for all queries": np.random.default_rng(3).random((1, 130)) > 0.3,
+}
+
+
+@pytest.mark.parametrize("mask", [None, *MASKS])
+@pytest.mark.parametrize(("causal", "scale"), [(False, None), (True, None), (False, 0.3)])
+def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, scale):
+    floating = [np.random.default_rng(0).normal(size=(2, 130, 5)) for _ in range(3)]
+    fixed = MASKS.get(mask)
+    if mask == "added":
+        floating.append(fixed)
+
+    def attend(q, k, v, given=None):
+        m = given if given is not None or fixed is None else node(fixed)
+        s = None if scale is None else node(np.array(scale))
+        return a.attend(q, k, v, m, s, None, None, causal)
+
+    def scores():
+        """How many nodes there are of the size of the scores, that are not masks."""
+        given = [node(x) for x in floating]
+        nodes = Graph(given, [attend(*given)]).nodes
+        return sum(n.shape == (2, 130, 130) and n.value is None for n in nodes)
+
+    want = gradients(attend, floating)
+    assert scores() > 0
+    monkeypatch.setattr(a, "_MANY", 1)
+    got = gradients(attend, floating)
+    assert scores() == 0
+    for x, y in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)

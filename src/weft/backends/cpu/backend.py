@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,23 +16,25 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
 from ...kernel.lower import looked_up
+from ...kernel.memory import plan_arena
 from ...kernel.running import FINAL
 from ...kernel.schedule import Step
 from ...kernel.show import show_kernel
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...ops.movement import identity
 from ...runtime import debug, profile
 from ...runtime.backend import Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
 from . import emit, host, library, threads, tiles, watch
-from .assemble import Assembler, Slot, address_of
+from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
-from .regions import numbered, plan, prepare
+from .regions import Region, numbered, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
 from .work import SPECIAL, grain_of, hardly_pays, work_of
@@ -80,26 +83,25 @@ class CpuProgram:
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
         self._tiers = Tiers(native, uses, repeats)
-        self._assemble()
-
-    def _assemble(self) -> None:
-        """Lay the steps out for the driver."""
-        graph = self.graph
         self._constants: dict[Node, np.ndarray] = {}
-        assembler = Assembler(self._code, self._constant_address, self._values_address)
-        self._env: dict[Node, Slot] = {n: assembler.slot("input") for n in graph.inputs}
         made = {n for s in self.region.steps for n in s.writes}
         self._made = [n for n in dict.fromkeys(graph.outputs) if n in made]
-        self._env.update({n: assembler.slot("output") for n in self._made})
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *self._made)]
         self._direct = (
             list(graph.outputs) == self._made
         )  # no output is an input, a constant or another output
-        assembler.region(self.region, self._env, 0)
-        self._code_of = assembler.finish()
+        self._code_of, self._env = self._assemble(self.region)
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
+
+    def _assemble(self, region: Region) -> tuple[Assembled, dict[Node, Slot]]:
+        """The steps laid out for the driver, and the slots of inputs, outputs and stored values."""
+        assembler = Assembler(self._code, self._constant_address, self._values_address)
+        env: dict[Node, Slot] = {n: assembler.slot("input") for n in self.graph.inputs}
+        env.update({n: assembler.slot("output") for n in self._made})
+        assembler.region(region, env, 0)
+        return assembler.finish(), env
 
     def _code(self, step: Step) -> tuple[int, int, int]:
         """(address of the function, units, units claimed at a time) of a kernel."""
@@ -113,8 +115,9 @@ class CpuProgram:
         return 0 if values is None else values.ctypes.data
 
     def _constant_address(self, node: Node) -> int:
-        found = self._constants[node] = _constant(node)
-        return found.ctypes.data
+        if node not in self._constants:
+            self._constants[node] = _constant(node)
+        return self._constants[node].ctypes.data
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         if observe is not None:
@@ -162,12 +165,27 @@ class CpuProgram:
                 found = self._spare.pop()
                 found.set_pool()
                 return found
-        ins, outs = ([self._env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
-        return Standing(self, self._code_of, ins, outs, self._types, self.region.arena.size)
+        return self._standing(self._code_of, self._env, self.region.arena.size)
 
-    def standing(self) -> Standing | None:
-        """The program laid out for calls that follow one another, if it is one foreign call."""
-        return self._laid_out() if self._one_call and self._direct and not self._tiers.generic else None
+    def _standing(self, code: Assembled, env: dict[Node, Slot], arena: int, kept: int = 0) -> Standing:
+        ins, outs = ([env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
+        return Standing(self, code, ins, outs, self._types, arena, kept)
+
+    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+        """The program laid out for calls that follow one another, if it is one foreign call.
+
+        The inputs with the numbers `steady` seldom change: what is only a copy of them in another order is kept.
+        """
+        if not self._one_call or not self._direct or self._tiers.generic:
+            return None
+        known = {self.graph.inputs[k] for k in steady}
+        kept = [s for s in self.region.steps if s.node.prim is identity and known.issuperset(s.reads)]
+        if not kept:
+            return self._laid_out()
+        steps = [*kept, *[s for s in self.region.steps if s not in set(kept)]]
+        arena = plan_arena(self.graph, steps, {n for s in kept for n in s.writes})
+        code, env = self._assemble(replace(self.region, steps=steps, arena=arena))
+        return self._standing(code, env, arena.size, len(kept))
 
     def _run_parts(self, words: np.ndarray) -> None:
         """Run a program that is more than one foreign call, or that a profile wants to know about."""

@@ -31,9 +31,10 @@ class Standing:
         outputs: Sequence[int],
         types: Sequence[Any],
         arena: int,
+        kept: int,
     ) -> None:
         """`program` is what the code lives with; `inputs` and `outputs` are numbers of slots, `types` shapes and
-        dtypes, first those of the inputs."""
+        dtypes, first those of the inputs. The results of the first `kept` steps are good until `forget` is called."""
         self._program = program
         self._code = code
         self._types = types
@@ -49,7 +50,9 @@ class Standing:
         self._input_at, self._output_at = [0] * len(inputs), [0] * len(outputs)
         self._numbers: dict[int, tuple[np.ndarray, int]] = {}
         self._arena_size = arena
-        self._arena = memory.take_block(arena) if arena <= _SMALL else None
+        self._arena = memory.take_block(arena) if kept or arena <= _SMALL else None
+        self.keeps = kept > 0
+        self._after = kept << 32
         self._arena_at = 0
         self._place_arena(0 if self._arena is None else self._arena[1])
         self._arguments = np.zeros(RUN_WORDS, np.int64)
@@ -119,6 +122,7 @@ class Standing:
             position = self._enter(self._arguments_at)
             if position != self._end:
                 self._go_on(position)
+            self._arguments[POSITION] = self._after
         else:
             parts(self.array)
         if self._arena is None:
@@ -126,6 +130,10 @@ class Standing:
         if self._pool is not None and self._pool.retired:
             self._pool.retire()
         return self._faulty() if self._code.status else None
+
+    def forget(self) -> None:
+        """Make the next run one of all steps: steady inputs have changed."""
+        self._arguments[POSITION] = 0
 
     def _faulty(self) -> int | None:
         words, status = self._words, self._code.status
@@ -143,4 +151,4 @@ class Standing:
                 self._arguments[POSITION] = position
                 position = self._enter(self._arguments_at)
         finally:
-            self._arguments[POSITION] = 0
+            self.forget()

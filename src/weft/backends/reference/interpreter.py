@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -64,7 +64,7 @@ class Interpreter:
             outs = self.evaluate(arrays, observe)
         return [Buffer(_own(o, arrays)) for o in outs]
 
-    def standing(self) -> None:
+    def standing(self, steady: Collection[int] = ()) -> None:
         """A list of NumPy calls has nothing to lay out."""
 
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:

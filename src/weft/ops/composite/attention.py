@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 
 from ...base.errors import DTypeError, ShapeError
+from ...ir.dtype import int64
+from ...ir.graph import trace_graph
 from ...ir.node import Aval, Node
+from ...ir.primitive import results
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ..contraction import dot_general, matmul
+from ..define import constant
 from ..elementwise import equal, exp, where
-from ..movement import broadcast_to, concatenate, full, permute, reshape, slice_axis
-from ..rearrange import swapaxes, tri
+from ..gather import iota
+from ..loops import scan
+from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis
+from ..rearrange import moveaxis, swapaxes, tri
 from ..reduce import max_, sum_
 from .common import as_type, floating, keep, stop_gradient, widened
-from .define import composite
+from .define import cheap, composite
 from .dropout import dropped
 
 
@@ -41,8 +47,10 @@ def _fits(mask: Node, scores: Node) -> bool:
         return False
 
 
-def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool) -> Node:
-    """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E)."""
+def weights_of(
+    q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool, first: Node | int = 0
+) -> Node:
+    """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E), where q[0] is query number `first`."""
     scores = widened(matmul(q, swapaxes(k, k.ndim - 2, k.ndim - 1)))
     scores = (
         scores / math.sqrt(max(int(q.shape[-1]), 1))
@@ -50,7 +58,7 @@ def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: 
         else scores * as_type(scale, scores.dtype)
     )
     if causal:
-        scores = where(tri(q.shape[-2], k.shape[-2]), scores, float("-inf"))
+        scores = where(tri(q.shape[-2], k.shape[-2], first), scores, float("-inf"))
     if mask is not None:
         if not _fits(mask, scores):
             raise ShapeError(
@@ -66,6 +74,79 @@ def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: 
     if k.shape[-2] == 0:
         return scores
     return safe_softmax(scores)
+
+
+#: Queries that are compared with all keys at a time, and scores from which on this is done; it takes a fifth longer.
+_ROWS, _MANY = 64, 1 << 21
+
+
+@cheap
+def attention_rows(q, k, v, mask, scale, first, *, causal):
+    """softmax(q k^T * scale + mask) v for queries `first` and the following; the backward pass computes it again."""
+    weights = weights_of(q, k, mask, scale, causal, first)
+    return matmul(as_type(weights, v.dtype), v)
+
+
+def attend(
+    q: Node,
+    k: Node,
+    v: Node,
+    mask: Node | None,
+    scale: Node | None,
+    bits: Node | None,
+    p: Node | None,
+    causal: bool,
+) -> Node:
+    """softmax(q k^T * scale + mask) v, its weights dropped out where there are `bits`.
+
+    With many queries and keys a few queries are gone through at a time, and once more in the backward pass: the L x S
+    weights are never in memory all at once.
+    """
+    if bits is not None or not _is_large(q, k):
+        weights = weights_of(q, k, mask, scale, causal)
+        if bits is not None:
+            weights = dropped(weights, bits, as_type(p, weights.dtype))
+        return matmul(as_type(weights, v.dtype), v)
+    rows: int = q.shape[-2]  # type: ignore[assignment]
+    count = -(-rows // _ROWS)
+    shared = mask is not None and (mask.ndim < 2 or mask.shape[-2] == 1)
+    consts = [k, v, *([mask] if shared else []), *([scale] if scale is not None else [])]
+    each = [_in_rows(q, count), iota(size=count, dtype=int64) * _ROWS]
+    if mask is not None and not shared:
+        each.append(_in_rows(mask, count))
+
+    def step(*args: Node) -> tuple[Node, ...]:
+        given = iter(args)
+        keys, values = next(given), next(given)
+        one = next(given) if shared else None
+        factor = next(given) if scale is not None else None
+        queries, first = next(given), next(given)
+        return (attention_rows(queries, keys, values, next(given, one), factor, first, causal=causal),)
+
+    body = trace_graph(step, [*[c.aval for c in consts], *[Aval(x.shape[1:], x.dtype) for x in each]])
+    out = scan(
+        *consts, *each, body=body, consts=len(consts), carries=0, length=count, reverse=False, rule=None
+    )  # (count, ..., _ROWS, V)
+    out = moveaxis(results(out)[0], 0, out.ndim - 3)
+    out = reshape(out, shape=(*out.shape[:-3], count * _ROWS, out.shape[-1]))
+    return slice_axis(out, out.ndim - 2, 0, rows)
+
+
+def _is_large(q: Node, k: Node) -> bool:
+    """Whether the scores are too many to be in memory all at once."""
+    sizes = [*broadcast_shapes(q.shape[:-2], k.shape[:-2]), q.shape[-2], k.shape[-2]]
+    known = [n for n in sizes if isinstance(n, int)]
+    return len(known) == len(sizes) and math.prod(known) >= _MANY and known[-2] >= 2 * _ROWS
+
+
+def _in_rows(x: Node, count: int) -> Node:
+    """x (..., L, E) as (count, ..., _ROWS, E), filled up with zeros."""
+    missing = count * _ROWS - x.shape[-2]  # type: ignore[operator]
+    if missing:
+        low, high = (0,) * x.ndim, (*(0,) * (x.ndim - 2), missing, 0)
+        x = pad(x, constant(0, x.dtype), low=low, high=high, interior=(0,) * x.ndim)
+    x = reshape(x, shape=(*x.shape[:-2], count, _ROWS, x.shape[-1]))
+    return moveaxis(x, x.ndim - 3, 0)
 
 
 def _check(q: Node, k: Node, v: Node) -> None:
@@ -85,10 +166,7 @@ def scaled_dot_product_attention(q, k, v, mask, scale, bits, p, *, causal=False)
     query that sees nothing gets zeros. With random `bits` of the scores' shape the weights are dropped out.
     """
     _check(q, k, v)
-    weights = weights_of(q, k, mask, scale, causal)
-    if bits is not None:
-        weights = dropped(weights, bits, as_type(p, weights.dtype))
-    return matmul(as_type(weights, v.dtype), v)
+    return attend(q, k, v, mask, scale, bits, p, causal)
 
 
 def _project(x: Node, weight: Node, bias: Node | None) -> Node:
@@ -148,10 +226,13 @@ def multi_head_attention(
     q, k, v = _heads(q, heads), _heads(k, heads), _heads(v, heads)
     if zero_attn:
         k, v = [concatenate(x, full(Aval((*x.shape[:2], 1, x.shape[3]), x.dtype), 0), axis=2) for x in (k, v)]
-    share = weights_of(q, k, mask, None, causal)
-    if bits is not None:
-        share = dropped(share, bits, as_type(p, share.dtype))
-    out = matmul(as_type(share, v.dtype), v)  # (N, heads, L, E / heads)
+    if weights:
+        share = weights_of(q, k, mask, None, causal)
+        if bits is not None:
+            share = dropped(share, bits, as_type(p, share.dtype))
+        out = matmul(as_type(share, v.dtype), v)  # (N, heads, L, E / heads)
+    else:
+        out = attend(q, k, v, mask, None, bits, p, causal)
     out = permute(out, axes=(0, 2, 1, 3))
     out = _project(reshape(out, shape=(*out.shape[:2], width)), w_out, b_out)
     if not weights:
