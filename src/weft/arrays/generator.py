@@ -119,6 +119,13 @@ def default_generator() -> Generator:
     return _default
 
 
+def exchange_default(generator: Generator | None) -> Generator | None:
+    """Have another generator for the default one. Returns the one that was; None stands for one not made yet."""
+    global _default
+    before, _default = _default, generator
+    return before
+
+
 def seed(seed: int | None = None) -> Generator:
     """Seed the default generator; returns it."""
     return default_generator().seed(seed)
