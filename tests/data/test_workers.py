@@ -155,6 +155,50 @@ def test_any_sizes(n, size, workers, prefetch, shuffle):
     assert [plain(b) for b in there] == here
 
 
+class Weftish(Dataset):
+    """Samples that Weft computes, from its own random numbers."""
+
+    def __init__(self):
+        self.scale = tensor([2.0, 3.0])
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        import weft as wf
+
+        return wf.random.uniform((2,)) * self.scale + i, wf.compile(lambda x: x * x)(wf.asarray(i))
+
+
+def test_samples_that_weft_computes():
+    import weft as wf
+
+    wf.manual_seed(1)
+    expected = wf.rand(1).item()
+    wf.manual_seed(1)
+    here = two_epochs(Weftish(), batch_size=2)
+    assert wf.rand(1).item() == expected
+    assert two_epochs(Weftish(), batch_size=2, num_workers=1) == here and here[0] != here[3]
+
+
+@pytest.mark.skipif(not POSIX, reason="limits")
+def test_a_worker_without_memory():
+    def limit(number):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+
+    class Huge(Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, i):
+            return np.ones(2**31)
+
+    with pytest.raises(DataError, match=r"(?s)worker 0 of 1.*MemoryError.*in __getitem__"):
+        list(DataLoader(Huge(), num_workers=1, worker_init_fn=limit))
+
+
 def test_global_random_numbers_of_this_process_are_left_alone():
     import random
 
@@ -573,6 +617,19 @@ def test_what_workers_print_does_not_mix_with_batches():
     )
     out, err = run(text).communicate("not for workers", timeout=60)
     assert out == "2\n" and "sample 7" in err and "not for workers" not in err
+
+
+@pytest.mark.skipif(not POSIX, reason="a shell")
+def test_a_process_without_standard_streams(tmp_path):
+    path = tmp_path / "quiet.py"
+    path.write_text(
+        SCRIPT + "class Loud(Mine):\n    def __getitem__(self, i):\n        print(i)\n        return i\n"
+        "with open('out', 'w') as f:\n    print([b.tolist() for b in DataLoader(Loud(), 4, num_workers=1)], file=f)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = f"{sys.executable} {path} >&- 2>&- <&-"
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, timeout=60)
+    assert (tmp_path / "out").read_text() == "[[0, 1, 2, 3], [4, 5, 6, 7]]\n"
 
 
 @pytest.mark.skipif(not POSIX, reason="signals")

@@ -27,8 +27,12 @@ from .worker import GRACE, Setup
 #: The first lines of a worker: its two pipes move out of the way of what the user's code reads and prints.
 _START = """
 import os, sys
-given, taken, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
-os.dup2(nothing, 0); os.dup2(2, 1); os.close(nothing)
+nothing = os.open(os.devnull, os.O_RDWR)
+while nothing < 3:  # there was no standard error output: now it is nothing
+    nothing = os.dup(nothing)
+given, taken = os.dup(0), os.dup(1)
+os.dup2(nothing, 0)
+os.dup2(2, 1)
 import pickle
 reader = open(given, "rb")
 sys.path[:], sys.argv[:] = pickle.load(reader)

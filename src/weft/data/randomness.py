@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.generator import default_generator
+from ..arrays.generator import Generator, exchange_default
 from ..base.errors import ArgumentError
 from .shuffle import draw_seed, raw, to_unit
 
@@ -134,44 +134,45 @@ def begin_item(*key: int) -> None:
     _current.key, _current.stream = key, None
 
 
-_States = tuple[Any, Any, Any, Any]
-
-
 class Scope:
-    """A block in which Python's, NumPy's and Weft's global generators start from `key`; afterwards they are what they
+    """A block in which Python's, NumPy's and Weft's default generators start from `key`; afterwards they are what they
     were before. Entered again, it goes on where it was left."""
 
     def __init__(self, *key: int) -> None:
         self._key = key
-        self._inner: _States | None = None
+        self._left: tuple[Any, ...] | None = None  # the states of the generators when it was left
+        self._before: tuple[Any, ...] = ()  # and those outside when it was entered
 
     def __enter__(self) -> None:
-        self._outer = _states()
-        if self._inner is not None:
-            _restore(self._inner)
+        self._before = _states()
+        if self._left is not None:
+            _restore(self._left)
             return
         a, b, c = (int(word) for word in raw(3, *self._key))
         random.seed(a)
         np.random.seed(b & 0xFFFFFFFF)  # noqa: NPY002 (datasets may still draw from it)
-        default_generator().seed(c)
+        exchange_default(Generator(c))
         begin_item(*self._key)
 
     def __exit__(self, *error: object) -> None:
-        self._inner = _states()
-        _restore(self._outer)
+        self._left = _states()
+        _restore(self._before)
+        self._before = ()
 
 
-def _states() -> _States:
+def _states() -> tuple[Any, ...]:
+    generator = exchange_default(None)
+    exchange_default(generator)
     return (
         random.getstate(),
         np.random.get_state(legacy=False),  # noqa: NPY002
-        default_generator().state,
         (_current.key, _current.stream),
+        generator,
     )
 
 
-def _restore(states: _States) -> None:
+def _restore(states: tuple[Any, ...]) -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])  # noqa: NPY002
-    default_generator().state = states[2]
-    _current.key, _current.stream = states[3]
+    _current.key, _current.stream = states[2]
+    exchange_default(states[3])
