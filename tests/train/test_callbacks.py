@@ -80,6 +80,29 @@ def test_the_end_is_told_after_an_error():
     assert trainer.history.stopped == "interrupted"
 
 
+def test_the_end_is_told_to_those_who_have_begun():
+    """To each of them, whatever another one raises; not to those that had not come to their beginning."""
+
+    class Breaks(Diary):
+        def on_fit_end(self, trainer):
+            super().on_fit_end(trainer)
+            raise RuntimeError("at the end")
+
+    first, second = Breaks(), Diary()
+    with pytest.raises(RuntimeError, match="at the end"):
+        fit(line(), first, second, epochs=1)
+    assert first.notes[-1] == second.notes[-1] == "end"
+    diary, late = Diary(), WeightAveraging(None)
+    trainer = line()
+    fit(trainer, late)
+    weight = trainer.model.weight.item()
+    nn.init.constant_(trainer.model.weight, 5.0)
+    with pytest.raises(ArgumentError, match="not measured"):
+        fit(trainer, diary, EarlyStopping("val_loss"), late)
+    assert diary.notes == ["fit", "end"]
+    assert trainer.model.weight.item() == 5.0 != weight  # not the average of the run before
+
+
 class Scripted(Callback):
     """Puts given values in the place of a figure, and remembers the weights."""
 
@@ -297,6 +320,10 @@ def test_csv(tmp_path):
         (lambda: fit(line(), LearningRateSchedule("plateau")), "needs validation_data"),
         (lambda: fit(line(), LearningRateSchedule("step")), "step_size"),
         (lambda: LambdaCallback(on_epoch_ends=print), "'on_epoch_end'"),
+        (
+            lambda: fit(line(), optim.StepLR(optim.SGD([wf.tensor([1.0])], lr=0.1), 3)),
+            "make=lambda optimizer: StepLR",
+        ),
         (lambda: LambdaCallback(on_epoch_end=3), "must be a function"),
         (lambda: GradientClipping(), "needs a norm"),
         (lambda: GradientClipping(norm=-1), "clip_norm must be"),

@@ -247,6 +247,26 @@ def test_a_run_that_early_stopping_ended_stays_ended(tmp_path):
     assert other.model.weight.item() == first.model.weight.item()  # that of the best epoch
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LearningRateSchedule(lambda epoch: 0.1 / epoch),
+        lambda: LearningRateSchedule("plateau", monitor="loss", patience=0, factor=0.5, threshold=0.5),
+        lambda: LearningRateSchedule("one_cycle", max_lr=0.2),
+        lambda: LearningRateSchedule("cyclic", base_lr=0.01, max_lr=0.2, step_size_up=2),
+        lambda: LearningRateSchedule("warm_restarts", T_0=1, T_mult=2, every="batch"),
+        lambda: LearningRateSchedule(
+            make=lambda o: optim.ChainedScheduler([optim.ConstantLR(o, 0.5, 2), optim.ExponentialLR(o, 0.9)])
+        ),
+    ],
+)
+def test_schedules_go_on(make, tmp_path):
+    path = tmp_path / "{epoch}-{batch}"
+    expected = run(line(), make(), ModelCheckpoint(path, whole=True, every=1), seed=0)
+    for at in ("1-3", "2-1", "3-2"):
+        assert run(line(), make(), resume=tmp_path / at, seed=0).history == expected.history
+
+
 def test_a_state_in_memory(tmp_path):
     states = []
     keep = LambdaCallback(on_epoch_end=lambda t, e, f: t.when_settled(lambda: states.append(t.state_dict())))

@@ -44,6 +44,38 @@ def test_gathered_batches_are_one_large_batch(compile, batch_size):
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda: nn.CrossEntropyLoss(),
+        lambda: nn.CrossEntropyLoss(weight=wf.tensor([1.0, 5.0, 0.1])),
+        lambda: nn.CrossEntropyLoss(reduction="sum"),
+        lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+    ],
+)
+def test_batches_of_which_much_is_left_out(loss):
+    """The mean is over what counts, not over batches; of a loss that is a sum, gradients are added."""
+    labels = Y.copy()
+    labels[:18] = -100  # a batch and more
+    options = dict(loss=loss(), optimizer=optim.SGD(lr=0.001 if loss().reduction == "sum" else 0.1))
+    whole, _ = run(X, labels, fit={"shuffle": False}, **options)
+    options = dict(loss=loss(), optimizer=optim.SGD(lr=0.001 if loss().reduction == "sum" else 0.1))
+    parts, _ = run(X, labels, batch_size=16, accumulate=4, fit={"shuffle": False}, **options)
+    np.testing.assert_allclose(weights(parts), weights(whole), atol=1e-6)
+
+
+def test_gradients_of_half_precision_are_gathered_in_single():
+    def trained(batch_size, accumulate):
+        net = model().to("bfloat16")
+        trainer = Trainer(net, "cross_entropy", optim.SGD(lr=0.5), accumulate=accumulate)
+        x = wf.tensor(X, dtype="bfloat16")
+        trainer.fit(x, Y, batch_size=batch_size, epochs=1, shuffle=False, progress=False)
+        return np.concatenate([p.astype("float32").numpy().ravel() for p in net.parameters()])
+
+    single = trained(1, 50)  # one by one, a running sum in bfloat16 would lose most of them
+    np.testing.assert_allclose(single, trained(50, 1), atol=0.01)
+
+
 def test_the_last_batches_of_an_epoch_make_a_step_too():
     counts = []
     count = LambdaCallback(on_batch_end=lambda t, b, loss: counts.append(t.stepped))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import ArgumentError, nearest
-from ..optim import clip_grad_norm_, clip_grad_value_
+from ..optim import Schedule, clip_grad_norm_, clip_grad_value_
 from ..optim.group import is_number
 from .history import better_is
 
@@ -77,6 +77,11 @@ def check_callbacks(callbacks: Iterable[Callback] | Callback | None) -> list[Cal
     if isinstance(callbacks, Callback):
         return [callbacks]
     for c in callbacks:
+        if isinstance(c, Schedule):
+            raise ArgumentError(
+                f"{type(c).__name__} is a schedule, not a callback; make it one with "
+                f"LearningRateSchedule(make=lambda optimizer: {type(c).__name__}(optimizer, ...))"
+            )
         if not isinstance(c, Callback):
             kind = (
                 f"the class {c.__name__}; write {c.__name__}()" if isinstance(c, type) else type(c).__name__

@@ -98,6 +98,7 @@ class Run:
         self.held_out = held_out
         self.callbacks = list(callbacks)
         self.at = {event: [c for c in callbacks if overrides(c, event)] for event in EVENTS}
+        self.begun: list[Callback] = []
         self.first = trainer.epochs
         self.epochs = epochs
         self.checks = checks
@@ -118,17 +119,24 @@ class Run:
     def go(self, saved: Mapping[str, Any] | None) -> None:
         """All epochs, from the beginning or from a saved state."""
         trainer = self.trainer
-        for c in self.at["on_fit_begin"]:
+        for c in self.callbacks:
             c.on_fit_begin(trainer)
+            self.begun.append(c)
         if saved is not None:
             self._go_on(saved)
         while trainer.epochs < self.last and trainer.stopped is None:
             self._epoch()
 
     def end(self) -> None:
-        """Tell the callbacks."""
-        for c in self.at["on_fit_end"]:
-            c.on_fit_end(self.trainer)
+        """Tell those callbacks that were told of the beginning, each of them, whatever another one raises."""
+        errors: list[BaseException] = []
+        for c in self.begun:
+            try:
+                c.on_fit_end(self.trainer)
+            except BaseException as e:
+                errors.append(e)
+        if errors:
+            raise errors[0]
 
     # -- epochs ---------------------------------------------------------------------------------------------
 

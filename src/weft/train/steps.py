@@ -20,6 +20,7 @@ from ..metrics import Metric
 from ..metrics.streaming import Collected, as_tensor
 from ..ops.composite.define import composite
 from ..ops.elementwise import cast, equal, where
+from ..optim.optimizer import slot_type
 from .inputs import batch_length, describe_batch
 from .weighing import WeightedLoss
 
@@ -31,24 +32,26 @@ if TYPE_CHECKING:
 @composite
 def gathered(total, gradient, weight):
     """total + weight * gradient."""
-    return total + gradient * cast(weight, dtype=gradient.dtype)
+    return total + cast(gradient, dtype=total.dtype) * cast(weight, dtype=total.dtype)
 
 
 @composite
-def mean_gradient(total, weight):
+def mean_gradient(total, weight, *, dtype):
     """total / weight, and total where no weight was gathered."""
     weight = where(equal(weight, 0), 1, weight)
-    return total / cast(weight, dtype=total.dtype)
+    return cast(total / cast(weight, dtype=total.dtype), dtype=dtype)
 
 
 class Gathered:
     """Gradients of several batches, until a step is made with their mean.
 
-    The mean is over samples (by their weights): of batches that together are one larger batch, its gradient.
+    The mean is over samples (by their weights): of batches that together are one larger batch, its gradient. For a
+    loss that is a sum, it is their sum. Sums of gradients in bfloat16 and float16 are kept in float32.
     """
 
-    def __init__(self, optimizer: optim.Optimizer) -> None:
+    def __init__(self, optimizer: optim.Optimizer, sums: bool) -> None:
         self.optimizer = optimizer
+        self.sums = sums
         self.weight = outer_zeros(Aval((), float64))
         self.totals: dict[int, Tensor] = {}  #: by the running number of the parameter
 
@@ -57,13 +60,13 @@ class Gathered:
 
     def add(self, weight: Any) -> None:
         """Take the gradients that the parameters have, of a loss that is a mean over `weight`, away from them."""
-        weight = as_tensor(weight)
+        weight = as_tensor(1 if self.sums else weight)
         for i, p in enumerate(self.parameters()):
             gradient = p.grad
             if gradient is None:
                 continue
             if i not in self.totals:
-                self.totals[i] = outer_zeros(gradient._cell.node.aval)
+                self.totals[i] = outer_zeros(slot_type("total", gradient))
             held = self.totals[i]
             held._cell.rebind(apply(gathered, held, gradient, weight)._cell.node)
             p._cell.grad = None
@@ -72,8 +75,9 @@ class Gathered:
     def hand_over(self) -> None:
         """Give the parameters the mean gradient, and begin anew."""
         params = self.parameters()
+        weight = as_tensor(1.0) if self.sums else self.weight
         for i, held in self.totals.items():
-            params[i]._cell.grad = apply(mean_gradient, held, self.weight)
+            params[i]._cell.grad = apply(mean_gradient, held, weight, dtype=params[i].dtype)
         self.reset()
 
     def reset(self) -> None:
@@ -154,7 +158,8 @@ class Training(Steps):
     def __init__(self, trainer: Trainer, loss: Any, weighted: bool, within: Sequence[Callback]) -> None:
         super().__init__(trainer, weighted)
         self.compilable = not isinstance(trainer.optimizer, optim.LBFGS)
-        self.gathered = Gathered(trainer.optimizer) if trainer.accumulate > 1 else None
+        sums = getattr(trainer.loss, "reduction", None) == "sum"
+        self.gathered = Gathered(trainer.optimizer, sums) if trainer.accumulate > 1 else None
         measure = _measure(trainer.model, loss, trainer.metrics, weighted)
         update = _update(trainer, within)
         step = _train_step(measure, self.gathered, update)

@@ -33,7 +33,7 @@ from .progress import Progress, ProgressBar
 from .run import LossSum, Run
 from .sources import Sources
 from .steps import Evaluation, Training
-from .weighing import WeightedLoss, class_table
+from .weighing import WeightedLoss, class_table, weighs_by_class
 
 
 class Trainer:
@@ -223,7 +223,8 @@ class Trainer:
             for c in (*self._clipping, *callbacks)
             if overrides(c, "on_gradients") or overrides(c, "on_step")
         ]
-        loss = WeightedLoss(self.loss, table) if weighted or table is not None else self.loss
+        weighs = weighted or table is not None or (self.accumulate > 1 and weighs_by_class(self.loss))
+        loss = WeightedLoss(self.loss, table) if weighs else self.loss
         kind = (weighted, None if table is None else table.tobytes(), self.accumulate, *map(id, within))
         return self._kept("training", kind, lambda: Training(self, loss, weighted, within))
 

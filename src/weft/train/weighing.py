@@ -107,6 +107,11 @@ class WeightedLoss:
         return loss, total
 
 
+def weighs_by_class(loss: Any) -> bool:
+    """Whether the loss of a batch is a mean in which its targets decide how much each counts."""
+    return isinstance(loss, _BY_CLASS) and loss.reduction == "mean"
+
+
 def of_each(loss: Any) -> tuple[Callable[..., Any], str]:
     """The loss of every sample by itself, and the reduction that the loss has."""
     if isinstance(loss, nn.Module) and isinstance(getattr(loss, "reduction", None), str):
