@@ -8,6 +8,7 @@ memory with what was given: crops and flips cost nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -124,14 +125,26 @@ def adjust_color(
         matrix = (
             _hue_matrix(hue) @ (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey) @ matrix
         )
-    flat = image.reshape(*image.shape[:-2], -1)
-    out = matrix.astype(np.float32) @ flat.astype(np.float32)
+    planes = [image[..., c, :, :].astype(np.float32) for c in range(channels)]
+    out = np.empty((*image.shape[:-3], channels, *size_of(image)), np.float32)
+    for c, row in enumerate(matrix):
+        out[..., c, :, :] = _sum(planes, row)
     if contrast != 1:
-        mean = (luma @ out).mean(axis=-1)[..., None, None]
+        mean = _sum([out[..., c, :, :] for c in range(channels)], luma).mean(axis=(-2, -1))[
+            ..., None, None, None
+        ]
         out *= np.float32(contrast)
         out += np.float32(1 - contrast) * mean
     np.clip(out, 0, top(image), out=out)
-    return like(out.reshape(image.shape), image)
+    return like(out, image)
+
+
+def _sum(planes: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """The sum of planes with weights: three at most, so no matter for a matrix product and its threads."""
+    out = planes[0] * np.float32(weights[0])
+    for plane, weight in zip(planes[1:], weights[1:], strict=True):
+        out += plane * np.float32(weight)
+    return out
 
 
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -150,8 +163,9 @@ def grayscale(image: Any, channels: int = 1) -> np.ndarray:
     """The brightness of an image with 3 channels, in 1 channel or repeated in 3."""
     image = image_array(image)
     if image.shape[-3] == 3:
-        flat = image.reshape(*image.shape[:-2], -1).astype(np.float32)
-        grey = like((LUMA @ flat)[..., None, :].reshape(*image.shape[:-3], 1, *size_of(image)), image)
+        grey = like(_sum([image[..., c, :, :].astype(np.float32) for c in range(3)], LUMA), image)[
+            ..., None, :, :
+        ]
     elif image.shape[-3] == 1:
         grey = image
     else:

@@ -41,15 +41,38 @@ def resize(image: Any, size: Any, interpolation: str = "bilinear", antialias: bo
         return image[..., rows[:, None], columns]
     values = _shrunk(image, height, width) if antialias else image
     h, w = size_of(values)
-    down, across = _weights(h, height, antialias), _weights(w, width, antialias)
-    if _channels_together(values):
-        pixels = values.transpose(1, 2, 0).astype(np.float32, order="C")  # (h, w, channels)
-        rows = (down @ pixels.reshape(h, -1)).reshape(height, w, -1)
-        values = np.ascontiguousarray(rows.transpose(2, 0, 1))
+    together = _channels_together(values)
+    if together:
+        pixels = values.transpose(1, 2, 0)  # (h, w, channels)
     else:
-        values = down @ values.astype(np.float32 if values.dtype != np.float64 else np.float64)
-    out = (values.reshape(-1, w) @ across.T).reshape(*image.shape[:-2], height, width)
-    return like(out, image)
+        pixels = np.moveaxis(values.reshape(-1, h, w), 0, 1)  # (h, images and channels, w)
+    wide = np.float64 if values.dtype == np.float64 else np.float32
+    pixels = _along_first(pixels.astype(wide, order="C"), height, antialias)
+    pixels = np.ascontiguousarray(pixels.swapaxes(0, 1) if together else np.moveaxis(pixels, -1, 0))
+    pixels = _along_first(pixels, width, antialias)  # (width, height, channels) in both cases
+    out = like(pixels, image).transpose(2, 1, 0)
+    return np.ascontiguousarray(out).reshape(*image.shape[:-2], height, width)
+
+
+def _along_first(x: np.ndarray, m: int, antialias: bool) -> np.ndarray:
+    """The first axis brought to length m.
+
+    Plain loops of NumPy and no matrix product: the library behind that one starts threads even for small matrices,
+    which are slow where the cores have other work, and it sums in an order of its own.
+    """
+    n = len(x)
+    if n == m:
+        return x
+    first, weights = _weights(n, m, antialias)
+    flat = x.reshape(n, -1)
+    out = np.take(flat, first, axis=0)
+    out *= weights[:, :1]
+    term = np.empty_like(out)
+    for k in range(1, weights.shape[1]):
+        np.take(flat, np.minimum(first + k, n - 1), axis=0, out=term, mode="clip")
+        term *= weights[:, k : k + 1]
+        out += term
+    return out.reshape(m, *x.shape[1:])
 
 
 def check_interpolation(interpolation: str) -> None:
@@ -84,15 +107,21 @@ def _divisor(n: int, limit: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _weights(n: int, m: int, antialias: bool) -> np.ndarray:
-    """The matrix (m, n) that makes m numbers of n: triangles of width 1 around each place, wider if m < n."""
+def _weights(n: int, m: int, antialias: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How m numbers are made of n: for each, the first one that counts (m,), and the weights from there on (m, count).
+
+    The weights are triangles of width 1 around each place, wider if m < n.
+    """
     scale = n / m
     width = max(scale, 1.0) if antialias else 1.0
     centres = (np.arange(m) + 0.5) * scale - 0.5
     if width == 1.0:
         centres = np.clip(centres, 0, n - 1)
-    weights = np.maximum(0.0, 1 - np.abs(np.arange(n) - centres[:, None]) / width)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    first = np.maximum(np.ceil(centres - width), 0).astype(np.int64)
+    at = first[:, None] + np.arange(int(np.ceil(2 * width)) + 1)
+    weights = np.maximum(0.0, 1 - np.abs(at - centres[:, None]) / width) * (at < n)
+    weights = weights[:, : int(np.max(np.nonzero(weights.any(axis=0))[0])) + 1]
+    return first, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 # -- other places -------------------------------------------------------------------------------------------
