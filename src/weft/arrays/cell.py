@@ -91,7 +91,8 @@ class Cell:
                     "a leaf that requires a gradient is changed while gradients are recorded; "
                     "do it inside `with weft.no_grad():`"
                 )
-            node = own_node(node)
+            if node.flags or node.cell is not None or node.value is not None or not node.args:
+                node = own_node(node)  # somebody else may know it
             node.flags |= GRAD | LEAF
         self.node = node
         if node.value is None and not node.flags & TRACED:

@@ -71,7 +71,7 @@ def pullback(
                 continue
             if tapped and node in taps:
                 ct = cts[node] = taps[node](ct)
-            if node.sig.prim is pick_prim:
+            if node.sig.prim is pick_prim and not node.flags & leaf:
                 if node.args[0] in reached:
                     _collect(cts, node.args[0], node.sig.attrs["index"], ct)
                 continue

@@ -11,6 +11,7 @@ from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
 from ..base.checked import check_constructor
 from ..base.errors import ArgumentError, DTypeError, GradientError, ShapeError, StateError
+from ..base.site import user_site
 from ..base.state import state, version
 from ..ir.dtype import float32, int64
 from ..ir.node import GRAD, TRACED, Aval, Node
@@ -177,12 +178,13 @@ class Optimizer:
                 clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
         self._announce()
         replaced: list[tuple[Cell, Node]] = []  # with what they held
-        built = False
+        built, site = False, state.site
         try:
+            state.site = site or user_site()  # looked for once
             with no_grad():
                 for group in self.param_groups:
                     self._step_group(group, replaced)
-            built = True
+            built, state.site = True, site
             if not state.ambient & TRACED:
                 flush(*[cell.node for cell, _ in replaced])
         except BaseException:
@@ -192,11 +194,13 @@ class Optimizer:
                     cell.node = node
                     register(cell, node)
             raise
+        finally:
+            state.site = site
         return loss
 
     def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
         numbers = group.numbers()
-        attributes = self.attributes(group)
+        attributes = self.rule.attrs(self.attributes(group))
         common: dict[Cell, tuple[Node, ...]] = {}
         own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
@@ -216,8 +220,8 @@ class Optimizer:
                     replaced.append((count, count.node))
                     count.rebind(after)
                 shared = common[count]
-            found = self.rule(p._cell.node, gradient._cell.node, *nodes, *shared, *numbers, **attributes)
-            new = iter((found,) if isinstance(found, Node) else found)
+            args = (p._cell.node, gradient._cell.node, *nodes, *shared, *numbers)
+            new = iter(self.rule.bind(args, attributes))
             for cell in (p._cell, *held):
                 if cell is not None:
                     replaced.append((cell, cell.node))

@@ -13,7 +13,7 @@ from ..base.locks import new_lock
 from ..base.state import isolated, state
 from ..ir.graph import extract_with_map, toposort
 from ..ir.node import GRAD, LEAF, LEVEL, SPENT, Node
-from ..ir.primitive import input_prim, pick, pick_prim
+from ..ir.primitive import input_prim, leaf_prim, pick, pick_prim
 from .buffer import Buffer, Value
 from .program import Program, ProgramCache
 
@@ -157,14 +157,17 @@ def _with_residuals(roots: list[Node], pending: Pending, bits: int) -> list[Node
     forward pass."""
     kept = dict.fromkeys(roots)
     reached = set(
-        toposort([r for r in roots if r.flags & bits], lambda n: [a for a in n.args if a.flags & bits])
+        toposort(
+            [r for r in roots if r.flags & bits],
+            lambda n: () if n.flags & LEAF else [a for a in n.args if a.flags & bits],
+        )
     )
     nodes = list(pending.nodes)
     picks: dict[tuple[Node, int], Node] = {
         (n.args[0], n.attrs["index"]): n for n in nodes if n.sig.prim is pick_prim
     }
     for n in nodes:
-        if n not in reached or n.sig.prim is pick_prim:
+        if n not in reached or n.sig.prim is pick_prim or n.flags & LEAF:
             continue
         need = tuple([bool(a.flags & bits) for a in n.args])
         for is_arg, i in vjp_reads(n.sig, need):
@@ -188,7 +191,7 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     for node, value in zip(wanted, values, strict=True):
         node.value = value
     for node, value in zip(wanted, values, strict=True):
-        if node.sig.prim is pick_prim and node.flags & bits:
+        if node.sig.prim is pick_prim and node.flags & bits and not node.flags & LEAF:
             parent = node.args[0]
             if parent.parts is None:
                 parent.parts = [None] * len(parent.sig.outs)
@@ -198,4 +201,4 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
             node.args = ()
             node.flags &= SPENT
         elif node.flags & LEAF:
-            node.args = ()
+            node.sig, node.args = leaf_prim.signature((), (node.aval,)), ()

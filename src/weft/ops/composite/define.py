@@ -155,6 +155,13 @@ class Composite:
         node = make_node(sig, tuple([n for n in nodes if n is not None]))
         return node if type(sig.out) is not tuple else results(node)
 
+    def bind(self, nodes: tuple[Node | None, ...], attrs: tuple[Any, ...]) -> tuple[Node, ...]:
+        """The results of the application to nodes; `attrs` in declared order."""
+        sig = self.signatures.get((attrs, tuple([None if n is None else n.sig.out for n in nodes])))
+        if sig is None:
+            sig = self.signature(tuple([None if n is None else n.aval for n in nodes]), attrs)
+        return results(make_node(sig, tuple([n for n in nodes if n is not None])))
+
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
 
