@@ -688,6 +688,9 @@ def test_the_interpreter_ends_at_once_in_the_middle_of_an_epoch():
         (dict(worker_init_fn=3), "worker_init_fn must be a function"),
         (dict(batch_sampler=[[1]], batch_size=4), "leave out batch_size"),
         (dict(sampler=[1], shuffle=True), "leave out shuffle"),
+        (dict(sampler=iter([1])), "sampler must give its numbers anew in every epoch, got list_iterator"),
+        (dict(batch_sampler=([i] for i in range(3))), "batch_sampler must give .* got generator"),
+        (dict(sampler=3), "got int"),
         (dict(batch_size=None, drop_last=True), "no batches"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from . import transforms
 from .buckets import BucketSampler
-from .collate import collate, default_collate
+from .collate import collate, default_collate, default_convert
 from .combined import ChainDataset, ConcatDataset, Subset, random_split
 from .dataset import Dataset, IterableDataset, TensorDataset
 from .generators import from_generator
@@ -53,6 +53,7 @@ __all__ = [
     "WorkerInfo",
     "collate",
     "default_collate",
+    "default_convert",
     "digits",
     "from_arrow",
     "from_csv",

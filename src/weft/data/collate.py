@@ -70,13 +70,13 @@ def _stack(samples: Sequence[Any], where: str) -> Tensor:
     return to_tensor(np.ascontiguousarray(stacked))
 
 
-def convert(sample: Any) -> Any:
+def default_convert(sample: Any) -> Any:
     """A sample that makes no batch: its arrays become tensors, all else stays."""
     if isinstance(sample, (np.ndarray, np.generic)):
         return to_tensor(np.array(host_array(sample, "a sample"), order="C"))
     if isinstance(sample, Mapping):
-        return {k: convert(v) for k, v in sample.items()}
+        return {k: default_convert(v) for k, v in sample.items()}
     if isinstance(sample, (tuple, list)):
-        parts = [convert(v) for v in sample]
+        parts = [default_convert(v) for v in sample]
         return type(sample)(*parts) if hasattr(sample, "_fields") else type(sample)(parts)
     return sample

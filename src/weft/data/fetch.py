@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import DataError
-from .collate import collate, convert
+from .collate import collate, default_convert
 from .dataset import Dataset, IterableDataset, to_tensor
 from .randomness import BATCH, SAMPLE, STREAM, Scope, begin_item
 
@@ -72,7 +72,7 @@ class Fetcher:
         with Scope(self.seed, job.epoch, BATCH, job.number):
             if not self.batched:
                 (sample,) = self._samples(job, [job.indices])
-                return (self.collate_fn or convert)(sample)
+                return (self.collate_fn or default_convert)(sample)
             samples = self._samples(job, job.indices)
             begin_item(self.seed, job.epoch, BATCH, job.number)
             return self._collated(samples)
@@ -122,7 +122,7 @@ class Fetcher:
             return End()
         with Scope(self.seed, job.epoch, BATCH, job.number):
             if not self.batched:
-                return (self.collate_fn or convert)(samples[0])
+                return (self.collate_fn or default_convert)(samples[0])
             return self._collated(samples)
 
 

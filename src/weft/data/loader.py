@@ -135,6 +135,12 @@ class DataLoader:
             wrong = [name for name, is_given in given.items() if is_given]
             if wrong:
                 raise ArgumentError(f"batch_sampler decides what makes a batch; leave out {', '.join(wrong)}")
+        for name, given in (("sampler", self.sampler), ("batch_sampler", self.batch_sampler)):
+            if isinstance(given, Iterator) or (given is not None and not hasattr(given, "__iter__")):
+                raise ArgumentError(
+                    f"{name} must give its numbers anew in every epoch, got {type(given).__name__}; give a Sampler, a "
+                    "list or another object with __iter__"
+                )
         if self.sampler is not None and self.shuffle:
             raise ArgumentError("sampler decides about the order; leave out shuffle")
         if self.batch_size is None and self.batch_sampler is None and self.drop_last:
