@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from weft.base.errors import DataError, MissingExtraError, MissingFileError
+from weft.base.errors import ArgumentError, DataError, MissingExtraError, MissingFileError
 from weft.data import DataLoader, ImageFolder, read_image
 from weft.data.transforms import Compose, Normalize, RandomCrop
 
@@ -51,6 +51,22 @@ def test_modes(tmp_path, rng, mode, save, channels):
     Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).convert(save).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png", mode)
     assert image.shape == (channels, 5, 6) and image.dtype == np.uint8
+
+
+def test_photographs_are_read_smaller(tmp_path, rng):
+    coarse = np.repeat(np.repeat(rng.integers(0, 256, (10, 12, 3), dtype=np.uint8), 40, 0), 40, 1)
+    Image.fromarray(coarse).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(coarse).save(tmp_path / "a.png")
+    whole = read_image(tmp_path / "a.jpg")
+    assert whole.shape == (3, 400, 480) == read_image(tmp_path / "a.png", at_least=90).shape
+    small = read_image(tmp_path / "a.jpg", at_least=90)
+    assert small.shape == (3, 100, 120)
+    blocks = whole.reshape(3, 100, 4, 120, 4).mean(axis=(2, 4))
+    assert np.abs(small - blocks).mean() < 4
+    assert read_image(tmp_path / "a.jpg", "L", at_least=101).shape == (1, 200, 240)
+    for bad in (dict(mode="CMYK"), dict(at_least=0)):
+        with pytest.raises(ArgumentError):
+            read_image(tmp_path / "a.jpg", **bad)
 
 
 def jpeg(rng):
