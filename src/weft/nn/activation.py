@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..arrays.tensor import Tensor
@@ -12,9 +13,13 @@ from .parameter import Parameter
 
 
 class _Activation(Module):
-    """An activation without parameters. `inplace` is accepted and means nothing: values are never shared."""
+    """`_function` of the input and the settings. `inplace` is accepted and means nothing: values are never shared."""
 
+    _function: Callable[..., Tensor]
     _settings: tuple[str, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return type(self)._function(x, *[getattr(self, name) for name in self._settings])
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
@@ -28,142 +33,123 @@ class _Plain(_Activation):
 class ReLU(_Plain):
     """max(x, 0), with derivative 0 at 0."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)
+    _function = F.relu
 
 
 class ReLU6(_Plain):
     """min(max(x, 0), 6)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu6(x)
+    _function = F.relu6
 
 
 class SELU(_Plain):
     """The self-normalising scaled ELU."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.selu(x)
+    _function = F.selu
 
 
 class SiLU(_Plain):
     """x * sigmoid(x), also called swish."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)
+    _function = F.silu
 
 
 class Mish(_Plain):
     """x * tanh(softplus(x))."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.mish(x)
+    _function = F.mish
 
 
 class Hardswish(_Plain):
     """x * hardsigmoid(x)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardswish(x)
+    _function = F.hardswish
 
 
 class Hardsigmoid(_Plain):
     """x / 6 + 1/2 clamped to [0, 1]."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardsigmoid(x)
+    _function = F.hardsigmoid
 
 
 class Sigmoid(_Activation):
     """1 / (1 + e**-x)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.sigmoid(x)
+    _function = F.sigmoid
 
 
 class LogSigmoid(_Activation):
     """log(sigmoid(x))."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.logsigmoid(x)
+    _function = F.logsigmoid
 
 
 class Tanh(_Activation):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.tanh(x)
+    _function = F.tanh
 
 
 class Softsign(_Activation):
     """x / (1 + |x|)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softsign(x)
+    _function = F.softsign
 
 
 class Tanhshrink(_Activation):
     """x - tanh(x)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.tanhshrink(x)
+    _function = F.tanhshrink
 
 
 class GELU(_Activation):
     """x * P(Z <= x) for a standard normal Z; approximate="tanh" uses a formula with tanh."""
 
+    _function = F.gelu
     _settings = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x, self.approximate)
-
 
 class LeakyReLU(_Activation):
     """x for x > 0, else negative_slope * x."""
 
+    _function = F.leaky_relu
     _settings = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
         self.negative_slope = negative_slope
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
-
 
 class ELU(_Activation):
     """x for x > 0, else alpha * (e**x - 1)."""
 
+    _function = F.elu
     _settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x, self.alpha)
 
 
 class CELU(_Activation):
     """x for x > 0, else alpha * (e**(x / alpha) - 1)."""
 
+    _function = F.celu
     _settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.celu(x, self.alpha)
-
 
 class Hardtanh(_Activation):
     """x clamped to [min_val, max_val]."""
 
+    _function = F.hardtanh
     _settings = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
@@ -171,13 +157,11 @@ class Hardtanh(_Activation):
         self.min_val = min_val
         self.max_val = max_val
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardtanh(x, self.min_val, self.max_val)
-
 
 class Softplus(_Activation):
     """log(1 + e**(beta * x)) / beta, and x itself where beta * x > threshold."""
 
+    _function = F.softplus
     _settings = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
@@ -185,50 +169,40 @@ class Softplus(_Activation):
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softplus(x, self.beta, self.threshold)
+
+class _Shrink(_Activation):
+    _settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
 
-class Softshrink(_Activation):
+class Softshrink(_Shrink):
     """x moved towards 0 by lambd."""
 
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softshrink(x, self.lambd)
+    _function = F.softshrink
 
 
-class Hardshrink(_Activation):
+class Hardshrink(_Shrink):
     """x where |x| > lambd, else 0."""
 
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.hardshrink(x, self.lambd)
+    _function = F.hardshrink
 
 
 class Threshold(_Activation):
     """x where x > threshold, else value."""
 
+    _function = F.threshold
     _settings = ("threshold", "value")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
         self.threshold = threshold
         self.value = value
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.threshold(x, self.threshold, self.value)
 
 
 class PReLU(_Activation):
@@ -266,41 +240,35 @@ class RReLU(_Activation):
 class GLU(_Activation):
     """The first half along `dim` times the sigmoid of the second half."""
 
+    _function = F.glu
     _settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.glu(x, self.dim)
-
 
 class Softmax(_Activation):
     """e**x / sum(e**x) along `dim`."""
 
+    _function = F.softmax
     _settings = ("dim",)
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, self.dim)
-
 
 class Softmin(Softmax):
     """softmax(-x) along `dim`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmin(x, self.dim)
+    _function = F.softmin
 
 
 class LogSoftmax(Softmax):
     """log(softmax(x)) along `dim`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.log_softmax(x, self.dim)
+    _function = F.log_softmax
 
 
 class Softmax2d(_Activation):

@@ -13,7 +13,7 @@ from .module import Module
 class _Pad(Module):
     _rank = 0
     _mode = "constant"
-    _value: float | None = None
+    value: float | None = None
 
     def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class _Pad(Module):
         self.padding = widths
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, self._mode, self._value)
+        return F.pad(x, self.padding, self._mode, self.value)
 
     def extra_repr(self) -> str:
         return str(self.padding)
@@ -35,9 +35,6 @@ class _ConstantPad(_Pad):
     def __init__(self, padding: int | Sequence[int], value: float) -> None:
         super().__init__(padding)
         self.value = value
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, "constant", self.value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"
@@ -79,64 +76,67 @@ class ZeroPad3d(_Pad):
     _rank = 3
 
 
-class ReflectionPad1d(_Pad):
+class _ReflectionPad(_Pad):
+    _mode = "reflect"
+
+
+class ReflectionPad1d(_ReflectionPad):
     """The last axis mirrored at its ends, whose elements are not repeated."""
 
     _rank = 1
-    _mode = "reflect"
 
 
-class ReflectionPad2d(_Pad):
+class ReflectionPad2d(_ReflectionPad):
     """The last two axes mirrored at their ends, whose elements are not repeated."""
 
     _rank = 2
-    _mode = "reflect"
 
 
-class ReflectionPad3d(_Pad):
+class ReflectionPad3d(_ReflectionPad):
     """The last three axes mirrored at their ends, whose elements are not repeated."""
 
     _rank = 3
-    _mode = "reflect"
 
 
-class ReplicationPad1d(_Pad):
+class _ReplicationPad(_Pad):
+    _mode = "replicate"
+
+
+class ReplicationPad1d(_ReplicationPad):
     """The elements at both ends of the last axis repeated."""
 
     _rank = 1
-    _mode = "replicate"
 
 
-class ReplicationPad2d(_Pad):
+class ReplicationPad2d(_ReplicationPad):
     """The elements at the border of the last two axes repeated."""
 
     _rank = 2
-    _mode = "replicate"
 
 
-class ReplicationPad3d(_Pad):
+class ReplicationPad3d(_ReplicationPad):
     """The elements at the border of the last three axes repeated."""
 
     _rank = 3
-    _mode = "replicate"
 
 
-class CircularPad1d(_Pad):
+class _CircularPad(_Pad):
+    _mode = "circular"
+
+
+class CircularPad1d(_CircularPad):
     """The last axis goes on with its other end."""
 
     _rank = 1
-    _mode = "circular"
 
 
-class CircularPad2d(_Pad):
+class CircularPad2d(_CircularPad):
     """The last two axes go on with their other ends."""
 
     _rank = 2
-    _mode = "circular"
 
 
-class CircularPad3d(_Pad):
+class CircularPad3d(_CircularPad):
     """The last three axes go on with their other ends."""
 
     _rank = 3
-    _mode = "circular"

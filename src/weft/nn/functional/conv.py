@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...arrays.dispatch import apply
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import conv as c
 from ...ops.movement import reshape
 from ..factory import positive_int
-from .operands import checked, maybe
+from .operands import KERNELS, SPACES, checked, maybe, public
 
 
 def sizes(name: str, value: Any, rank: int, *, least: int = 1) -> tuple[int, ...]:
@@ -60,145 +60,63 @@ def _check_weight(name: str, weight: Tensor, rank: int) -> None:
         )
 
 
-def _conv(
-    rank: int,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-) -> Tensor:
-    name = f"conv{rank}d"
-    x, weight, bias = checked(name, x), checked(name, weight), maybe(name, bias)
-    _check_weight(name, weight, rank)
-    stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
-    pads = paddings(padding, weight.shape[2:], stride, dilation)
-    groups = positive_int(name, "groups", groups)
-    x, lone = batched(x, rank)
-    out = apply(c.convolution, x, weight, bias, stride=stride, padding=pads, dilation=dilation, groups=groups)
-    return unbatched(out, lone)
+def _convolution(rank: int) -> Callable[..., Tensor]:
+    name, space, kernel = f"conv{rank}d", SPACES[rank], KERNELS[rank]
 
-
-@checked_call
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of (N, C, L) or (C, L) with weight (O, C / groups, K)."""
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
-
-
-@checked_call
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of (N, C, H, W) or (C, H, W) with weight (O, C / groups, KH, KW)."""
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
-
-
-@checked_call
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of (N, C, D, H, W) with weight (O, C / groups, KD, KH, KW)."""
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv_transpose(
-    rank: int,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
-) -> Tensor:
-    name = f"conv_transpose{rank}d"
-    x, weight, bias = checked(name, x), checked(name, weight), maybe(name, bias)
-    _check_weight(name, weight, rank)
-    stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
-    extra = sizes("output_padding", output_padding, rank, least=0)
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        raise ArgumentError(
-            f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
-        )
-    groups = positive_int(name, "groups", groups)
-    x, lone = batched(x, rank)
-    out = apply(
-        c.convolution_transpose,
-        x,
-        weight,
-        bias,
-        stride=stride,
-        padding=sizes("padding", padding, rank, least=0),
-        output_padding=extra,
-        dilation=dilation,
-        groups=groups,
+    @public(
+        name, f"Cross-correlation of (N, C, {space}) or (C, {space}) with weight (O, C / groups, {kernel})."
     )
-    return unbatched(out, lone)
+    def conv(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        x, weight, bias = checked(name, input), checked(name, weight), maybe(name, bias)
+        _check_weight(name, weight, rank)
+        stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
+        pads = paddings(padding, weight.shape[2:], stride, dilation)
+        groups = positive_int(name, "groups", groups)
+        x, lone = batched(x, rank)
+        options = {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups}
+        return unbatched(apply(c.convolution, x, weight, bias, **options), lone)
+
+    return conv
 
 
-@checked_call
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of `conv1d`, for weight (C, O / groups, K)."""
-    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+def _transposed(rank: int) -> Callable[..., Tensor]:
+    name = f"conv_transpose{rank}d"
+
+    @public(name, f"The transpose of `conv{rank}d`, for weight (C, O / groups, {KERNELS[rank]}).")
+    def conv_transpose(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
+        x, weight, bias = checked(name, input), checked(name, weight), maybe(name, bias)
+        _check_weight(name, weight, rank)
+        stride, dilation = sizes("stride", stride, rank), sizes("dilation", dilation, rank)
+        extra = sizes("output_padding", output_padding, rank, least=0)
+        if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+            raise ArgumentError(
+                f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}"
+            )
+        groups = positive_int(name, "groups", groups)
+        x, lone = batched(x, rank)
+        options = {"stride": stride, "output_padding": extra, "dilation": dilation, "groups": groups}
+        pads = sizes("padding", padding, rank, least=0)
+        return unbatched(apply(c.convolution_transpose, x, weight, bias, padding=pads, **options), lone)
+
+    return conv_transpose
 
 
-@checked_call
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of `conv2d`, for weight (C, O / groups, KH, KW)."""
-    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-@checked_call
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of `conv3d`, for weight (C, O / groups, KD, KH, KW)."""
-    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+conv1d, conv2d, conv3d = (_convolution(rank) for rank in (1, 2, 3))
+conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(rank) for rank in (1, 2, 3))

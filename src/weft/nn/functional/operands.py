@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...arrays.dispatch import node_of
 from ...arrays.tensor import Tensor
+from ...base.checked import checked as checked_call
 from ...base.errors import DTypeError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Shapes of space, and of a kernel in it, in words: of one, two and three axes.
+SPACES = {1: "L", 2: "H, W", 3: "D, H, W"}
+KERNELS = {1: "K", 2: "KH, KW", 3: "KD, KH, KW"}
 
 
 def checked(name: str, x: Any) -> Tensor:
@@ -23,3 +31,14 @@ def checked(name: str, x: Any) -> Tensor:
 def maybe(name: str, x: Any) -> Tensor | None:
     """The same for an operand that may be left out."""
     return None if x is None else checked(name, x)
+
+
+def public(name: str, words: str) -> Callable[[F], F]:
+    """Give a function that is written once for several ranks the name and the docstring of one of them."""
+
+    def give(function: F) -> F:
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = words
+        return checked_call(function)
+
+    return give

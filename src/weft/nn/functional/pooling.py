@@ -1,7 +1,8 @@
-"""Pooling on tensors. All take (N, C, *spatial) or (C, *spatial)."""
+"""Pooling on tensors. All take (N, C, *spatial) or (C, *spatial), and are written once for one to three axes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...arrays.dispatch import apply
@@ -10,105 +11,69 @@ from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ops.composite import pooling as p
 from .conv import sizes
-from .operands import checked
+from .operands import checked, public
+
+_AXES = {1: "last axis", 2: "last two axes", 3: "last three axes"}
 
 
-def _max_pool(
-    rank: int,
-    x: Tensor,
-    kernel: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-    return_indices: bool,
-) -> Any:
-    x = checked(f"max_pool{rank}d", x)
-    kernel = sizes("kernel_size", kernel, rank)
-    options: dict[str, Any] = dict(
-        kernel=kernel,
-        stride=kernel if stride is None else sizes("stride", stride, rank),
-        padding=sizes("padding", padding, rank, least=0),
-        dilation=sizes("dilation", dilation, rank),
-        ceil_mode=bool(ceil_mode),
+def _windows(kernel_size: Any, stride: Any, rank: int) -> dict[str, Any]:
+    """The size of the windows, and the steps between them: by default they lie side by side."""
+    kernel = sizes("kernel_size", kernel_size, rank)
+    return {"kernel": kernel, "stride": kernel if stride is None else sizes("stride", stride, rank)}
+
+
+def _max_pool(rank: int) -> Callable[..., Any]:
+    name = f"max_pool{rank}d"
+
+    @public(
+        name,
+        """The largest element of each window. stride defaults to the window's size.
+
+    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
+    """,
     )
-    found = apply(p.max_pool, x, **options)
-    return (found, apply(p.max_pool_positions, x, **options)) if return_indices else found
+    def max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        x = checked(name, input)
+        options = _windows(kernel_size, stride, rank) | {
+            "padding": sizes("padding", padding, rank, least=0),
+            "dilation": sizes("dilation", dilation, rank),
+            "ceil_mode": bool(ceil_mode),
+        }
+        found = apply(p.max_pool, x, **options)
+        return (found, apply(p.max_pool_positions, x, **options)) if return_indices else found
+
+    return max_pool
 
 
-@checked_call
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window. stride defaults to the window's size.
-
-    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
-    """
-    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-@checked_call
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window. stride defaults to the window's size.
-
-    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
-    """
-    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-@checked_call
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The largest element of each window. stride defaults to the window's size.
-
-    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
-    """
-    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def _avg_pool(
+def _average(
     rank: int,
     x: Tensor,
-    kernel: Any,
+    kernel_size: Any,
     stride: Any,
     padding: Any,
     ceil_mode: bool,
     count_pad: bool,
-    divisor: Any,
+    divisor: Any = None,
 ) -> Tensor:
-    kernel = sizes("kernel_size", kernel, rank)
+    options = _windows(kernel_size, stride, rank)
     if divisor == 0:
         raise ArgumentError("divisor_override must not be 0")
     return apply(
         p.avg_pool,
         checked(f"avg_pool{rank}d", x),
         divisor,
-        kernel=kernel,
-        stride=kernel if stride is None else sizes("stride", stride, rank),
         padding=sizes("padding", padding, rank, least=0),
         ceil_mode=bool(ceil_mode),
         count_include_pad=bool(count_pad),
+        **options,
     )
 
 
@@ -122,129 +87,77 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window; padding counts as zeros unless `count_include_pad` is False."""
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _average(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@checked_call
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window; padding counts as zeros unless `count_include_pad` is False."""
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+def _avg_pool(rank: int) -> Callable[..., Tensor]:
+    @public(
+        f"avg_pool{rank}d",
+        """The mean of each window; padding counts as zeros unless `count_include_pad` is False.
 
-
-@checked_call
-def avg_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window; padding counts as zeros unless `count_include_pad` is False."""
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-def _lp_pool(rank: int, x: Tensor, norm_type: float, kernel: Any, stride: Any, ceil_mode: bool) -> Tensor:
-    kernel = sizes("kernel_size", kernel, rank)
-    if norm_type == 0:
-        raise ArgumentError("lp_pool: norm_type must not be 0")
-    return apply(
-        p.lp_pool,
-        checked(f"lp_pool{rank}d", x),
-        float(norm_type),
-        kernel=kernel,
-        stride=kernel if stride is None else sizes("stride", stride, rank),
-        ceil_mode=bool(ceil_mode),
+    `divisor_override` divides the sum of each window instead of the count.
+    """,
     )
+    def avg_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        counts = count_include_pad, divisor_override
+        return _average(rank, input, kernel_size, stride, padding, ceil_mode, *counts)
+
+    return avg_pool
 
 
-@checked_call
-def lp_pool1d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
-    """(sum of x**p over each window)**(1/p) with p = norm_type."""
-    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+def _lp_pool(rank: int) -> Callable[..., Tensor]:
+    name = f"lp_pool{rank}d"
+
+    @public(name, "(sum of x**p over each window)**(1/p) with p = norm_type.")
+    def lp_pool(
+        input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> Tensor:
+        options = _windows(kernel_size, stride, rank)
+        if norm_type == 0:
+            raise ArgumentError("lp_pool: norm_type must not be 0")
+        return apply(p.lp_pool, checked(name, input), float(norm_type), ceil_mode=bool(ceil_mode), **options)
+
+    return lp_pool
 
 
-@checked_call
-def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
-    """(sum of x**p over each window)**(1/p) with p = norm_type."""
-    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@checked_call
-def lp_pool3d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
-    """(sum of x**p over each window)**(1/p) with p = norm_type."""
-    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-def _max_unpool(
-    rank: int, x: Tensor, indices: Tensor, kernel: Any, stride: Any, padding: Any, output_size: Any
-) -> Tensor:
+def _max_unpool(rank: int) -> Callable[..., Tensor]:
     name = f"max_unpool{rank}d"
-    x, indices = checked(name, x), checked(name, indices)
-    kernel = sizes("kernel_size", kernel, rank)
-    steps = kernel if stride is None else sizes("stride", stride, rank)
-    pads = sizes("padding", padding, rank, least=0)
-    usual = [(n - 1) * s - 2 * q + k for n, s, q, k in zip(x.shape[-rank:], steps, pads, kernel, strict=True)]
-    wanted = usual if output_size is None else list(output_size)[-rank:]
-    if any(not u - s < w < u + s for w, u, s in zip(wanted, usual, steps, strict=True)):
-        raise ArgumentError(
-            f"{name}: output_size {tuple(wanted)} is further than a stride from {tuple(usual)}, which the windows give"
-        )
-    return apply(p.max_unpool, x, indices, sizes=tuple(wanted))
 
+    @public(
+        name,
+        f"Zeros with each element at the position that `max_pool{rank}d(..., return_indices=True)` found it at.",
+    )
+    def max_unpool(
+        input: Tensor,
+        indices: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> Tensor:
+        x, at = checked(name, input), checked(name, indices)
+        kernel, steps = _windows(kernel_size, stride, rank).values()
+        pads = sizes("padding", padding, rank, least=0)
+        usual = [
+            (n - 1) * s - 2 * q + k for n, s, q, k in zip(x.shape[-rank:], steps, pads, kernel, strict=True)
+        ]
+        wanted = usual if output_size is None else list(output_size)[-rank:]
+        if any(not u - s < w < u + s for w, u, s in zip(wanted, usual, steps, strict=True)):
+            raise ArgumentError(
+                f"{name}: output_size {tuple(wanted)} is further than a stride from {tuple(usual)}, which the "
+                "windows give"
+            )
+        return apply(p.max_unpool, x, at, sizes=tuple(wanted))
 
-@checked_call
-def max_unpool1d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-) -> Tensor:
-    """Zeros with each element at the position that `max_pool1d(..., return_indices=True)` found it at."""
-    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
-
-
-@checked_call
-def max_unpool2d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-) -> Tensor:
-    """Zeros with each element at the position that `max_pool2d(..., return_indices=True)` found it at."""
-    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
-
-
-@checked_call
-def max_unpool3d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-) -> Tensor:
-    """Zeros with each element at the position that `max_pool3d(..., return_indices=True)` found it at."""
-    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+    return max_unpool
 
 
 def _cells(name: str, rank: int, x: Tensor, output_size: Any) -> tuple[Tensor, tuple[Any, ...]]:
@@ -259,48 +172,43 @@ def _cells(name: str, rank: int, x: Tensor, output_size: Any) -> tuple[Tensor, t
     )
 
 
-def _adaptive_avg(rank: int, x: Tensor, output_size: Any) -> Tensor:
-    x, wanted = _cells("adaptive_avg_pool", rank, x, output_size)
-    return apply(p.adaptive_avg_pool, x, sizes=wanted)
+def _grid(what: str, rank: int) -> str:
+    if rank == 1:
+        return f"{what} of each of `output_size` cells that the last axis is cut into."
+    return f"{what} of each cell of a grid of `output_size` laid over the {_AXES[rank]}; None keeps an axis."
 
 
-def _adaptive_max(rank: int, x: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x, wanted = _cells("adaptive_max_pool", rank, x, output_size)
-    found = apply(p.adaptive_max_pool, x, sizes=wanted)
-    return (found, apply(p.adaptive_max_pool_positions, x, sizes=wanted)) if return_indices else found
+def _adaptive_avg_pool(rank: int) -> Callable[..., Tensor]:
+    name = f"adaptive_avg_pool{rank}d"
+
+    @public(name, _grid("The mean", rank))
+    def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
+        x, wanted = _cells(name, rank, input, output_size)
+        return apply(p.adaptive_avg_pool, x, sizes=wanted)
+
+    return adaptive_avg_pool
 
 
-@checked_call
-def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean of each of `output_size` cells that the last axis is cut into."""
-    return _adaptive_avg(1, input, output_size)
+def _adaptive_max_pool(rank: int) -> Callable[..., Any]:
+    name = f"adaptive_max_pool{rank}d"
+
+    @public(
+        name,
+        _grid("The largest element", rank)
+        + "\n\n    With `return_indices` a pair: the elements and their positions, counted row by row.\n    ",
+    )
+    def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        x, wanted = _cells(name, rank, input, output_size)
+        found = apply(p.adaptive_max_pool, x, sizes=wanted)
+        return (found, apply(p.adaptive_max_pool_positions, x, sizes=wanted)) if return_indices else found
+
+    return adaptive_max_pool
 
 
-@checked_call
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean of each cell of a grid of `output_size` laid over the last two axes; None keeps an axis."""
-    return _adaptive_avg(2, input, output_size)
-
-
-@checked_call
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The mean of each cell of a grid of `output_size` laid over the last three axes; None keeps an axis."""
-    return _adaptive_avg(3, input, output_size)
-
-
-@checked_call
-def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest element of each of `output_size` cells that the last axis is cut into."""
-    return _adaptive_max(1, input, output_size, return_indices)
-
-
-@checked_call
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest element of each cell of a grid of `output_size` laid over the last two axes."""
-    return _adaptive_max(2, input, output_size, return_indices)
-
-
-@checked_call
-def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The largest element of each cell of a grid of `output_size` laid over the last three axes."""
-    return _adaptive_max(3, input, output_size, return_indices)
+_RANKS = (1, 2, 3)
+max_pool1d, max_pool2d, max_pool3d = (_max_pool(rank) for rank in _RANKS)
+avg_pool2d, avg_pool3d = (_avg_pool(rank) for rank in (2, 3))
+lp_pool1d, lp_pool2d, lp_pool3d = (_lp_pool(rank) for rank in _RANKS)
+max_unpool1d, max_unpool2d, max_unpool3d = (_max_unpool(rank) for rank in _RANKS)
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (_adaptive_avg_pool(rank) for rank in _RANKS)
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (_adaptive_max_pool(rank) for rank in _RANKS)
