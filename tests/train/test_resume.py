@@ -1,6 +1,7 @@
 """A run that goes on from a file has the bits of one that was never interrupted."""
 
 import csv
+import itertools
 import os
 import random
 import signal
@@ -212,6 +213,51 @@ def test_a_stream_is_read_in_batches(tmp_path):
     expected = run(line(), shuffle=False)
     assert line().fit(Stream(), epochs=4, batch_size=4, progress=False).history == expected.history
     assert line().evaluate(Stream()) == line().evaluate(X, Y)
+
+
+class Counting(IterableDataset):
+    """Samples without end."""
+
+    def __iter__(self):
+        return ((X[i % 12], np.float32([i / 100])) for i in itertools.count())
+
+
+@pytest.mark.parametrize(
+    "data", [lambda: (DataLoader(Counting(), 5),), lambda: (X, Y), lambda: (DataLoader(Noisy(), 5, True),)]
+)
+def test_epochs_of_a_given_length_go_on(data, tmp_path):
+    """Streams without end; data that end in the middle of an epoch (of 4 batches, after 3)."""
+    path = tmp_path / "{epoch}-{batch}"
+
+    def go(*callbacks, **options):
+        wf.manual_seed(0)
+        given = data()
+        size = {} if isinstance(given[0], DataLoader) else {"batch_size": 5}
+        trainer = line()
+        options = {"epochs": 3, "batches_per_epoch": 4, "progress": False, **size, **options}
+        return trainer.fit(*given, callbacks=callbacks, **options), trainer.model.weight.item()
+
+    files = [
+        ModelCheckpoint(path, whole=True, every=1),
+        ModelCheckpoint(tmp_path / "{epoch}-end", whole=True),
+    ]
+    expected, weight = go(*files)
+    assert len(list(tmp_path.iterdir())) == 3 * 5
+    for state in sorted(tmp_path.iterdir()):
+        scramble(1)
+        found, other = go(resume=state)
+        assert found.history == expected.history and other == weight, state.name
+
+
+def test_a_stream_without_end_is_no_endless_epoch():
+    seen = []
+    note = LambdaCallback(on_batch_end=lambda t, b, loss: seen.append((b, t.batches_per_epoch)))
+    history = line().fit(
+        Counting(), batch_size=2, epochs=2, batches_per_epoch=2, callbacks=[note], progress=False
+    )
+    assert seen == [(1, 2), (2, 2)] * 2 and len(history.epochs) == 2
+    with pytest.raises(ArgumentError, match="batches_per_epoch must be"):
+        line().fit(Counting(), batches_per_epoch=0)
 
 
 def test_batches_without_a_loader(tmp_path):

@@ -278,6 +278,24 @@ def test_callbacks_in_the_step_are_part_of_the_program(compile):
 
 
 @COMPILED
+def test_numbers_of_a_callback_may_change(compile):
+    class Scale(Callback):
+        def __init__(self):
+            self.factor = 1.0
+
+        def on_epoch_begin(self, trainer, epoch):
+            self.factor = 1.0 if epoch == 1 else 0.0
+
+        def on_gradients(self, trainer):
+            for p in trainer.model.parameters():
+                p.grad = p.grad * self.factor
+
+    scaled, _ = run(callbacks=[Scale()], epochs=3, compile=compile)
+    once, _ = run(epochs=1, compile=compile)
+    assert weights(scaled).tobytes() == weights(once).tobytes()
+
+
+@COMPILED
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_averaged_weights(compile, decay):
     trail = []

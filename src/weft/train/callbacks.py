@@ -24,6 +24,7 @@ class Callback:
 
     Two methods, `on_gradients` and `on_step`, run inside the compiled training step: they see tensors that have no
     value yet, are called when the step is traced and not again, and what they do to tensors becomes part of the step.
+    When a number that they read from the callback changes, the step is traced again.
 
     A callback that remembers something returns it from `state_dict`: so a run that is resumed has the callback as it
     was when the state was saved. `load_state_dict` is called after `on_fit_begin` (and `on_epoch_begin`, where the run

@@ -28,7 +28,7 @@ class Feed:
         self.source = source
         self.own = own
         self.weighted = weighted
-        self.length = _length(source)
+        self.length: int | None = _length(source)
         self._in_memory = ArrayBatches.of(source) if own else None
         self._begun: Iterator[tuple[Any, ...]] | None = (
             None  # an epoch of which batches were looked at, or are done
@@ -99,20 +99,28 @@ class Feed:
             "drop_last": loader.drop_last,
         }
 
+    def _check_made(self, saved: Mapping[str, Any]) -> None:
+        """Raise unless a saved run had its data from a loader like this one."""
+        loader = self.source
+        if not isinstance(loader, DataLoader) or "loader" not in saved:
+            raise StateError(
+                "the saved run had its data from a DataLoader, or from arrays, and this one has not, or the other way "
+                "round; give the same data to go on"
+            )
+        now = self._made(loader)
+        changed = [f"{k} {v!r} (now {now[k]!r})" for k, v in saved["made"].items() if v != now[k]]
+        if changed:
+            raise StateError(
+                f"the saved run saw its data in another way: it had {', '.join(changed)}; give the same data and "
+                "options to go on, or load the state with trainer.load_state_dict and begin another run"
+            )
+
     def load_state_dict(self, saved: Mapping[str, Any], done: int | None) -> None:
         """Take over the data of a run that is to go on, `done` batches into an epoch."""
         loader = self.source
         self._begun = None
         if saved:
-            if not isinstance(loader, DataLoader):
-                raise StateError("the saved run had a DataLoader, or arrays; this one has another iterable")
-            now = self._made(loader)
-            changed = [f"{k} {v!r} (now {now[k]!r})" for k, v in saved["made"].items() if v != now[k]]
-            if changed:
-                raise StateError(
-                    f"the saved run saw its data in another way: it had {', '.join(changed)}; give the same data and "
-                    "options to go on, or load the state with trainer.load_state_dict and begin another run"
-                )
+            self._check_made(saved)
             loader.load_state_dict(saved["loader"])
         if done is None:
             return

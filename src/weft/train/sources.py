@@ -10,6 +10,7 @@ import numpy as np
 from ..base.errors import ArgumentError, DataError
 from ..data import DataLoader, Dataset, IterableDataset, random_split
 from ..ir.dtype import DType
+from .endless import EndlessFeed
 from .feed import Feed, sample_weights
 from .in_memory import WeightedDataset
 from .inputs import BatchList, Checks, as_dataset, as_loader, is_batch_list, is_indexed
@@ -33,9 +34,12 @@ class Sources:
         self.seed = seed
 
     def training(
-        self, data: Any, y: Any, weights: Any, validation: Any, split: float
+        self, data: Any, y: Any, weights: Any, validation: Any, split: float, length: int | None
     ) -> tuple[Feed, Feed | None]:
-        """The training data and, where there are some, those to validate with."""
+        """The training data and, where there are some, those to validate with.
+
+        length: how many batches an epoch has; None: all there are.
+        """
         given = data
         data, weighted = self._weighed(data, y, weights, "fit")
         if split:
@@ -54,7 +58,11 @@ class Sources:
                     f"{'validation' if len(data) else 'training'}; take another fraction, or give validation_data"
                 )
         loader = as_loader(data, self.batch_size, self.shuffle, self.seed, True)
-        feed = Feed(loader, own=loader is not given, weighted=weighted)
+        own = loader is not given
+        if length is None:
+            feed = Feed(loader, own=own, weighted=weighted)
+        else:
+            feed = EndlessFeed(loader, own=own, weighted=weighted, length=length)
         if validation is None:
             return feed, None
         # Figures do not depend on the size of the batches, and larger ones are quicker.

@@ -32,11 +32,12 @@ from .prediction import inputs_of, joined
 from .progress import Progress, ProgressBar
 from .run import LossSum, Run
 from .sources import Sources
+from .status import Status
 from .steps import Evaluation, Training
 from .weighing import WeightedLoss, class_table, weighs_by_class
 
 
-class Trainer:
+class Trainer(Status):
     """A model with all that is needed to train it.
 
     Args:
@@ -112,6 +113,7 @@ class Trainer:
         *,
         epochs: int = 1,
         batch_size: int | None = None,
+        batches_per_epoch: int | None = None,
         validation_data: Any = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -128,6 +130,8 @@ class Trainer:
             data: inputs (n, ...) as an array or tensor (or a tuple of several) with the targets `y`; or a dataset
                 of (input, target) samples; or a `DataLoader`.
             batch_size: samples in a batch, 32 by default; the last one may be smaller.
+            batches_per_epoch: after how many batches an epoch is over; for streams without an end. The next one goes on
+                from there, and the data begin anew where they end. By default an epoch is all of the data.
             validation_data: the same as `data` (arrays as a pair), measured after every epoch.
             validation_split: instead, the share of the samples that is held out for it, chosen at random.
             sample_weight: one number for each sample: how much its loss counts.
@@ -151,12 +155,18 @@ class Trainer:
         """
         if not isinstance(epochs, (int, np.integer)) or epochs < 1:
             raise ArgumentError(f"epochs must be a positive integer, got {epochs!r}")
+        if batches_per_epoch is not None and not (
+            isinstance(batches_per_epoch, (int, np.integer)) and batches_per_epoch >= 1
+        ):
+            raise ArgumentError(f"batches_per_epoch must be a positive integer, got {batches_per_epoch!r}")
         everyone = [*self.callbacks, *check_callbacks(callbacks)]
         if progress and not any(isinstance(c, ProgressBar) for c in everyone):
             everyone.append(ProgressBar())
         saved = self._saved_run(resume, everyone)
         sources = Sources(self._dtype(), batch_size, shuffle, seed)
-        feed, held_out = sources.training(data, y, sample_weight, validation_data, validation_split)
+        feed, held_out = sources.training(
+            data, y, sample_weight, validation_data, validation_split, batches_per_epoch
+        )
         feed.at(self.epochs)
         checks = self._prepare(feed)
         self._bind()
@@ -240,72 +250,6 @@ class Trainer:
         if key not in self._programs:
             self._programs[key] = make()
         return self._programs[key]
-
-    # -- what callbacks ask and do --------------------------------------------------------------------------
-
-    def stop(self, why: str = "stopped", *, now: bool = False) -> None:
-        """End the run after the present epoch, or (`now`) at once. For callbacks."""
-        self.stopped = why
-        if now and self._run is not None:
-            self._run.stop_now()
-
-    def when_settled(self, action: Callable[[], None]) -> None:
-        """Do something when every callback has had its turn with what happens now: so that what is saved is whole."""
-        if self._run is None:
-            action()
-        else:
-            self._run.later.append(action)
-
-    @property
-    def running(self) -> Run:
-        """The `fit` that is going on."""
-        if self._run is None:
-            raise StateError("the trainer is not in a fit now; callbacks may ask this while one is going on")
-        return self._run
-
-    @property
-    def batch(self) -> int:
-        """How many batches of the present epoch are done."""
-        return self.running.batch
-
-    @property
-    def batches(self) -> int:
-        """How many batches of the run are done."""
-        return self.running.batches
-
-    @property
-    def stepped(self) -> bool:
-        """Whether the last batch ended with a step of the optimiser (with `accumulate`, not every one does)."""
-        return self.running.stepped
-
-    @property
-    def total_epochs(self) -> int:
-        """How many epochs the run has in all."""
-        return self.running.epochs
-
-    @property
-    def last_epoch(self) -> int:
-        """The number of the last epoch of the run."""
-        return self.running.last
-
-    @property
-    def batches_per_epoch(self) -> int | None:
-        """How many batches an epoch has; None if that is not known."""
-        return self.running.feed.length
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """How many steps the optimiser makes in an epoch; None if that is not known."""
-        n = self.batches_per_epoch
-        return None if n is None else -(-n // self.accumulate)
-
-    def running_figures(self) -> dict[str, float]:
-        """The mean loss of the present epoch so far."""
-        return {"loss": self.running.loss.mean()}
-
-    def training_batches(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of the training data once more: tuples of inputs, targets (and weights)."""
-        return self.running.feed.again()
 
     # -- preparing ------------------------------------------------------------------------------------------
 
