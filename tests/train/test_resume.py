@@ -313,6 +313,23 @@ def test_schedules_go_on(make, tmp_path):
         assert run(line(), make(), resume=tmp_path / at, seed=0).history == expected.history
 
 
+def test_layers_without_a_shape_yet(tmp_path):
+    """A model whose layers have no shapes yet takes the saved ones."""
+
+    def trainer(seed):
+        wf.manual_seed(seed)
+        net = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d(), nn.Dropout(0.2), nn.LazyLinear(1))
+        return Trainer(net, "mse", optim.AdamW(lr=0.1))
+
+    path = tmp_path / "{epoch}-{batch}"
+    first = trainer(0)
+    expected = run(first, ModelCheckpoint(path, whole=True, every=1))
+    other = trainer(1)
+    assert run(other, resume=tmp_path / "2-2").history == expected.history
+    for a, b in zip(first.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
 def test_a_state_in_memory(tmp_path):
     states = []
     keep = LambdaCallback(on_epoch_end=lambda t, e, f: t.when_settled(lambda: states.append(t.state_dict())))

@@ -99,6 +99,30 @@ def test_an_epoch_of_unknown_length_ends_with_a_step():
         assert by(Batches(), accumulate).tobytes() == by(known, accumulate).tobytes()
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_gradients_that_were_left_are_forgotten(accumulate):
+    """By a loop by hand, and by a run that an error has ended between batches of one step."""
+
+    class Fails(Callback):
+        def on_batch_end(self, trainer, batch, loss):
+            if batch == 2:
+                raise RuntimeError("in the middle")
+
+    def begun(disturb):
+        trainer = Trainer(model(), "cross_entropy", optim.SGD(lr=0.1), accumulate=accumulate)
+        state = {k: v.numpy().copy() for k, v in trainer.model.state_dict().items()}
+        if disturb:
+            with pytest.raises(RuntimeError, match="in the middle"):
+                trainer.fit(X, Y, batch_size=10, callbacks=[Fails()], progress=False)
+            nn.functional.cross_entropy(trainer.model(wf.tensor(X)), wf.tensor(Y)).backward()
+            trainer.model.load_state_dict(state)
+        trainer.epochs = 0
+        trainer.fit(X, Y, batch_size=10, seed=0, progress=False)
+        return weights(trainer)
+
+    assert begun(True).tobytes() == begun(False).tobytes()
+
+
 def test_momentum_and_dropout_with_accumulation():
     """The optimiser makes as many steps as there are groups, and parameters out of use are left alone."""
 

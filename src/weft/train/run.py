@@ -119,6 +119,9 @@ class Run:
     def go(self, saved: Mapping[str, Any] | None) -> None:
         """All epochs, from the beginning or from a saved state."""
         trainer = self.trainer
+        trainer.optimizer.zero_grad()  # what a loop by hand, or a run that an error ended, has left
+        if self.steps.gathered is not None:
+            self.steps.gathered.reset()
         for c in self.callbacks:
             c.on_fit_begin(trainer)
             self.begun.append(c)
