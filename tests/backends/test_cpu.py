@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import weft.ops  # noqa: F401
+import weft as wf
+import weft.ops
 from weft.backends.cpu import host
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.scalar import table
@@ -129,3 +130,25 @@ def test_samples_on_lesser_processors(cpu):
         command, env={**os.environ, "WEFT_CPU": cpu}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int8", "float16"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((64, 96), (1, 0)),
+        ((3, 32, 48), (0, 2, 1)),
+        ((2, 28, 32, 16), (0, 3, 1, 2)),
+        ((80, 112), (1, 0)),
+        ((48, 40), (1, 0)),
+    ],
+)
+def test_transpositions_in_squares_and_strips(dtype, shape, axes):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=shape) * 50).astype(dtype)
+    y = rng.normal(size=[shape[a] for a in axes]).astype(np.float32)
+    with wf.config(backend="cpu"):
+        turned = wf.permute_dims(wf.tensor(x), axes)
+        moved, summed = turned + 0, wf.astype(turned, wf.float32) + wf.tensor(y)
+        np.testing.assert_array_equal(moved.numpy(), x.transpose(axes))
+        np.testing.assert_array_equal(summed.numpy(), x.transpose(axes).astype(np.float32) + y)

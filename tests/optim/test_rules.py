@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import weft as wf
 from optim_cases import IN_TORCH, KINDS, OPTIONS, loss_of, parameter
+from weft import optim
 from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
 from weft.base.errors import ArgumentError, DTypeError, ShapeError, TraceError
@@ -274,3 +276,28 @@ def test_lbfgs_leaves_everything_as_it_was_if_the_closure_fails():
 def test_errors(make, error, says):
     with pytest.raises(error, match=says):
         make(parameter([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.5), lambda p: optim.Adam(p, betas=(0.5, 0.5)),
+        lambda p: optim.Adamax(p, betas=(0.5, 0.5)), lambda p: optim.Lion(p, betas=(0.5, 0.5)),
+        lambda p: optim.RMSprop(p, alpha=0.5, momentum=0.5),
+    ],
+    ids=["SGD", "Adam", "Adamax", "Lion", "RMSprop"],
+)  # fmt: skip
+def test_averages_of_nothing_become_zero_and_not_subnormal(make):
+    p = wf.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = make([p])
+    for k in range(170):  # 0.5 ** 150 is below all numbers
+        p.grad = wf.tensor([1.0 if k == 0 else 0.0, 1.0])
+        optimizer.step()
+    seen = 0
+    for slots in optimizer.state_dict()["state"].values():
+        for value in map(np.asarray, slots.values()):
+            if value.shape == (2,) and value.dtype == np.float32:
+                seen += 1
+                assert value[0] == 0 or abs(value[0]) >= np.finfo(np.float32).tiny
+    assert seen
+    assert np.isfinite(p.numpy()).all()

@@ -80,7 +80,8 @@ def _strips(last: Var, walk: tuple[Var, ...]) -> tuple[dict[Var, Index], tuple[V
     high, low = Var(f"{last.name}h", last.size // _VECTOR), Var(f"{last.name}l", _VECTOR)
     split = {last: as_index(high) * _VECTOR + as_index(low)}
     *far, near = walk
-    strip = max([d for d in range(_VECTOR, _STRIP + 1) if near.size % d == 0], default=near.size)
+    strips = [d for d in range(_VECTOR, _STRIP + 1) if near.size % d == 0]
+    strip = max(strips, key=lambda d: (d % _VECTOR == 0, d), default=near.size)
     if strip == near.size:
         return split, (high,), (*walk, low)
     turn, step = Var(f"{near.name}h", near.size // strip), Var(f"{near.name}l", strip)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops.composite.define import composite
 from ..ops.elementwise import sqrt
 from .group import FRACTION, POSITIVE
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average_square, prepared
+from .rules import average_square, prepared, update_rule
 
 
-@composite
+@update_rule
 def adadelta_step(p, g, square, moved, lr, rho, eps, weight_decay, *, decay, maximize):
     """d = g sqrt(moved + eps) / sqrt(square' + eps); p' = p - lr d; square and moved average g g and d d."""
     x, g = prepared(p, g, lr, weight_decay, decay=decay, maximize=maximize)

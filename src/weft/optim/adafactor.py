@@ -19,7 +19,7 @@ from ..ops.reduce import sum_
 from .group import POSITIVE, ParamGroup, Range
 from .optimizer import Optimizer, slot_type
 from .precision import narrow, scalar
-from .rules import prepared
+from .rules import prepared, update_rule
 
 
 def _not_positive(x: float) -> bool:
@@ -47,7 +47,7 @@ def _mean(x: Node, axis: int) -> Node:
     return reshape(mean(x, (axis,)), shape=shape)
 
 
-@composite
+@update_rule
 def adafactor_step(
     p, g, rows, columns, square, newest, rho, lr, beta2_decay, eps1, eps2, d, weight_decay, *, decay, maximize
 ):

@@ -10,6 +10,7 @@ from ..ops.elementwise import cast, maximum, pow_, sqrt
 from .group import FRACTIONS, POSITIVE, ParamGroup
 from .optimizer import Optimizer
 from .precision import narrow, scalar, widen
+from .rules import update_rule
 
 
 @composite
@@ -23,7 +24,7 @@ def adam_clock(step, lr, beta1, beta2, eps, weight_decay):
     return step, lr / (1 - pow_(beta1, count)), sqrt(1 - pow_(beta2, count))
 
 
-@composite
+@update_rule
 def adam_step(
     p,
     g,

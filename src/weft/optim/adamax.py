@@ -9,7 +9,7 @@ from ..ops.elementwise import abs_, maximum
 from .group import FRACTIONS, POSITIVE
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, prepared, unbias
+from .rules import average, prepared, unbias, update_rule
 
 
 @composite
@@ -19,7 +19,7 @@ def adamax_clock(step, lr, beta1, beta2, eps, weight_decay):
     return step, lr / unbias(beta1, step)
 
 
-@composite
+@update_rule
 def adamax_step(p, g, mean, largest, size, lr, beta1, beta2, eps, weight_decay, *, decay, maximize):
     """largest' = max(beta2 largest, |g| + eps); p' = p - size mean' / largest'."""
     x, g = prepared(p, g, lr, weight_decay, decay=decay, maximize=maximize)

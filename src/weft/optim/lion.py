@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops.composite.define import composite
 from ..ops.elementwise import sign
 from .group import FRACTIONS, POSITIVE
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, prepared
+from .rules import average, prepared, update_rule
 
 
-@composite
+@update_rule
 def lion_step(p, g, mean, lr, beta1, beta2, weight_decay, *, decay, maximize):
     """p' = (1 - lr weight_decay) p - lr sign(beta1 mean + (1 - beta1) g); mean' = beta2 mean + (1 - beta2) g."""
     x, g = prepared(p, g, lr, weight_decay, decay=decay, decoupled=True, maximize=maximize)

@@ -9,7 +9,6 @@ from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError
 from ..ir.node import Node
 from ..ir.shape import show_shape
-from ..ops.composite.define import composite
 from ..ops.contraction import matmul
 from ..ops.elementwise import maximum, sqrt
 from ..ops.movement import permute
@@ -17,7 +16,7 @@ from ..ops.reduce import sum_
 from .group import COUNT, FINITE, POSITIVE, Choice, ParamGroup, Range
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, prepared
+from .rules import average, prepared, update_rule
 
 _ADJUSTMENTS = (None, "original", "match_rms_adamw")
 
@@ -45,7 +44,7 @@ def _scale(shape: tuple[Any, ...], adjust: str | None) -> float:
     return math.sqrt(max(1.0, rows / columns))
 
 
-@composite
+@update_rule
 def muon_step(
     p, g, mean, lr, weight_decay, momentum, a, b, c, eps, *, decay, nesterov, ns_steps, adjust_lr_fn
 ):

@@ -7,15 +7,14 @@ from typing import Any
 from ..arrays.tensor import Tensor
 from ..ir.dtype import float64
 from ..ir.node import Aval
-from ..ops.composite.define import composite
 from ..ops.elementwise import cast, equal, pow_, sqrt, where
 from .group import FRACTIONS, POSITIVE
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, average_square, prepared, unbias
+from .rules import average, average_square, prepared, unbias, update_rule
 
 
-@composite
+@update_rule
 def nadam_step(
     p, g, step, product, mean, square, lr, beta1, beta2, eps, weight_decay, momentum_decay,
     *, decay, decoupled_weight_decay, maximize,

@@ -10,7 +10,7 @@ from ..ops.elementwise import cast, less, pow_, sqrt, where
 from .group import FRACTIONS, POSITIVE
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, average_square, prepared, unbias
+from .rules import average, average_square, prepared, unbias, update_rule
 
 
 @composite
@@ -28,7 +28,7 @@ def radam_clock(step, lr, beta1, beta2, eps, weight_decay):
     return step, size, size * rectify * sqrt(rest), seen
 
 
-@composite
+@update_rule
 def radam_step(
     p, g, mean, square, size, rectified, seen, lr, beta1, beta2, eps, weight_decay,
     *, decay, decoupled_weight_decay, maximize,

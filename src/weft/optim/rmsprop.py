@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops.composite.define import composite
 from ..ops.elementwise import sqrt
 from .group import FRACTION, POSITIVE, ParamGroup
 from .optimizer import Optimizer
 from .precision import narrow, scalar
-from .rules import average, average_square, prepared
+from .rules import average, average_square, prepared, update_rule
 
 
-@composite
+@update_rule
 def rmsprop_step(
     p, g, square, velocity, mean, lr, alpha, eps, weight_decay, momentum, *, decay, centered, maximize
 ):

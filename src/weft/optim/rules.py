@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from ..ir.dtype import float64
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtype import float32, float64
 from ..ir.node import Node
-from ..ops.elementwise import cast, pow_
+from ..ops.composite.define import Composite, composite
+from ..ops.elementwise import abs_, cast, less, pow_, where
 from .precision import scalar, widen
+
+
+def update_rule(body: Callable[..., Any]) -> Composite:
+    """Declare the composite that gives a parameter's new value and what is remembered about it.
+
+    What is remembered becomes 0 where it is too small for a normal number. The running average of a gradient that has
+    become 0 would shrink to a subnormal number and stay there, and processors take many times as long for these.
+    """
+
+    @wraps(body)
+    def rule(*args: Any, **attrs: Any) -> Any:
+        found = body(*args, **attrs)
+        return found if isinstance(found, Node) else (found[0], *[_settled(x) for x in found[1:]])
+
+    return composite(rule)
+
+
+def _settled(x: Node) -> Node:
+    if x.dtype is not float32 and x.dtype is not float64:
+        return x
+    return where(less(abs_(x), float(np.finfo(x.dtype.numpy).tiny)), 0, x)
 
 
 def prepared(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..base.errors import ArgumentError
-from ..ops.composite.define import composite
 from ..ops.elementwise import equal, where
 from .group import FINITE, POSITIVE, ParamGroup
 from .optimizer import Optimizer
 from .precision import narrow, scalar, widen
+from .rules import update_rule
 
 
-@composite
+@update_rule
 def sgd_step(p, g, step, velocity, lr, momentum, dampening, weight_decay, *, decay, nesterov, maximize):
     """g' = g + weight_decay p; v' = momentum v + (1 - dampening) g' (at the first step v' = g'); p' = p - lr v'."""
     x, g = widen(p), widen(g)

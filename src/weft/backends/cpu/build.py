@@ -125,6 +125,23 @@ class Build:
     def address(self, base: ir.Value, index: ir.Value, dtype: DType) -> ir.Value:
         return self.b.gep(base, [index], source_etype=memory_type(dtype))
 
+    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """n vectors of n lanes as the columns of the square they make, by log2(n) rounds of shuffles."""
+        n, half = len(rows), len(rows) // 2
+        while half:
+            low = [i if not i & half else i - half + n for i in range(n)]
+            high = [i + half if not i & half else i + n for i in range(n)]
+            new = list(rows)
+            for base in range(0, n, 2 * half):
+                for j in range(base, base + half):
+                    new[j] = self._shuffle(rows[j], rows[j + half], low)
+                    new[j + half] = self._shuffle(rows[j], rows[j + half], high)
+            rows, half = new, half // 2
+        return rows
+
+    def _shuffle(self, x: ir.Value, y: ir.Value, order: list[int]) -> ir.Value:
+        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), order))
+
     def load(
         self, base: ir.Value, index: ir.Value, dtype: DType, lanes: int = 1, mask: ir.Value | None = None
     ) -> ir.Value:

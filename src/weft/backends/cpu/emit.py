@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, operands
+from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
 from . import instructions as ir
 from .build import I64, PTR, Build, like, register_type
@@ -69,6 +69,15 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     for stage in kernel.stages:
         sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
     return target.lanes(max([4, *sizes]))
+
+
+def _always_read(e: Expr) -> Iterator[Load]:
+    """The loads in an expression that no condition guards."""
+    if isinstance(e, Load):
+        yield e
+    if not isinstance(e, Inside):
+        for a in operands(e):
+            yield from _always_read(a)
 
 
 def _repeats(var: Var) -> bool:
@@ -196,12 +205,42 @@ class _KernelEmitter(Expressions):
             self._serial(stage.variables, outer, body)
             return
         *before, last = stage.variables
+        across = self._across(stage)
+        if across:
+            self._serial(tuple(before[:-1]), outer, lambda lanes: self._squares(stage, across, lanes))
+            return
 
         def innermost(lanes: Lanes) -> None:
             for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage)):
                 body(inner)
 
         self._serial(tuple(before), outer, innermost)
+
+    def _across(self, stage: Stage) -> list[Load]:
+        """What a stage without sums reads along its last variable but one and stores along the last, in squares."""
+        if len(stage.variables) < 2 or stage.reductions or self.holes or self.lanes < 4:
+            return []
+        step, last = stage.variables[-2:]
+        if step.size % self.lanes or last.size % self.lanes:
+            return []
+        loads = dict.fromkeys(e for s in stage.stores for e in _always_read(s.value))
+        return [e for e in loads if e.index.stride(step) == 1 and e.index.stride(last) not in (0, 1, None)]
+
+    def _squares(self, stage: Stage, across: Sequence[Load], outer: Lanes) -> None:
+        """The two inner loops of a stage in squares of lanes x lanes, of which `across` are transposed in registers."""
+        step, last = stage.variables[-2:]
+        n, loop = self.lanes, self.build.loop
+        with loop(I64(0), I64(step.size), n, name=step.name) as i, loop(I64(0), I64(last.size), n) as k:
+            columns = {}
+            for e in across:
+                rows = []
+                for r in range(n):
+                    here = outer.at(last, self.b.add(k, I64(r))).at(step, i)
+                    rows.append(self.value(e, replace(here, vector=step, count=n), {}))
+                columns[e] = self.build.transposed(rows)
+            for j in range(n):
+                here = replace(outer.at(step, self.b.add(i, I64(j))).at(last, k), vector=last, count=n)
+                self._store(stage, here, {e: columns[e][j] for e in across})
 
     def _lanes_of(self, stage: Stage) -> int:
         """Lanes along a stage's last variable. They decide in which order is added up: what else is in the kernel must
@@ -218,8 +257,9 @@ class _KernelEmitter(Expressions):
         with self.build.loop(I64(0), I64(first.size), name=first.name) as i:
             self._serial(tuple(rest), outer.at(first, i), body)
 
-    def _store(self, stage: Stage, lanes: Lanes) -> None:
-        memo: dict[Expr, ir.Value] = {}
+    def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
+        """Compute and store; the values of some expressions may be `known`."""
+        memo: dict[Expr, ir.Value] = dict(known or {})
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
             if isinstance(store, Scatter):

@@ -14,6 +14,7 @@ from ...ir.dtype import DType, float32, float64
 from ...kernel.generic import Hole
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import (
+    Apply,
     Expr,
     Inside,
     Literal,
@@ -45,6 +46,11 @@ class Lanes:
         return replace(self, values={**self.values, var: value})
 
 
+def _is_number(e: Expr) -> bool:
+    """Whether an expression is an input of one element, perhaps of another type."""
+    return isinstance(e, Scalar) or (isinstance(e, Apply) and e.op == "cast" and _is_number(e.args[0]))
+
+
 class Expressions:
     """Loop expressions as instructions of one function, given the pointers of its buffer table.
 
@@ -73,12 +79,20 @@ class Expressions:
             for slot in range(holes):
                 self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
+        self._numbers: dict[Expr, ir.Value] = {}  #: what is computed once, before all loops
 
     def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         """An expression as a scalar (the same in all lanes) or a vector."""
         found = memo.get(e)
         if found is None:
-            found = memo[e] = self._value(e, lanes, memo)
+            if _is_number(e):
+                with self.b.goto_entry_block():  # or LLVM reads it again after every store
+                    found = self._numbers.get(e)
+                    if found is None:
+                        found = self._numbers[e] = self._value(e, Lanes({}), self._numbers)
+            else:
+                found = self._value(e, lanes, memo)
+            memo[e] = found
         return found
 
     def _value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:

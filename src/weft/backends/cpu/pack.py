@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...kernel.tiles import Tap, Tiles
 from . import instructions as ir
-from .build import I1, I32, I64, Build, suffix
+from .build import I1, I64, Build, suffix
 
 
 def pack_panel(
@@ -101,20 +101,7 @@ class _Packer:
         for r in range(n):
             at = self.b.add(k, I64((v * n + r) * self.t.b.stride))
             rows.append(self.b.load(self._offset(source, at), typ=self.vector, align=self.size))
-        half = n // 2
-        while half:
-            low = [i if not i & half else i - half + n for i in range(n)]
-            high = [i + half if not i & half else i + n for i in range(n)]
-            new = list(rows)
-            for base in range(0, n, 2 * half):
-                for j in range(base, base + half):
-                    new[j] = self._shuffle(rows[j], rows[j + half], low)
-                    new[j + half] = self._shuffle(rows[j], rows[j + half], high)
-            rows = new
-            half //= 2
+        rows = self.build.transposed(rows)
         for r in range(n):
             at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.width)), I64(v * n))
             self.b.store(rows[r], self._offset(target, at), align=self.size)
-
-    def _shuffle(self, x: ir.Value, y: ir.Value, order: list[int]) -> ir.Value:
-        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), order))
