@@ -147,6 +147,29 @@ def test_csv_of_figures_that_are_numbers(tmp_path):
     assert [float(r["more"]) for r in rows] == [0.5, 1.0] and "text" not in rows[0]
 
 
+def test_csv_on_a_full_disk_has_no_half_of_a_line(tmp_path, monkeypatch):
+    path = tmp_path / "log.csv"
+    fit(CSVLogger(path), epochs=1)
+    whole = path.read_bytes()
+    logger = CSVLogger(path)
+    real = type(path).open
+
+    class Full(io.TextIOWrapper):
+        def write(self, text):
+            super().write(text[:5])
+            self.flush()
+            raise OSError(28, "No space left on device")
+
+    def opened(self, mode="r", *args, **kwargs):
+        return Full(real(self, "ab")) if mode == "a" else real(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(type(path), "open", opened)
+    with pytest.raises(FileError, match="disk is full"):
+        fit(logger, epochs=2)
+    monkeypatch.undo()
+    assert path.read_bytes() == whole  # the first epoch's line, of a run with the same figures
+
+
 def test_csv_where_there_is_no_folder(tmp_path):
     with pytest.raises(FileError, match="no such file or folder"):
         fit(CSVLogger(tmp_path / "none" / "log.csv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -41,10 +42,15 @@ class CSVLogger(Callback):
                 file.write(self._lines(self._rows, header=True).encode())
             self._fresh = False
             return
+        before = None
         try:
             with self.path.open("a", newline="") as file:
+                before = file.tell()
                 file.write(self._lines([row], header=False))
         except OSError as e:
+            if before is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, before)  # no half of a line
             raise file_error("write", os.fspath(self.path), e) from None
 
     def _lines(self, rows: list[dict[str, Any]], header: bool) -> str:
