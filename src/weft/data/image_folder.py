@@ -21,8 +21,9 @@ def read_image(path: Any, mode: str = "RGB", at_least: int | None = None) -> np.
 
     Args:
         mode: "RGB", "L" (grey) or "RGBA".
-        at_least: JPEG files are decoded at a half, a quarter or an eighth of their size where both sides keep this many
-            pixels, which is much quicker for photographs: `ImageFolder(root, loader=partial(read_image, at_least=256))`.
+        at_least: JPEG files are decoded at a half, a quarter or an eighth of their size where both sides keep this
+            many pixels, which is much quicker for photographs:
+            `ImageFolder(root, loader=partial(read_image, at_least=256))`.
 
     Raises `DataError` that names the file if it is truncated or no image.
     """
