@@ -44,8 +44,8 @@ class DataLoader:
         seed: an integer; by default another one for every loader.
         pin_memory: for PyTorch's sake; memory of a CPU needs no pinning.
 
-    What is drawn while a sample is made, from `item_rng`, `random`, `numpy.random` or Weft's default generator,
-    depends on the seed and the place of its batch in the epoch alone.
+    What is drawn while a sample is made, from `item_rng`, `random`, the global functions of `numpy.random` or Weft's
+    default generator, depends on the seed and the place of its batch in the epoch alone.
 
     Workers are processes that start from nothing and get the dataset through a pipe: classes and functions of the main
     script too, which therefore needs no `if __name__ == "__main__"`. One that raises, dies or hangs becomes a
@@ -196,7 +196,7 @@ class DataLoader:
             )
         fetcher = self._fetcher()
         pool = self._pool
-        if pool is None or not pool.serves(fetcher):
+        if pool is None or len(pool.workers) != self.num_workers or not pool.serves(fetcher):
             if self._close_pool is not None:
                 self._close_pool()
             pool = Pool(fetcher, self.num_workers, self.worker_init_fn)
