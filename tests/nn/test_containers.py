@@ -137,6 +137,7 @@ def test_dictionaries_and_lists_of_parameters_are_dictionaries_and_lists():
     assert name == "b" and b.shape == (3,) and d.pop("a") is other["a"] and len(d) == 0
     with pytest.raises(ArgumentError, match="empty"):
         d.popitem()
+    assert [p.shape for p in other.fromkeys(["x", "y"], wf.ones(4)).values()] == [(4,), (4,)]
     other.clear()
     assert list(other.parameters()) == []
     m = nn.ModuleDict({"x": nn.Identity()})

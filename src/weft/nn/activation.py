@@ -43,7 +43,10 @@ class ReLU6(_Plain):
 
 
 class SELU(_Plain):
-    """The self-normalising scaled ELU."""
+    """The self-normalising scaled ELU: 1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1).
+
+    Reference: G. Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
+    """
 
     _function = F.selu
 
@@ -85,7 +88,7 @@ class LogSigmoid(_Activation):
 
 
 class Tanh(_Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x)."""
 
     _function = F.tanh
 
@@ -103,7 +106,12 @@ class Tanhshrink(_Activation):
 
 
 class GELU(_Activation):
-    """x * P(Z <= x) for a standard normal Z; approximate="tanh" uses a formula with tanh."""
+    """x * P(Z <= x) for a standard normal Z: x (1 + erf(x / sqrt(2))) / 2.
+
+    approximate="tanh" takes x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2.
+
+    Reference: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", 2016, https://arxiv.org/abs/1606.08415
+    """
 
     _function = F.gelu
     _settings = ("approximate",)
@@ -147,7 +155,7 @@ class CELU(_Activation):
 
 
 class Hardtanh(_Activation):
-    """x clamped to [min_val, max_val]."""
+    """x clamped to [min_val, max_val]; outside the derivative is 0."""
 
     _function = F.hardtanh
     _settings = ("min_val", "max_val")
@@ -182,7 +190,7 @@ class _Shrink(_Activation):
 
 
 class Softshrink(_Shrink):
-    """x moved towards 0 by lambd."""
+    """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0."""
 
     _function = F.softshrink
 

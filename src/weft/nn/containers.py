@@ -301,6 +301,10 @@ class ParameterDict(Module):
         for key in list(self):
             del self[key]
 
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dictionary with `default` under each of the keys."""
+        return ParameterDict(dict.fromkeys(keys, default))
+
     def copy(self) -> ParameterDict:
         """Another dictionary of the same parameters."""
         return ParameterDict(dict(self.items()))

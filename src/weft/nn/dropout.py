@@ -18,7 +18,13 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training: elements put to 0 with probability p, the others divided by 1 - p. In evaluation: nothing."""
+    """In training: elements put to 0 with probability p, the others divided by 1 - p. In evaluation: nothing.
+
+    So the mean stays what it is. The random numbers are those of the default generator (`weft.manual_seed`).
+
+    Reference: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training)

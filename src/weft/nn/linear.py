@@ -122,7 +122,11 @@ class LazyLinear(Linear):
 
 
 class Bilinear(Module):
-    """y[o] = x1 @ weight[o] @ x2 + bias[o] for weight (out, in1, in2)."""
+    """y[o] = x1 @ weight[o] @ x2 + bias[o].
+
+    Shapes: x1 (..., in1), x2 (..., in2), the result (..., out); weight (out, in1, in2), bias (out).
+    Parameters are drawn uniformly from [-b, b] with b = 1 / sqrt(in1).
+    """
 
     weight: Parameter
     bias: Parameter | None

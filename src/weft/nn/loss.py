@@ -34,21 +34,43 @@ class Loss(Module):
 
 
 class MSELoss(Loss):
-    """The mean (or sum) of (input - target)**2."""
+    """The mean (or sum) of (input - target)**2.
+
+    Args:
+        reduction: "mean", "sum", or "none" for one value per element.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+
+    Raises:
+        ShapeError: if the shapes differ: broadcasting would compare every pair.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, self.reduction)
 
 
 class L1Loss(Loss):
-    """The mean (or sum) of |input - target|."""
+    """The mean (or sum) of |input - target|. Where they are equal the derivative is 0.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(Loss):
-    """Quadratic below |input - target| = beta, linear above, with slope 1."""
+    """Quadratic near the target, linear far from it: with d = |input - target|,
+
+        d**2 / (2 beta)    for d < beta
+        d - beta / 2       else
+
+    Args:
+        reduction: "mean", "sum", or "none".
+        beta: where the one turns into the other; with 0 it is `L1Loss`.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -59,7 +81,13 @@ class SmoothL1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """Quadratic below |input - target| = delta, linear above, with slope delta."""
+    """Quadratic near the target, linear far from it: with d = |input - target|,
+
+        d**2 / 2                   for d <= delta
+        delta (d - delta / 2)      else
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -70,7 +98,15 @@ class HuberLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """target * (log target - input) for log-probabilities `input`; "batchmean" is the divergence itself."""
+    """How far a distribution is from another: target * (log target - input), for log-probabilities `input`.
+
+    Args:
+        reduction: "batchmean" (the sum divided by the size of the first axis) gives the divergence itself; "mean"
+            divides by the number of elements, "sum" and "none" as elsewhere.
+        log_target: whether the target holds log-probabilities, too.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     _choices = (*_REDUCTIONS, "batchmean")
 
@@ -83,7 +119,15 @@ class KLDivLoss(Loss):
 
 
 class BCELoss(Loss):
-    """Binary cross-entropy of probabilities. `BCEWithLogitsLoss` on scores is more accurate."""
+    """Binary cross-entropy -(y log x + (1 - y) log(1 - x)) of probabilities x and targets y from 0 to 1.
+
+    Logarithms are not let below -100. `BCEWithLogitsLoss` on scores is more accurate.
+
+    Args:
+        weight: factors that broadcast to the input.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -94,7 +138,16 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """Binary cross-entropy of sigmoid(input); `pos_weight` multiplies the positive class."""
+    """Binary cross-entropy of sigmoid(x) for scores x, without overflow.
+
+    -(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))) for targets y from 0 to 1.
+
+    Args:
+        weight: factors that broadcast to the input.
+        pos_weight: p, what targets of 1 count; it broadcasts to the input.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(
         self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
@@ -108,7 +161,17 @@ class BCEWithLogitsLoss(Loss):
 
 
 class NLLLoss(Loss):
-    """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...)."""
+    """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...).
+
+    Args:
+        weight: one factor for each class, (C); the mean is weighted by it.
+        ignore_index: a class index that counts nothing.
+
+    Shapes: a scalar, or (N, ...) with reduction="none".
+
+    Raises:
+        IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
+    """
 
     def __init__(
         self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"

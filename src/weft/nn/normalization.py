@@ -104,7 +104,14 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted."""
+    """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted.
+
+    y = (x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) variance over a group's channels and places.
+
+    Shapes: (N, C, ...) in and out; weight and bias (C).
+
+    Reference: Y. Wu, K. He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
+    """
 
     weight: Parameter | None
     bias: Parameter | None

@@ -104,7 +104,14 @@ class RNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """One step of `LSTM`: (h', c') from x and (h, c)."""
+    """One step of `LSTM`: (h', c') from x and (h, c).
+
+        i, f, o = sigmoid(W_i. x + b_i. + W_h. h + b_h.)        g = tanh(W_ig x + b_ig + W_hg h + b_hg)
+        c' = f c + i g                                          h' = o tanh(c')
+
+    Shapes: x (N, input_size) or (input_size), h and c (N, hidden_size), or none for zeros. Gates are in the order
+    i, f, g, o in the weights.
+    """
 
     _gates = 4
 
@@ -115,7 +122,13 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of `GRU`: h' from x and h."""
+    """One step of `GRU`: h' from x and h.
+
+        r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+        n = tanh(W_in x + b_in + r (W_hn h + b_hn))       h' = (1 - z) n + z h
+
+    Shapes: x (N, input_size) or (input_size), h (N, hidden_size) or none for zeros.
+    """
 
     _gates = 3
 

@@ -12,7 +12,10 @@ from .module import Module
 
 
 class CosineSimilarity(Module):
-    """The cosine of the angle between two tensors along `dim`."""
+    """The cosine x1 . x2 / (|x1| |x2|) of the angle between two tensors along `dim`; lengths below eps count as eps.
+
+    Shapes: two that broadcast to (..., D, ...); the result is without axis `dim`.
+    """
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
@@ -24,7 +27,10 @@ class CosineSimilarity(Module):
 
 
 class PairwiseDistance(Module):
-    """The p-norm of the difference along the last axis."""
+    """The p-norm (sum |x1 - x2 + eps|**p)**(1/p) of the difference along the last axis.
+
+    Shapes: (..., D) twice; the result (...), or (..., 1) with keepdim.
+    """
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
@@ -37,7 +43,10 @@ class PairwiseDistance(Module):
 
 
 class MarginRankingLoss(Loss):
-    """max(0, -target * (input1 - input2) + margin) for targets 1 and -1."""
+    """max(0, -target * (input1 - input2) + margin): input1 is to be larger where the target is 1, smaller where it is -1.
+
+    Shapes: all three alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -48,7 +57,10 @@ class MarginRankingLoss(Loss):
 
 
 class HingeEmbeddingLoss(Loss):
-    """The input where the target is 1, max(0, margin - input) where it is -1."""
+    """For distances: the input where the target is 1 (alike), max(0, margin - input) where it is -1 (different).
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -59,14 +71,20 @@ class HingeEmbeddingLoss(Loss):
 
 
 class SoftMarginLoss(Loss):
-    """log(1 + exp(-target * input)) for targets 1 and -1."""
+    """log(1 + exp(-target * input)) for targets 1 and -1.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 class CosineEmbeddingLoss(Loss):
-    """1 - cosine where the target is 1, max(0, cosine - margin) where it is -1."""
+    """1 - cosine of the angle where the target is 1 (alike), max(0, cosine - margin) where it is -1 (different).
+
+    Shapes: inputs (N, D) and targets (N), or (D) and (); a scalar, or (N) with reduction="none".
+    """
 
     def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -77,7 +95,19 @@ class CosineEmbeddingLoss(Loss):
 
 
 class TripletMarginLoss(Loss):
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm along the last axis."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm along the last axis.
+
+    Args:
+        margin: how much further away than the positive the negative is to be.
+        p: the order of the norm.
+        eps: added to every difference.
+        swap: take d(positive, negative) for d(anchor, negative) where it is smaller.
+
+    Shapes: all three (N, D) or (D); a scalar, or (N) with reduction="none".
+
+    Reference: V. Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
+    networks", 2016.
+    """
 
     def __init__(
         self,
@@ -167,7 +197,13 @@ class MultiLabelMarginLoss(Loss):
 
 
 class MultiLabelSoftMarginLoss(Loss):
-    """Binary cross-entropy of sigmoid(input), averaged over the classes, for scores (N, C) and targets 0 and 1."""
+    """Binary cross-entropy of sigmoid(input), averaged over the classes, for scores (N, C) and targets 0 and 1.
+
+    Args:
+        weight: one factor for each class.
+
+    Shapes: a scalar, or (N) with reduction="none".
+    """
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -178,7 +214,14 @@ class MultiLabelSoftMarginLoss(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    """The negative log-likelihood of counts under a Poisson distribution of rate exp(input), or input."""
+    """The negative log-likelihood of counts under a Poisson distribution: exp(x) - y x for log-rates x and counts y.
+
+    Args:
+        log_input: whether inputs are logarithms of rates; else they are the rates, and it is x - y log(x + eps).
+        full: add Stirling's approximation of log y!, for y > 1.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(
         self, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
@@ -194,7 +237,15 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """The negative log-likelihood of the target under a normal distribution of mean input and variance var."""
+    """The negative log-likelihood (log var + (input - target)**2 / var) / 2 under a normal distribution.
+
+    Called with means `input`, targets and variances `var`, which are not let below eps and broadcast to the input.
+
+    Args:
+        full: add the constant log(2 pi) / 2.
+
+    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction)

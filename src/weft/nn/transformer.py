@@ -158,9 +158,19 @@ class _Stack(Module):
 
 
 class TransformerEncoder(_Stack):
-    """`num_layers` copies of an encoder layer, one after the other, and a final norm if one is given."""
+    """`num_layers` copies of an encoder layer, one after the other, and a final norm if one is given.
 
-    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+    `enable_nested_tensor` and `mask_check` are accepted and mean nothing: there is one way to compute.
+    """
+
+    def __init__(
+        self,
+        encoder_layer: Module,
+        num_layers: int,
+        norm: Module | None = None,
+        enable_nested_tensor: bool = True,
+        mask_check: bool = True,
+    ) -> None:
         super().__init__(encoder_layer, num_layers, norm)
 
     def forward(

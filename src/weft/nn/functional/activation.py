@@ -109,13 +109,16 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 @checked_call
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """The self-normalising scaled ELU."""
+    """The self-normalising scaled ELU: 1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1)."""
     return _unary(a.selu, input)
 
 
 @checked_call
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x * P(Z <= x) for a standard normal Z; approximate="tanh" uses a formula with tanh."""
+    """x * P(Z <= x) for a standard normal Z: x (1 + erf(x / sqrt(2))) / 2.
+
+    approximate="tanh" takes x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2.
+    """
     if approximate not in ("none", "tanh"):
         raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return _unary(a.gelu, input, approximate=approximate)
@@ -153,7 +156,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 @checked_call
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x)."""
     return Tensor(tanh_.bind((_floating("tanh", input)._node,)))
 
 
@@ -183,7 +186,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 @checked_call
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd."""
+    """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0."""
     return _unary(a.softshrink, input, lambd)
 
 

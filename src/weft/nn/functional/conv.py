@@ -90,7 +90,18 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
 def _transposed(rank: int) -> Callable[..., Tensor]:
     name = f"conv_transpose{rank}d"
 
-    @public(name, f"The transpose of `conv{rank}d`, for weight (C, O / groups, {KERNELS[rank]}).")
+    @public(
+        name,
+        f"""The transpose of `conv{rank}d` as a map, for weight (C, O / groups, {KERNELS[rank]}).
+
+    Args:
+        output_padding: how many more places the result has at the end, less than stride or dilation.
+
+    Other arguments are those of `conv{rank}d`.
+
+    Shapes: along each axis (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1 places.
+    """,
+    )
     def conv_transpose(
         input: Tensor,
         weight: Tensor,

@@ -16,7 +16,13 @@ from .operands import checked, maybe
 
 @checked_call
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight.T + bias, for input (..., in), weight (out, in) and bias (out)."""
+    """input @ weight.T + bias.
+
+    Shapes: input (..., in), weight (out, in), bias (out); the result (..., out).
+
+    Raises:
+        ShapeError: if they do not fit; it says which number of features was wanted.
+    """
     return apply(c.linear, checked("linear", input), checked("linear", weight), maybe("linear", bias))
 
 
