@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..autodiff.replay import known, path_of, write_down
 from ..autodiff.reverse import pullback
 from ..base.checked import checked
 from ..base.errors import GradientError, ShapeError
@@ -122,12 +123,10 @@ def backward(
     The graph is released on the way unless `retain_graph` or `create_graph` (which also records the gradients
     themselves for differentiation) is set.
     """
-    nodes = _checked(outputs)
-    seeds = [_seed(o, g, "backward()") for o, g in zip(outputs, gradients, strict=True)]
-    order = _path(nodes, lambda n: bool(n.flags & LEAF))
-    leaves = [n for n in order if n.flags & LEAF]
-    with recording(create_graph):
-        found = pullback(nodes, seeds, leaves, GRAD)
+    order, leaves, found = _gradients_of_leaves(outputs, gradients, create_graph)
+    saved = state.grad
+    try:
+        state.grad = create_graph
         for leaf, gradient in zip(leaves, found, strict=True):
             cell = leaf.cell() if leaf.cell is not None else None
             if cell is not None and gradient is not None:
@@ -138,8 +137,31 @@ def backward(
                     cell.grad = Tensor(before._node + gradient)
                 else:  # in place: whoever holds the gradient sees the sum, and a compiled step captures one cell
                     before._cell.rebind(before._node + gradient)
+    finally:
+        state.grad = saved
     if not (retain_graph or create_graph):
         _release(order)
+
+
+def _gradients_of_leaves(
+    outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], create_graph: bool
+) -> tuple[list[Node], list[Node], Sequence[Node | None]]:
+    """The differentiable nodes that `outputs` depend on, the leaves among them, and their gradients."""
+    nodes = _checked(outputs)
+    path = None
+    if len(nodes) == 1 and gradients[0] is None and not create_graph and not state.ambient:
+        path = path_of(nodes[0])
+        replay = None if path is None else known(path)
+        if path is not None and replay is not None:
+            return path.order, path.leaves, replay.run(path)
+    seeds = [_seed(o, g, "backward()") for o, g in zip(outputs, gradients, strict=True)]
+    order = _path(nodes, lambda n: bool(n.flags & LEAF))
+    leaves = [n for n in order if n.flags & LEAF]
+    with recording(create_graph):
+        found = pullback(nodes, seeds, leaves, GRAD)
+    if path is not None:
+        write_down(path, leaves, found)
+    return order, leaves, found
 
 
 @checked

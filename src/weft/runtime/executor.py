@@ -124,7 +124,7 @@ def realize(roots: Sequence[Node]) -> None:
         pending = Pending(roots)
         wanted = roots
         for r in roots:
-            if r.flags & bits:
+            if r.flags & bits and not r.flags & LEAF:
                 wanted = _with_residuals(roots, pending, bits)
                 break
         found, selected = pending.program(wanted)

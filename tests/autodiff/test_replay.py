@@ -1,0 +1,113 @@
+"""Backward passes that are made from a list: the same gradients, errors and hooks as when they are worked out."""
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn
+from weft.autodiff import replay
+from weft.base.errors import GradientError, IndexingError
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(replay, "_known", {})
+
+
+def leaf(*values):
+    return wf.tensor(list(values), requires_grad=True)
+
+
+FUNCTIONS = {
+    "square": lambda w, v, x: (w * w).sum(),
+    "product": lambda w, v, x: (w * v).sum(),
+    "twice": lambda w, v, x: (w * v + w * x).sum(),
+    "crossed": lambda w, v, x: (v * w + v * x).sum(),
+    "data": lambda w, v, x: (w * x).sum(),
+    "same data": lambda w, v, x: ((w * x) * x).sum(),
+    "numbers": lambda w, v, x: ((w * 2.5 - 1.0) ** 2 / 3.0).mean(),
+    "parts": lambda w, v, x: sum(p.sum() * k for k, p in enumerate(wf.split(w * v, 3), 1)),
+    "softmax": lambda w, v, x: (nn.functional.softmax(w, 0) * v).sum(),
+    "loss": lambda w, v, x: nn.functional.cross_entropy((w * v)[None], wf.tensor([2])),
+    "largest": lambda w, v, x: wf.max(w * v) * wf.cumulative_sum(x * w).sum(),
+    "leaf itself": lambda w, v, x: w[0] + v.sum(),
+    "constant": lambda w, v, x: (w.detach() * v).sum(),
+    "positions": lambda w, v, x: (wf.sort(w * x) * wf.arange(3.0)).sum(),
+}
+
+
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients_are_those_of_the_first_pass(name, looked):
+    numbers = np.random.default_rng(0)
+    for turn in range(3):
+        values = numbers.normal(size=(3, 3)).astype(np.float32)
+        found = []
+        for fresh in (False, True):
+            if fresh:
+                replay._known.clear()
+            w, v = (wf.tensor(values[i], requires_grad=True) for i in range(2))
+            loss = FUNCTIONS[name](w, v, wf.tensor(values[2]))
+            if looked:
+                loss.item()
+            loss.backward()
+            found.append([None if t.grad is None else t.grad.tolist() for t in (w, v)])
+        assert found[0] == found[1]
+        assert len(replay._known) == 1 or turn == 0
+
+
+def test_structures_are_told_apart():
+    x = wf.tensor([1.0, 2.0])
+    for _ in range(2):
+        for f, want in (
+            (lambda a, b: (a * b).sum(), ([3.0, 4.0], [1.0, 2.0])),
+            (lambda a, b: (b * a).sum(), ([3.0, 4.0], [1.0, 2.0])),
+            (lambda a, b: (a * a * x).sum(), ([2.0, 8.0], None)),
+            (lambda a, b: (a * x).sum() + b[0], ([1.0, 2.0], [1.0, 0.0])),
+        ):
+            a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+            f(a, b).backward()
+            assert tuple(None if t.grad is None else t.grad.tolist() for t in (a, b)) == want
+
+
+def test_gradients_add_up_and_what_was_released_says_so():
+    w = leaf(1.0, 2.0)
+    for turn in range(1, 4):
+        loss = (w * w).sum()
+        loss.backward()
+        assert w.grad.tolist() == [2.0 * turn, 4.0 * turn]
+        with pytest.raises(GradientError, match="released"):
+            loss.backward()
+    y = w * 3.0
+    y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    with pytest.raises(GradientError, match="released"):
+        (y * w).sum().backward()
+
+
+def test_hooks_are_called_every_time():
+    layer, seen = nn.Linear(2, 1), []
+    for turn in range(4):
+        if turn == 2:
+            layer.register_full_backward_hook(lambda *given: seen.append(given))
+        layer(wf.ones((3, 2)) * 1.0).sum().backward()
+    assert len(seen) == 2
+
+
+def test_an_error_in_the_backward_pass_names_the_line():
+    for _ in range(2):
+        w = leaf(1.0, 2.0, 3.0)
+        wrong = wf.take(w, wf.tensor([7]))  # the line
+        wrong.sum().backward()
+        with pytest.raises(IndexingError, match="test_replay"):
+            w.grad.numpy()
+
+
+def test_second_derivatives_are_worked_out_anew():
+    for _ in range(2):
+        w = leaf(2.0)
+        (w**3).sum().backward(create_graph=True)
+        (first,) = (w.grad,)
+        w.grad = None
+        first.sum().backward()
+        assert w.grad.tolist() == [12.0]
