@@ -80,7 +80,8 @@ class Watch:
 
     def check(self) -> Check | None:
         """The check for a program; None where there is nothing to check."""
-        return Check(self.places) if any(_guarded(p) for p in self.places) else None
+        guarded = [p for p in self.places if _guarded(p)]
+        return Check(self.places) if guarded else None
 
 
 def _leave_trace(cell: Cell) -> None:
