@@ -43,7 +43,7 @@ class PairwiseDistance(Module):
 
 
 class MarginRankingLoss(Loss):
-    """max(0, -target * (input1 - input2) + margin): input1 is to be larger where the target is 1, smaller where it is -1.
+    """max(0, -target * (input1 - input2) + margin): input1 is to be larger where the target is 1, smaller at -1.
 
     Shapes: all three alike; a scalar, or their shape with reduction="none".
     """
