@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
+import weft as wf
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
@@ -173,3 +174,18 @@ def test_images_between_convolutions_are_stored_channels_last_and_come_out_as_th
     }  # fmt: skip
     avals = [(9, 3, 6, 6), (17, 3, 3, 3), (5, 17, 3, 3), (17, 1, 1)]
     check(trace_graph(f, [Aval(a, float32) for a in avals]))
+
+
+def test_groups_meet_their_own_kernels_where_rows_are_joined():
+    """A convolution in groups whose result lies channels-last for the statistics that follow."""
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 4, 4, 5)), rng.normal(size=(6, 2, 2, 2))
+
+    def compute():
+        out = wf.nn.functional.conv2d(wf.tensor(x), wf.tensor(w), groups=2)
+        return wf.nn.functional.batch_norm(out, None, None, training=True).numpy()
+
+    with wf.config(backend="reference"):
+        want = compute()
+    with wf.config(backend="cpu"):
+        np.testing.assert_allclose(compute(), want, rtol=1e-12, atol=1e-13)

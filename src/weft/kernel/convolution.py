@@ -90,7 +90,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
     inner = (depth, *taps) if gradient else (*taps, depth)
-    outer, row, moved, at = _longer_rows(c, outer, row, moved, at, guards)
+    outer, row, moved, at = _longer_rows(c, outer, row, moved, right, at, guards)
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
 
 
@@ -99,6 +99,7 @@ def _longer_rows(
     outer: tuple[Var, ...],
     row: Var,
     left: Load,
+    right: Load,
     at: tuple[Index, ...],
     guards: Mapping[Var, Guard],
 ) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
@@ -107,8 +108,8 @@ def _longer_rows(
         steps = [(x.stride(v), x.stride(row)) for x in (left.index, c.place(at))]
         if v.size == 1 or any(a is None or b is None for a, b in steps):
             continue
-        if any(v in g.at.variables() for g in guards.values()):
-            continue
+        if v in right.index.variables() or any(v in g.at.variables() for g in guards.values()):
+            continue  # the rows of two groups of channels meet different kernels
         if row.size == 1 or all(a == b * row.size for a, b in steps):  # type: ignore[operator]
             high, low = v, row
         elif all(b == a * v.size for a, b in steps):  # type: ignore[operator]
