@@ -11,6 +11,7 @@ from weft.base.errors import DTypeError, ShapeError
 from weft.ir.graph import Graph
 from weft.ops.composite import attention as a
 from weft.ops.composite import dropout as d
+from weft.ops.composite.softmax import softmax
 
 Q, K, V = spread(2, 3, 4), spread(2, 5, 4, seed=1), spread(2, 5, 6, seed=2)
 SEEN = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
@@ -79,6 +80,12 @@ CASES = [
         label="scale",
     ),
     Case("attention", _sdpa(), (Q[:0], K[:0], V[:0]), _torch(), label="nothing"),
+    Case(
+        "attention_rows",
+        lambda q, k, v: a.attention_rows(q, k, v, None, None, node(np.array(0)), causal=True),
+        (Q, K, V),
+        _torch(is_causal=True),
+    ),
     Case("heads", _self_attention, HEADS, _torch_self_attention, batch=False),
 ]
 
@@ -172,3 +179,11 @@ def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, s
     assert scores() == 0
     for x, y in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_that_would_be_subnormal_are_zeros():
+    x = np.array([[0.0, -86.0, -88.0, -95.0, -np.inf]], np.float32)
+    for function in (a.safe_softmax, lambda n: softmax(n, axis=1)):
+        got = run(function, x)
+        np.testing.assert_array_equal(got[0, 2:], 0)
+        np.testing.assert_allclose(got[0, :2], [1, np.exp(-86.0)], rtol=1e-5)

@@ -12,13 +12,13 @@ from ...ir.primitive import results
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ..contraction import dot_general, matmul
 from ..define import constant
-from ..elementwise import equal, exp, where
+from ..elementwise import equal, where
 from ..gather import iota
 from ..loops import scan
 from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis
 from ..rearrange import moveaxis, swapaxes, tri
 from ..reduce import max_, sum_
-from .common import as_type, floating, keep, stop_gradient, widened
+from .common import as_type, floating, keep, stop_gradient, weight, widened
 from .define import cheap, composite
 from .dropout import dropped
 
@@ -28,7 +28,7 @@ def safe_softmax(x):
     """Softmax along the last axis in which a row of nothing but -inf gives zeros."""
     axis = (x.ndim - 1,)
     top = keep(max_(x, axes=axis), x, axis)
-    e = exp(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
+    e = weight(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
     total = keep(sum_(e, axes=axis), e, axis)
     return e / where(equal(total, 0), 1, total)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ...base.errors import DTypeError
 from ...base.state import state
-from ...ir.dtype import DType, float32
+from ...ir.dtype import DType, float32, float64
 from ...ir.node import Aval, Node
 from ...ir.shape import is_static, size_of
-from ..elementwise import cast, less_equal, where
+from ..elementwise import cast, exp, less, less_equal, where
 from ..movement import broadcast_in_dim, full, identity, reshape
 from ..reduce import sum_
 
@@ -81,3 +81,9 @@ def along(v: Node, x: Node, axis: int) -> Node:
 def positive(x: Node) -> Node:
     """max(x, 0) with derivative 0 at 0. A NaN stays."""
     return where(less_equal(x, 0), 0, x)
+
+
+def weight(shifted: Node) -> Node:
+    """e**shifted for what is at most 0, and 0 where that would be below the normal numbers, which are slow."""
+    least = 708.0 if shifted.dtype is float64 else 87.0  # -log of the smallest normal number
+    return exp(where(less(shifted, -least), float("-inf"), shifted))
