@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -160,12 +159,12 @@ class CpuProgram:
 
     def _laid_out(self) -> Standing:
         """Words that no other run uses."""
-        if self._spare:
-            with suppress(IndexError):  # another thread took the last
-                found = self._spare.pop()
-                found.set_pool()
-                return found
-        return self._standing(self._code_of, self._env, self.region.arena.size)
+        try:
+            found = self._spare.pop()
+        except IndexError:
+            return self._standing(self._code_of, self._env, self.region.arena.size)
+        found.set_pool()
+        return found
 
     def _standing(self, code: Assembled, env: dict[Node, Slot], arena: int, kept: int = 0) -> Standing:
         ins, outs = ([env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))

@@ -57,11 +57,16 @@ class Standing:
         self._place_arena(0 if self._arena is None else self._arena[1])
         self._arguments = np.zeros(RUN_WORDS, np.int64)
         self._arguments_at = address_of(self._arguments)
+        self._means: tuple[Any, ...] = ()
         self.set_pool()
 
     def set_pool(self) -> None:
         """Run on the threads that there are now."""
-        self._pool, self._enter = threads.pool(), threads.enter_function()
+        means = threads.pool(), threads.enter_function(), threads.SLICE
+        if means == self._means:
+            return
+        self._means = means
+        self._pool, self._enter, _ = means
         segment = self._code.segments[0] if self._code.segments else None
         first, count = segment if isinstance(segment, tuple) else (0, 0)
         steps = self._code.address + 8 * STEP_WORDS * first

@@ -100,6 +100,7 @@ class Composite:
         self.__name__ = name
         parameters = inspect.signature(body).parameters.values()
         self.attr_names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        self._known_attrs = frozenset(self.attr_names)
         self.attr_defaults = {
             p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
         }
@@ -118,8 +119,8 @@ class Composite:
 
     def attrs(self, given: dict[str, Any]) -> tuple[Any, ...]:
         """Attributes in declared order, defaults filled in."""
-        unknown = given.keys() - set(self.attr_names)
-        if unknown:
+        if not given.keys() <= self._known_attrs:
+            unknown = given.keys() - self._known_attrs
             raise TypeError(f"{self.name} has no attribute {sorted(unknown)[0]!r}")
         return tuple([given[n] if n in given else self.attr_defaults[n] for n in self.attr_names])
 
