@@ -5,7 +5,8 @@ import platform
 import statistics
 
 NAMES = {
-    "weft": "Weft, loop as written", "weft_compile": "Weft, compiled", "weft_fit": "Weft, fit", "weft_scan": "Weft, one scan",
+    "weft": "Weft, loop as written", "weft_compile": "Weft, compiled", "weft_fit": "Weft, fit",
+    "weft_scan": "Weft, one scan",
     "torch": "PyTorch", "torch_compile": "torch.compile", "keras": "Keras/TF", "keras_jit": "Keras/TF, XLA",
     "jax": "JAX", "jax_scan": "JAX, one scan", "tinygrad": "tinygrad", "ort": "onnxruntime",
 }  # fmt: skip

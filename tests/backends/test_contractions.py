@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-import weft.ops  # noqa: F401
 import weft as wf
+import weft.ops
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter

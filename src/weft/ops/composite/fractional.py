@@ -34,7 +34,7 @@ def _check(x: Node, samples: Node, kernel: Sizes, sizes: Sizes) -> Sizes:
         raise ArgumentError(
             f"{name}: {show_shape(sizes)} windows of {show_shape(kernel)} do not fit into {show_shape(space)}"
         )
-    return space
+    return space  # type: ignore[return-value]
 
 
 def _starts(sample: Node, size: int, kernel: int, count: int) -> Node:
