@@ -249,7 +249,7 @@ def inside_compile():
         (lambda: OneCycleLR(optimizer(), 1.0, 5, anneal_strategy="sin"), ArgumentError, "'cos', 'linear'"),
         (lambda: OneCycleLR(optimizer(), 1.0, 5, pct_start=2), ArgumentError, "between 0 and 1"),
         (
-            lambda: OneCycleLR(optimizer(), 1.0, 1, cycle_momentum=False).step(),
+            lambda: [s.step() for s in [OneCycleLR(optimizer(), 1.0, 1, cycle_momentum=False)] * 2],
             ArgumentError,
             "comes after its end",
         ),
@@ -283,3 +283,16 @@ def test_groups_of_the_saved_schedule_must_fit():
     saved = StepLR(optimizer(), 1).state_dict()
     with pytest.raises(StateError, match="2 groups, the optimiser 1"):
         StepLR(SGD([parameter([1.0])]), 1).load_state_dict(saved)
+
+
+def test_one_cycle_in_the_loop_that_steps_after_its_last_batch():
+    opt = optimizer()
+    schedule = OneCycleLR(opt, max_lr=1.0, total_steps=5, cycle_momentum=False)
+    seen = []
+    for _ in range(5):
+        opt.step()
+        schedule.step()
+        seen.append(schedule.get_last_lr()[0])
+    assert seen[-1] == seen[-2] == min(seen)  # the end of the cycle
+    with pytest.raises(ArgumentError, match="step 6 comes after its end"):
+        schedule.step()

@@ -155,10 +155,9 @@ class OneCycleLR(_Cycle):
         return [m / self.div_factor for m in self.max_lrs]
 
     def _between(self, t: int, rates: dict[str, float], which: int, start: str) -> float:
-        if t >= self.total_steps:
-            raise ArgumentError(
-                f"this OneCycleLR has {self.total_steps} steps; step {t + 1} comes after its end"
-            )
+        if t > self.total_steps:
+            raise ArgumentError(f"this OneCycleLR has {self.total_steps} steps; step {t} comes after its end")
+        t = min(t, self.total_steps - 1)  # a loop calls `step` after its last batch too
         first = 0.0
         for last, *goal in self._phases:
             end = goal[which]

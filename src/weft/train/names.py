@@ -33,6 +33,7 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "nadam": optim.NAdam,
     "radam": optim.RAdam,
     "adamax": optim.Adamax,
+    "adafactor": optim.Adafactor,
     "adagrad": optim.Adagrad,
     "adadelta": optim.Adadelta,
     "rmsprop": optim.RMSprop,
