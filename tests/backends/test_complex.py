@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import weft as wf
 from weft.autodiff.reverse import pullback
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
@@ -91,3 +92,17 @@ def test_an_index_outside_is_an_error():
     )
     with pytest.raises(Fault):
         CpuBackend().compile(graph).run([Buffer(numbers(3)), Buffer(np.array([0, 3]))])
+
+
+@pytest.mark.parametrize("name", ["exp", "sinh", "cosh"])
+def test_infinite_angles_and_edges(name):
+    """Where a part is known whatever the angle is, it is that; the sign of a zero is open there."""
+    edges = [0.0, -0.0, 1.5, -1.5, np.inf, -np.inf, np.nan]
+    z = np.array([complex(a, b) for a in edges for b in edges])
+    got = getattr(wf, name)(wf.tensor(z)).numpy()
+    with wf.config(backend="reference"):
+        want = getattr(wf, name)(wf.tensor(z)).numpy()
+    for part in ("real", "imag"):
+        np.testing.assert_allclose(
+            abs(getattr(got, part)), abs(getattr(want, part)), rtol=1e-12, err_msg=part
+        )

@@ -1,6 +1,5 @@
 """Loaders with worker processes: the same batches, and what becomes of workers that raise, die, hang or are left."""
 
-import collections
 import gc
 import os
 import pickle
@@ -28,6 +27,7 @@ from weft.data import (
     get_worker_info,
     item_rng,
 )
+from worker_types import Pair
 
 POSIX = os.name == "posix"
 
@@ -283,9 +283,6 @@ def test_workers_know_who_they_are():
 
 
 # -- what is sent -------------------------------------------------------------------------------------------
-
-
-Pair = collections.namedtuple("Pair", "x y")
 
 
 class Kinds(Dataset):

@@ -120,7 +120,7 @@ def test_killed_a_few_times(tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill so")
 def test_killed_fifty_times(tmp_path):
-    assert compare_with_killed(tmp_path, 50, 200, seed=1) == 50
+    assert compare_with_killed(tmp_path, 50, 1000, seed=1) == 50
 
 
 # -- the interface ----------------------------------------------------------------------------------------------

@@ -245,8 +245,16 @@ _product("conv")
 
 @rule("exp")
 def _(x: Pair) -> Pair:
-    size, on_axis = exp(x.re), equal(x.im, 0)
-    return Pair(where(on_axis, size, size * cos(x.im)), where(on_axis, x.im, size * sin(x.im)))
+    size, on_axis, lost = exp(x.re), equal(x.im, 0), _is_lost(x.im)
+    limit = bitwise_and(isinf(x.re), lost)  # 0, or infinite in an unknown direction
+    gone = bitwise_and(limit, less(x.re, 0))
+    re = where(bitwise_or(on_axis, limit), size, size * cos(x.im))
+    return Pair(re, where(on_axis, x.im, where(gone, 0, size * sin(x.im))))
+
+
+def _is_lost(angle: Node) -> Node:
+    """Whether an angle is infinite or NaN, so that it has no sine."""
+    return not_equal(angle - angle, 0)
 
 
 @rule("log")
@@ -286,9 +294,17 @@ def _(x: Pair) -> Pair:
 
 @rule("sinh")
 def _(x: Pair) -> Pair:
-    return Pair(sinh(x.re) * cos(x.im), cosh(x.re) * sin(x.im))
+    known = bitwise_and(
+        _is_lost(x.im), bitwise_or(equal(x.re, 0), isinf(x.re))
+    )  # the real part, whatever the angle
+    re = where(known, x.re, sinh(x.re) * cos(x.im))
+    return Pair(re, where(equal(x.im, 0), x.im, cosh(x.re) * sin(x.im)))
 
 
 @rule("cosh")
 def _(x: Pair) -> Pair:
-    return Pair(cosh(x.re) * cos(x.im), sinh(x.re) * sin(x.im))
+    lost, turned = _is_lost(x.im), where(less(x.re, 0), -x.im, x.im)
+    re = where(bitwise_and(lost, isinf(x.re)), _abs(x.re), cosh(x.re) * cos(x.im))
+    on_axis = bitwise_and(equal(x.im, 0), _is_lost(x.re))
+    im = where(on_axis, turned, sinh(x.re) * sin(x.im))
+    return Pair(re, where(bitwise_and(lost, equal(x.re, 0)), 0, im))
