@@ -85,7 +85,7 @@ def killed_again_and_again(folder, times, epochs, seed):
         process = child(folder, epochs)
         assert process.stdout.readline() == "ready\n"
         if kills < times:
-            time.sleep(rng.uniform(0.0, 0.8))
+            time.sleep(rng.uniform(0.0, 0.4))
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
@@ -120,7 +120,7 @@ def test_killed_a_few_times(tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill so")
 def test_killed_fifty_times(tmp_path):
-    assert compare_with_killed(tmp_path, 50, 1000, seed=1) == 50
+    assert compare_with_killed(tmp_path, 50, 6000, seed=1) == 50
 
 
 # -- the interface ----------------------------------------------------------------------------------------------
