@@ -75,13 +75,8 @@ class Keyed:
             return self.inner[i]
 
 
-def weft_step() -> Callable[[Any, Any], float]:
-    import weft as wf
-    from weft import nn, optim
-
-    wf.config.backend = "cpu"
-    wf.set_num_threads(THREADS)
-    wf.manual_seed(0)
+def network(nn: Any) -> Any:
+    """The network of `WIDTHS`, from the layers of Weft's `nn` or of PyTorch's, which have the same names."""
     layers: list[Any] = []
     for i, width in enumerate(WIDTHS):
         before = (3, *WIDTHS)[i]
@@ -92,7 +87,17 @@ def weft_step() -> Callable[[Any, Any], float]:
             nn.ReLU(),
             nn.MaxPool2d(2),
         ]
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], CLASSES))
+
+
+def weft_step() -> Callable[[Any, Any], float]:
+    import weft as wf
+    from weft import nn, optim
+
+    wf.config.backend = "cpu"
+    wf.set_num_threads(THREADS)
+    wf.manual_seed(0)
+    model = network(nn)
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
     @wf.compile
@@ -112,17 +117,7 @@ def torch_step() -> Callable[[Any, Any], float]:
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    layers: list[Any] = []
-    for i, width in enumerate(WIDTHS):
-        before = (3, *WIDTHS)[i]
-        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-        layers += [
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        ]
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], CLASSES))
+    model = network(nn)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
     def step(x: Any, y: Any) -> float:

@@ -175,26 +175,26 @@ def tiling(t: Tiles, target: Target) -> Tiling:
 _SHARED = 4
 
 #: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
-_ENOUGH = 4
+ENOUGH = 4
 
 
 def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
     """(panels that one unit of work goes through, bands of rows)."""
     if pack:  # panels that are packed serve all rows
-        return max(1, min(_SHARED, panels // _ENOUGH)), 1
+        return max(1, min(_SHARED, panels // ENOUGH)), 1
     if not blocked:
         return 1, tiles if t.same_columns else _at_most(tiles, tiles * rows // 192)
     if not t.same_columns or t.steps < t.m.size * math.prod([v.size for v in t.outer]):
         return _SHARED, _at_most(tiles, tiles * rows // 64)
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
-    enough = min(_ENOUGH, panels * tiles)
-    options = [
-        (t.n.size * bands + t.m.size * -(-panels // group), -group, bands)
-        for group in range(1, panels + 1)
-        for bands in range(1, tiles + 1)
-        if bands * -(-panels // group) >= enough
-    ]
+    enough = min(ENOUGH, panels * tiles)
+    options = []
+    for group in range(1, panels + 1):
+        groups = -(-panels // group)
+        bands = -(-enough // groups)
+        if bands <= tiles:
+            options.append((t.n.size * bands + t.m.size * groups, -group, bands))
     _, group, bands = min(options)
     return -group, bands
 

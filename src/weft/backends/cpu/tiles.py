@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ...kernel.anchors import size
 from ...kernel.index import Var
 from ...kernel.target import Target
-from ...kernel.tiles import Guard, Tap, Tiles, Tiling, scratch_size, tiling
+from ...kernel.tiles import ENOUGH, Guard, Tap, Tiles, Tiling, scratch_size, tiling
 from . import instructions as ir
 from .build import F32, F64, I1, I64, PTR, Build
 from .expressions import Expressions, Lanes
@@ -50,14 +50,10 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     if not (cut.blocked or cut.pack) or not t.same_columns:
         return t.outer
     count, found = 0, _groups(t, target) * cut.bands
-    while count < len(t.outer) and found < _ENOUGH:
+    while count < len(t.outer) and found < ENOUGH:
         found *= t.outer[count].size
         count += 1
     return t.outer[:count]
-
-
-#: Units that are enough to go round.
-_ENOUGH = 4
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:

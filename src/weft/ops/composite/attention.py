@@ -18,7 +18,7 @@ from ..loops import scan
 from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis
 from ..rearrange import moveaxis, swapaxes, tri
 from ..reduce import max_, sum_
-from .common import as_type, floating, keep, stop_gradient, weight, widened
+from .common import as_type, exp_or_zero, floating, keep, stop_gradient, widened
 from .define import cheap, composite
 from .dropout import dropped
 
@@ -28,7 +28,7 @@ def safe_softmax(x):
     """Softmax along the last axis in which a row of nothing but -inf gives zeros."""
     axis = (x.ndim - 1,)
     top = keep(max_(x, axes=axis), x, axis)
-    e = weight(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
+    e = exp_or_zero(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
     total = keep(sum_(e, axes=axis), e, axis)
     return e / where(equal(total, 0), 1, total)
 

@@ -83,7 +83,7 @@ def positive(x: Node) -> Node:
     return where(less_equal(x, 0), 0, x)
 
 
-def weight(shifted: Node) -> Node:
+def exp_or_zero(shifted: Node) -> Node:
     """e**shifted for what is at most 0, and 0 where that would be below the normal numbers, which are slow."""
     least = 708.0 if shifted.dtype is float64 else 87.0  # -log of the smallest normal number
     return exp(where(less(shifted, -least), float("-inf"), shifted))

@@ -7,7 +7,7 @@ from ...ir.node import Node
 from ..elementwise import equal, log, where
 from ..movement import reshape
 from ..reduce import max_, sum_
-from .common import as_type, keep, stop_gradient, weight, widened
+from .common import as_type, exp_or_zero, keep, stop_gradient, widened
 from .define import composite
 
 
@@ -30,7 +30,7 @@ def softmax(x, *, axis):
         return x
     w = widened(x)
     top = keep(max_(w, axes=(axis,)), w, (axis,))
-    e = weight(w - stop_gradient(top))
+    e = exp_or_zero(w - stop_gradient(top))
     return as_type(e / keep(sum_(e, axes=(axis,)), e, (axis,)), x.dtype)
 
 
@@ -49,13 +49,13 @@ def log_softmax(x, *, axis):
         return x
     w = widened(x)
     shifted = w - stop_gradient(keep(max_(w, axes=(axis,)), w, (axis,)))
-    return as_type(shifted - log(keep(sum_(weight(shifted), axes=(axis,)), w, (axis,))), x.dtype)
+    return as_type(shifted - log(keep(sum_(exp_or_zero(shifted), axes=(axis,)), w, (axis,))), x.dtype)
 
 
 @log_softmax.vjp
 def _(cts, outs, x, *, axis):
     y, ct = widened(outs[0]), widened(cts[0])
-    return (as_type(ct - weight(y) * keep(sum_(ct, axes=(axis,)), ct, (axis,)), x.dtype),)
+    return (as_type(ct - exp_or_zero(y) * keep(sum_(ct, axes=(axis,)), ct, (axis,)), x.dtype),)
 
 
 @composite
@@ -70,7 +70,7 @@ def logsumexp(x, *, axes, keepdims=False):
     # An infinite maximum must not be subtracted from itself.
     finite = equal(top - top, 0)
     shift = stop_gradient(where(finite, top, 0))
-    out = log(keep(sum_(weight(w - shift), axes=axes), w, axes)) + shift
+    out = log(keep(sum_(exp_or_zero(w - shift), axes=axes), w, axes)) + shift
     out = as_type(out, x.dtype)
     return out if keepdims else _dropped(out, axes)
 
@@ -84,7 +84,7 @@ def _(cts, outs, x, *, axes, keepdims):
         y, ct = keep(y, x, axes), keep(ct, x, axes)
     # Where the result is -inf every element is; like the sum of nothing, it has derivative 0.
     nothing = equal(y, float("-inf"))
-    share = weight(w - where(nothing, 0, y))
+    share = exp_or_zero(w - where(nothing, 0, y))
     return (as_type(where(nothing, 0, ct) * share, x.dtype),)
 
 
