@@ -296,3 +296,13 @@ def test_one_cycle_in_the_loop_that_steps_after_its_last_batch():
     assert seen[-1] == seen[-2] == min(seen)  # the end of the cycle
     with pytest.raises(ArgumentError, match="step 6 comes after its end"):
         schedule.step()
+
+
+def test_a_function_for_each_parameter_group():
+    opt = SGD([{"params": [parameter([1.0])]}, {"params": [parameter([2.0])], "lr": 0.3}], lr=1.0)
+    schedule = LambdaLR(opt, [lambda t: 0.5**t, lambda t: 1.0])
+    opt.step()
+    schedule.step()
+    assert schedule.get_last_lr() == [0.5, pytest.approx(0.3)]
+    with pytest.raises(ArgumentError, match="1 functions for an optimiser with 2 parameter groups"):
+        LambdaLR(opt, [lambda t: 1.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..base.checked import check_constructor
@@ -105,14 +105,23 @@ class Schedule:
 
 
 class LambdaLR(Schedule):
-    """base * function(t)."""
+    """base * function(t); `lr_lambda` is the function, or a list of one for each parameter group."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+    ) -> None:
         self.lr_lambda = lr_lambda
         super().__init__(optimizer)
 
-    def rate(self, base: float, t: int) -> float:
-        return base * float(self.lr_lambda(t))
+    def rates(self, t: int, bases: list[float] | None = None) -> list[float]:
+        starts = self.base_lrs if bases is None else bases
+        functions = [self.lr_lambda] * len(starts) if callable(self.lr_lambda) else self.lr_lambda
+        if len(functions) != len(starts):
+            raise ArgumentError(
+                f"LambdaLR got {len(functions)} functions for an optimiser with {len(starts)} parameter groups; "
+                "give one function, or one for each group"
+            )
+        return [base * float(f(t)) for base, f in zip(starts, functions, strict=True)]
 
 
 class MultiplicativeLR(Schedule):
