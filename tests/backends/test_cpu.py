@@ -22,6 +22,8 @@ from weft.ir.node import Aval
 from weft.ir.primitive import registry, results
 from weft.kernel.lower import pulls
 from weft.kernel.schedule import builders
+from weft.ops.gather import gather
+from weft.ops.movement import concatenate
 from weft.runtime.buffer import Buffer
 
 #: Primitives that need no code of their own.
@@ -152,3 +154,21 @@ def test_transpositions_in_squares_and_strips(dtype, shape, axes):
         moved, summed = turned + 0, wf.astype(turned, wf.float32) + wf.tensor(y)
         np.testing.assert_array_equal(moved.numpy(), x.transpose(axes))
         np.testing.assert_array_equal(summed.numpy(), x.transpose(axes).astype(np.float32) + y)
+
+
+@pytest.mark.parametrize("recurs", [False, True])
+@pytest.mark.parametrize("rest", [(), (21,)])
+def test_parts_of_a_row_are_read_where_they_are_alone(recurs, rest):
+    """The second part begins in the middle of a vector: before its first index lies what is no index."""
+    around = np.full(4096, 1 << 40)
+    at = around[2000:2005]
+    at[:] = np.arange(5)
+    size = int(np.prod(rest))
+    x = np.arange(3 * size, dtype=np.float32).reshape(3, *rest)
+    table = np.arange(7 * size, dtype=np.float32).reshape(7, *rest)
+    graph = trace_graph(
+        lambda x, table, at: [concatenate(x, gather(table, at, axes=(0,)), x, axis=0)],
+        [Aval(a.shape, as_dtype(a.dtype)) for a in (x, table, at)],
+    )
+    (got,) = run(CpuBackend().compile(graph, recurs), [x, table, at])
+    np.testing.assert_array_equal(got, np.concatenate([x, table[:5], x]))

@@ -91,7 +91,7 @@ class Apply:
 
 @dataclass(frozen=True)
 class Inside:
-    """`then` where every index lies in its range [low, high), else `other`; `then` is evaluated nowhere else."""
+    """`then` where every index lies in its range [low, high), else `other`; each reads memory there alone."""
 
     conditions: tuple[tuple[Index, int, int], ...]
     then: Expr

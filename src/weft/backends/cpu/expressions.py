@@ -241,16 +241,23 @@ class Expressions:
             then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
             other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
             return self.build.choose(condition, then, other)
-        mask = condition if lanes.mask is None else self.b.and_(condition, lanes.mask)
+        found = self._in_some(e.then, condition, lanes, memo)
+        rest = self._in_some(e.other, self.b.not_(condition), lanes, memo)
+        return self.b.select(condition, found, rest)
+
+    def _in_some(self, e: Expr, wanted: ir.Value, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        """An expression in the lanes where it is `wanted`: nothing is read for the others, which get anything."""
+        if not reads_memory(e):
+            return self.build.splat(self.value(e, lanes, memo), lanes.count)
+        mask = wanted if lanes.mask is None else self.b.and_(wanted, lanes.mask)
         within = replace(lanes, mask=mask)
-        other_ = self.build.splat(self.value(e.other, lanes, memo), lanes.count)
-        if reads_alike(e.then, lanes.vector):
-            # What is read once for all lanes has no mask of its own: it may only be read if a lane wants it.
-            wanted = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (mask,))
-            then = lambda: self.build.splat(self.value(e.then, within, {}), lanes.count)  # noqa: E731
-            return self.b.select(condition, self.build.choose(wanted, then, lambda: other_), other_)
-        then_ = self.build.splat(self.value(e.then, within, {}), lanes.count)
-        return self.b.select(condition, then_, other_)
+        found = lambda: self.build.splat(self.value(e, within, {}), lanes.count)  # noqa: E731
+        if not reads_alike(e, lanes.vector):
+            return found()
+        # What is read once for all lanes has no mask of its own: it may only be read if a lane wants it.
+        some = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (mask,))
+        nothing = self.build.const(0, like(register_type(e.dtype), lanes.count))
+        return self.build.choose(some, found, lambda: nothing)
 
     def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
         x, y = self.build.same(x, y)
@@ -365,6 +372,11 @@ def reads_alike(e: Expr, vector: Var | None) -> bool:
     if isinstance(e, (Lookup, Search)):
         return True
     return any(reads_alike(a, vector) for a in operands(e))
+
+
+def reads_memory(e: Expr) -> bool:
+    """Whether an expression reads more than inputs of one element."""
+    return isinstance(e, (Load, Lookup, Search)) or any(reads_memory(a) for a in operands(e))
 
 
 def _suffix(value: ir.Value) -> str:
