@@ -78,8 +78,9 @@ def test_parabola(kind, compiled):
     np.testing.assert_allclose(p.numpy(), [[1.0], [0.5]], atol=SLACK.get(kind, 5e-3))
 
 
+@both
 @pytest.mark.parametrize("kind", TABLE)
-def test_rosenbrock(kind):
+def test_rosenbrock(kind, compiled):
     """(1-x)^2 + 100 (y-x^2)^2 has its minimum 0 at (1, 1), at the end of a curved valley."""
     options, steps = TABLE[kind][1]
     x, y = parameter([[-1.0]], "float64"), parameter([[1.0]], "float64")
@@ -88,7 +89,7 @@ def test_rosenbrock(kind):
         a, b = 1.0 - x, y - x * x
         return (a * a + 100.0 * b * b).sum()
 
-    descend(kind, options, steps, [x, y], loss_of, True)
+    descend(kind, options, steps, [x, y], loss_of, compiled)
     np.testing.assert_allclose([x.item(), y.item()], [1, 1], atol=0.1)
 
 

@@ -1,5 +1,7 @@
 """Learning-rate schedules: values against PyTorch, resuming, errors, no retracing."""
 
+import warnings
+
 import pytest
 
 import weft
@@ -42,15 +44,44 @@ TABLE = [
     (PolynomialLR, dict(total_iters=7, power=2.0)),
     (CosineAnnealingWarmRestarts, dict(T_0=3)),
     (CosineAnnealingWarmRestarts, dict(T_0=2, T_mult=2, eta_min=0.01)),
-    (OneCycleLR, dict(max_lr=1.0, total_steps=13, cycle_momentum=False)),
-    (OneCycleLR, dict(max_lr=[1.0, 2.0], epochs=4, steps_per_epoch=4, pct_start=0.5, anneal_strategy="linear",
+    (OneCycleLR, dict(max_lr=1.0, total_steps=52, cycle_momentum=False)),
+    (OneCycleLR, dict(max_lr=[1.0, 2.0], epochs=4, steps_per_epoch=13, pct_start=0.5, anneal_strategy="linear",
                       three_phase=True, div_factor=10.0, final_div_factor=100.0, cycle_momentum=False)),
     (CyclicLR, dict(base_lr=0.1, max_lr=0.5, step_size_up=3, cycle_momentum=False)),
     (CyclicLR, dict(base_lr=[0.1, 0.2], max_lr=0.5, step_size_up=2, step_size_down=3, mode="triangular2",
                     cycle_momentum=False)),
     (CyclicLR, dict(base_lr=0.1, max_lr=0.5, step_size_up=3, mode="exp_range", gamma=0.9, cycle_momentum=False)),
     (CyclicLR, dict(base_lr=0.1, max_lr=0.5, step_size_up=3, scale_fn=lambda x: 1 / x, cycle_momentum=False)),
+    (LambdaLR, dict(lr_lambda=[lambda t: 0.9**t, lambda t: 1 / (1 + t)])),
+    (MultiplicativeLR, dict(lr_lambda=[lambda t: 0.9, lambda t: 1.0 + 0.1 / t])),
+    (SWALR, dict(swa_lr=[0.05, 0.2], anneal_epochs=20)),
+    (SWALR, dict(swa_lr=0.05, anneal_epochs=7, anneal_strategy="linear")),
 ]  # fmt: skip
+#: Those made of others, from the library: `torch.optim.lr_scheduler` or `weft.optim.lr_scheduler`, and the optimiser.
+COMBINED = {
+    "warm-up and cosine": lambda m, o, **k: m.SequentialLR(
+        o, [m.LinearLR(o, 0.1, total_iters=5, **k), m.CosineAnnealingLR(o, 45, **k)], [5], **k
+    ),
+    "three parts": lambda m, o, **k: m.SequentialLR(
+        o, [m.ConstantLR(o, 0.1, 3, **k), m.ExponentialLR(o, 0.9, **k), m.StepLR(o, 10, **k)], [4, 20], **k
+    ),
+    "factors": lambda m, o: m.ChainedScheduler([m.ConstantLR(o, 0.1, 4), m.ExponentialLR(o, 0.9)]),
+    "function and steps": lambda m, o: m.ChainedScheduler(
+        [m.MultiplicativeLR(o, lambda t: 0.98), m.StepLR(o, 9, 0.5)]
+    ),
+}
+LONG = 50
+
+
+def test_every_schedule_is_in_a_table():
+    """Those of both libraries, by name."""
+    found = {n for n in weft.optim.__all__ if isinstance(getattr(weft.optim, n), type)}
+    found = {n for n in found if issubclass(getattr(weft.optim, n), Schedule)}
+    tested = {kind.__name__ for kind, _ in TABLE} | {"ReduceLROnPlateau", "ChainedScheduler", "SequentialLR"}
+    assert found == tested | {"Schedule"}
+    torch = pytest.importorskip("torch")
+    theirs = {n for n in torch.optim.lr_scheduler.__all__ if n != "LRScheduler"}
+    assert theirs <= tested
 
 
 def optimizer(lr=0.5):
@@ -61,6 +92,12 @@ def lrs(opt):
     return [g["lr"].item() for g in opt.param_groups]
 
 
+def steps_of(options):
+    """50, or as many as the cycle has that must not be left."""
+    one_cycle = options.get("total_steps") or options.get("epochs", 0) * options.get("steps_per_epoch", 0)
+    return min(LONG, one_cycle) if one_cycle else LONG
+
+
 @pytest.mark.parametrize(("kind", "options"), TABLE)
 def test_rates_equal_pytorch(kind, options):
     torch = pytest.importorskip("torch")
@@ -68,8 +105,9 @@ def test_rates_equal_pytorch(kind, options):
     theirs = torch.optim.SGD(groups, lr=0.5)
     ours = optimizer()
     mine = kind(ours, **options)
-    other = getattr(torch.optim.lr_scheduler, kind.__name__)(theirs, **options)
-    for _ in range(12):
+    where = torch.optim.swa_utils if kind is SWALR else torch.optim.lr_scheduler
+    other = getattr(where, kind.__name__)(theirs, **options)
+    for _ in range(steps_of(options)):
         assert lrs(ours) == pytest.approx([g["lr"] for g in theirs.param_groups], rel=1e-12)
         assert mine.get_last_lr() == lrs(ours)
         theirs.step()
@@ -77,19 +115,108 @@ def test_rates_equal_pytorch(kind, options):
         mine.step()
 
 
-@pytest.mark.parametrize(("kind", "options"), TABLE)
-def test_a_resumed_schedule_goes_on(kind, options):
-    ours, others = optimizer(), optimizer(lr=0.3)
-    mine = kind(ours, **options)
-    for _ in range(3):
-        mine.step()
-    again = kind(others, **options)
-    again.load_state_dict(mine.state_dict())
-    assert lrs(others) == lrs(ours)
-    for _ in range(5):
-        mine.step()
+@pytest.mark.parametrize("name", COMBINED)
+def test_combinations_equal_pytorch(name):
+    torch = pytest.importorskip("torch")
+    groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.1}]
+    theirs, ours = torch.optim.SGD(groups, lr=0.5), optimizer()
+    other = COMBINED[name](torch.optim.lr_scheduler, theirs)
+    mine = COMBINED[name](weft.optim.lr_scheduler, ours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch, about how it combines its own
+        for _ in range(LONG):
+            assert lrs(ours) == pytest.approx([g["lr"] for g in theirs.param_groups], rel=1e-9, abs=1e-15)
+            theirs.step()
+            other.step()
+            mine.step()
+
+
+def schedules():
+    for kind, options in TABLE:
+        yield pytest.param(lambda o, k=kind, p=options, **more: k(o, **p, **more), id=kind.__name__)
+    for name in COMBINED:
+        yield pytest.param(lambda o, n=name, **more: COMBINED[n](weft.optim.lr_scheduler, o, **more), id=name)
+
+
+@pytest.mark.parametrize("make", list(schedules()))
+@pytest.mark.parametrize("at", [1, 7, 30])
+def test_a_resumed_schedule_goes_on(make, at):
+    """Its state and the optimiser's, loaded into new ones: the rates are those of a run that was not interrupted."""
+    whole, ours = optimizer(), optimizer()
+    uninterrupted, first = make(whole), make(ours)
+    for _ in range(at):
+        uninterrupted.step()
+        first.step()
+    others = optimizer(lr=0.3)
+    again = make(others)
+    others.load_state_dict(ours.state_dict())
+    again.load_state_dict(first.state_dict())
+    assert lrs(others) == lrs(whole)
+    for _ in range(20):
+        uninterrupted.step()
         again.step()
-        assert lrs(others) == lrs(ours)
+        assert lrs(others) == lrs(whole)
+
+
+@pytest.mark.parametrize("make", [m for m in schedules() if m.id not in ("factors", "function and steps")])
+@pytest.mark.parametrize("at", [0, 5, 30])
+def test_a_schedule_made_late_goes_on_from_the_initial_rates(make, at):
+    """`last_epoch` says which time is over, and the state of the optimiser where the rates began."""
+    whole = optimizer()
+    uninterrupted = make(whole)
+    for _ in range(at):
+        uninterrupted.step()
+    others = optimizer(lr=0.3)
+    others.load_state_dict(whole.state_dict())
+    if not isinstance(uninterrupted, (OneCycleLR, CyclicLR)):  # these are told where they begin
+        with pytest.raises(ArgumentError, match="initial_lr"):
+            make(optimizer(), last_epoch=at)
+    late = make(others, last_epoch=at)
+    for _ in range(10):
+        uninterrupted.step()
+        assert (
+            lrs(others) == pytest.approx(lrs(whole), rel=1e-14)
+            and late.last_epoch == uninterrupted.last_epoch
+        )
+        late.step()
+
+
+def test_parts_of_a_late_sequence_are_late_too():
+    opt = optimizer()
+    StepLR(opt, 3)
+    with pytest.raises(ArgumentError, match="make the parts with last_epoch too"):
+        SequentialLR(opt, [ConstantLR(opt), ExponentialLR(opt, 0.9)], [4], last_epoch=3)
+
+
+#: PyTorch does not look for the cycle that a late time lies in where cycles grow.
+ALIKE = [t for t in TABLE if t[0] is not SWALR and "T_mult" not in t[1]]
+
+
+@pytest.mark.parametrize(("kind", "options"), ALIKE)
+def test_a_schedule_made_late_equals_pytorch(kind, options):
+    torch = pytest.importorskip("torch")
+    first = optimizer()
+    early = kind(first, **options)
+    for _ in range(7):
+        early.step()
+    now = lrs(first)  # PyTorch takes them over where a factor would be applied
+    groups = [
+        {"params": [torch.zeros(1)], "lr": lr, "initial_lr": base}
+        for lr, base in zip(now, early.base_lrs, strict=True)
+    ]
+    theirs, ours = torch.optim.SGD(groups, lr=0.5), optimizer()
+    if kind is OneCycleLR:  # PyTorch keeps the limits of a cycle in the groups
+        tops = options["max_lr"] if isinstance(options["max_lr"], list) else [options["max_lr"]] * 2
+        for g, base, top in zip(theirs.param_groups, early.base_lrs, tops, strict=True):
+            g.update(max_lr=top, min_lr=base / options.get("final_div_factor", 1e4))
+    ours.load_state_dict(first.state_dict())
+    mine = kind(ours, **options, last_epoch=6)
+    other = getattr(torch.optim.lr_scheduler, kind.__name__)(theirs, **options, last_epoch=6)
+    for _ in range(20):
+        assert lrs(ours) == pytest.approx([g["lr"] for g in theirs.param_groups], rel=1e-12)
+        theirs.step()
+        other.step()
+        mine.step()
 
 
 @pytest.mark.parametrize("make", [lambda m, o: m.optim.SGD(o, momentum=0.5), lambda m, o: m.optim.Adam(o)])
@@ -119,7 +246,19 @@ def test_momentum_cycles_as_in_pytorch(make, kind, options):
     assert found[0] == pytest.approx(found[1], rel=1e-12)
 
 
-FIGURES = [1.0, 0.9, 0.95, 0.9, 0.91, 0.92, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
+#: Falls, stays, rises again, jumps.
+FIGURES = [
+    1.0,
+    0.9,
+    0.95,
+    0.9,
+    0.91,
+    0.92,
+    0.5,
+    *[0.6] * 13,
+    *[0.4 - 0.01 * i for i in range(15)],
+    *[0.3] * 15,
+]
 
 
 @pytest.mark.parametrize(
@@ -149,31 +288,6 @@ def test_a_plateau_is_noticed_as_in_pytorch(options):
         if i == 5:
             again = ReduceLROnPlateau(optimizer(), **options)
             again.load_state_dict(mine.state_dict())
-
-
-def test_factors_of_chained_schedules_multiply_as_in_pytorch():
-    torch = pytest.importorskip("torch")
-    theirs, ours = torch.optim.SGD([torch.zeros(1)], lr=1.0), SGD([parameter([1.0])], lr=1.0)
-    s = torch.optim.lr_scheduler
-    other = s.ChainedScheduler([s.ConstantLR(theirs, 0.1, 4), s.ExponentialLR(theirs, 0.9)])
-    mine = ChainedScheduler([ConstantLR(ours, 0.1, 4), ExponentialLR(ours, 0.9)])
-    for _ in range(8):
-        assert lrs(ours) == pytest.approx([theirs.param_groups[0]["lr"]], rel=1e-12)
-        theirs.step()
-        other.step()
-        mine.step()
-
-
-@pytest.mark.parametrize("shape", ["cos", "linear"])
-def test_averaging_ends_at_its_own_rate(shape):
-    opt = optimizer()
-    schedule = SWALR(opt, [0.05, 0.2], anneal_epochs=2, anneal_strategy=shape)
-    seen = []
-    for _ in range(4):
-        seen.append(lrs(opt))
-        schedule.step()
-    assert seen[0] == pytest.approx([0.5, 0.1]) and seen[2] == seen[3] == pytest.approx([0.05, 0.2])
-    assert seen[1] == pytest.approx([0.275, 0.15])
 
 
 def test_time_between_whole_numbers():
@@ -270,6 +384,17 @@ def inside_compile():
         (lambda: SequentialLR(optimizer(), [], []), ArgumentError, "0 schedules"),
         (lambda: SequentialLR(optimizer(), [StepLR(optimizer(), 1)], []), ArgumentError, "same optimiser"),
         (lambda: StepLR(optimizer(), 1).load_state_dict({"gamma": 1}), StateError, "missing"),
+        (lambda: StepLR(optimizer(), 1, last_epoch=-2), ArgumentError, "last_epoch is -1"),
+        (
+            lambda: optimizer().param_groups[0].update(initial_lr="a"),
+            ArgumentError,
+            "initial_lr must be a number",
+        ),
+        (
+            lambda: ChainedScheduler([ReduceLROnPlateau(optimizer())]),
+            ArgumentError,
+            "cannot be part of a combination",
+        ),
         (lambda: Schedule(optimizer()), NotImplementedError, "must define rate"),
         (inside_compile, TraceError, "call it outside"),
     ],

@@ -13,20 +13,35 @@ from .schedule import Schedule, outside_compile, positive_count
 
 
 class CosineAnnealingWarmRestarts(Schedule):
-    """Half a cosine from base down to `eta_min`, again and again: cycle i takes T_0 * T_mult**i steps.
+    """Half a cosine from base down to `eta_min`, again and again, over longer and longer cycles.
 
-    `step(epoch)` moves to any time, also between two whole numbers: `step(epoch + batch / batches)`.
+        lr = eta_min + (base - eta_min) (1 + cos(pi t_i / T_i)) / 2        T_i = T_0 * T_mult**i
+
+    where t_i is the time since cycle i began. `step(epoch)` moves to any time, also between two whole numbers:
+    `step(epoch + batch / batches)`.
+
+    Args:
+        T_0: steps of the first cycle, a positive integer.
+        T_mult: how many times longer each cycle is than the one before, a positive integer.
+        eta_min: the least rate.
+        last_epoch: the time that is over (-1: none); see `Schedule`.
 
     Reference: I. Loshchilov, F. Hutter, "SGDR", 2017, https://arxiv.org/abs/1608.03983
+
+    >>> s = CosineAnnealingWarmRestarts(SGD([weft.zeros(3)], lr=1.0), T_0=2, T_mult=2)
+    >>> [round(s.rates(t)[0], 3) for t in range(7)]
+    [1.0, 0.5, 1.0, 0.854, 0.5, 0.146, 1.0]
     """
 
     saved = ("T_0", "T_mult", "eta_min")
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
         self.T_0 = positive_count("T_0", T_0)
         self.T_mult = positive_count("T_mult", T_mult)
         self.eta_min = eta_min
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
         """Go on by one, or to the time `epoch`."""
@@ -96,17 +111,30 @@ def annealed(start: float, end: float, done: float, shape: str) -> float:
 
 
 class OneCycleLR(_Cycle):
-    """From max_lr / div_factor up to max_lr, then down to max_lr / div_factor / final_div_factor; momentum against it.
+    """From a low rate up to `max_lr`, then down to nearly nothing, with momentum against it.
+
+        max_lr / div_factor  ->  max_lr  ->  max_lr / div_factor / final_div_factor
+
+    each way along half a cosine, start + (end - start) (1 - cos(pi x)) / 2 with x from 0 to 1, or a straight line.
 
     Args:
         max_lr: the highest rate, one number or one for each group.
-        total_steps: how long the cycle is; or `epochs` times `steps_per_epoch`.
+        total_steps: how long the cycle is; or `epochs` times `steps_per_epoch`. Going further is an `ArgumentError`.
         pct_start: the part of the cycle that goes up.
         anneal_strategy: "cos" or "linear".
         cycle_momentum: whether momentum (or the first beta) goes from `max_momentum` down to `base_momentum` and back.
+        base_momentum, max_momentum: the limits between which momentum goes.
+        div_factor: max_lr over the first rate.
+        final_div_factor: the first rate over the last one.
         three_phase: come back to max_lr / div_factor first, as long as it went up, then go down to the end.
+        last_epoch: the time that is over (-1: none); see `Schedule`.
 
     Reference: L. N. Smith, N. Topin, "Super-Convergence", 2019, https://arxiv.org/abs/1708.07120
+
+    >>> opt = SGD([weft.zeros(3)], lr=1.0, momentum=0.9)
+    >>> s = OneCycleLR(opt, max_lr=1.0, total_steps=6, pct_start=0.5, anneal_strategy="linear")
+    >>> [round(s.rates(t)[0], 2) for t in range(6)]
+    [0.04, 0.52, 1.0, 0.67, 0.33, 0.0]
     """
 
     saved = ("total_steps", "max_lrs", "div_factor", "final_div_factor", "cycle_momentum", "base_momentum",
@@ -127,6 +155,7 @@ class OneCycleLR(_Cycle):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
+        last_epoch: int = -1,
     ) -> None:
         check_choice("anneal_strategy", anneal_strategy, _SHAPES)
         if not isinstance(pct_start, (int, float)) or not 0 <= pct_start <= 1:
@@ -149,7 +178,7 @@ class OneCycleLR(_Cycle):
         if three_phase:
             self._phases.append((2 * pct_start * self.total_steps - 2, "initial", "max"))
         self._phases.append((self.total_steps - 1, "end", "max"))
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def _bases(self) -> list[float]:
         return [m / self.div_factor for m in self.max_lrs]
@@ -187,7 +216,12 @@ _MODES: dict[str, Callable[[float, float], float]] = {
 
 
 class CyclicLR(_Cycle):
-    """Triangles between base_lr and max_lr, whose height may shrink.
+    """Triangles between `base_lr` and `max_lr`, whose height may shrink.
+
+        lr = base_lr + (max_lr - base_lr) * height * scale
+
+    where height rises from 0 to 1 in `step_size_up` steps and falls to 0 in `step_size_down`, and scale is 1,
+    1 / 2**(cycle - 1) or gamma**t, as `mode` says.
 
     Args:
         base_lr, max_lr: the lowest and highest rate, one number or one for each group.
@@ -195,8 +229,15 @@ class CyclicLR(_Cycle):
         mode: "triangular", "triangular2" (half the height in each cycle) or "exp_range" (gamma**step).
         scale_fn: a height of your own, of the number of the cycle (from 1) or of the step, as `scale_mode` says.
         cycle_momentum: whether momentum (or the first beta) goes against the rate, between its two limits.
+        base_momentum, max_momentum: these limits, one number or one for each group.
+        last_epoch: the time that is over (-1: none); see `Schedule`.
 
     Reference: L. N. Smith, "Cyclical Learning Rates", 2017, https://arxiv.org/abs/1506.01186
+
+    >>> opt = SGD([weft.zeros(3)], lr=1.0, momentum=0.9)
+    >>> s = CyclicLR(opt, base_lr=0.1, max_lr=0.5, step_size_up=2, mode="triangular2")
+    >>> [round(s.rates(t)[0], 2) for t in range(8)]
+    [0.1, 0.3, 0.5, 0.3, 0.1, 0.2, 0.3, 0.2]
     """
 
     saved = ("max_lrs",)
@@ -215,6 +256,7 @@ class CyclicLR(_Cycle):
         cycle_momentum: bool = True,
         base_momentum: Any = 0.8,
         max_momentum: Any = 0.9,
+        last_epoch: int = -1,
     ) -> None:
         check_choice("mode", mode, tuple(_MODES))
         check_choice("scale_mode", scale_mode, ("cycle", "iterations"))
@@ -234,7 +276,7 @@ class CyclicLR(_Cycle):
                 strict=True,
             )
         )
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def _bases(self) -> list[float]:
         return list(self._low)
@@ -258,13 +300,32 @@ class CyclicLR(_Cycle):
 class SWALR(Schedule):
     """From the present rate to `swa_lr` in `anneal_epochs` steps, then constant: for averaging weights.
 
+        lr = base + (swa_lr - base) (1 - cos(pi x)) / 2        x = min(1, t / anneal_epochs)
+
+    or base + (swa_lr - base) x with the strategy "linear". The average itself is `train.AveragedModel`.
+
+    Args:
+        swa_lr: the rate at the end, one number or one for each group.
+        anneal_epochs: how many steps it takes, 0 or more.
+        anneal_strategy: "cos" or "linear".
+        last_epoch: the time that is over (-1: none); see `Schedule`.
+
     Reference: P. Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018, https://arxiv.org/abs/1803.05407
+
+    >>> s = SWALR(SGD([weft.zeros(3)], lr=1.0), swa_lr=0.2, anneal_epochs=2, anneal_strategy="linear")
+    >>> [round(s.rates(t)[0], 2) for t in range(4)]
+    [1.0, 0.6, 0.2, 0.2]
     """
 
     saved = ("swa_lrs", "anneal_epochs")
 
     def __init__(
-        self, optimizer: Optimizer, swa_lr: Any, anneal_epochs: int = 10, anneal_strategy: str = "cos"
+        self,
+        optimizer: Optimizer,
+        swa_lr: Any,
+        anneal_epochs: int = 10,
+        anneal_strategy: str = "cos",
+        last_epoch: int = -1,
     ) -> None:
         check_choice("anneal_strategy", anneal_strategy, _SHAPES)
         if not hasattr(anneal_epochs, "__index__") or anneal_epochs < 0:
@@ -272,7 +333,7 @@ class SWALR(Schedule):
         self.anneal_strategy = anneal_strategy
         self.anneal_epochs = anneal_epochs
         self.swa_lrs = per_group("swa_lr", swa_lr, optimizer)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def rates(self, t: int, bases: list[float] | None = None) -> list[float]:
         done = 1.0 if self.anneal_epochs == 0 else min(1.0, t / self.anneal_epochs)

@@ -143,8 +143,12 @@ class ParamGroup(MutableMapping[str, Any]):
             self._choose(name, value)
         elif name == "name":
             self._notes[name] = value
+        elif name == "initial_lr":  # where schedules start from; no program reads it
+            if not is_number(value):
+                raise ArgumentError(f"{self._owner}: initial_lr must be a number, got {value!r}")
+            self._notes[name] = float(value)
         else:
-            known = ["params", "name", *self._ranges, *self._switch_names, *self._choices]
+            known = ["params", "name", "initial_lr", *self._ranges, *self._switch_names, *self._choices]
             raise ArgumentError(f"{self._owner} has no option {name!r}. {nearest(name, known)}")
 
     def _choose(self, name: str, value: Any) -> None:

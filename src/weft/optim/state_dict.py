@@ -97,7 +97,7 @@ def _options(
     known = {*optimizer.ranges, *optimizer.switches, *optimizer.choices}
     for key in sorted(known - given.keys()):
         problems.append(f"group {i} lacks the option {key!r}")
-    for key in sorted(given.keys() - known - {"name"}):
+    for key in sorted(given.keys() - known - {"name", "initial_lr"}):
         problems.append(f"group {i} has the option {key!r}, which {optimizer.name} does not know")
     options = {k: v for k, v in given.items() if k in known}
     trial = ParamGroup(optimizer.name, optimizer.ranges, optimizer.switches, optimizer.choices)
@@ -106,7 +106,7 @@ def _options(
             trial[key] = value if not isinstance(value, list) else tuple(value)
         except WeftError as e:
             problems.append(f"group {i}: {e}")
-    return options
+    return {**options, **{k: v for k, v in given.items() if k == "initial_lr"}}
 
 
 def _slots(
