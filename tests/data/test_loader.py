@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from weft.arrays.random import Generator
 from weft.arrays.random import seed as manual_seed
-from weft.base.errors import ArgumentError, DataError
-from weft.data import DataLoader, Dataset, Subset, TensorDataset, collate
+from weft.base.errors import ArgumentError, DataError, IndexingError
+from weft.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, collate
 
 
 def numbers(loader):
@@ -127,3 +127,48 @@ def test_a_batch_is_its_own_memory():
 def test_errors(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+class Failing(IterableDataset):
+    def __init__(self, at):
+        self.at = at
+
+    def __iter__(self):
+        for i in range(9):
+            if i == self.at:
+                raise OSError("gone")
+            yield i
+
+
+def stacked(samples):
+    raise KeyError("no such part")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "kind", "notes"),
+    [
+        (Failing(5), {}, OSError, ["sample 5 of the stream Failing was read", "batch 1 was made"]),
+        (Failing(0), {}, OSError, ["sample 0 of the stream Failing was read", "batch 0 was made"]),
+        ([1, 2, 3, "a", 5], {}, DataError, ["batch 0 (samples 0, 1, 2, 3) was made"]),
+        (range(3, 12), dict(collate_fn=stacked), KeyError, ["batch 0 (samples 0, 1, 2, 3) was made"]),
+        (
+            range(3),
+            dict(sampler=[0, 2, 7]),
+            IndexError,
+            ["sample 7 of range was fetched", "(samples 0, 2, 7) was made"],
+        ),
+        (
+            TensorDataset(np.zeros(3)),
+            dict(batch_sampler=[[0], [1, 3]]),
+            IndexingError,
+            ["sample 3 of TensorDataset was fetched", "batch 1 (samples 1, 3) was made"],
+        ),
+    ],
+)
+def test_an_error_says_at_which_sample_and_batch(dataset, options, kind, notes):
+    options = options if "batch_sampler" in options else dict(batch_size=4, **options)
+    with pytest.raises(kind) as caught:
+        list(DataLoader(dataset, **options))
+    assert len(caught.value.__notes__) == len(notes)
+    for note, wanted in zip(caught.value.__notes__, notes, strict=True):
+        assert wanted in note

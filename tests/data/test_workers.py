@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.arrays.creation import tensor
-from weft.arrays.tensor import Tensor
 from weft.base.errors import ArgumentError, DataError, StateError
 from weft.data import (
     BatchSampler,
@@ -27,24 +25,9 @@ from weft.data import (
     get_worker_info,
     item_rng,
 )
-from worker_types import Pair
+from worker_types import Broken, Pair, Sums, children, gone, plain, raising
 
 POSIX = os.name == "posix"
-
-
-class Sums(Dataset):
-    """Samples that draw random numbers in three ways."""
-
-    def __init__(self, n=11):
-        self.n = n
-
-    def __len__(self):
-        return self.n
-
-    def __getitem__(self, i):
-        import random
-
-        return {"i": i, "mine": item_rng().uniform()}, (random.random(), np.random.rand()), f"n{i}"  # noqa: NPY002
 
 
 class Stream(IterableDataset):
@@ -65,15 +48,6 @@ class Shared(IterableDataset):
         return iter(range(first, 10, step))
 
 
-def plain(batch):
-    """A batch as nested lists."""
-    if isinstance(batch, Tensor):
-        return batch.tolist()
-    if isinstance(batch, dict):
-        return {k: plain(v) for k, v in batch.items()}
-    return [plain(v) for v in batch] if isinstance(batch, (tuple, list)) else batch
-
-
 def two_epochs(dataset, **options):
     loader = DataLoader(dataset, seed=5, **options)
     return [plain(b) for _ in range(2) for b in loader]
@@ -88,34 +62,6 @@ def nobody_left():
     while children() and time.monotonic() < end:
         time.sleep(0.05)
     assert children() == []
-
-
-def children(pid=None):
-    """Processes that are weft workers of this one and still run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parts = (entry / "stat").read_text().rpartition(")")[2].split()
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(parts[1]) == (pid or os.getpid()) and parts[0] != "Z" and b"weft.data.worker" in command:
-            found.append(int(entry.name))
-    return found
-
-
-def gone(pid, seconds=20.0):
-    """Whether a process ends in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
 
 
 # -- the same batches ---------------------------------------------------------------------------------------
@@ -179,24 +125,6 @@ def test_samples_that_weft_computes():
     here = two_epochs(Weftish(), batch_size=2)
     assert wf.rand(1).item() == expected
     assert two_epochs(Weftish(), batch_size=2, num_workers=1) == here and here[0] != here[3]
-
-
-@pytest.mark.skipif(not POSIX, reason="limits")
-def test_a_worker_without_memory():
-    def limit(number):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
-
-    class Huge(Dataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, i):
-            return np.ones(2**31)
-
-    with pytest.raises(DataError, match=r"(?s)worker 0 of 1.*MemoryError.*in __getitem__"):
-        list(DataLoader(Huge(), num_workers=1, worker_init_fn=limit))
 
 
 def test_global_random_numbers_of_this_process_are_left_alone():
@@ -314,144 +242,6 @@ def test_batches_of_workers_can_be_computed_with_and_written_to():
     (x,) = next(iter(DataLoader(TensorDataset(np.ones((4, 3), np.float32)), 4, num_workers=1)))
     x += 1
     assert (x @ x.T).tolist() == [[12.0] * 4] * 4
-
-
-class Broken(Dataset):
-    """Does something bad at sample 5."""
-
-    def __init__(self, how):
-        self.how = how
-
-    def __len__(self):
-        return 12
-
-    def __getitem__(self, i):
-        if i == 5:
-            self.how()
-        return i
-
-
-def raising():
-    raise KeyError("no such thing")
-
-
-def test_a_worker_that_raises():
-    loader = DataLoader(Broken(raising), 2, num_workers=2)
-    iterator = iter(loader)
-    assert plain(next(iterator)) == [0, 1]
-    next(iterator)
-    with pytest.raises(DataError) as caught:
-        next(iterator)
-    text = str(caught.value)
-    assert (
-        "of 2 (process" in text and "batch 2 (samples 4, 5)" in text and "KeyError: 'no such thing'" in text
-    )
-    assert "in raising" in text and "sample 5 of Broken" in text
-    assert isinstance(caught.value.__cause__, KeyError)
-    # The other batches are well.
-    assert [plain(b) for b in iterator] == [[6, 7], [8, 9], [10, 11]]
-
-
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        (lambda: os._exit(3), "exit code 3"),
-        (lambda: os.kill(os.getpid(), 9), "SIGKILL.*memory"),
-        (lambda: os.kill(os.getpid(), 11), "SIGSEGV"),
-        (lambda: (_ for _ in ()).throw(MemoryError("too much")), "raised MemoryError: too much"),
-        (lambda: sys.exit("enough"), "raised SystemExit: enough"),
-        (lambda: next(iter(())), "StopIteration"),
-    ],
-)
-@pytest.mark.skipif(not POSIX, reason="signals")
-def test_a_worker_that_dies(how, says):
-    loader = DataLoader(Broken(how), 2, num_workers=2, timeout=60)
-    with pytest.raises(DataError, match=f"(?s)worker [01] of 2.*{says}.*batch 2"):
-        list(loader)
-
-
-def test_after_a_death_the_iterator_does_not_pretend_to_be_at_its_end():
-    iterator = iter(DataLoader(Broken(lambda: os._exit(1)), 3, num_workers=1))
-    next(iterator)
-    for _ in range(2):
-        with pytest.raises(DataError, match="exit code 1"):
-            next(iterator)
-
-
-@pytest.mark.skipif(not POSIX, reason="forks")
-def test_a_death_is_seen_though_a_grandchild_holds_the_pipe():
-    def leave_a_child():
-        if os.fork() == 0:
-            time.sleep(20)
-            os._exit(0)
-        os._exit(4)
-
-    began = time.monotonic()
-    with pytest.raises(DataError, match="exit code 4"):
-        list(DataLoader(Broken(leave_a_child), 2, num_workers=1))
-    assert time.monotonic() - began < 18
-
-
-def sleeping():
-    time.sleep(1000)
-
-
-def test_a_worker_that_hangs():
-    began = time.monotonic()
-    with pytest.raises(
-        DataError, match=r"(?s)batch 2 \(samples 4, 5\) within the timeout of 3 s.*in sleeping"
-    ):
-        list(DataLoader(Broken(sleeping), 2, num_workers=1, timeout=3))
-    assert time.monotonic() - began < 100
-
-
-def test_what_cannot_be_sent_is_named():
-    import threading
-
-    class Locked(Dataset):
-        def __init__(self):
-            self.parts = {"lock": threading.Lock()}
-
-        def __len__(self):
-            return 3
-
-    with pytest.raises(DataError, match=r"dataset.parts\['lock'\] cannot be sent.*lock.*num_workers=0"):
-        iter(DataLoader(Locked(), num_workers=1))
-    lock = threading.Lock()
-    with pytest.raises(DataError, match=r"collate_fn .its variable 'lock'. cannot be sent"):
-        iter(DataLoader(Sums(), num_workers=1, collate_fn=lambda s: lock))
-
-
-def test_a_batch_that_cannot_be_sent():
-    with pytest.raises(DataError, match=r"(?s)pickle.*while the batch was sent"):
-        list(DataLoader(Sums(), num_workers=1, collate_fn=lambda s: (x for x in s)))
-
-
-def test_a_dataset_that_cannot_be_made_in_the_worker():
-    class Stubborn(Dataset):
-        def __init__(self):
-            self.n = 3
-
-        def __len__(self):
-            return 3
-
-        def __setstate__(self, state):
-            raise RuntimeError("not here")
-
-    with pytest.raises(DataError, match=r"(?s)worker 0 of 1 .* raised RuntimeError: not here at its start"):
-        list(DataLoader(Stubborn(), num_workers=1))
-
-
-def test_workers_have_no_workers():
-    class Nested(Dataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, i):
-            return list(DataLoader(Sums(), num_workers=1))
-
-    with pytest.raises(DataError, match="cannot start workers of its own"):
-        list(DataLoader(Nested(), num_workers=1))
 
 
 # -- who lives how long -------------------------------------------------------------------------------------

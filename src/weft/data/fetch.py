@@ -14,6 +14,8 @@ from .collate import collate, default_convert
 from .dataset import Dataset, IterableDataset, to_tensor
 from .randomness import BATCH, SAMPLE, STREAM, Scope, begin_item
 
+_SHOWN_INDICES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -27,6 +29,19 @@ class Job:
     number: int
     first: int
     indices: Any
+
+
+def shown_samples(job: Job | None) -> str:
+    """The samples of a job, for an error message."""
+    indices = getattr(job, "indices", None)
+    if indices is None or isinstance(indices, int):
+        return ""
+    try:
+        some = [_plain(i) for i in indices[:_SHOWN_INDICES]]
+    except TypeError:
+        return ""
+    more = ", ..." if len(indices) > _SHOWN_INDICES else ""
+    return f" (samples {', '.join(map(repr, some))}{more})"
 
 
 class End:
@@ -143,9 +158,13 @@ class StreamReader:
     def start(self) -> Iterator[Any]:
         """Begin to read, up to the first sample."""
         if self._iterator is None:
-            with self._scope:
-                stream = iter(self._dataset)
-                first = list(itertools.islice(stream, 1))
+            try:
+                with self._scope:
+                    stream = iter(self._dataset)
+                    first = list(itertools.islice(stream, 1))
+            except Exception as e:
+                e.add_note(self._note())
+                raise
             self._iterator = itertools.chain(first, stream)
         return self._iterator
 
@@ -153,12 +172,22 @@ class StreamReader:
         """The samples of `job`: fewer than asked for, or none, at the end of the stream."""
         stream = self.start()
         skip = job.first - self._place
+        samples: list[Any] = []
         self.reading = True
         try:
             with self._scope:
-                skipped = sum(1 for _ in itertools.islice(stream, skip))
-                samples = list(itertools.islice(stream, job.indices)) if skipped == skip else []
+                for _ in itertools.islice(stream, skip):
+                    self._place += 1
+                if self._place == job.first:
+                    for sample in itertools.islice(stream, job.indices):
+                        samples.append(sample)
+                        self._place += 1
+        except Exception as e:
+            e.add_note(self._note())
+            raise
         finally:
             self.reading = False
-        self._place += skipped + len(samples)
         return samples
+
+    def _note(self) -> str:
+        return f"while sample {self._place} of the stream {type(self._dataset).__name__} was read"

@@ -12,7 +12,7 @@ from ..arrays.generator import Generator
 from ..base.checked import checked
 from ..base.errors import ArgumentError, DataError, StateError
 from .dataset import IterableDataset
-from .fetch import End, Fetcher, Job, StreamReader
+from .fetch import End, Fetcher, Job, StreamReader, shown_samples
 from .parallel import Batches, WorkerBatches
 from .pool import Pool
 from .sampler import set_epoch, state_of
@@ -37,7 +37,8 @@ class DataLoader:
             batches and their order are the same for any number.
         prefetch_factor: batches that every worker makes ahead, 2 by default.
         persistent_workers: keep the processes from epoch to epoch, with the dataset as it was sent to them.
-        timeout: seconds to wait for a batch of a worker before `DataError` says where it hangs; 0: for ever.
+        timeout: seconds to wait for a batch of a worker before `DataError` says where it hangs: 300 by default, with a
+            warning after 60; 0: for ever.
         worker_init_fn: called in every worker with its number, before its first batch.
         multiprocessing_context: for PyTorch's sake; workers are always started anew ("spawn").
         generator: where the seed is drawn; by default the generator that `weft.manual_seed` seeds.
@@ -70,7 +71,7 @@ class DataLoader:
         collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
-        timeout: float = 0,
+        timeout: float | None = None,
         worker_init_fn: Callable[[int], Any] | None = None,
         multiprocessing_context: Any = None,
         generator: Generator | None = None,
@@ -109,8 +110,8 @@ class DataLoader:
                 raise ArgumentError("prefetch_factor needs worker processes: give num_workers too")
         if persistent and not count:
             raise ArgumentError("persistent_workers needs worker processes: give num_workers too")
-        if not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise ArgumentError(f"timeout must be a number of seconds, 0 for none, got {timeout!r}")
+        if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
+            raise ArgumentError(f"timeout must be a number of seconds, 0 for no limit, got {timeout!r}")
         method = getattr(context, "get_start_method", lambda: context)()
         if method not in (None, "spawn"):
             raise ArgumentError(
@@ -120,7 +121,7 @@ class DataLoader:
         self.num_workers = int(count)
         self.prefetch_factor = 2 if prefetch is None else int(prefetch)
         self.persistent_workers = bool(persistent)
-        self.timeout = float(timeout)
+        self.timeout = None if timeout is None else float(timeout)
         self._pool: Pool | None = None
         self._close_pool: Callable[[], Any] | None = None
 
@@ -307,7 +308,11 @@ class LocalBatches(Batches):
         if job is None:
             self.exhausted = True
             raise StopIteration
-        batch = self._fetcher.fetch(job)
+        try:
+            batch = self._fetcher.fetch(job)
+        except Exception as e:
+            e.add_note(f"while batch {job.number}{shown_samples(job)} was made")
+            raise
         if isinstance(batch, End):
             self.exhausted = True
             raise StopIteration

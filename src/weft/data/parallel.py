@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -10,15 +12,20 @@ from queue import Empty
 from typing import Any
 
 from ..base.errors import DataError, StateError
-from .fetch import End, Job
+from .fetch import End, Job, shown_samples
 from .pool import Pool, Worker
 from .sending import unpack
 
+#: Seconds that a worker may take for a batch where nobody has set a limit: longer is taken for a hang.
+LIMIT = 300.0
+#: Seconds after which a warning says where a worker is that has not answered.
+_WARN_AFTER = 60.0
 #: Seconds between looks at whether the workers still live.
 _LOOK = 0.5
 #: Seconds that a worker may take to start, at least, when there is a time limit.
 _START_LIMIT = 60.0
-_SHOWN_INDICES = 5
+#: Seconds to wait for a worker to say where it is.
+_WHERE_LIMIT = 2.0
 
 
 class Batches(Iterator[Any]):
@@ -57,12 +64,12 @@ class WorkerBatches(Batches):
 
     def __init__(
         self, pool: Pool, epoch: int, position: int, jobs: Iterator[Job],
-        *, prefetch: int, timeout: float, keep: bool, stream: bool,
+        *, prefetch: int, timeout: float | None, keep: bool, stream: bool,
     ) -> None:  # fmt: skip
         super().__init__(epoch, position)
         self._pool = pool
         self._jobs = jobs
-        self._timeout = timeout
+        self._limit = LIMIT if timeout is None else timeout or math.inf
         self._stream = stream
         self._keep = keep
         self._ahead = prefetch * len(pool.workers)
@@ -75,6 +82,7 @@ class WorkerBatches(Batches):
         self._results: dict[int, Any] = {}
         self._ended: set[int] = set()  # workers whose part of the stream is at its end
         self._broken: str | None = None
+        self._places: dict[int, str] = {}  # what workers that were asked where they are have said
         if not keep:
             self._close = weakref.finalize(self, pool.close)
         try:
@@ -157,56 +165,75 @@ class WorkerBatches(Batches):
 
     def _wait(self, number: int) -> None:
         """Take events in until batch `number` is there."""
-        began = time.monotonic()
+        worker = self._whose[number]
+        ready, waited, warn_after = worker.ready, 0.0, _WARN_AFTER
+        last = time.monotonic()
         while number not in self._results:
-            worker = self._whose[number]
+            if worker.ready and not ready:
+                ready, waited = True, 0.0
+            limit = self._limit if ready else max(self._limit, _START_LIMIT)
             try:
-                self._take(*self._pool.events.get(timeout=self._patience(worker, began)))
+                patience = max(0.001, min(_LOOK, limit - waited))
+                self._take(*self._pool.events.get(timeout=patience))
                 continue
             except Empty:
                 pass
+            finally:
+                # A computer that slept, or a process that was stopped, in between has not waited.
+                now = time.monotonic()
+                waited, last = waited + min(now - last, 2 * _LOOK), now
             for w in self._pool.workers:
                 # The end of its pipe tells, unless a process that it started holds the pipe open.
                 if w.jobs and not w.alive() and self._pool.events.empty():
                     raise self._death(w)
-            self._check_time(worker, number, began)
+            if waited >= limit:
+                self._give_up(worker, number, limit)
+            elif waited >= warn_after:
+                warn_after = math.inf
+                self._warn(worker, number, waited, limit)
 
-    def _patience(self, worker: Worker, began: float) -> float:
-        if not self._timeout or not worker.ready:
-            return _LOOK
-        return max(0.001, min(_LOOK, began + self._timeout - time.monotonic()))
-
-    def _check_time(self, worker: Worker, number: int, began: float) -> None:
-        if not self._timeout:
+    def _give_up(self, worker: Worker, number: int, limit: float) -> None:
+        """Raise because of a worker that has not answered in time; unless it does so now."""
+        place = self._where(worker)
+        if number in self._results:
             return
-        now = time.monotonic()
-        if not worker.ready:
-            limit = max(self._timeout, _START_LIMIT)
-            if now - worker.began > limit:
-                raise DataError(
-                    f"{self._name(worker)} has not started within {limit:g} s{self._where(worker)}"
-                )
-        elif now - max(began, worker.began) >= self._timeout:
-            job = next(j for j in self._asked if j.number == number)
-            raise DataError(
-                f"{self._name(worker)} has not made batch {number}{_samples(job)} within the timeout of "
-                f"{self._timeout:g} s; give it more time, or look at what it does{self._where(worker)}"
+        raise DataError(
+            f"{self._lateness(worker, number)} within the timeout of {limit:g} s; look at what it does, or give it "
+            f"more time: timeout=seconds of the DataLoader, 0 for any time{place}"
+        )
+
+    def _warn(self, worker: Worker, number: int, waited: float, limit: float) -> None:
+        """Say what the loop waits for."""
+        place = self._where(worker)
+        if number not in self._results:
+            until = "for ever" if limit == math.inf else f"until {limit:g} s are over"
+            warnings.warn(
+                f"{self._lateness(worker, number)} for {waited:.0f} s; the loop goes on waiting {until}{place}",
+                RuntimeWarning,
+                stacklevel=5,
             )
 
+    def _lateness(self, worker: Worker, number: int) -> str:
+        if not worker.ready:
+            return f"{self._name(worker)} has not started"
+        job = next(j for j in self._asked if j.number == number)
+        return f"{self._name(worker)} has not made batch {number}{shown_samples(job)}"
+
     def _where(self, worker: Worker) -> str:
-        """Where the code of a worker is, if it answers."""
+        """Where the code of a worker is, if it answers. What else arrives meanwhile is taken in."""
+        self._places.pop(worker.number, None)
         worker.ask_where()
-        end = time.monotonic() + 2.0
-        while (left := end - time.monotonic()) > 0:
+        end = time.monotonic() + _WHERE_LIMIT
+        while worker.number not in self._places and (left := end - time.monotonic()) > 0:
             try:
-                number, message = self._pool.events.get(timeout=left)
+                self._take(*self._pool.events.get(timeout=left))
             except Empty:
                 break
-            if message is not None and number == worker.number:
-                kind, _, _, content = unpack(*message)
-                if kind == "where":
-                    return f". It is at:\n{content}"
-        return ""
+        if worker.number not in self._places:
+            return (
+                ". It does not say where it is: it is inside a call that keeps Python waiting, or was stopped"
+            )
+        return f". It is at:\n{self._places[worker.number]}"
 
     def _take(self, number: int, message: Any) -> None:
         worker = self._pool.workers[number]
@@ -220,10 +247,12 @@ class WorkerBatches(Batches):
         except Exception as e:
             raise DataError(f"a batch of {self._name(worker)} cannot be read here: {e}") from e
         if kind == "ready":
-            worker.ready, worker.began = True, time.monotonic()
+            worker.ready = True
         elif kind == "failed":
             raise self._raised(worker, "at its start", content)
-        elif iteration == self._iteration and kind != "where":
+        elif kind == "where":
+            self._places[number] = content
+        elif iteration == self._iteration:
             worker.jobs.discard(batch)
             self._keep_result(worker, kind, batch, content)
 
@@ -232,7 +261,7 @@ class WorkerBatches(Batches):
             self._results[batch] = content
         elif kind == "error":
             job = next((j for j in self._asked if j.number == batch), None)
-            what = f"while it made batch {batch}{_samples(job)}"
+            what = f"while it made batch {batch}{shown_samples(job)}"
             self._results[batch] = _Failure(self._raised(worker, what, content))
         else:
             self._results[batch] = End()
@@ -248,7 +277,7 @@ class WorkerBatches(Batches):
         first = min(worker.jobs)
         job = next((j for j in self._asked if j.number == first), None)
         return DataError(
-            f"{self._name(worker)} {worker.fate()}. It was asked for batch {first}{_samples(job)}"
+            f"{self._name(worker)} {worker.fate()}. It was asked for batch {first}{shown_samples(job)}"
         )
 
     def _raised(self, worker: Worker, what: str, described: tuple[str, str, bytes | None]) -> DataError:
@@ -260,16 +289,3 @@ class WorkerBatches(Batches):
             except Exception:
                 pass
         return error
-
-
-def _samples(job: Job | None) -> str:
-    """The samples of a job, for an error message."""
-    indices = getattr(job, "indices", None)
-    if indices is None or isinstance(indices, int):
-        return ""
-    try:
-        some = [int(i) if hasattr(i, "__index__") else i for i in indices[:_SHOWN_INDICES]]
-    except TypeError:
-        return ""
-    more = ", ..." if len(indices) > _SHOWN_INDICES else ""
-    return f" (samples {', '.join(map(repr, some))}{more})"

@@ -122,7 +122,6 @@ class Worker:
         self.outbox: queue.SimpleQueue[tuple[bytes, Any] | None] = queue.SimpleQueue()
         self.events = events
         self.process = _spawn()
-        self.began = time.monotonic()
         assert self.process.stdin is not None and self.process.stdout is not None
         wire.enlarge(self.process.stdout.fileno())
         body, buffers = payload

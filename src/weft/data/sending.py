@@ -4,7 +4,9 @@ What a worker can import it imports. What it cannot — classes and functions of
 `python -c`, lambdas, functions inside functions — is sent along: its code and the globals that the code names. So a
 worker never runs the main script, and the script needs no `if __name__ == "__main__"`.
 
-Code travels only through a pipe from this process to its own child, which runs the same interpreter.
+Code travels only through a pipe from this process to its own child, which runs the same interpreter. On the way back
+there is none: a class or function that was sent here is named by a number that it got then (`Answer`), and what a
+worker has made for itself cannot be sent.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import pickle
 import sys
 import types
 import typing
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -130,6 +133,43 @@ class Sender(pickle.Pickler):
         return NotImplemented
 
 
+class Answer(pickle.Pickler):
+    """A pickler for the way back: what was sent along is what it was there, the same object."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (type, types.FunctionType)):
+            if obj in _numbers:
+                return _sent, (_numbers[obj],)
+            if getattr(obj, "__module__", None) in _MAIN or "<locals>" in obj.__qualname__:
+                raise pickle.PicklingError(
+                    f"{obj.__qualname__} was made in the worker, where the process of the loader does not find it; "
+                    "return arrays, numbers, texts, tuples or dicts of them, or define it in a module or beside the "
+                    "dataset"
+                )
+        return NotImplemented
+
+
+#: The numbers of classes and functions that are not sent by name, and what has them: the same ones on both sides.
+_numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_numbered: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_count = itertools.count()
+
+
+def _number_of(thing: Any) -> int:
+    if thing not in _numbers:
+        _has_number(thing, next(_count))
+    return _numbers[thing]
+
+
+def _has_number(thing: Any, number: int) -> None:
+    _numbers[thing], _numbered[number] = number, thing
+
+
+def _sent(number: int) -> Any:
+    """The class or function that was sent under a number."""
+    return _numbered[number]
+
+
 # -- what can be imported -----------------------------------------------------------------------------------
 
 
@@ -204,6 +244,7 @@ def _reduce_function(f: types.FunctionType) -> Any:
         "__doc__": f.__doc__,
         "__dict__": f.__dict__,
         "public": f.__globals__.get(f.__name__) is f and not space.imported,
+        "number": _number_of(f),
     }
     args = (marshal.dumps(f.__code__), space, f.__closure__)
     return _function, args, (state, space), None, None, _fill_function
@@ -215,6 +256,7 @@ def _function(code: bytes, space: dict[str, Any], closure: Any) -> types.Functio
 
 def _fill_function(f: types.FunctionType, given: tuple[dict[str, Any], dict[str, Any]]) -> None:
     state, space = given
+    _has_number(f, state.pop("number"))
     for name in state.pop("imports"):
         importlib.import_module(name)
     for name, value in state.pop("globals").items():
@@ -381,7 +423,7 @@ def _reduce_class(kind: type) -> Any:
     else:
         first = {k: vars(kind)[k] for k in ("__slots__", "__orig_bases__") if k in vars(kind)}
         make, args = _class, (type(kind), kind.__name__, kind.__bases__, {**names, **first})
-    state = contents, space, kind.__qualname__ == kind.__name__
+    state = contents, space, kind.__qualname__ == kind.__name__, _number_of(kind)
     return make, args, state, None, None, _fill_class
 
 
@@ -415,8 +457,9 @@ def _named_tuple(
     return made
 
 
-def _fill_class(kind: type, state: tuple[dict[str, Any], dict[str, Any], bool]) -> None:
-    contents, space, public = state
+def _fill_class(kind: type, state: tuple[dict[str, Any], dict[str, Any], bool, int]) -> None:
+    contents, space, public, number = state
+    _has_number(kind, number)
     for name, value in contents.items():
         setattr(kind, name, value)
     if isinstance(kind, abc.ABCMeta):

@@ -25,7 +25,7 @@ from . import wire
 from .dataset import IterableDataset, to_tensor
 from .fetch import End, Fetcher, StreamReader
 from .randomness import WORKER, Scope
-from .sending import unpack
+from .sending import Answer, unpack
 from .shuffle import raw
 
 #: Seconds that a worker may go on after its loader is gone.
@@ -235,13 +235,13 @@ class _Worker:
             wire.write(self.writer, file.getvalue(), views)
 
 
-class _Answer(pickle.Pickler):
+class _Answer(Answer):
     """Tensors go as the memory of their values."""
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is Tensor and not obj.requires_grad:
             return to_tensor, (obj.numpy(),)
-        return NotImplemented
+        return super().reducer_override(obj)
 
 
 def _described(error: BaseException) -> tuple[str, str, bytes | None]:
@@ -249,7 +249,9 @@ def _described(error: BaseException) -> tuple[str, str, bytes | None]:
     text = "".join(traceback.format_exception(error))
     summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[0]
     try:
-        whole = pickle.dumps(error)
+        file = io.BytesIO()
+        Answer(file, 5).dump(error)
+        whole = file.getvalue()
         pickle.loads(whole)
     except Exception:
         whole = None
