@@ -151,43 +151,6 @@ def test_complex_parameters():
         Adam([p])
 
 
-# -- matrices -------------------------------------------------------------------------------------------------------
-
-MUON = [
-    dict(lr=0.1),
-    dict(lr=0.1, nesterov=False, weight_decay=0.0, momentum=0.5),
-    dict(lr=0.1, adjust_lr_fn="match_rms_adamw", ns_steps=3, ns_coefficients=(2.0, -1.5, 0.5)),
-]
-
-
-@pytest.mark.parametrize("options", MUON)
-def test_muon_equals_pytorch_in_double_precision(options, rng, monkeypatch):
-    torch = pytest.importorskip("torch")
-    # PyTorch rounds the iteration to bfloat16; here it keeps its precision.
-    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self.clone())
-    start = [rng.normal(size=s) for s in ((3, 2), (2, 4), (5, 1))]
-    ours = [parameter(s, "float64") for s in start]
-    theirs = [torch.tensor(s, requires_grad=True) for s in start]
-    mine, other = Muon(ours, **options), torch.optim.Muon(theirs, **options)
-    for _ in range(20):
-        for params, optimizer in ((ours, mine), (theirs, other)):
-            optimizer.zero_grad()
-            sum((p * p * p * p).sum() + (p * 0.3).sum() for p in params).backward()
-            optimizer.step()
-        for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12)
-
-
-def test_muon_makes_singular_values_about_one(rng):
-    p = parameter(rng.normal(size=(6, 4)))
-    optimizer = Muon([p], lr=1.0, weight_decay=0.0, adjust_lr_fn="original")
-    before = p.numpy().copy()
-    (p * tensor(rng.normal(size=(6, 4)).astype("float32"))).sum().backward()
-    optimizer.step()
-    values = np.linalg.svd((before - p.numpy()) / np.sqrt(6 / 4), compute_uv=False)
-    assert values.min() > 0.5 and values.max() < 1.5
-
-
 # -- closures -------------------------------------------------------------------------------------------------------
 
 

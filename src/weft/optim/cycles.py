@@ -83,8 +83,8 @@ class _Cycle(Schedule):
         super()._apply()
         if not self.cycle_momentum:
             return
-        name = _momentum(self.optimizer)
         for i, group in enumerate(self.optimizer.param_groups):
+            name = _momentum(group.kind)
             value = self.momentum(i, self.last_epoch)
             group[name] = value if name == "momentum" else (value, group[name][1].item())
 

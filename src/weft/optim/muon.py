@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ..arrays.tensor import Tensor
@@ -62,21 +63,34 @@ class Muon(Optimizer):
         m <- momentum m + (1 - momentum) g            d = (1 - momentum) g + momentum m    (`nesterov`; else m)
         p <- (1 - lr * weight_decay) p - lr * scale * orthogonalized(d)
 
-    Give it the weights of hidden layers; biases, embeddings and the last layer belong to another optimiser. The
+    Give it the weights of hidden layers; biases, embeddings and the last layer belong to another optimiser: with
+    `others`, parameters that are not matrices follow that one, and so do groups with the key `"others": True`. The
     iteration runs in the precision of the parameter, float32 or better (PyTorch runs it in bfloat16).
 
     Args:
         params: matrices, (name, matrix) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr, weight_decay, momentum: as in the formulas; momentum is below 1.
         ns_coefficients: (a, b, c) of the iteration s -> a s + b s**3 + c s**5 on singular values.
         eps: least norm that a matrix is divided by.
         ns_steps: how many iterations.
         adjust_lr_fn: scale: "original" (or None) is sqrt(max(1, rows / columns)), "match_rms_adamw"
             0.2 sqrt(max(rows, columns)), with which learning rates tuned for AdamW can be kept.
+        others: an optimiser without parameters, `AdamW(lr=...)` say, for those that are not matrices. Options of a
+            group are those of its matrices; the others keep their optimiser's.
+
+    Raises: ShapeError for a parameter that is not a matrix, where there are no `others`.
 
     Reference: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
     https://kellerjordan.github.io/posts/muon; J. Liu et al., "Muon is Scalable for LLM Training", 2025,
     https://arxiv.org/abs/2502.16982
+
+    >>> net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9))
+    >>> ends = [*net[0].parameters(), *net[2].parameters()]
+    >>> groups = [{"params": net[1].parameters()}, {"params": ends, "others": True}]
+    >>> optimizer = Muon(groups, lr=0.02, others=AdamW(lr=1e-3))
+    >>> [(group.kind.name, [p.shape for p in group["params"]]) for group in optimizer.param_groups]
+    [('Muon', [(4, 4)]), ('AdamW', [(4,)]), ('AdamW', [(9, 4), (9, 4), (9,)])]
     """
 
     rule = muon_step
@@ -102,12 +116,32 @@ class Muon(Optimizer):
         eps: Any = 1e-7,
         ns_steps: int = 5,
         adjust_lr_fn: str | None = None,
+        others: Optimizer | None = None,
     ) -> None:
+        if others is not None and (not isinstance(others, Optimizer) or others.bound or _steps_alone(others)):
+            raise ArgumentError(
+                f"Muon: others is an optimiser without parameters, like AdamW(lr=1e-3), got {others!r}"
+            )
+        self.others = others
         super().__init__(
             params,
             dict(lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov,
                  ns_coefficients=ns_coefficients, eps=eps, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn),
         )  # fmt: skip
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        if self.others is None or not isinstance(group, Mapping) or "params" not in group:
+            return super().add_param_group(group)
+        options = {k: v for k, v in group.items() if k != "others"}
+        if group.get("others", False):
+            return self._add(self.others, options)
+        given = group["params"]
+        items = [given] if isinstance(given, Tensor) else list(given)
+        matrices = [i for i in items if _is_matrix(i)]
+        if matrices or not items:
+            super().add_param_group({**options, "params": matrices})
+        if len(matrices) < len(items):
+            self._add(self.others, {"params": [i for i in items if not _is_matrix(i)]})
 
     def check_group(self, group: ParamGroup) -> None:
         if group["ns_steps"] >= 100:
@@ -117,5 +151,16 @@ class Muon(Optimizer):
         if p.ndim != 2:
             raise ShapeError(
                 f"Muon updates matrices, parameter {index} has shape {show_shape(p.shape)}; give it to another "
-                "optimiser"
+                "optimiser: Muon(params, others=AdamW(lr=1e-3)) does"
             )
+
+
+def _is_matrix(item: Any) -> bool:
+    """Whether a parameter, or a (name, parameter) pair, is a matrix."""
+    p = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+    return getattr(p, "ndim", 2) == 2
+
+
+def _steps_alone(other: Optimizer) -> bool:
+    """Whether it is no rule for each parameter, but has a step of its own (L-BFGS), or others inside."""
+    return type(other).step is not Optimizer.step or isinstance(other, Muon)

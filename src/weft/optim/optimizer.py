@@ -87,17 +87,22 @@ class Optimizer:
         """Add parameters with options of their own: `{"params": [...], "lr": 0.01}`; others are the defaults."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise ArgumentError('a parameter group is a dict with the key "params"')
+        self._add(self, group)
+
+    def _add(self, kind: Optimizer, group: Mapping[str, Any]) -> None:
+        """Add a group that follows the rule of `kind`: this optimiser, but for those that have others inside."""
         given = group["params"]
         params, names = _split_names([given] if isinstance(given, Tensor) else list(given))
         if not params:
             raise ArgumentError(f"a parameter group of {self.name} is empty")
-        self._check_params(params)
-        options = {**self.defaults, **{k: v for k, v in group.items() if k != "params"}}
-        self.param_groups.append(self._make_group(params, options, names))
+        self._check_params(params, kind)
+        options = {**kind.defaults, **{k: v for k, v in group.items() if k != "params"}}
+        self.param_groups.append(kind._make_group(params, options, names))
         version.bump()
 
     def _make_group(self, params: list[Any], options: dict[str, Any], names: list[str] | None) -> ParamGroup:
         group = ParamGroup(self.name, self.ranges, self.switches, self.choices)
+        group.kind = self
         for key, value in options.items():
             group[key] = value
         self.check_group(group)
@@ -110,11 +115,11 @@ class Optimizer:
             self._fill(group, p, slots)
         return group
 
-    def _check_params(self, params: list[Any]) -> None:
+    def _check_params(self, params: list[Any], kind: Optimizer) -> None:
         taken = {id(p) for g in self.param_groups for p in g.params}
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
-                raise ArgumentError(f"{self.name} updates tensors, got {type(p).__name__} as parameter {i}")
+                raise ArgumentError(f"{kind.name} updates tensors, got {type(p).__name__} as parameter {i}")
             if id(p) in taken:
                 raise ArgumentError(
                     f"parameter {i} is in this optimiser already; every parameter is updated once"
@@ -124,12 +129,12 @@ class Optimizer:
                 raise DTypeError(
                     f"parameter {i} is of dtype {p.dtype}; only floating tensors can be optimised"
                 )
-            if p.dtype.kind == "c" and not self.takes_complex:
+            if p.dtype.kind == "c" and not kind.takes_complex:
                 raise DTypeError(
-                    f"{self.name} does not take complex parameters (parameter {i} is {p.dtype}); "
+                    f"{kind.name} does not take complex parameters (parameter {i} is {p.dtype}); "
                     "keep real and imaginary part as two parameters"
                 )
-            self.check_parameter(i, p)
+            kind.check_parameter(i, p)
             if p._cell.node.flags & GRAD and not p._cell.requires_grad:
                 raise GradientError(
                     f"parameter {i} is computed from other tensors, so that changing it would change nothing; "
@@ -173,8 +178,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        if self.clock is not None:
-            for group in self.param_groups:
+        for group in self.param_groups:
+            if group.kind.clock is not None:
                 clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
         self._announce()
         replaced: list[tuple[Cell, Node]] = []  # with what they held
@@ -183,7 +188,7 @@ class Optimizer:
             state.site = site or user_site()  # looked for once
             with no_grad():
                 for group in self.param_groups:
-                    self._step_group(group, replaced)
+                    group.kind._step_group(group, replaced)
             built, state.site = True, site
             if not state.ambient & TRACED:
                 flush(*[cell.node for cell, _ in replaced])

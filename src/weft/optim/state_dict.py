@@ -80,19 +80,18 @@ def _read(optimizer: Optimizer, saved: Any, problems: list[str]) -> Plan:
         if len(numbers) != len(group.params):
             problems.append(f"group {i} has {len(numbers)} parameters, the optimiser's {len(group.params)}")
             continue
-        options = _options(optimizer, group, other, i, problems)
+        options = _options(group, other, i, problems)
         slots = []
-        for j, (number, p, own) in enumerate(zip(numbers, group.params, group.slots, strict=True)):
+        for j, (number, own) in enumerate(zip(numbers, group.slots, strict=True)):
             title = f"parameter {group.names[j] if group.names else number}"
             given = states.get(number, states.get(str(number)))
-            slots.append(_slots(optimizer, group, p, own, given, title, problems))
+            slots.append(_slots(group.kind.name, own, given, title, problems))
         plan.append((group, options, slots))
     return plan
 
 
-def _options(
-    optimizer: Optimizer, group: ParamGroup, other: Mapping[str, Any], i: int, problems: list[str]
-) -> dict[str, Any]:
+def _options(group: ParamGroup, other: Mapping[str, Any], i: int, problems: list[str]) -> dict[str, Any]:
+    optimizer: Optimizer = group.kind
     given = {k: v for k, v in other.items() if k != "params"}
     known = {*optimizer.ranges, *optimizer.switches, *optimizer.choices}
     for key in sorted(known - given.keys()):
@@ -110,9 +109,7 @@ def _options(
 
 
 def _slots(
-    optimizer: Optimizer,
-    group: ParamGroup,
-    p: Any,
+    name: str,
     own: dict[str, Tensor],
     given: Mapping[str, Any] | None,
     title: str,
@@ -127,7 +124,7 @@ def _slots(
         problems.append(f"{title}: the slot {key!r} is missing")
     for key, value in given.items():
         if key not in own:
-            problems.append(f"{title}: the slot {key!r} is unknown to {optimizer.name} with these options")
+            problems.append(f"{title}: the slot {key!r} is unknown to {name} with these options")
             continue
         array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
         want = own[key]._cell.node.aval

@@ -40,6 +40,7 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     "rprop": optim.Rprop,
     "lion": optim.Lion,
     "asgd": optim.ASGD,
+    "muon": lambda: optim.Muon(lr=0.02, weight_decay=0.01, others=optim.AdamW()),
     "lbfgs": lambda: optim.LBFGS(line_search_fn="strong_wolfe"),
 }
 _OF_LABELS = ("accuracy", "precision", "recall", "f1", "confusion_matrix")
