@@ -138,6 +138,12 @@ CONVOLUTIONS = [
     ((16, 8, 11), (4, 8, 4), 3, 2, 1, 1, 1),
     ((9, 2, 4, 5, 6), (3, 2, 2, 2, 2), 1, 1, 1, 1, 1),
     ((8, 6, 5, 5), (6, 1, 3, 3), 1, 1, 1, 1, 6),
+    # kernels in panels: some, with sums in blocks, with a rest, in groups, with gaps between the pixels
+    ((2, 8, 9, 8), (96, 8, 3, 3), 1, 1, 1, 1, 1),
+    ((1, 300, 7, 7), (64, 300, 3, 3), 1, 1, 1, 1, 1),
+    ((26, 320, 3, 4), (64, 320, 3, 3), 1, 1, 1, 1, 1),
+    ((2, 64, 5, 5), (128, 32, 3, 3), 1, 1, 1, 1, 2),
+    ((4, 96, 4, 5), (64, 96, 3, 3), 1, 2, 2, 1, 1),
 ]
 
 
@@ -156,6 +162,14 @@ def convolution(x, w, stride, padding, input_dilation, kernel_dilation, groups):
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 def test_convolutions(case):
     check(convolution(*case))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_tile_reads_a_kernel_from_begin_to_end(groups):
+    """However many channels come out: copies of kernels lie in panels as wide as tiles."""
+    graph = convolution((1, 64, 9, 9), (256, 64 // groups, 3, 3), 1, 1, 1, 1, groups)
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
+    assert (kernel.n.size, kernel.b.stride, kernel.taps[-1].b) == (32, 1, 32)
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
-from .contraction import tiles
+from .contraction import join, split, tiles
 from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
@@ -77,20 +77,27 @@ def _as_tiles(c: Common) -> Tiles | None:
     if not isinstance(left, Load) or not isinstance(right, Load):
         return None
     guards: dict[Var, Guard] = {}
-    replace: dict[Var, Index] = {}
+    places_at: dict[Var, Index] = {}
     for d in range(rank):
         start = as_index(pixels[d]) * a["stride"][d] - a["padding"][d][0]
         if free[d]:
             guards[taps[d]] = Guard(start, a["kernel_dilation"][d], x.shape[2 + d], a["input_dilation"][d])  # type: ignore[arg-type]
-            replace[places[d]] = as_index(0)
+            places_at[places[d]] = as_index(0)
         else:
-            replace[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
+            places_at[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
     strides = {taps[d]: left.index.stride(places[d]) for d in range(rank) if free[d]}
-    moved = Load(left.buffer, left.index.substitute(replace), left.dtype)
+    moved = Load(left.buffer, left.index.substitute(places_at), left.dtype)
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
     inner = (depth, *taps) if gradient else (*taps, depth)
-    outer, row, moved, at = _longer_rows(c, outer, row, moved, right, at, guards)
+    panel = []
+    parts = split((output,), (right.index,))
+    if parts is not None and len(parts[output]) > 1:  # a kernel in panels
+        *panel, column = parts[output]
+        whole = {output: join(parts[output])}
+        right = replace(right, index=right.index.substitute(whole))
+        at, output = tuple([i.substitute(whole) for i in at]), column
+    outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.define import constant
-from ..ops.movement import identity, pad, permute
+from ..ops.movement import identity, pad, permute, reshape
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 
@@ -26,6 +26,12 @@ FEW = 24
 #: Channels that are too few for the rows of a tile.
 _THIN = 12
 
+#: With fewer rows than this a tile is wider than a panel.
+_FEW_ROWS = 4
+
+#: Output channels that lie next to each other in the copy of a kernel: a tile is so wide, or half or a quarter of it.
+PANEL = 32
+
 
 def channels_last(rank: int) -> Order:
     return (0, *range(2, rank), 1)
@@ -34,6 +40,11 @@ def channels_last(rank: int) -> Order:
 def weight_order(rank: int) -> Order:
     """(out, in, *taps) stored as taps, in, out."""
     return (*range(2, rank), 1, 0)
+
+
+def panel_order(rank: int) -> Order:
+    """(panel, out, in, *taps) stored as panel, taps, in, out: a tile reads one panel, from its begin to its end."""
+    return (0, *range(3, rank), 2, 1)
 
 
 def kernel_order(rank: int) -> Order:
@@ -62,9 +73,19 @@ def separate_operands(graph: Graph) -> Graph:
             attrs["padding"] = ((0, 0),) * len(attrs["padding"])
         if old.args[0] in inputs or old.args[0].value is not None or x is not args[0]:
             x = identity(x)
-        return old.prim(x, identity(w), **attrs)
+        return old.prim(x, _copied_kernel(old, w), **attrs)
 
     return eliminate_common(rewrite(graph, separate))
+
+
+def _copied_kernel(conv: Node, w: Node) -> Node:
+    """A copy of a kernel, in panels if all of them are full and meet enough rows."""
+    groups = conv.attrs["feature_groups"]
+    panels, rest = divmod(w.shape[0], PANEL)  # type: ignore[operator]
+    rows = max(conv.shape[0], conv.shape[-1])  # type: ignore[type-var]
+    if rest or panels % groups or panels == groups or rows < _FEW_ROWS:
+        return identity(w)
+    return reshape(identity(reshape(w, shape=(panels, PANEL, *w.shape[1:]))), shape=w.shape)
 
 
 def _has_thin_rows(node: Node) -> bool:
@@ -112,10 +133,13 @@ def assign_layouts(
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
-            orders = (channels_last(node.ndim), weight_order(node.ndim))
-            for operand, order in zip(node.args, orders, strict=True):
-                if operand.prim is permute and is_kernel_gradient(node):
-                    operand = operand.args[0]
+            images, kernel = node.args
+            if images.prim is permute and is_kernel_gradient(node):
+                images = images.args[0]
+            copies = [(images, channels_last(node.ndim)), (kernel, weight_order(node.ndim))]
+            if kernel.prim is reshape:
+                copies[1] = (kernel.args[0], panel_order(node.ndim + 1))
+            for operand, order in copies:
                 if operand in stored and operand not in outside and operand.prim is identity:
                     layouts[operand] = order
     for node in graph.nodes:

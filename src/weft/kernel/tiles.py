@@ -76,9 +76,13 @@ class Tiles:
         return has_lookup(self.epilogue)
 
     @property
-    def same_columns(self) -> bool:
-        """Whether all outer positions use the same second operand, as the pixels of a convolution do."""
-        return bool(self.outer) and not self.b.base.variables()
+    def shared(self) -> tuple[Var, ...]:
+        """The outer variables, innermost ones, that use the same second operand, as the pixels of a convolution do."""
+        known = self.b.base.variables()
+        count = len(self.outer)
+        while count and self.outer[count - 1] not in known:
+            count -= 1
+        return self.outer[count:]
 
     @property
     def steps(self) -> int:
@@ -183,8 +187,8 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
     if pack:  # panels that are packed serve all rows
         return max(1, min(_SHARED, panels // ENOUGH)), 1
     if not blocked:
-        return 1, tiles if t.same_columns else _at_most(tiles, tiles * rows // 192)
-    if not t.same_columns or t.steps < t.m.size * math.prod([v.size for v in t.outer]):
+        return 1, tiles if t.shared else _at_most(tiles, tiles * rows // 192)
+    if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
         return _SHARED, _at_most(tiles, tiles * rows // 64)
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
@@ -218,7 +222,7 @@ def _far_apart(t: Tiles) -> bool:
     far = t.taps[-1].b * t.dtype.itemsize >= _FAR
     return (
         far
-        and (t.same_columns or t.m.size >= 192)
+        and (len(t.shared) > 0 or t.m.size >= 192)
         and not any(tap.guard for tap in t.taps)
         and t.steps >= 256
     )

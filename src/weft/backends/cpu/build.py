@@ -110,6 +110,15 @@ class Build:
             found = ir.Function(self.module, ir.FunctionType(returns, [a.type for a in args]), name)
         return self.b.call(found, args)
 
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Begin to bring a line to the second-level cache, to read from it soon."""
+        kind, reading, level, data = "llvm.prefetch.p0", 0, 2, 1
+        found = self.module.globals.get(kind)
+        if found is None:
+            types = [pointer.type, I32, I32, I32]
+            found = ir.Function(self.module, ir.FunctionType(ir.VoidType(), types), kind)
+        self.b.call(found, [pointer, I32(reading), I32(level), I32(data)])
+
     def call1(self, name: str, x: ir.Value, *more: ir.Value) -> ir.Value:
         """An overloaded intrinsic of operands of one type: call1("sqrt", x)."""
         return self.intrinsic(f"llvm.{name}.{suffix(x.type)}", x.type, (x, *more))

@@ -22,6 +22,9 @@ from .pack import pack_panel
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
 
+#: Bytes of a line of the cache.
+LINE = 64
+
 #: The same where several elements of the first operand are read as one vector, which holds on to registers.
 UNROLL_NEON = 2
 
@@ -47,9 +50,10 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     the pixels of a convolution the same packed kernel.
     """
     cut = tiling(t, target)
-    if not (cut.blocked or cut.pack) or not t.same_columns:
+    if not (cut.blocked or cut.pack):
         return t.outer
-    count, found = 0, _groups(t, target) * cut.bands
+    count = len(t.outer) - len(t.shared)
+    found = size([v.size for v in t.outer[:count]]) * _groups(t, target) * cut.bands
     while count < len(t.outer) and found < ENOUGH:
         found *= t.outer[count].size
         count += 1
@@ -85,6 +89,7 @@ class _Tile:
     height: int
     vectors: int
     mask: ir.Value | None  #: of the last vector
+    ahead: ir.Value | None = None  #: what of the second operand to fetch meanwhile, for the next block
 
     def cells(self) -> list[tuple[int, int]]:
         return [(r, v) for r in range(self.height) for v in range(self.vectors)]
@@ -104,6 +109,7 @@ class _Emitter:
         self.vector = ir.VectorType(self.type, self.lanes)
         self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
         self.size = t.dtype.itemsize
+        self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
         self.slots: list[ir.Value] = []
         with self.b.goto_entry_block():
             for _ in range(max([h for _, h in self.cut.heights], default=0) * self.cut.vectors):
@@ -119,7 +125,7 @@ class _Emitter:
         target = self.build.target
         groups, bands = _groups(self.t, target), self.cut.bands
         with self.build.loop(begin, end, name="unit") as unit:
-            if self.t.same_columns and not self.cut.blocked:
+            if self.t.shared and not self.cut.blocked:
                 group, rest = self._split(unit, groups)
                 values, band = self._decode(rest)
             else:
@@ -301,26 +307,34 @@ class _Emitter:
     ) -> None:
         """The tiles of a band, top to bottom."""
         row, first = 0, 0
+        start = self._edge(*band)
         for tiles, height in self.cut.heights:
             low, high = self._range(*band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:
                 top = self.b.add(I64(row), self.b.mul(i, I64(height)))
                 here = replace(tile, top=top, height=height)
+                if self._fetches_ahead():
+                    number = self.b.sub(self.b.add(i, I64(first)), start)
+                    here = replace(here, ahead=self._next_block(b, tile.values, number))
                 self._tile(here, self._offset(a, self.b.mul(top, I64(self.t.a.stride))), b, block)
             row += tiles * height
             first += tiles
+
+    def _edge(self, band: ir.Value, bands: int) -> ir.Value:
+        """The first tile of a band."""
+        return self.b.udiv(self.b.mul(band, I64(self.cut.tiles)), I64(bands)) if bands > 1 else I64(0)
 
     def _range(self, band: ir.Value, bands: int, first: int, tiles: int) -> tuple[ir.Value, ir.Value]:
         """Which tiles of one height fall into the band."""
         if bands == 1:
             return I64(0), I64(tiles)
 
-        def edge(k: ir.Value) -> ir.Value:
-            at = self.b.sub(self.b.udiv(self.b.mul(k, I64(self.cut.tiles)), I64(bands)), I64(first))
+        def clipped(at: ir.Value) -> ir.Value:
+            at = self.b.sub(at, I64(first))
             at = self.b.select(self.b.icmp_signed("<", at, I64(0)), I64(0), at)
             return self.b.select(self.b.icmp_signed(">", at, I64(tiles)), I64(tiles), at)
 
-        return edge(band), edge(self.b.add(band, I64(1)))
+        return clipped(self._edge(band, bands)), clipped(self._edge(self.b.add(band, I64(1)), bands))
 
     # -- the tile -----------------------------------------------------------------------------------------------
 
@@ -415,7 +429,7 @@ class _Emitter:
         self, tile: _Tile, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
     ) -> None:
         """acc += sum over k of a[:, k] b[k, :], some steps in each turn of the loop."""
-        unroll = UNROLL_NEON if self.build.target.name == "aarch64" else UNROLL
+        unroll = self.unroll
         fixed = count.constant if isinstance(count, ir.Constant) else None
         if fixed is not None and fixed < 2 * unroll:
             for k in range(fixed):
@@ -429,6 +443,8 @@ class _Emitter:
             )
             for j in range(unroll):
                 self._rank_one(tile, self._offset(a_k, j * a_step), self._offset(b_k, j * b_step))
+            if tile.ahead is not None:
+                self._fetch(tile.ahead, k)
         if fixed is None or fixed % unroll:
             with self.build.loop(whole, count, name="k.rest") as k:
                 a_k, b_k = (
@@ -436,6 +452,41 @@ class _Emitter:
                     self._offset(b, self.b.mul(k, I64(b_step))),
                 )
                 self._rank_one(tile, a_k, b_k)
+
+    # -- fetching ahead -----------------------------------------------------------------------------------------
+
+    def _fetches_ahead(self) -> bool:
+        """Whether the second operand is one long panel: memory can bring its next block while tiles use this one."""
+        t, cut = self.t, self.cut
+        panel = t.b.stride == 1 and t.taps[-1].b == cut.vectors * self.lanes
+        return panel and cut.blocked and not cut.pack and cut.level == len(t.taps) - 1
+
+    def _shared_by(self) -> int:
+        """How many tiles one after the other use a block of the second operand."""
+        inside = self.t.outer[len(_parallel(self.t, self.build.target)) :]
+        return size([v.size for v in inside]) * -(-self.cut.tiles // self.cut.bands)
+
+    def _lines(self) -> int:
+        """Lines of the next block that a tile fetches in each turn of its innermost loop."""
+        lines = self.unroll * self.cut.vectors * self.lanes * self.size // LINE
+        return -(-lines // self._shared_by())
+
+    def _next_block(self, b: ir.Value, values: dict[Var, ir.Value], tile: ir.Value) -> ir.Value:
+        """Where a tile, the given one of its band, begins to fetch; when all is fetched, it does so again."""
+        number = I64(0)
+        for v in self.t.outer[len(_parallel(self.t, self.build.target)) :]:
+            number = self.b.add(self.b.mul(number, I64(v.size)), values[v])
+        number = self.b.add(self.b.mul(number, I64(-(-self.cut.tiles // self.cut.bands))), tile)
+        block = self.cut.block * self.cut.vectors * self.lanes
+        done = self.b.mul(number, I64(self.cut.block // self.unroll * self._lines() * LINE // self.size))
+        done = self.b.select(self.b.icmp_signed("<", done, I64(block)), done, I64(0))
+        return self._offset(b, self.b.add(done, I64(block)))
+
+    def _fetch(self, ahead: ir.Value, k: ir.Value) -> None:
+        """The turn of the innermost loop that begins with step k fetches some lines."""
+        start = self.b.mul(k, I64(self._lines() * LINE // self.size // self.unroll))
+        for i in range(self._lines()):
+            self.build.prefetch(self._offset(self._offset(ahead, start), i * LINE // self.size))
 
     def _rank_one(self, tile: _Tile, a: ir.Value, b: ir.Value) -> None:
         """acc[r, v] += a[r] * b[v] for all rows and vectors of the tile."""
