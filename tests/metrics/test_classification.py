@@ -30,14 +30,38 @@ def labelled(draw, classes=4):
 
 
 @pytest.mark.parametrize("average", ["macro", "micro", "weighted", None])
-@given(data=labelled())
-def test_precision_recall_and_f1_equal_sklearn(average, data):
+@given(data=labelled(), classes=st.integers(4, 9), one_hot=st.booleans())
+def test_precision_recall_and_f1_equal_sklearn(average, data, classes, one_hot):
+    """With scikit-learn's own choice of labels: classes that never occur count in no mean."""
     sklearn = pytest.importorskip("sklearn.metrics")
     predictions, targets, cuts = data
+    shown = np.eye(classes, dtype=np.float32)[predictions] if one_hot else predictions
     for kind, name in ((Precision, "precision_score"), (Recall, "recall_score"), (F1, "f1_score")):
-        ours = stream(kind(average, classes=4), predictions, targets, cuts)
-        options = dict(average=average, labels=range(4), zero_division=0.0)
+        ours = stream(kind(average, classes=classes), shown, targets, cuts)
+        options = dict(average=average, zero_division=0.0)
+        if average is None:
+            options["labels"] = range(classes)
         np.testing.assert_allclose(ours, getattr(sklearn, name)(targets, predictions, **options), atol=1e-12)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+@given(
+    n=st.integers(1, 20),
+    seed=st.integers(0, 999),
+    cuts=st.lists(st.integers(0, 20), max_size=3),
+    ignored=st.sampled_from([None, 0, 2]),
+)
+def test_two_classes_and_labels_left_out_equal_sklearn(average, n, seed, cuts, ignored):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(seed)
+    scores, targets = rng.random(n).astype(np.float32), rng.integers(0, 2 if ignored != 2 else 3, n)
+    kept = targets != ignored if ignored is not None else np.ones(n, bool)
+    if not kept.any():
+        return
+    for kind, name in ((Precision, "precision_score"), (Recall, "recall_score"), (F1, "f1_score")):
+        ours = stream(kind(average, ignore_index=ignored), scores, targets, sorted(cuts))
+        theirs = getattr(sklearn, name)(targets[kept], scores[kept] > 0.5, average=average, zero_division=0.0)
+        assert ours == pytest.approx(theirs, abs=1e-12)
 
 
 @given(data=labelled())
@@ -131,7 +155,7 @@ def test_empty_batches_and_single_samples():
         m.compute()
     m.update(np.eye(3, dtype=np.float32)[:1], np.zeros(1, int))
     assert m.compute() == 1.0
-    assert stream(F1(), np.eye(2, dtype=np.float32)[:1], np.zeros(1, int)) == 0.5
+    assert stream(F1(), np.eye(2, dtype=np.float32)[:1], np.zeros(1, int)) == 1.0
 
 
 def test_any_number_of_guesses_by_name():

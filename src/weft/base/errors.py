@@ -107,6 +107,17 @@ def nearest(name: str, options: Iterable[str]) -> str:
     """A sentence that offers the valid names nearest to `name`, for the end of an error message."""
     known = sorted(options)
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    folded = {
+        _folded(k): k for k in reversed(known)
+    }  # in other letters: "CrossEntropyLoss" for "cross_entropy"
+    if _folded(name) in folded:
+        close = [folded[_folded(name)]]
+    elif not close:
+        close = [folded[c] for c in difflib.get_close_matches(_folded(name), folded, n=3, cutoff=0.5)]
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     return f"Valid names: {', '.join(known)}." if known else "There are none."
+
+
+def _folded(name: object) -> str:
+    return str(name).casefold().replace("_", "").replace("-", "").replace(" ", "")

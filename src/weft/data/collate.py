@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -34,6 +34,7 @@ default_collate = collate
 def _collate(samples: Sequence[Any], where: str) -> Any:
     first = samples[0]
     if isinstance(first, (str, bytes)):
+        _check_kind(samples, (str, bytes), where)
         return list(samples)
     if isinstance(first, Mapping):
         keys = set(first)
@@ -57,6 +58,8 @@ def _stack(samples: Sequence[Any], where: str) -> Tensor:
     for s in samples:
         if s is None:
             raise DataError(f"a sample{where} is None; every sample of a batch needs a value")
+        if isinstance(s, (str, bytes, Mapping)):
+            _mixed(samples, where)
     arrays = [host_array(s, f"a sample{where}") for s in samples]
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:
@@ -68,6 +71,19 @@ def _stack(samples: Sequence[Any], where: str) -> Tensor:
     if stacked.dtype == np.float64 and all(type(s) is float for s in samples):
         stacked = stacked.astype(np.float32)
     return to_tensor(np.ascontiguousarray(stacked))
+
+
+def _check_kind(samples: Sequence[Any], kinds: tuple[type, ...], where: str) -> None:
+    """Raise unless all samples are of these types, as the first one is."""
+    if not all(isinstance(s, kinds) for s in samples):
+        _mixed(samples, where)
+
+
+def _mixed(samples: Sequence[Any], where: str) -> NoReturn:
+    kinds = sorted({type(s).__name__ for s in samples})
+    raise DataError(
+        f"samples of one batch are of different kinds{where}: {', '.join(kinds)}; make them one kind"
+    )
 
 
 def default_convert(sample: Any) -> Any:

@@ -151,7 +151,7 @@ class _PerClass(ConfusionMatrix):
             return scores
         if self.average == "weighted":
             return float(scores @ actual / actual.sum())
-        return float(scores.mean())
+        return float(scores[predicted + actual > 0].mean())
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -161,8 +161,8 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class Precision(_PerClass):
     """Of what was taken for a class, the share that is of it.
 
-    average: "macro" (the mean over classes), "weighted" (by the number of samples), "micro" (of all samples
-    together), or None: one figure for each class.
+    average: "macro" (the mean over the classes that there are, among targets or predictions), "weighted" (by the
+    number of samples), "micro" (of all samples together), or None: one figure for each class, 0 where there are none.
     """
 
     name = "precision"

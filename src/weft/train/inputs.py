@@ -66,7 +66,12 @@ def is_indexed(data: Any) -> bool:
 
 
 def as_loader(
-    data: Any, batch_size: int | None, shuffle: bool | None, seed: int | None, default_shuffle: bool
+    data: Any,
+    batch_size: int | None,
+    shuffle: bool | None,
+    seed: int | None,
+    default_shuffle: bool,
+    empty: str = "there is nothing to learn from",
 ) -> Any:
     """A loader for a dataset. A loader, or any iterable of batches, is taken as it is."""
     if isinstance(data, IterableDataset):
@@ -85,7 +90,7 @@ def as_loader(
         return data
     shuffle = default_shuffle if shuffle is None else shuffle
     if len(data) == 0:
-        raise DataError("the dataset is empty: there is nothing to learn from")
+        raise DataError(f"the dataset is empty: {empty}")
     return DataLoader(data, 32 if batch_size is None else batch_size, shuffle, seed=seed)
 
 
@@ -143,12 +148,14 @@ def is_batch_list(data: Any) -> bool:
 
 
 class Checks:
-    """What must hold of the data: no NaN or infinity, and class labels that the model has a score for."""
+    """What must hold of the data: no NaN or infinity, and class labels that the model has a score for and that are not
+    all ignored."""
 
     def __init__(self, loss: Any, scores: Any, target: Any) -> None:
-        self.ignore = getattr(loss, "ignore_index", None)
-        self.classes: int | None = None
         by_class = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+        self.ignore = loss.ignore_index if by_class else None
+        self.classes: int | None = None
+        self.ignored = self.heeded = False  #: whether labels were seen that the loss ignores, and others
         if by_class and isinstance(target, Tensor) and isinstance(scores, Tensor) and scores.ndim >= 2:
             if target.dtype.kind == "f" and target.ndim == scores.ndim - 1:
                 raise DataError(
@@ -157,6 +164,13 @@ class Checks:
                 )
             if target.dtype.kind in "ui":
                 self.classes = int(scores.shape[1])
+
+    def begin(self, target: Any) -> None:
+        """Forget what was seen, but for the targets of the first batch."""
+        array = _array(target)
+        held = self.classes is not None and self.ignore is not None and array is not None
+        self.ignored = held and bool((array == self.ignore).any())
+        self.heeded = held and not self.ignored
 
     def dataset(self, data: Any, what: str, weighted: bool = False) -> bool:
         """Check all of a dataset that hands out many samples at once; False if it must be checked as it comes.
@@ -167,10 +181,16 @@ class Checks:
         sample = data.take(np.arange(1)) if known else None
         if sample is None or len(data) * sum(part.nbytes for part in sample) > _LARGE:
             return False
+        self.ignored = self.heeded = False
         for first in range(0, len(data), _CHUNK):
             parts = data.take(np.arange(first, min(first + _CHUNK, len(data))))
             assert parts is not None
             self.batch(parts[: -1 - weighted], parts[-1 - weighted], what, first)
+        if self.ignored and not self.heeded:
+            raise DataError(
+                f"all labels of {what} are {self.ignore}, which the loss ignores (ignore_index): nothing is left; "
+                "correct the labels, or give the loss another ignore_index"
+            )
         return True
 
     def batch(self, inputs: Sequence[Any], target: Any, what: str, first: int = 0) -> None:
@@ -199,7 +219,10 @@ class Checks:
             return
         wrong = (array < 0) | (array >= self.classes)
         if self.ignore is not None:
-            wrong &= array != self.ignore
+            kept = array != self.ignore
+            self.ignored |= not kept.all()
+            self.heeded |= bool(kept.any())
+            wrong &= kept
         if wrong.any():
             at = np.argwhere(wrong)[0]
             raise DataError(
@@ -207,6 +230,15 @@ class Checks:
                 f"{self.classes} scores, for the labels 0 to {self.classes - 1}; give it more outputs "
                 "or correct the labels"
             )
+
+
+def refuse_texts(target: Any) -> None:
+    """Raise if the targets are texts: said better than by a loss that gets a list."""
+    if isinstance(target, list) and target and isinstance(target[0], (str, bytes)):
+        raise DataError(
+            f"the labels are texts, such as {target[0]!r}: give every class a number, for example by "
+            "classes.index(label) in the dataset"
+        )
 
 
 def _array(part: Any) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays.tensor import Tensor
-from ..base.errors import DataError, StateError
+from ..base.errors import DataError, StateError, WeftError
 from .callbacks import EVENTS, Callback, overrides
 from .feed import Feed
 from .inputs import Checks, batch_length
@@ -177,7 +177,11 @@ class Run:
             for batch in batches:
                 if self.checks is not None:
                     self._check(self.checks, batch)
-                loss, weight = step(batch)
+                try:
+                    loss, weight = step(batch)
+                except WeftError as e:
+                    e.add_note(f"in batch {self.batch + 1} of epoch {self.trainer.epochs + 1}")
+                    raise
                 add(loss, batch_length(batch[-1 - weighted]) if weight is None else weight)
                 self.batch += 1
                 self.batches += 1

@@ -17,6 +17,7 @@ from .inputs import BatchList, Checks, as_dataset, as_loader, is_batch_list, is_
 
 #: Samples whose labels are looked at together.
 _CHUNK = 4096
+_EMPTY = "there is nothing to measure"
 
 
 class Sources:
@@ -84,7 +85,7 @@ class Sources:
         plain = is_indexed(data) or isinstance(data, IterableDataset)
         # A seed of its own: to measure draws nothing from the generator that training draws from.
         seed = (self.seed or 0) if plain else None
-        loader = as_loader(data, (size or 256) if plain else self.batch_size, None, seed, False)
+        loader = as_loader(data, (size or 256) if plain else self.batch_size, None, seed, False, _EMPTY)
         return Feed(loader, own=loader is not given, weighted=weighted)
 
     def _weighed(self, data: Any, y: Any, weights: Any, what: str) -> tuple[Any, bool]:

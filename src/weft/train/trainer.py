@@ -26,7 +26,7 @@ from .callbacks import Callback, GradientClipping, check_callbacks, overrides, s
 from .checkpoint import ModelCheckpoint
 from .feed import Feed
 from .history import History
-from .inputs import Checks, batch_length, describe_batch
+from .inputs import Checks, batch_length, describe_batch, refuse_texts
 from .names import find_loss, find_metrics, find_optimizer
 from .prediction import inputs_of, joined
 from .progress import Progress, ProgressBar
@@ -171,6 +171,7 @@ class Trainer(Status):
         checks = self._prepare(feed)
         self._bind()
         unchecked = not sources.check(checks, feed, "the training data")
+        ignored = checks.ignored
         if held_out is not None:
             sources.check(checks, held_out, "the validation data")
         table = None
@@ -179,7 +180,7 @@ class Trainer(Status):
         names = ["loss", *[m.name for m in self.metrics]]
         self.figure_names = names + ([f"val_{n}" for n in names] if held_out is not None else [])
         self.history, self.stopped = History(), None
-        steps = self._training(feed.weighted, table, everyone)
+        steps = self._training(feed.weighted, table, ignored, everyone)
         evaluation = self._evaluation(held_out is not None and held_out.weighted)
         run = Run(
             self, steps, evaluation, feed, held_out, everyone, int(epochs), checks if unchecked else None
@@ -226,20 +227,29 @@ class Trainer(Status):
             )
         return saved
 
-    def _training(self, weighted: bool, table: np.ndarray | None, callbacks: Sequence[Callback]) -> Training:
+    def _training(
+        self, weighted: bool, table: np.ndarray | None, ignored: bool, callbacks: Sequence[Callback]
+    ) -> Training:
         """The programs of the training step, those of the last time if nothing has changed."""
         within = [
             c
             for c in (*self._clipping, *callbacks)
             if overrides(c, "on_gradients") or overrides(c, "on_step")
         ]
-        weighs = weighted or table is not None or (self.accumulate > 1 and weighs_by_class(self.loss))
+        uneven = self.accumulate > 1 or ignored or getattr(self.loss, "weight", None) is not None
+        weighs = weighted or table is not None or (uneven and weighs_by_class(self.loss))
         loss = WeightedLoss(self.loss, table) if weighs else self.loss
-        kind = (weighted, None if table is None else table.tobytes(), self.accumulate, *map(id, within))
+        kind = (
+            weighs,
+            weighted,
+            None if table is None else table.tobytes(),
+            self.accumulate,
+            *map(id, within),
+        )
         return self._kept("training", kind, lambda: Training(self, loss, weighted, within))
 
     def _evaluation(self, weighted: bool) -> Evaluation:
-        loss = WeightedLoss(self.loss) if weighted else self.loss
+        loss = WeightedLoss(self.loss) if weighted or weighs_by_class(self.loss) else self.loss
         return self._kept("evaluation", (weighted,), lambda: Evaluation(self, loss, weighted))
 
     def _kept(self, name: str, kind: tuple[Any, ...], make: Callable[[], Any]) -> Any:
@@ -271,7 +281,9 @@ class Trainer(Status):
         if self._tried is None or self._tried[0] != key or self._lazy():
             self._tried = None
             self._tried = (key, self._try(inputs, target))
-        return self._tried[1]
+        checks = self._tried[1]
+        checks.begin(target)
+        return checks
 
     def _try(self, inputs: tuple[Any, ...], target: Any) -> Checks:
         try:
@@ -282,6 +294,7 @@ class Trainer(Status):
                 for m in self.metrics:
                     m.batch(as_tensor(predictions), as_tensor(target))
         except WeftError as e:
+            refuse_texts(target)
             e.add_note(f"while the model and its loss were tried on {describe_batch(inputs, target)}")
             raise
         if not isinstance(loss, Tensor) or loss.size != 1:

@@ -30,26 +30,28 @@ _ON_FLOATS = (nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
 @composite
-def weighted_mean(each, weights, table, labels, *, ignore, divide):
+def weighted_mean(each, weights, table, labels, *, ignore, divide, inside):
     """(sum of the weights in float64, sum of weight * loss over it; over 1 where it is 0).
 
     The weight of a loss is that of its sample (first axes of `each`), times table[label], and 0 where the label is
-    `ignore`. Losses of weight 0 count for nothing, be they NaN.
+    `ignore`. Losses of weight 0 count for nothing, be they NaN. `inside`: the losses have been multiplied by those of
+    the table already.
     """
     w = full(each.aval, 1.0)
     if weights is not None:
         own = cast(weights, dtype=each.dtype)
         w = broadcast_in_dim(own, shape=each.shape, axes=tuple(range(own.ndim)))
-    if labels is not None:
+    if labels is not None and ignore is not None:
+        w = where(equal(cast(labels, dtype=int64), ignore), 0, w)
+    factor = w
+    if labels is not None and table is not None:
         numbers = cast(labels, dtype=int64)
-        if table is not None:
-            valid = where(less(numbers, 0), False, less(numbers, table.shape[0]))
-            w = w * gather(cast(table, dtype=each.dtype), where(valid, numbers, 0), axes=(0,))
-        if ignore is not None:
-            w = where(equal(numbers, ignore), 0, w)
+        valid = where(less(numbers, 0), False, less(numbers, table.shape[0]))
+        w = w * gather(cast(table, dtype=each.dtype), where(valid, numbers, 0), axes=(0,))
     axes = tuple(range(each.ndim))
     total = sum_(w, axes=axes)
-    loss = sum_(where(equal(w, 0), 0, each * w), axes=axes)
+    factor = factor if inside else w
+    loss = sum_(where(equal(factor, 0), 0, each * factor), axes=axes)
     if divide:
         loss = loss / where(equal(total, 0), 1, total)
     return cast(total, dtype=float64), loss
@@ -73,9 +75,12 @@ class WeightedLoss:
                 raise ArgumentError(
                     f"{type(loss).__name__} has class weights already; leave out class_weight, or the loss's weight"
                 )
-            self.each.weight, self.table = None, own.detach()
+            self.table = own.detach()
         elif class_weights is not None:
             self.table = tensor(class_weights)
+        self.inside = (
+            own is not None
+        )  # the loss multiplies by its weights itself: label smoothing needs them all
         self.divide = reduction != "sum"
         self.rows = reduction == "batchmean"
 
@@ -92,17 +97,24 @@ class WeightedLoss:
             )
         labels = target if self.table is not None or self.ignore is not None else None
         if labels is not None and (not isinstance(labels, Tensor) or labels.shape != each.shape):
-            if self.table is not None:
+            if self.table is not None and not self.inside:
                 shown = show_shape(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
                 raise ArgumentError(
                     f"class weights need one class label for every loss: the labels are {shown}, the losses "
                     f"{show_shape(each.shape)}"
                 )
-            labels = None  # probabilities of classes: there is none to ignore
+            labels = None  # probabilities of classes: the mean is over samples, and there is none to ignore
         if labels is not None and labels.dtype.kind not in "bui" and not isinstance(self.each, _ON_FLOATS):
             raise ArgumentError(f"class weights need integer class labels, the labels are {labels.dtype}")
         total, loss = apply(
-            weighted_mean, each, weight, self.table, labels, ignore=self.ignore, divide=self.divide
+            weighted_mean,
+            each,
+            weight,
+            self.table,
+            labels,
+            ignore=self.ignore,
+            divide=self.divide,
+            inside=self.inside,
         )
         return loss, total
 
