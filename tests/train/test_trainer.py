@@ -74,7 +74,7 @@ def test_the_figures_are_those_of_a_loop_by_hand(compile):
 def test_the_step_is_compiled_once_for_each_size_of_batch():
     x, y = blobs(50)
     trainer, _ = trained(lambda t: t.fit(x, y, epochs=4, batch_size=16, seed=0, **QUIET))
-    assert trainer._training(False, None, False, []).traces == 2  # 16 and 2 samples
+    assert trainer._training(False, None, []).traces == 2  # 16 and 2 samples
 
 
 def test_fit_again_goes_on():

@@ -133,8 +133,13 @@ class WeightAveraging(Callback):
         every: "batch", after each step of the optimiser, as part of the compiled step; or "epoch".
         update_norms: where the model has batch norms, find their statistics anew at the end of the run, with the
             average: one more pass over the training data.
+        validate: measure the average, which the run will leave, and not the weights that are being trained: from an
+            epoch's validation until the next epoch begins the model has the average, so that callbacks such as
+            `EarlyStopping` and `ModelCheckpoint` follow it and keep it.
 
-    `averaged` is the `AveragedModel`; its statistics of batch norms are those of the model until the end.
+    `averaged` is the `AveragedModel` (while the model has the average, what it holds are the weights that are trained);
+    until the end the statistics of batch norms are those of the weights that are trained. Where norms are to be
+    updated for the best weights that `EarlyStopping` goes back to, name that callback first.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class WeightAveraging(Callback):
         start_epoch: int = 1,
         every: str = "batch",
         update_norms: bool = True,
+        validate: bool = True,
     ) -> None:
         if every not in ("batch", "epoch"):
             raise ArgumentError(f'every must be "batch" or "epoch", got {every!r}')
@@ -153,16 +159,21 @@ class WeightAveraging(Callback):
         self.start_epoch = start_epoch
         self.every = every
         self.update_norms = update_norms
+        self.validate = validate
         self.averaged: AveragedModel | None = None
         self._active = False
+        self._exchanged = False  # whether the model has the average, and the average the model's weights
         self._first = 1
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.averaged = AveragedModel(trainer.model, avg_fn=self.average)
+        self._exchanged = False
         self._first = trainer.epochs + self.start_epoch
         self._activate(False)
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        if self._exchanged:
+            self._exchange(trainer.model)
         self._activate(epoch >= self._first)
 
     def _activate(self, active: bool) -> None:
@@ -188,25 +199,45 @@ class WeightAveraging(Callback):
         if self.every == "batch" and self._active and self.averaged is not None:
             self.averaged.update_parameters(trainer.model)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
-        if self.every == "epoch" and self._active and self.averaged is not None:
+    def on_validation_begin(self, trainer: Trainer) -> None:
+        if self.averaged is None or not self._active:
+            return
+        if self.every == "epoch":
             self.averaged.update_parameters(trainer.model)
             flush()
+        if self.validate and self.averaged.n_averaged.item():
+            self._exchange(trainer.model)
+
+    def _exchange(self, model: nn.Module) -> None:
+        """Give the model the average, and keep its weights in its place; or the other way round."""
+        assert self.averaged is not None
+        with no_grad():
+            for ours, its in zip(self.averaged.module.parameters(), model.parameters(), strict=True):
+                average, weight = ours.detach()._node, its.detach()._node
+                ours._cell.rebind(weight)
+                its._cell.rebind(average)
+        self._exchanged = not self._exchanged
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if self.averaged is None or not self.averaged.n_averaged.item():
             return
-        trainer.model.load_state_dict(self.averaged.module.state_dict())
+        if not self._exchanged:
+            trainer.model.load_state_dict(self.averaged.module.state_dict())
         if self.update_norms:
             update_bn(trainer.training_batches(), trainer.model)
 
     def state_dict(self) -> dict[str, Any]:
         if self.averaged is None:
             return {}
-        return {"averaged": dict(self.averaged.state_dict()), "first": self._first, "active": self._active}
+        return {
+            "averaged": dict(self.averaged.state_dict()),
+            "first": self._first,
+            "active": self._active,
+            "exchanged": self._exchanged,
+        }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         if self.averaged is not None and "averaged" in saved:
             self.averaged.load_state_dict(saved["averaged"])
-            self._first = saved["first"]
+            self._first, self._exchanged = saved["first"], saved.get("exchanged", False)
             self._activate(saved["active"])

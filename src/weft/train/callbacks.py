@@ -48,6 +48,9 @@ class Callback:
     def on_batch_end(self, trainer: Trainer, batch: int, loss: Any) -> None:
         """After batch number `batch` (from 1) of the epoch. `loss` is a tensor: `loss.item()` looks at it."""
 
+    def on_validation_begin(self, trainer: Trainer) -> None:
+        """After the last batch of an epoch, before its validation if there is one."""
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: dict[str, Any]) -> None:
         """After an epoch and its validation."""
 

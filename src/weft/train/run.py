@@ -154,6 +154,8 @@ class Run:
             self.batch = 0
         self._batches()
         figures = trainer.figures(self.loss, "the training data")
+        for c in self.at["on_validation_begin"]:
+            c.on_validation_begin(trainer)
         if self.held_out is not None:
             found = trainer.measure(self.held_out, self.evaluation)
             for name, value in found.items():

@@ -180,7 +180,7 @@ class Trainer(Status):
         names = ["loss", *[m.name for m in self.metrics]]
         self.figure_names = names + ([f"val_{n}" for n in names] if held_out is not None else [])
         self.history, self.stopped = History(), None
-        steps = self._training(feed.weighted, table, ignored, everyone)
+        steps = self._training(feed.weighted, table, everyone, ignored)
         evaluation = self._evaluation(held_out is not None and held_out.weighted)
         run = Run(
             self, steps, evaluation, feed, held_out, everyone, int(epochs), checks if unchecked else None
@@ -228,7 +228,7 @@ class Trainer(Status):
         return saved
 
     def _training(
-        self, weighted: bool, table: np.ndarray | None, ignored: bool, callbacks: Sequence[Callback]
+        self, weighted: bool, table: np.ndarray | None, callbacks: Sequence[Callback], ignored: bool = False
     ) -> Training:
         """The programs of the training step, those of the last time if nothing has changed."""
         within = [
