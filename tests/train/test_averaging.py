@@ -178,7 +178,7 @@ def test_early_stopping_goes_back_to_the_best_average(first):
     history = trainer.fit(
         X, Y, epochs=40, batch_size=10, validation_data=(X, Y), seed=0, progress=False, callbacks=callbacks
     )
-    assert trainer.stopped and len(history) < 40
+    assert trainer.stopped and len(history.epochs) < 40
     assert trainer.evaluate(X, Y)["loss"] == pytest.approx(min(history["val_loss"]), rel=1e-6)
 
 
@@ -192,4 +192,4 @@ def test_a_run_that_is_stopped_at_once_is_left_with_the_average():
     for w in trail[1:]:
         mean = mean + (w - mean) * 0.2
     np.testing.assert_allclose(values(trainer.model), mean, atol=1e-5)
-    assert len(trainer.fit(X, Y, epochs=1, progress=False)) == 1
+    assert len(trainer.fit(X, Y, epochs=1, progress=False).epochs) == 1
