@@ -16,7 +16,7 @@ from weft.backends.cpu import jit
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.library import assembly, source
 from weft.backends.cpu.regions import numbered, plan, prepare
-from weft.ir.dtype import float32, float64
+from weft.ir.dtype import bfloat16, float32, float64
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.target import LEVELS
@@ -93,6 +93,7 @@ CASES = {
     **{f"{form} {m}x{k}x{n}": lambda m=m, k=k, n=n, form=form: product(m, k, n, form)
        for m, k, n in PRODUCTS for form in ("nn", "tn", "nt")},
     "float64": lambda: product(96, 96, 96, "nn", float64),
+    "bfloat16": lambda: product(96, 96, 96, "nn", bfloat16),
     "conv 28 1->32": lambda: convolution(64, 28, 1, 32),
     "conv 13 32->64": lambda: convolution(64, 13, 32, 64),
     "conv 5 64->64": lambda: convolution(64, 5, 64, 64),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ..ir.dtype import DType, float32
+from ..ir.node import Node
 from .anchors import Common, accumulate, anchor, size
 from .index import Index, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction
 from .lower import as_indices, variables
-from .tiles import Guard, Operand, Tap, Tiles, merge_taps
+from .tiles import LONG, Guard, Operand, Tap, Tiles, merge_taps
 
 #: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
 _SHORT_SUM = 8
@@ -19,6 +21,26 @@ _SHORT_SUM = 8
 def _contraction(c: Common) -> Kernel | Tiles:
     """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
     return _as_tiles(c) or _as_loops(c)
+
+
+def sum_length(node: Node) -> int:
+    """How many products each sum of a contraction has."""
+    x, y = node.args
+    if node.prim.name == "conv":
+        return size(y.shape[1:])  # type: ignore[arg-type]
+    return size([x.shape[a] for a in node.attrs["contract"][0]])  # type: ignore[misc]
+
+
+def can_round(contraction: Node, dtype: DType) -> bool:
+    """Whether tiles can store their sums as `dtype`: in another type there is no memory for sums to wait in."""
+    return dtype is contraction.dtype or (dtype.storage_only and sum_length(contraction) <= LONG)
+
+
+def stored(e: Expr) -> Load | None:
+    """What of an operand is read from memory, if nothing is done with it on the way but widening."""
+    if isinstance(e, Apply) and e.op == "cast" and e.args[0].dtype.storage_only and e.dtype is float32:
+        e = e.args[0]
+    return e if isinstance(e, Load) else None
 
 
 def _sides(c: Common) -> tuple[int, list[int], list[int]]:
@@ -62,7 +84,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     """The contraction with fixed strides, if its operands lie in memory so."""
     anchor = c.anchor
     assert anchor is not None
-    if anchor.dtype.name not in ("float32", "float64") or c.root.dtype is not anchor.dtype:
+    if anchor.dtype.name not in ("float32", "float64") or not can_round(anchor, c.root.dtype):
         return None
     lead, free_x, _ = _sides(c)
     contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
@@ -72,8 +94,8 @@ def _as_tiles(c: Common) -> Tiles | None:
     m, n = Var("m", size(rows)), Var("n", size(columns))
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
-    left, right = _operands(c, at, as_indices(inner))
-    if n.size < 2 or not isinstance(left, Load) or not isinstance(right, Load):
+    left, right = [stored(e) for e in _operands(c, at, as_indices(inner))]
+    if n.size < 2 or left is None or right is None:
         return None
     parts = split((m, n, *inner), (left.index, right.index, c.place(at)))
     if parts is None:

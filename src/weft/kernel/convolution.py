@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
-from .contraction import join, split, tiles
+from .contraction import can_round, join, split, tiles
 from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
@@ -135,7 +135,7 @@ def _fits(node: Node, c: Common) -> bool:
     a = node.attrs
     if (
         node.dtype.name not in ("float32", "float64")
-        or c.root.dtype is not node.dtype
+        or not can_round(node, c.root.dtype)
         or a["batch_groups"] > 1
     ):
         return False

@@ -137,7 +137,9 @@ def assign_layouts(
             if images.prim is permute and is_kernel_gradient(node):
                 images = images.args[0]
             copies = [(images, channels_last(node.ndim)), (kernel, weight_order(node.ndim))]
-            if kernel.prim is reshape:
+            if is_kernel_gradient(node) and kernel.prim is permute:
+                copies[1] = (kernel.args[0], channels_last(node.ndim))
+            elif kernel.prim is reshape:
                 copies[1] = (kernel.args[0], panel_order(node.ndim + 1))
             for operand, order in copies:
                 if operand in stored and operand not in outside and operand.prim is identity:

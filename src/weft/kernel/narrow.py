@@ -9,12 +9,10 @@ from ..ops.arithmetic import nextafter
 from ..ops.bits import bitcast
 from ..ops.comparison import equal, isnan, less
 from ..ops.define import constant
-from ..ops.movement import identity
+from ..ops.movement import identity, permute
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
-
-#: Contractions: their operands are widened in memory, once, and not again for every product.
-_CONTRACTIONS = ("dot_general", "conv")
+from .layout import is_kernel_gradient
 
 
 def widen_storage(graph: Graph) -> Graph:
@@ -32,13 +30,22 @@ def widen_storage(graph: Graph) -> Graph:
         if not any(a.dtype.storage_only for a in old.sig.inputs):
             return None
         wide = tuple([cast(a, dtype=float32) if a.dtype.storage_only else a for a in args])
-        if prim.name in _CONTRACTIONS:
-            wide = tuple([identity(w) if w is not a else a for w, a in zip(wide, args, strict=True)])
+        if prim.name == "conv":  # it reads every element for many taps: widened in memory, once
+            turned = is_kernel_gradient(old)
+            wide = tuple([_copied(a, turned) if w is not a else a for w, a in zip(wide, args, strict=True)])
         new = prim(*wide, **old.attrs)
         new.site = old.site
         return new if new.dtype is old.dtype else cast(new, dtype=old.dtype)
 
     return rewrite(graph, widen)
+
+
+def _copied(x: Node, turned: bool) -> Node:
+    """A copy in float32. Operands that are images with batch and channels exchanged are copied as images."""
+    axes = (1, 0, *range(2, x.ndim))
+    if turned:
+        return permute(identity(cast(permute(x, axes=axes), dtype=float32)), axes=axes)
+    return identity(cast(x, dtype=float32))
 
 
 def _neighbour(x: Node, y: Node) -> Node:

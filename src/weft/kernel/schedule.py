@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..ir.dtype import real_dtype, uint8
+from ..ir.dtype import float32, real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
@@ -25,7 +25,7 @@ from .merge import merge
 from .rows import find_rows, row_kernel
 from .running import FINAL
 from .sorting import Sort
-from .tiles import Tiles
+from .tiles import LONG, Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
@@ -42,10 +42,14 @@ _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradi
 
 
 def _behind_views(node: Node) -> Node:
-    """What a node is a view of, as far as strides can say."""
-    while node.value is None and node.prim.name in _VIEWS:
+    """What a node is a view of, as far as strides can say. 16-bit floats are widened as they are read."""
+    while node.value is None and (node.prim.name in _VIEWS or _widens(node)):
         node = node.args[0]
     return node
+
+
+def _widens(node: Node) -> bool:
+    return node.prim.name == "cast" and node.args[0].dtype.storage_only and node.dtype is float32
 
 
 @dataclass(eq=False)
@@ -193,7 +197,8 @@ class _Plan:
             if len(users) != 1 or root in self.outputs:
                 break
             (user,) = users
-            fits = user.prim.elementwise and user.shape == anchor.shape and supported(user)
+            fits = user.prim.elementwise or _rounds(user, anchor)
+            fits = fits and user.shape == anchor.shape and supported(user)
             fits = fits and user.dtype.kind != "c"
             fits = fits and user not in self.rows
             if not fits or user in self.anchor or self._holds_anchor(user, root):
@@ -216,6 +221,13 @@ class _Plan:
                 return True
             stack.extend(node.args)
         return False
+
+
+def _rounds(node: Node, anchor: Node) -> bool:
+    """Whether a node rounds what follows an anchor to a 16-bit type, or takes it from there, where the anchor can."""
+    if node.prim.name != "cast" or not (node.dtype.storage_only or node.args[0].dtype.storage_only):
+        return False
+    return anchor.prim.name not in _CONTRACTIONS or contraction.sum_length(anchor) <= LONG
 
 
 def _store_the_large(graph: Graph, stored: set[Node]) -> dict[Node, int]:

@@ -130,6 +130,7 @@ class Tiling:
     blocked: bool  #: whether there is more than one block
     group: int  #: panels that one unit of work goes through, sharing what it reads of the first operand
     bands: int  #: into how many bands the rows are cut; a unit of work has one
+    pack_rows: bool = False  #: whether the rows of a tile are copied before it is computed
 
     @property
     def tiles(self) -> int:
@@ -153,7 +154,7 @@ _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 _FAR = 1024
 
 #: A sum of more steps than this is made in blocks: with such steps, and without. Steps of a block, about.
-_LONG_FAR, _LONG, _BLOCK = 384, 768, 256
+_LONG_FAR, LONG, _BLOCK = 384, 768, 256
 
 
 def tiling(t: Tiles, target: Target) -> Tiling:
@@ -166,13 +167,29 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     count = -(-t.m.size // rows)
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
-    outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t)
+    outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
     far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
-    level, block = _blocks(t) if t.steps > (_LONG_FAR if far else _LONG) else (0, outer.count)
+    waits = t.outputs[0] is t.dtype  # or sums could not wait in the memory of the result
+    level, block = _blocks(t) if t.steps > (_LONG_FAR if far and waits else LONG) else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
     group, bands = _shares(t, pack, blocked, panels, count, rows)
-    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands)
+    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, _packs_rows(t, panels))
+
+
+#: So few rows widen the second operand as they read it.
+_IN_PLACE = 3
+
+
+def _widened(t: Tiles, x: Operand) -> bool:
+    """Whether an operand lies in memory in another type than products are made in."""
+    return t.inputs[x.buffer] is not t.dtype
+
+
+def _packs_rows(t: Tiles, panels: int) -> bool:
+    """Whether the rows of a tile are copied: to widen them, or where their steps lie far apart."""
+    far = abs(t.taps[-1].a) * t.dtype.itemsize >= _FAR and t.a.stride == 1 and t.m.size > _IN_PLACE
+    return _widened(t, t.a) or (far and panels > 1 and not any(tap.guard for tap in t.taps))
 
 
 #: Panels, at most, that one unit goes through.
@@ -228,8 +245,29 @@ def _far_apart(t: Tiles) -> bool:
     )
 
 
+def _block_steps(t: Tiles, cut: Tiling) -> int:
+    return cut.block * math.prod([tap.count for tap in t.taps[cut.level + 1 :]])
+
+
 def scratch_size(t: Tiles, target: Target) -> int:
     """Elements of the packed panels of a unit."""
     cut = tiling(t, target)
-    inside = [cut.block, *[tap.count for tap in t.taps[cut.level + 1 :]]]
-    return cut.group * math.prod(inside) * cut.vectors * target.lanes(t.dtype.itemsize)
+    return cut.group * _block_steps(t, cut) * cut.vectors * target.lanes(t.dtype.itemsize)
+
+
+def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
+    """How packed rows of a tile lie: (elements from one row to the next, from one step to the next).
+
+    Rows that lie next to each other stay so; else the steps of each row do, and rows are a little further apart.
+    """
+    cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
+    if t.a.stride == 1:
+        return 1, -(-max([h for _, h in cut.heights], default=0) // lanes) * lanes
+    return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
+
+
+def rows_size(t: Tiles, target: Target) -> int:
+    """Elements of the packed rows of a tile."""
+    cut = tiling(t, target)
+    row, step = packed_rows(t, target)
+    return step * _block_steps(t, cut) if row == 1 else row * max([h for _, h in cut.heights], default=0)

@@ -173,8 +173,18 @@ class Build:
         if mask is None or not isinstance(raw.type, ir.VectorType):
             self.b.store(raw, pointer, align=dtype.itemsize)
             return
+        if dtype.itemsize < 4:
+            mask = self._unforeseen(mask)
         name = f"llvm.masked.store.{suffix(raw.type)}.p0"
         self.intrinsic(name, ir.VoidType(), (raw, pointer, mask))
+
+    def _unforeseen(self, mask: ir.Value) -> ir.Value:
+        """The mask itself, which LLVM cannot know beforehand.
+
+        Of a masked store of a single 16-bit element, cut from 32 bits, it would make a store of all 32.
+        """
+        end = self.function.args[2]
+        return self.b.and_(mask, self.splat(self.b.icmp_unsigned("<", end, I64(1 << 62)), mask.type.count))
 
     def widen(self, raw: ir.Value, dtype: DType) -> ir.Value:
         """From memory to register form."""
@@ -187,7 +197,7 @@ class Build:
         if dtype.kind == "b":
             lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
             return self.b.zext(value, like(I8, lanes))
-        return self._halves(value).narrow(value, dtype) if dtype.storage_only else value
+        return self._halves(value).cut(value, dtype) if dtype.storage_only else value
 
     def _halves(self, x: ir.Value) -> Halves:
         return Halves(self, x.type.count if isinstance(x.type, ir.VectorType) else 1, self.target.half)
@@ -196,7 +206,7 @@ class Build:
         """A float as the nearest number of a 16-bit type, in a register of float32."""
         if dtype.bits == 64:
             x = self._halves(x).to_odd(x)
-        return self.widen(self.narrow(x, out), out)
+        return self.widen(self._halves(x).narrow(x, out), out)
 
     # -- control ------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,13 @@ class Halves:
         found = self._brain(bits) if dtype is bfloat16 else self._half(bits)
         return b.trunc(found, self._type(_I16))
 
+    def cut(self, x: ir.Value, dtype: DType) -> ir.Value:
+        """A float32 that has the value of a 16-bit float already as that."""
+        if dtype is not bfloat16:
+            return self.narrow(x, dtype)
+        bits = self.b.bitcast(x, self._type(_I32))
+        return self.b.trunc(self.b.lshr(bits, self._int(16)), self._type(_I16))
+
     def _brain(self, bits: ir.Value) -> ir.Value:
         b = self.b
         top = b.lshr(bits, self._int(16))

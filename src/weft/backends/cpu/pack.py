@@ -1,4 +1,4 @@
-"""Copying an operand into panels whose columns lie next to each other."""
+"""Copying operands: into panels whose columns lie next to each other, into rows; 16-bit floats are widened."""
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...kernel.tiles import Tap, Tiles
 from . import instructions as ir
-from .build import I1, I64, Build, suffix
+from .build import I1, I64, Build
 
 
 def pack_panel(
@@ -19,6 +21,8 @@ def pack_panel(
 
 
 class _Packer:
+    """The second operand as panels."""
+
     def __init__(self, build: Build, type_: ir.Type, t: Tiles, columns: int, width: int) -> None:
         self.build = build
         self.b = build.b
@@ -29,9 +33,13 @@ class _Packer:
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.vector = ir.VectorType(type_, self.lanes)
         self.size = t.dtype.itemsize
+        self.source = t.inputs[t.b.buffer]
 
     def _offset(self, base: ir.Value, by: ir.Value) -> ir.Value:
         return self.b.gep(base, [by], source_etype=self.type)
+
+    def _read(self, source: ir.Value, at: ir.Value, lanes: int, mask: ir.Value | None = None) -> ir.Value:
+        return self.build.load(source, at, self.source, lanes, mask)
 
     def taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...]) -> None:
         """Loops over all taps but the last, which is packed as a matrix."""
@@ -43,7 +51,7 @@ class _Packer:
         for r in rest:
             inner *= r.count
         with self.build.loop(I64(0), I64(tap.count), name="pack.tap") as k:
-            from_ = self._offset(source, self.b.mul(k, I64(tap.b)))
+            from_ = self.build.address(source, self.b.mul(k, I64(tap.b)), self.source)
             self.taps(from_, self._offset(target, self.b.mul(k, I64(inner))), tuple(rest))
 
     def _rows(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
@@ -51,16 +59,11 @@ class _Packer:
         over = self.columns % self.lanes
         mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < over for k in range(self.lanes)])
         with self.build.loop(I64(0), I64(tap.count), name="pack.row") as k:
-            from_ = self._offset(source, self.b.mul(k, I64(tap.b)))
+            from_ = self.b.mul(k, I64(tap.b))
             to = self._offset(target, self.b.mul(k, I64(self.width)))
             for v in range(0, self.width, self.lanes):
-                part = self._offset(from_, I64(v))
-                if v + self.lanes <= self.columns:
-                    x = self.b.load(part, typ=self.vector, align=self.size)
-                else:
-                    name = f"llvm.masked.load.{suffix(self.vector)}.p0"
-                    zero = ir.Constant(self.vector, [0.0] * self.lanes)
-                    x = self.build.intrinsic(name, self.vector, (part, mask, zero))
+                whole = v + self.lanes <= self.columns
+                x = self._read(source, self.b.add(from_, I64(v)), self.lanes, None if whole else mask)
                 self.b.store(x, self._offset(to, I64(v)), align=self.size)
 
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
@@ -90,7 +93,7 @@ class _Packer:
         loop = self.build.loop
         with loop(I64(columns[0]), I64(columns[1])) as n, loop(I64(rows[0]), I64(rows[1])) as k:
             at = self.b.add(self.b.mul(n, I64(self.t.b.stride)), self.b.mul(k, I64(tap.b)))
-            x = self.b.load(self._offset(source, at), typ=self.type, align=self.size)
+            x = self._read(source, at, 1)
             to = self._offset(target, self.b.add(self.b.mul(k, I64(self.width)), n))
             self.b.store(x, to, align=self.size)
 
@@ -100,8 +103,83 @@ class _Packer:
         rows = []
         for r in range(n):
             at = self.b.add(k, I64((v * n + r) * self.t.b.stride))
-            rows.append(self.b.load(self._offset(source, at), typ=self.vector, align=self.size))
+            rows.append(self._read(source, at, n))
         rows = self.build.transposed(rows)
         for r in range(n):
             at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.width)), I64(v * n))
             self.b.store(rows[r], self._offset(target, at), align=self.size)
+
+
+def pack_rows(
+    build: Build,
+    type_: ir.Type,
+    t: Tiles,
+    source: ir.Value,
+    target: ir.Value,
+    height: int,
+    steps: tuple[int, int],
+    count: ir.Value,
+) -> None:
+    """target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height, k < `count` in the first tap."""
+    _RowPacker(build, type_, t, height, steps).taps(source, target, t.taps, count)
+
+
+class _RowPacker:
+    """Rows of the first operand: next to each other where they are in memory, else each as a run of steps."""
+
+    def __init__(self, build: Build, type_: ir.Type, t: Tiles, height: int, steps: tuple[int, int]) -> None:
+        self.build = build
+        self.b = build.b
+        self.type = type_
+        self.height = height
+        self.stride = t.a.stride
+        self.row, self.step = steps
+        self.lanes = build.target.lanes(t.dtype.itemsize)
+        self.size = t.dtype.itemsize
+        self.source = t.inputs[t.a.buffer]
+
+    def taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...], count: ir.Value) -> None:
+        """Loops over all taps but the last."""
+        tap, *rest = taps
+        if not rest:
+            self._matrix(source, target, tap, count)
+            return
+        inner = self.step
+        for r in rest:
+            inner *= r.count
+        with self.build.loop(I64(0), count, name="rows.tap") as k:
+            from_ = self.build.address(source, self.b.mul(k, I64(tap.a)), self.source)
+            to = self._offset(target, self.b.mul(k, I64(inner)))
+            self.taps(from_, to, tuple(rest), I64(rest[0].count))
+
+    def _offset(self, base: ir.Value, by: ir.Value) -> ir.Value:
+        return self.b.gep(base, [by], source_etype=self.type)
+
+    def _move(
+        self, source: ir.Value, at: ir.Value, target: ir.Value, to: ir.Value, lanes: int, mask: Any
+    ) -> None:
+        x = self.build.load(source, at, self.source, lanes, mask)
+        self.b.store(x, self._offset(target, to), align=self.size)
+
+    def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
+        loop = self.build.loop
+        if self.row == 1:
+            with loop(I64(0), count, name="rows.k") as k:
+                at, to = self.b.mul(k, I64(tap.a)), self.b.mul(k, I64(self.step))
+                for r in range(0, self.height, self.lanes):
+                    left = min(self.lanes, self.height - r)
+                    bits = [i < left for i in range(self.lanes)]
+                    mask = None if all(bits) else ir.Constant(ir.VectorType(I1, self.lanes), bits)
+                    self._move(
+                        source, self.b.add(at, I64(r)), target, self.b.add(to, I64(r)), self.lanes, mask
+                    )
+            return
+        whole = self.b.and_(count, I64(-self.lanes)) if tap.a == 1 else I64(0)
+        with loop(I64(0), I64(self.height), name="rows.row") as r:
+            at, to = self.b.mul(r, I64(self.stride)), self.b.mul(r, I64(self.row))
+            if tap.a == 1:
+                with loop(I64(0), whole, self.lanes, name="rows.k") as k:
+                    self._move(source, self.b.add(at, k), target, self.b.add(to, k), self.lanes, None)
+            with loop(whole, count, name="rows.rest") as k:
+                from_ = self.b.add(at, self.b.mul(k, I64(tap.a)))
+                self._move(source, from_, target, self.b.add(to, k), 1, None)

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from ...ir.dtype import DType
 from ...kernel.anchors import size
 from ...kernel.index import Var
 from ...kernel.target import Target
-from ...kernel.tiles import ENOUGH, Guard, Tap, Tiles, Tiling, scratch_size, tiling
+from ...kernel.tiles import ENOUGH, Guard, Tap, Tiles, Tiling, packed_rows, rows_size, scratch_size, tiling
 from . import instructions as ir
-from .build import F32, F64, I1, I64, PTR, Build
+from .build import F32, F64, I1, I64, PTR, Build, memory_type
 from .expressions import Expressions, Lanes
-from .pack import pack_panel
+from .pack import pack_panel, pack_rows
 
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
@@ -110,15 +111,22 @@ class _Emitter:
         self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
         self.size = t.dtype.itemsize
         self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
+        self.a_type, self.b_type = (t.inputs[x.buffer] for x in (t.a, t.b))
         self.slots: list[ir.Value] = []
+        #: (from one row of the first operand to the next, from one step to the next), where tiles read it
+        self.a_steps = packed_rows(t, build.target) if self.cut.pack_rows else (t.a.stride, 0)
         with self.b.goto_entry_block():
             for _ in range(max([h for _, h in self.cut.heights], default=0) * self.cut.vectors):
                 self.slots.append(self.b.alloca(self.vector))
-            self.scratch = None
-            if self.cut.pack:
-                self.scratch = self.b.alloca(self.type, scratch_size(t, build.target))
-                self.scratch.align = 64
-                self.scratch.type = PTR  # addressed as vectors as well as elements
+            self.scratch = self._memory(scratch_size(t, build.target)) if self.cut.pack else None
+            self.row_scratch = self._memory(rows_size(t, build.target)) if self.cut.pack_rows else None
+
+    def _memory(self, size: int) -> ir.Value:
+        """So many elements, addressed as vectors as well."""
+        found = self.b.alloca(self.type, size)
+        found.align = 64
+        found.type = PTR
+        return found
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:]
@@ -226,7 +234,7 @@ class _Emitter:
             for tiles, height in self.cut.heights:
                 with self.build.loop(I64(0), I64(tiles), name="tile") as i:
                     top = self.b.add(I64(row), self.b.mul(i, I64(height)))
-                    a_here = self._offset(a, self.b.mul(top, I64(self.t.a.stride)))
+                    a_here = self._tile_rows(a, top, height, block)
                     with self.build.loop(start, stop, name="panel") as panel:
                         b = packed(panel)
 
@@ -248,8 +256,10 @@ class _Emitter:
             values[v], position = self._split(position, v.size)
         return values, position
 
-    def _offset(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
-        return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=self.type)
+    def _offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
+        """`by` elements further: of the operands as they are in memory, or else of the type that products have."""
+        type_ = self.type if dtype is None else memory_type(dtype)
+        return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=type_)
 
     def _panel(self, tile: _Tile, band: tuple[ir.Value, int], block: _Block | None) -> None:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
@@ -263,18 +273,28 @@ class _Emitter:
     def _first_operand(self, values: dict[Var, ir.Value], block: _Block | None) -> ir.Value:
         """Where the rows of the first operand begin, in a block of the outermost tap."""
         t, at = self.t, self.expressions
-        a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)))
+        a = self._offset(at.bases[t.a.buffer], at.index(t.a.base, Lanes(values)), self.a_type)
         for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
-            a = self._offset(a, self.b.mul(start, I64(tap.a)))
+            a = self._offset(a, self.b.mul(start, I64(tap.a)), self.a_type)
         return a
+
+    def _tile_rows(self, a: ir.Value, top: ir.Value, height: int, block: _Block | None) -> ir.Value:
+        """Where the rows of a tile begin: in memory, or in the scratch that they are copied to now."""
+        a = self._offset(a, self.b.mul(top, I64(self.t.a.stride)), self.a_type)
+        if self.row_scratch is None:
+            return a
+        t = replace(self.t, taps=self.t.taps[self.cut.level :])
+        count = I64(t.taps[0].count) if block is None else block.count
+        pack_rows(self.build, self.type, t, a, self.row_scratch, height, self.a_steps, count)
+        return self.row_scratch
 
     def _columns(self, tile: _Tile, block: _Block | None) -> ir.Value:
         """Where the tile's columns of the second operand begin, in a block of the outermost tap."""
         t, at = self.t, self.expressions
-        b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)))
-        b = self._offset(b, self.b.mul(tile.column, I64(t.b.stride)))
+        b = self._offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)), self.b_type)
+        b = self._offset(b, self.b.mul(tile.column, I64(t.b.stride)), self.b_type)
         for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
-            b = self._offset(b, self.b.mul(start, I64(tap.b)))
+            b = self._offset(b, self.b.mul(start, I64(tap.b)), self.b_type)
         return b
 
     def _pack(self, tile: _Tile, target: ir.Value, block: _Block | None) -> None:
@@ -290,7 +310,7 @@ class _Emitter:
             pack_panel(self.build, self.type, replace(t, taps=taps), source, target, columns, width)
 
         whole = t.taps[self.cut.level].count
-        rest = whole % self.cut.block
+        rest = whole % self.cut.block if block is not None else 0
         if block is None:
             copy(whole)
         elif rest == 0:
@@ -316,7 +336,7 @@ class _Emitter:
                 if self._fetches_ahead():
                     number = self.b.sub(self.b.add(i, I64(first)), start)
                     here = replace(here, ahead=self._next_block(b, tile.values, number))
-                self._tile(here, self._offset(a, self.b.mul(top, I64(self.t.a.stride))), b, block)
+                self._tile(here, self._tile_rows(a, top, height, block), b, block)
             row += tiles * height
             first += tiles
 
@@ -362,10 +382,10 @@ class _Emitter:
 
     def _step(self, tap: Tap, tile: _Tile) -> int:
         """How far the second operand moves for one step of a tap."""
-        return tap.b if not self.cut.pack else self._packed_step(tap, tile)
+        return tap.b if not self.cut.pack else self._packed_step(tap, tile.vectors * self.lanes)
 
-    def _packed_step(self, tap: Tap, tile: _Tile) -> int:
-        width = tile.vectors * self.lanes
+    def _packed_step(self, tap: Tap, width: int) -> int:
+        """The same where the steps of the innermost tap are `width` apart."""
         for t in reversed(self.t.taps):
             if t.a == tap.a and t.b == tap.b:
                 return width
@@ -386,13 +406,15 @@ class _Emitter:
             position = self.b.add(at, self.b.mul(first, I64(tap.guard.dilation)))
             element = self.b.sdiv(position, I64(tap.guard.step)) if tap.guard.step > 1 else position
             a = self._offset(a, self.b.mul(element, I64(tap.a)))
-            b = self._offset(b, self.b.mul(first, I64(step)))
+            b = self._offset_b(b, self.b.mul(first, I64(step)))
         a_step = tap.a * (tap.guard.dilation * jump // tap.guard.step) if tap.guard is not None else tap.a
+        if self.cut.pack_rows:
+            a_step = self._packed_step(tap, self.a_steps[1])
         step *= jump
         if rest:
             with self.build.loop(I64(0), count, name="tap") as k:
                 a_k = self._offset(a, self.b.mul(k, I64(a_step)))
-                self._nest(tile, a_k, self._offset(b, self.b.mul(k, I64(step))), tuple(rest))
+                self._nest(tile, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
         else:
             self._innermost(tile, a, b, a_step, step, count)
 
@@ -433,23 +455,23 @@ class _Emitter:
         fixed = count.constant if isinstance(count, ir.Constant) else None
         if fixed is not None and fixed < 2 * unroll:
             for k in range(fixed):
-                self._rank_one(tile, self._offset(a, k * a_step), self._offset(b, k * b_step))
+                self._rank_one(tile, self._offset(a, k * a_step), self._offset_b(b, k * b_step))
             return
         whole = self.b.and_(count, I64(-unroll))
         with self.build.loop(I64(0), whole, unroll, name="k") as k:
             a_k, b_k = (
                 self._offset(a, self.b.mul(k, I64(a_step))),
-                self._offset(b, self.b.mul(k, I64(b_step))),
+                self._offset_b(b, self.b.mul(k, I64(b_step))),
             )
             for j in range(unroll):
-                self._rank_one(tile, self._offset(a_k, j * a_step), self._offset(b_k, j * b_step))
+                self._rank_one(tile, self._offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
             if tile.ahead is not None:
                 self._fetch(tile.ahead, k)
         if fixed is None or fixed % unroll:
             with self.build.loop(whole, count, name="k.rest") as k:
                 a_k, b_k = (
                     self._offset(a, self.b.mul(k, I64(a_step))),
-                    self._offset(b, self.b.mul(k, I64(b_step))),
+                    self._offset_b(b, self.b.mul(k, I64(b_step))),
                 )
                 self._rank_one(tile, a_k, b_k)
 
@@ -493,20 +515,23 @@ class _Emitter:
         right = []
         for v in range(tile.vectors):
             mask = None if self.cut.pack else tile.mask_of(v)
-            right.append(self._load(self._offset(b, v * self.lanes), mask))
+            right.append(self._load(self._offset_b(b, v * self.lanes), mask))
         for r in range(tile.height):
-            x = self.b.load(self._offset(a, r * self.t.a.stride), typ=self.type, align=self.size)
+            x = self.b.load(self._offset(a, r * self.a_steps[0]), typ=self.type, align=self.size)
             left = self.build.splat(x, self.lanes)
             for v in range(tile.vectors):
                 slot = self.slots[r * tile.vectors + v]
                 total = self.b.load(slot, typ=self.vector)
                 self.b.store(self.build.multiply_add(left, right[v], total), slot)
 
+    def _offset_b(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
+        """Within the second operand, where tiles read it."""
+        return self._offset(base, by, None if self.cut.pack else self.b_type)
+
     def _load(self, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
-        if mask is None:
-            return self.b.load(pointer, typ=self.vector, align=self.size)
-        name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0"
-        return self.build.intrinsic(name, self.vector, (pointer, mask, self.build.const(0.0, self.vector)))
+        """A vector of the second operand."""
+        dtype = self.t.dtype if self.cut.pack else self.b_type
+        return self.build.load(pointer, I64(0), dtype, self.lanes, mask)
 
     # -- results ------------------------------------------------------------------------------------------------
 
