@@ -31,8 +31,7 @@ def widen_storage(graph: Graph) -> Graph:
             return None
         wide = tuple([cast(a, dtype=float32) if a.dtype.storage_only else a for a in args])
         if prim.name == "conv":  # it reads every element for many taps: widened in memory, once
-            turned = is_kernel_gradient(old)
-            wide = tuple([_copied(a, turned) if w is not a else a for w, a in zip(wide, args, strict=True)])
+            wide = _copied_operands(old, args)
         new = prim(*wide, **old.attrs)
         new.site = old.site
         return new if new.dtype is old.dtype else cast(new, dtype=old.dtype)
@@ -40,12 +39,16 @@ def widen_storage(graph: Graph) -> Graph:
     return rewrite(graph, widen)
 
 
-def _copied(x: Node, turned: bool) -> Node:
-    """A copy in float32. Operands that are images with batch and channels exchanged are copied as images."""
-    axes = (1, 0, *range(2, x.ndim))
-    if turned:
-        return permute(identity(cast(permute(x, axes=axes), dtype=float32)), axes=axes)
-    return identity(cast(x, dtype=float32))
+def _copied_operands(conv: Node, operands: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The operands of a convolution in float32. Kernels are copied by it anyway.
+
+    Images with batch and channels exchanged, as the gradient of a kernel has them, are copied as images.
+    """
+    images, kernel = [cast(x, dtype=float32) for x in operands]
+    if not is_kernel_gradient(conv):
+        return identity(images), kernel
+    axes = (1, 0, *range(2, images.ndim))
+    return tuple([permute(identity(permute(x, axes=axes)), axes=axes) for x in (images, kernel)])
 
 
 def _neighbour(x: Node, y: Node) -> Node:
