@@ -308,7 +308,9 @@ def _extract(archive: str, folder: str, names: tuple[str, ...]) -> None:
             members = {os.path.basename(m.name): m for m in tar.getmembers() if m.isfile()}
             missing = [n for n in names if n not in members]
             if missing:
-                raise DataError(f"{archive} does not hold {', '.join(missing)}")
+                raise DataError(
+                    f"{archive} does not hold {', '.join(missing)}: it is truncated or damaged, or another archive"
+                )
             os.makedirs(folder, exist_ok=True)
             for name in names:
                 source = tar.extractfile(members[name])
