@@ -50,6 +50,62 @@ def test_every_entry_has_words_and_an_example(name):
             assert shown or n in WITHOUT, f"{prefix}.{n}: add an example to docs/reference/examples.txt"
 
 
+#: Modules that hold others or stand for something: there is no formula to tell.
+HOLDERS = {
+    "Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Parameter", "Buffer",
+    "UninitializedParameter", "UninitializedBuffer", "functional_call",
+}  # fmt: skip
+
+
+def _entries(page, prefix):
+    return [(n, getattr(module, n)) for p, module, names in PAGES[page][2] if p == prefix for n in names]
+
+
+def _has_formula(doc: str) -> bool:
+    """A line that is set in and is no part of a list of arguments, or one of the text that says what equals what."""
+    body = re.sub(r"(?ms)^ *(Args|Raises|Returns):\n(( {8,}.*)?\n?)*", "", doc)
+    return re.search(r"(?m)^ {8}\S", body) is not None or " = " in body
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [e for e in _entries("layers", "nn") if e[0] not in HOLDERS] + _entries("losses", "nn")
+    + _entries("functional", "nn.functional"),
+)  # fmt: skip
+def test_layers_losses_and_functions_say_what_goes_in_and_comes_out(name, thing):
+    assert re.search(r"Shapes?:", thing.__doc__), f"{name} does not say the shapes"
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), [e for e in _entries("layers", "nn") if e[0] not in HOLDERS] + _entries("losses", "nn")
+)
+def test_layers_and_losses_say_their_mathematics(name, thing):
+    doc = thing.__doc__
+    derived = re.match(r"(An? )?`\w+`", doc) or re.search(r": \[a b c\]|`\w+`\.$", doc.split("\n\n")[0])
+    assert _has_formula(doc) or derived or name.endswith(("Pad1d", "Pad2d", "Pad3d", "Flatten", "Unflatten"))
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), [e for e in _entries("optimisers", "optim") if isinstance(e[1], type)]
+)
+def test_optimisers_and_schedules_say_their_mathematics_arguments_and_source(name, thing):
+    doc = thing.__doc__
+    if name == "ParamGroup":
+        return
+    assert "Args:" in doc
+    if name != "Optimizer":
+        assert _has_formula(doc), f"{name} has no formula"
+    if issubclass(thing, generate.optim.Optimizer) and name != "Optimizer":
+        assert "Reference:" in doc
+    if issubclass(thing, generate.optim.Schedule):
+        assert ">>>" in doc
+
+
+@pytest.mark.parametrize(("name", "thing"), _entries("layers", "nn.init"))
+def test_initial_values_say_what_they_take(name, thing):
+    assert "Shapes:" in thing.__doc__ or "Args:" in thing.__doc__
+
+
 def test_no_example_is_of_something_that_is_not_there():
     known = {(prefix, n) for _, _, parts in PAGES.values() for prefix, _, names in parts for n in names}
     assert set(generate.examples()) <= known

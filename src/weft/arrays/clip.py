@@ -130,7 +130,9 @@ def _kind(norm_type: float) -> str:
 
 @checked
 def get_total_norm(tensors: Any, norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
-    """The norm of all tensors written into one vector, a scalar tensor: sums of |x|**p, p = `norm_type`.
+    """The norm of all tensors written into one vector, a scalar tensor.
+
+        (sum over tensors and elements of |x|**p)**(1/p)        p = norm_type; inf is the largest |x|
 
     Raises:
         NumericError: if `error_if_nonfinite` and the norm is NaN or infinite (this looks at its value).
@@ -147,7 +149,12 @@ def get_total_norm(tensors: Any, norm_type: float = 2.0, error_if_nonfinite: boo
 
 @checked
 def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor) -> None:
-    """Scale the gradients of `parameters` by min(1, max_norm / (total_norm + 1e-6)), for a norm already known."""
+    """Scale the gradients of `parameters`, for a norm already known (see `get_total_norm`).
+
+        g <- g min(1, max_norm / (total_norm + 1e-6))
+
+    Parameters without a gradient are left out. Raises: ArgumentError unless max_norm is positive.
+    """
     limit, params = _limit("max_norm", max_norm), _with_gradients(parameters)
     if not params:
         return
@@ -159,7 +166,12 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Tensor) 
 
 @checked
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
-    """Move every element of the gradients of `parameters` into [-clip_value, clip_value]."""
+    """Move every element of the gradients of `parameters` into [-clip_value, clip_value].
+
+        g <- min(max(g, -clip_value), clip_value)
+
+    Parameters without a gradient are left out. Raises: ArgumentError for complex gradients, which have no order.
+    """
     limit = _limit("clip_value", clip_value)
     with no_grad():
         for p in _with_gradients(parameters):

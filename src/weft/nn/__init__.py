@@ -13,7 +13,6 @@ from .activation import (
     Hardtanh,
     LeakyReLU,
     LogSigmoid,
-    LogSoftmax,
     Mish,
     PReLU,
     ReLU,
@@ -21,9 +20,6 @@ from .activation import (
     RReLU,
     Sigmoid,
     SiLU,
-    Softmax,
-    Softmax2d,
-    Softmin,
     Softplus,
     Softshrink,
     Softsign,
@@ -33,6 +29,14 @@ from .activation import (
 )
 from .adaptive import (
     AdaptiveLogSoftmaxWithLoss,
+)
+from .adaptive_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
 )
 from .attention import (
     MultiheadAttention,
@@ -48,12 +52,14 @@ from .conv import (
     Conv1d,
     Conv2d,
     Conv3d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    ConvTranspose3d,
     LazyConv1d,
     LazyConv2d,
     LazyConv3d,
+)
+from .conv_transpose import (
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
     LazyConvTranspose1d,
     LazyConvTranspose2d,
     LazyConvTranspose3d,
@@ -127,12 +133,6 @@ from .parameter import (
     UninitializedParameter,
 )
 from .pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
@@ -171,6 +171,7 @@ from .similarity import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
+from .softmax import LogSoftmax, Softmax, Softmax2d, Softmin
 from .sparse import (
     Embedding,
     EmbeddingBag,
@@ -188,8 +189,8 @@ from .statistics import (
     LazyInstanceNorm1d,
     LazyInstanceNorm2d,
     LazyInstanceNorm3d,
-    SyncBatchNorm,
 )
+from .sync_norm import SyncBatchNorm
 from .transformer import (
     Transformer,
     TransformerDecoder,

@@ -31,19 +31,38 @@ class _Plain(_Activation):
 
 
 class ReLU(_Plain):
-    """max(x, 0), with derivative 0 at 0."""
+    """The rectifier: what is negative becomes 0.
+
+        y = max(x, 0)        dy/dx = 1 for x > 0, else 0
+
+    Shapes: any, kept.
+
+    Reference: V. Nair, G. Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines", 2010.
+    """
 
     _function = F.relu
 
 
 class ReLU6(_Plain):
-    """min(max(x, 0), 6)."""
+    """The rectifier with a ceiling.
+
+        y = min(max(x, 0), 6)
+
+    Shapes: any, kept.
+
+    Reference: A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
+    """
 
     _function = F.relu6
 
 
 class SELU(_Plain):
-    """The self-normalising scaled ELU: 1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1).
+    """The scaled ELU, under which mean 0 and variance 1 are kept from layer to layer.
+
+        y = 1.0507 x                          for x > 0
+        y = 1.0507 * 1.67326 (e**x - 1)       else
+
+    Shapes: any, kept.
 
     Reference: G. Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
@@ -52,63 +71,121 @@ class SELU(_Plain):
 
 
 class SiLU(_Plain):
-    """x * sigmoid(x), also called swish."""
+    """The input weighted by its own sigmoid, also called swish.
+
+        y = x sigmoid(x) = x / (1 + e**-x)
+
+    Shapes: any, kept.
+
+    Reference: S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-Weighted Linear Units", 2017, https://arxiv.org/abs/1702.03118
+    """
 
     _function = F.silu
 
 
 class Mish(_Plain):
-    """x * tanh(softplus(x))."""
+    """A smooth curve that dips below 0 before it rises.
+
+        y = x tanh(softplus(x)) = x tanh(log(1 + e**x))
+
+    Shapes: any, kept.
+
+    Reference: D. Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019,
+    https://arxiv.org/abs/1908.08681
+    """
 
     _function = F.mish
 
 
 class Hardswish(_Plain):
-    """x * hardsigmoid(x)."""
+    """`SiLU` of straight lines and a parabola.
+
+        y = x min(max(x + 3, 0), 6) / 6
+
+    Shapes: any, kept.
+
+    Reference: A. Howard et al., "Searching for MobileNetV3", 2019, https://arxiv.org/abs/1905.02244
+    """
 
     _function = F.hardswish
 
 
 class Hardsigmoid(_Plain):
-    """x / 6 + 1/2 clamped to [0, 1]."""
+    """The sigmoid of straight lines.
+
+        y = min(max(x / 6 + 1/2, 0), 1)
+
+    Shapes: any, kept.
+    """
 
     _function = F.hardsigmoid
 
 
 class Sigmoid(_Activation):
-    """1 / (1 + e**-x)."""
+    """The logistic function: any number to one between 0 and 1.
+
+        y = 1 / (1 + e**-x)
+
+    Shapes: any, kept.
+    """
 
     _function = F.sigmoid
 
 
 class LogSigmoid(_Activation):
-    """log(sigmoid(x))."""
+    """The logarithm of the sigmoid, accurate where the sigmoid itself would be 0.
+
+        y = log(1 / (1 + e**-x)) = -softplus(-x)
+
+    Shapes: any, kept.
+    """
 
     _function = F.logsigmoid
 
 
 class Tanh(_Activation):
-    """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x)."""
+    """The hyperbolic tangent: any number to one between -1 and 1.
+
+        y = (e**x - e**-x) / (e**x + e**-x)
+
+    Shapes: any, kept.
+    """
 
     _function = F.tanh
 
 
 class Softsign(_Activation):
-    """x / (1 + |x|)."""
+    """Any number to one between -1 and 1, more slowly than `Tanh`.
+
+        y = x / (1 + |x|)
+
+    Shapes: any, kept.
+    """
 
     _function = F.softsign
 
 
 class Tanhshrink(_Activation):
-    """x - tanh(x)."""
+    """What the hyperbolic tangent leaves over.
+
+        y = x - tanh(x)
+
+    Shapes: any, kept.
+    """
 
     _function = F.tanhshrink
 
 
 class GELU(_Activation):
-    """x * P(Z <= x) for a standard normal Z: x (1 + erf(x / sqrt(2))) / 2.
+    """The input times the probability that a standard normal number is below it.
 
-    approximate="tanh" takes x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2.
+        y = x (1 + erf(x / sqrt(2))) / 2
+        y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2        approximate="tanh"
+
+    Args:
+        approximate: "none" or "tanh".
+
+    Shapes: any, kept.
 
     Reference: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", 2016, https://arxiv.org/abs/1606.08415
     """
@@ -122,7 +199,14 @@ class GELU(_Activation):
 
 
 class LeakyReLU(_Activation):
-    """x for x > 0, else negative_slope * x."""
+    """The rectifier with a small slope below 0.
+
+        y = x for x > 0, else negative_slope * x
+
+    Shapes: any, kept.
+
+    Reference: A. Maas, A. Hannun, A. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013.
+    """
 
     _function = F.leaky_relu
     _settings = ("negative_slope",)
@@ -133,7 +217,15 @@ class LeakyReLU(_Activation):
 
 
 class ELU(_Activation):
-    """x for x > 0, else alpha * (e**x - 1)."""
+    """The rectifier that goes towards -alpha along an exponential.
+
+        y = x for x > 0, else alpha (e**x - 1)
+
+    Shapes: any, kept.
+
+    Reference: D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Exponential Linear Units", 2015,
+    https://arxiv.org/abs/1511.07289
+    """
 
     _function = F.elu
     _settings = ("alpha",)
@@ -144,7 +236,14 @@ class ELU(_Activation):
 
 
 class CELU(_Activation):
-    """x for x > 0, else alpha * (e**(x / alpha) - 1)."""
+    """`ELU` with a slope that is continuous for every alpha.
+
+        y = x for x > 0, else alpha (e**(x / alpha) - 1)
+
+    Shapes: any, kept.
+
+    Reference: J. Barron, "Continuously Differentiable Exponential Linear Units", 2017, https://arxiv.org/abs/1704.07483
+    """
 
     _function = F.celu
     _settings = ("alpha",)
@@ -155,7 +254,12 @@ class CELU(_Activation):
 
 
 class Hardtanh(_Activation):
-    """x clamped to [min_val, max_val]; outside the derivative is 0."""
+    """The input cut off at two limits.
+
+        y = min(max(x, min_val), max_val)        dy/dx = 0 outside
+
+    Shapes: any, kept. Raises: ArgumentError when called, if min_val is larger than max_val.
+    """
 
     _function = F.hardtanh
     _settings = ("min_val", "max_val")
@@ -167,7 +271,12 @@ class Hardtanh(_Activation):
 
 
 class Softplus(_Activation):
-    """log(1 + e**(beta * x)) / beta, and x itself where beta * x > threshold."""
+    """A smooth rectifier.
+
+        y = log(1 + e**(beta x)) / beta        x itself where beta x > threshold
+
+    Shapes: any, kept.
+    """
 
     _function = F.softplus
     _settings = ("beta", "threshold")
@@ -190,19 +299,34 @@ class _Shrink(_Activation):
 
 
 class Softshrink(_Shrink):
-    """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0."""
+    """The input moved towards 0.
+
+        y = x - lambd for x > lambd, x + lambd for x < -lambd, else 0
+
+    Shapes: any, kept.
+    """
 
     _function = F.softshrink
 
 
 class Hardshrink(_Shrink):
-    """x where |x| > lambd, else 0."""
+    """The input without what is small.
+
+        y = x where |x| > lambd, else 0
+
+    Shapes: any, kept.
+    """
 
     _function = F.hardshrink
 
 
 class Threshold(_Activation):
-    """x where x > threshold, else value."""
+    """Another number for all that is small.
+
+        y = x where x > threshold, else value
+
+    Shapes: any, kept.
+    """
 
     _function = F.threshold
     _settings = ("threshold", "value")
@@ -214,7 +338,18 @@ class Threshold(_Activation):
 
 
 class PReLU(_Activation):
-    """x for x > 0, else weight * x, with one learned slope or one for each channel."""
+    """The rectifier whose slope below 0 is learned.
+
+        y = x for x > 0, else weight * x
+
+    Args:
+        num_parameters: 1, or the number of channels C for a slope of each.
+        init: the first value of all slopes.
+
+    Shapes: any, kept; with a slope for each channel (N, C, ...). weight (num_parameters).
+
+    Reference: K. He et al., "Delving Deep into Rectifiers", 2015, https://arxiv.org/abs/1502.01852
+    """
 
     _settings = ("num_parameters",)
     weight: Parameter
@@ -229,7 +364,13 @@ class PReLU(_Activation):
 
 
 class RReLU(_Activation):
-    """x for x > 0, else slope * x: in training with random slopes from [lower, upper), in evaluation with their mean.
+    """The rectifier with a slope below 0 that is drawn for each element.
+
+        y = x for x > 0, else slope * x
+
+    In training slopes are drawn evenly from [lower, upper); in evaluation all are (lower + upper) / 2.
+
+    Shapes: any, kept.
 
     Reference: B. Xu et al., "Empirical Evaluation of Rectified Activations", 2015, https://arxiv.org/abs/1505.00853
     """
@@ -246,7 +387,15 @@ class RReLU(_Activation):
 
 
 class GLU(_Activation):
-    """The first half along `dim` times the sigmoid of the second half."""
+    """The first half of an axis, let through by the second half.
+
+        y = a sigmoid(b)        x = [a, b] along `dim`
+
+    Shapes: (..., 2 n, ...) to (..., n, ...). Raises: ShapeError when called, if the axis does not halve.
+
+    Reference: Y. Dauphin et al., "Language Modeling with Gated Convolutional Networks", 2016,
+    https://arxiv.org/abs/1612.08083
+    """
 
     _function = F.glu
     _settings = ("dim",)
@@ -254,33 +403,3 @@ class GLU(_Activation):
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
-
-
-class Softmax(_Activation):
-    """e**x / sum(e**x) along `dim`."""
-
-    _function = F.softmax
-    _settings = ("dim",)
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-
-class Softmin(Softmax):
-    """softmax(-x) along `dim`."""
-
-    _function = F.softmin
-
-
-class LogSoftmax(Softmax):
-    """log(softmax(x)) along `dim`."""
-
-    _function = F.log_softmax
-
-
-class Softmax2d(_Activation):
-    """e**x / sum(e**x) over the channels of (N, C, H, W) or (C, H, W), at each position."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, -3)

@@ -30,8 +30,9 @@ class ASMOutput(NamedTuple):
 class AdaptiveLogSoftmaxWithLoss(Module):
     """Log-likelihood of classes that are sorted by frequency and cut into clusters, with less arithmetic for rare ones.
 
-    The head gives scores to the `cutoffs[0]` most frequent classes and to each cluster; class j of cluster i has the
-    probability softmax(head(x))[cluster i] * softmax(tail_i(x))[j], where tail_i first maps x to
+        p(class j of cluster i) = softmax(head(x))[cluster i] softmax(tail_i(x))[j]
+
+    The head gives scores to the `cutoffs[0]` most frequent classes and to each cluster; tail_i first maps x to
     in_features / div_value**(i + 1) features.
 
     Args:

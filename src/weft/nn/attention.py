@@ -23,7 +23,12 @@ from .parameter import Parameter
 
 
 class MultiheadAttention(Module):
-    """Attention in several subspaces at once: concat(head_1, ..., head_h) W_o, each head attending in its own.
+    """Attention in several subspaces at once.
+
+        y = concat(head_1, ..., head_h) W_o        head_i = softmax(q_i k_i^T / sqrt(E / h) + mask) v_i
+
+    where q_i, k_i and v_i are parts of the projections of query, key and value. Called with the three, and with masks
+    as `forward` says; returns (y, weights).
 
     Args:
         embed_dim: the width of queries and results; a multiple of `num_heads`.
@@ -34,6 +39,15 @@ class MultiheadAttention(Module):
         add_zero_attn: whether a key and value of zeros is added, so that a query can look at nothing.
         kdim, vdim: widths of keys and values, if they differ from `embed_dim`.
         batch_first: whether tensors are (N, L, E) instead of (L, N, E).
+
+    Shapes: query (L, N, E), key (S, N, kdim), value (S, N, vdim), or all without N; y (L, N, E), weights (N, L, S).
+    in_proj_weight (3 E, E) is drawn from Glorot's uniform distribution, out_proj.weight (E, E) as in `Linear`; biases
+    are 0.
+
+    Raises: ArgumentError unless embed_dim is a multiple of num_heads; ShapeError when called, for other widths or
+    masks.
+
+    Reference: A. Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
     """
 
     in_proj_weight: Parameter | None

@@ -134,7 +134,11 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list whose modules are registered: `ModuleList(nn.Linear(8, 8) for _ in range(3))`. It has no forward."""
+    """A list whose modules are registered: `ModuleList(nn.Linear(8, 8) for _ in range(3))`. It has no forward.
+
+    Indexing gives a module, slicing a `ModuleList`; `append`, `extend`, `insert`, `pop` and `del` work as in lists. The
+    names of parameters begin with the position: "0.weight".
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -163,7 +167,11 @@ class ModuleList(_Numbered):
 
 
 class ModuleDict(Module):
-    """A dictionary whose modules are registered, in order of insertion. It has no forward."""
+    """A dictionary whose modules are registered, in order of insertion. It has no forward.
+
+    `keys`, `values`, `items`, `pop`, `update` and `in` work as in dictionaries. The names of parameters begin with the
+    key: "age.weight". Raises: ArgumentError for what is no module, or a key that is no name.
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
@@ -221,7 +229,10 @@ class ModuleDict(Module):
 
 
 class ParameterList(Module):
-    """A list whose parameters are registered. Tensors and arrays become parameters."""
+    """A list whose parameters are registered. Tensors and arrays become parameters.
+
+    `append`, `extend` and indexing work as in lists; the names of parameters are the positions: "0", "1", ...
+    """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -256,7 +267,10 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary whose parameters are registered, in order of insertion. Tensors and arrays become parameters."""
+    """A dictionary whose parameters are registered, in order of insertion. Tensors and arrays become parameters.
+
+    `keys`, `values`, `items`, `get`, `setdefault`, `pop`, `update` and `in` work as in dictionaries.
+    """
 
     def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__()

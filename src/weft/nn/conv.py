@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..arrays.tensor import Tensor
@@ -111,7 +110,15 @@ class _Conv(Module):
 
 
 class Conv1d(_Conv):
-    """Cross-correlation of sequences (N, C, L) with learned kernels. See `Conv2d`."""
+    """Cross-correlation of sequences with learned kernels.
+
+        y[o, i] = bias[o] + sum over c, k of weight[o, c, k] x[c, i * stride - padding + k * dilation]
+
+    Arguments and initial values are those of `Conv2d`.
+
+    Shapes: (N, C, L) or (C, L) to (..., out_channels, L'), weight (out_channels, C / groups, K), bias (out_channels),
+    L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) + 1.
+    """
 
     _rank = 1
 
@@ -121,7 +128,11 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """Cross-correlation of images (N, C, H, W) or (C, H, W) with learned kernels.
+    """Cross-correlation of images with learned kernels.
+
+        y[o, i, j] = bias[o] + sum over c, k, l of weight[o, c, k, l] x[c, i' + k * dilation, j' + l * dilation]
+
+    with i' = i * stride - padding, and j' likewise.
 
     Args:
         in_channels: C.
@@ -134,9 +145,15 @@ class Conv2d(_Conv):
         bias: whether a number is added to each output channel.
         padding_mode: "zeros", or "reflect", "replicate", "circular" to pad with the image itself.
 
-    Shapes: weight (out_channels, in_channels / groups, height, width), bias (out_channels); the result has
-    floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1 positions along each axis. Parameters are
-    drawn uniformly from [-b, b] with b = 1 / sqrt(fan in).
+    Shapes: (N, C, H, W) or (C, H, W) to (..., out_channels, H', W'), W' like H' = floor((H + 2 padding - dilation
+    (kernel - 1) - 1) / stride) + 1; weight (out_channels, C / groups, height, width), bias (out_channels). Both are
+    drawn uniformly from [-b, b] with b = 1 / sqrt(C / groups * height * width).
+
+    Raises: ArgumentError for sizes that make no sense, "same" with a stride, channels that do not divide into `groups`;
+    ShapeError when called, for other channels or images smaller than a window.
+
+    Reference: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016,
+    https://arxiv.org/abs/1603.07285
     """
 
     _rank = 2
@@ -147,7 +164,15 @@ class Conv2d(_Conv):
 
 
 class Conv3d(_Conv):
-    """Cross-correlation of volumes (N, C, D, H, W) with learned kernels. See `Conv2d`."""
+    """Cross-correlation of volumes with learned kernels.
+
+        y[o, i] = bias[o] + sum over c, k of weight[o, c, k] x[c, i * stride - padding + k * dilation],  i and k triples
+
+    Arguments and initial values are those of `Conv2d`, with one integer or (depth, height, width).
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., out_channels, D', H', W'), each size as in `Conv2d`; weight
+    (out_channels, C / groups, KD, KH, KW), bias (out_channels).
+    """
 
     _rank = 3
 
@@ -199,133 +224,30 @@ class _LazyConv(_Conv):
 
 
 class LazyConv1d(_LazyConv):
-    """A `Conv1d` that takes `in_channels` from its first input."""
+    """A `Conv1d` that takes `in_channels` from its first input, and is a `Conv1d` from then on.
+
+    Shapes: those of `Conv1d`. Raises: StateError where its parameters are used before.
+    """
 
     _rank = 1
     _final = Conv1d
 
 
 class LazyConv2d(_LazyConv):
-    """A `Conv2d` that takes `in_channels` from its first input."""
+    """A `Conv2d` that takes `in_channels` from its first input, and is a `Conv2d` from then on.
+
+    Shapes: those of `Conv2d`. Raises: StateError where its parameters are used before.
+    """
 
     _rank = 2
     _final = Conv2d
 
 
 class LazyConv3d(_LazyConv):
-    """A `Conv3d` that takes `in_channels` from its first input."""
+    """A `Conv3d` that takes `in_channels` from its first input, and is a `Conv3d` from then on.
+
+    Shapes: those of `Conv3d`. Raises: StateError where its parameters are used before.
+    """
 
     _rank = 3
     _final = Conv3d
-
-
-class _ConvTranspose(_Conv):
-    _transposed = True
-    _function: Callable[..., Tensor]
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        *,
-        dtype: Any = None,
-    ) -> None:
-        if isinstance(padding, str):
-            raise ArgumentError(f"{type(self).__name__}: padding must be integers, got {padding!r}")
-        if padding_mode != "zeros":
-            raise ArgumentError(
-                f"{type(self).__name__}: padding_mode is 'zeros' for transposed convolutions, got {padding_mode!r}"
-            )
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype=dtype
-        )
-        self.output_padding = sizes("output_padding", output_padding, self._rank, least=0)
-
-    def extra_repr(self) -> str:
-        extra = f", output_padding={self.output_padding}" if any(self.output_padding) else ""
-        return super().extra_repr() + extra
-
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """The transposed convolution; `output_size` chooses among the sizes that the stride makes ambiguous."""
-        extra = self.output_padding if output_size is None else self._extra(x, output_size)
-        return type(self)._function(
-            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
-
-    def _extra(self, x: Tensor, wanted: Sequence[int]) -> tuple[int, ...]:
-        """The output padding that gives the wanted spatial sizes."""
-        own = checked(type(self).__name__, x).shape[-self._rank :]
-        least = [
-            (n - 1) * s - 2 * p + d * (k - 1) + 1  # type: ignore[operator]
-            for n, s, p, d, k in zip(
-                own, self.stride, self.padding, self.dilation, self.kernel_size, strict=True
-            )
-        ]
-        extra = tuple([w - a for w, a in zip(tuple(wanted)[-self._rank :], least, strict=False)])
-        if len(extra) != self._rank or any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=False)):
-            most = tuple([a + s - 1 for a, s in zip(least, self.stride, strict=True)])
-            raise ArgumentError(
-                f"{type(self).__name__}: output_size must lie between {tuple(least)} and {most}, got {tuple(wanted)}"
-            )
-        return extra  # type: ignore[return-value]
-
-
-class ConvTranspose1d(_ConvTranspose):
-    """The transpose of `Conv1d` as a map, with learned kernels (in_channels, out_channels / groups, K)."""
-
-    _rank = 1
-    _function = F.conv_transpose1d
-
-
-class ConvTranspose2d(_ConvTranspose):
-    """The transpose of `Conv2d` as a map, with learned kernels (in_channels, out_channels / groups, KH, KW).
-
-    The result has (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1 positions along each
-    axis. Other arguments are those of `Conv2d`.
-    """
-
-    _rank = 2
-    _function = F.conv_transpose2d
-
-
-class ConvTranspose3d(_ConvTranspose):
-    """The transpose of `Conv3d` as a map, with learned kernels (in_channels, out_channels / groups, KD, KH, KW)."""
-
-    _rank = 3
-    _function = F.conv_transpose3d
-
-
-class _LazyConvTranspose(_LazyConv, _ConvTranspose):
-    def _prepare_load(self, prefix: str, state: Any) -> None:
-        weight = state.get(prefix + "weight")
-        if weight is not None and len(weight.shape) == self._rank + 2:
-            self._materialize(int(weight.shape[0]))
-
-
-class LazyConvTranspose1d(_LazyConvTranspose):
-    """A `ConvTranspose1d` that takes `in_channels` from its first input."""
-
-    _rank = 1
-    _final = ConvTranspose1d
-
-
-class LazyConvTranspose2d(_LazyConvTranspose):
-    """A `ConvTranspose2d` that takes `in_channels` from its first input."""
-
-    _rank = 2
-    _final = ConvTranspose2d
-
-
-class LazyConvTranspose3d(_LazyConvTranspose):
-    """A `ConvTranspose3d` that takes `in_channels` from its first input."""
-
-    _rank = 3
-    _final = ConvTranspose3d

@@ -18,9 +18,16 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training: elements put to 0 with probability p, the others divided by 1 - p. In evaluation: nothing.
+    """In training: elements put to 0 at random, the others made larger, so that the mean stays what it is.
 
-    So the mean stays what it is. The random numbers are those of the default generator (`weft.manual_seed`).
+        y = x * m / (1 - p)        m = 0 with probability p, else 1, for each element
+
+    In evaluation it does nothing. The random numbers are those of the default generator (`weft.manual_seed`).
+
+    Args:
+        p: a probability; with 1 everything becomes 0.
+
+    Shapes: any, kept.
 
     Reference: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
     https://jmlr.org/papers/v15/srivastava14a.html
@@ -31,21 +38,45 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """`Dropout` of whole channels of (N, C, L)."""
+    """`Dropout` of whole channels of sequences.
+
+        y[n, c] = x[n, c] * m / (1 - p)        m = 0 with probability p, else 1, for each channel of each sample
+
+    Shapes: (N, C, L) or (C, L), kept.
+
+    Reference: J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout1d(x, self.p, self.training)
 
 
 class Dropout2d(_Dropout):
-    """`Dropout` of whole channels of (N, C, H, W)."""
+    """`Dropout` of whole channels of images.
+
+        y[n, c] = x[n, c] * m / (1 - p)        m = 0 with probability p, else 1, for each channel of each sample
+
+    Shapes: (N, C, H, W) or (C, H, W), kept.
+
+    Reference: J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout2d(x, self.p, self.training)
 
 
 class Dropout3d(_Dropout):
-    """`Dropout` of whole channels of (N, C, D, H, W)."""
+    """`Dropout` of whole channels of volumes.
+
+        y[n, c] = x[n, c] * m / (1 - p)        m = 0 with probability p, else 1, for each channel of each sample
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), kept.
+
+    Reference: J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout3d(x, self.p, self.training)
@@ -54,7 +85,12 @@ class Dropout3d(_Dropout):
 class AlphaDropout(_Dropout):
     """Dropout for networks of `SELU`s, which keeps mean 0 and variance 1.
 
-    In training elements are put to the least value of a SELU with probability p, and all are scaled and shifted.
+        y = a (x m + s (1 - m)) + b        m = 0 with probability p, else 1; s = -1.7581, the least value of a SELU
+        a = 1 / sqrt((1 - p) (1 + p s**2)),  b = -a p s
+
+    In evaluation it does nothing.
+
+    Shapes: any, kept.
 
     Reference: G. Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
@@ -64,7 +100,12 @@ class AlphaDropout(_Dropout):
 
 
 class FeatureAlphaDropout(_Dropout):
-    """`AlphaDropout` of whole channels of (N, C, ...)."""
+    """`AlphaDropout` of whole channels: one m for each channel of each sample.
+
+        y[n, c] = a (x[n, c] m + s (1 - m)) + b
+
+    Shapes: (N, C, ...), kept.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.feature_alpha_dropout(x, self.p, self.training)

@@ -58,6 +58,8 @@ class FractionalMaxPool2d(_FractionalMaxPool):
         output_ratio: how many, as a share of the input's size, between 0 and 1.
         return_indices: return a pair, the elements and their positions counted row by row (for `MaxUnpool2d`).
 
+    Shapes: (N, C, H, W) or (C, H, W) to (..., *output_size).
+
     >>> FractionalMaxPool2d(2, output_ratio=0.7)(weft.ones((1, 1, 10, 10))).shape
     (1, 1, 7, 7)
 
@@ -69,7 +71,14 @@ class FractionalMaxPool2d(_FractionalMaxPool):
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
-    """The same for volumes (N, C, D, H, W). See `FractionalMaxPool2d`."""
+    """The largest element of each of a given number of windows of volumes, which begin at random distances.
+
+        y[i] = max of x over window i
+
+    Arguments are those of `FractionalMaxPool2d`, with one number or (depth, height, width).
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., *output_size).
+    """
 
     _rank = 3
     _function = F.fractional_max_pool3d

@@ -41,25 +41,37 @@ def _wide(tensor: Tensor) -> DType:
 
 @checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Every element `val`."""
+    """Every element `val`. Changes the tensor in place, and returns it.
+
+    Shapes: any.
+    """
     return _fill(tensor, full(tensor._node.aval, float(val)))
 
 
 @checked
 def zeros_(tensor: Tensor) -> Tensor:
-    """Every element 0."""
+    """Every element 0. Changes the tensor in place, and returns it.
+
+    Shapes: any.
+    """
     return _fill(tensor, full(tensor._node.aval, 0))
 
 
 @checked
 def ones_(tensor: Tensor) -> Tensor:
-    """Every element 1."""
+    """Every element 1. Changes the tensor in place, and returns it.
+
+    Shapes: any.
+    """
     return _fill(tensor, full(tensor._node.aval, 1))
 
 
 @checked
 def eye_(tensor: Tensor) -> Tensor:
-    """1 on the diagonal of a matrix, 0 elsewhere."""
+    """1 on the diagonal of a matrix, 0 elsewhere: a linear layer that passes its input on.
+
+    Shapes: (rows, columns). Raises: ShapeError for others.
+    """
     if tensor.ndim != 2:
         raise ShapeError(f"eye_ takes a matrix, got shape {show_shape(tensor.shape)}")
     return _fill(tensor, eye(tensor.shape[0], tensor.shape[1], 0, tensor.dtype))
@@ -67,13 +79,25 @@ def eye_(tensor: Tensor) -> Tensor:
 
 @checked
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Evenly distributed on [a, b)."""
+    """Evenly distributed on [a, b): mean (a + b) / 2, standard deviation (b - a) / sqrt(12).
+
+    Args:
+        generator: where random bits come from (default: the generator of `weft.manual_seed`).
+
+    Shapes: any.
+    """
     return _fill(tensor, random.uniform(tensor.shape, a, b, dtype=_wide(tensor), generator=generator)._node)
 
 
 @checked
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
-    """Normally distributed."""
+    """Normally distributed with mean `mean` and standard deviation `std`.
+
+    Args:
+        generator: where random bits come from (default: the generator of `weft.manual_seed`).
+
+    Shapes: any. Raises: ArgumentError for a negative std.
+    """
     if std < 0:
         raise ArgumentError(f"normal_: std must not be negative, got {std}")
     drawn = random.normal(tensor.shape, mean, std, dtype=_wide(tensor), generator=generator)
@@ -89,7 +113,12 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Normally distributed under the condition of lying in [a, b]."""
+    """Normally distributed with mean `mean` and standard deviation `std`, under the condition of lying in [a, b].
+
+    The limits are not multiples of `std`, and with them the standard deviation is less than `std`.
+
+    Shapes: any. Raises: ArgumentError unless std > 0 and a < b.
+    """
     if std <= 0 or not a < b:
         raise ArgumentError(f"trunc_normal_ needs std > 0 and a < b, got std={std}, a={a}, b={b}")
     drawn = random.truncated_normal(tensor.shape, mean, std, a, b, dtype=_wide(tensor), generator=generator)
@@ -100,7 +129,12 @@ def trunc_normal_(
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Orthonormal rows (or columns, if there are more rows than columns) times gain; trailing axes are flattened.
 
-    Drawn evenly from all such matrices (Saxe et al., 2013).
+        w w^T = gain**2 1        (or w^T w), drawn evenly from all such matrices
+
+    Shapes: (rows, ...) with two axes or more. Raises: ShapeError for others.
+
+    Reference: A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks", 2013, https://arxiv.org/abs/1312.6120
     """
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_ takes a matrix or more axes, got shape {show_shape(tensor.shape)}")
@@ -136,7 +170,17 @@ _GAINS = {
 
 @checked
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor that keeps the variance of activations through the given nonlinearity."""
+    """The factor that keeps the variance of activations through the given nonlinearity.
+
+        linear maps, convolutions, sigmoid 1        tanh 5/3        relu sqrt(2)        selu 3/4
+        leaky_relu sqrt(2 / (1 + param**2))
+
+    Args:
+        nonlinearity: its name, as in `nn.functional`.
+        param: the slope of a leaky ReLU (default 0.01).
+
+    Raises: ArgumentError for a name without a known gain; the nearest one is offered.
+    """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else float(param)
         return math.sqrt(2.0 / (1.0 + slope * slope))
@@ -149,14 +193,30 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 @checked
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform on [-b, b] with b = gain * sqrt(6 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    """Uniform on [-b, b], such that variances are kept forwards and backwards.
+
+        b = gain sqrt(6 / (fan in + fan out))
+
+    Shapes: (out, in, *kernel); fan in is in * kernel, fan out is out * kernel. Raises: ShapeError for fewer than two
+    axes.
+
+    Reference: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
     bound = gain * math.sqrt(6.0 / _positive(sum(_fans(tensor))))
     return uniform_(tensor, -bound, bound, generator)
 
 
 @checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
-    """Normal with standard deviation gain * sqrt(2 / (fan in + fan out)) (Glorot and Bengio, 2010)."""
+    """Normal with mean 0, such that variances are kept forwards and backwards.
+
+        std = gain sqrt(2 / (fan in + fan out))
+
+    Shapes: (out, in, *kernel); fan in is in * kernel, fan out is out * kernel. Raises: ShapeError for fewer than two
+    axes.
+
+    Reference: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / _positive(sum(_fans(tensor)))), generator)
 
 
@@ -179,7 +239,20 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Tensor:
-    """Uniform on [-b, b] with b = gain * sqrt(3 / fan) (He et al., 2015); `a` is the slope of a leaky ReLU."""
+    """Uniform on [-b, b], such that the variance is kept through layers of rectifiers.
+
+        b = gain sqrt(3 / fan)        gain is that of `calculate_gain(nonlinearity, a)`
+
+    Args:
+        a: the slope of a leaky ReLU below 0.
+        mode: "fan_in" keeps the variance forwards, "fan_out" backwards.
+        nonlinearity: what follows the layer.
+
+    Shapes: (out, in, *kernel); fan in is in * kernel, fan out is out * kernel. Raises: ShapeError for fewer than two
+    axes; ArgumentError for an unknown mode.
+
+    Reference: K. He et al., "Delving Deep into Rectifiers", 2015, https://arxiv.org/abs/1502.01852
+    """
     bound = math.sqrt(3.0) * _kaiming(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
@@ -192,13 +265,26 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Any = None,
 ) -> Tensor:
-    """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
+    """Normal with mean 0, such that the variance is kept through layers of rectifiers.
+
+        std = gain / sqrt(fan)        gain is that of `calculate_gain(nonlinearity, a)`
+
+    Arguments are those of `kaiming_uniform_`.
+
+    Shapes: (out, in, *kernel); fan in is in * kernel, fan out is out * kernel. Raises: ShapeError for fewer than two
+    axes.
+
+    Reference: K. He et al., "Delving Deep into Rectifiers", 2015, https://arxiv.org/abs/1502.01852
+    """
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
 
 @checked
 def copy_(tensor: Tensor, values: Tensor | Sequence[Any] | Any) -> Tensor:
-    """The given values."""
+    """The given values: a tensor, an array or nested lists. Changes the tensor in place, and returns it.
+
+    Shapes: those of the values. Raises: ShapeError for others.
+    """
     source = values if isinstance(values, Tensor) else make_tensor(values)
     if source.shape != tensor.shape:
         raise ShapeError(
@@ -208,9 +294,12 @@ def copy_(tensor: Tensor, values: Tensor | Sequence[Any] | Any) -> Tensor:
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """A convolution (out, in, *kernel) that passes its input on: 1 in the middle of kernel (i, i), 0 elsewhere.
+    """A convolution that passes its input on: 1 in the middle of kernel (i, i), 0 elsewhere.
 
     With `groups` each run of output channels takes the first input channels in the same way.
+
+    Shapes: (out, in, *kernel) with one to three axes of space. Raises: ShapeError for others; ArgumentError if the
+    output channels do not divide into the groups.
     """
     if tensor.ndim not in (3, 4, 5):
         raise ShapeError(f"dirac_ takes a weight (out, in, *kernel), got shape {show_shape(tensor.shape)}")
@@ -230,7 +319,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
-    """Normal with standard deviation std, but a part `sparsity` of each column, at random places, is 0."""
+    """Normal with standard deviation std, but a part `sparsity` of each column, at random places, is 0.
+
+    Shapes: (rows, columns). Raises: ShapeError for others; ArgumentError unless sparsity lies between 0 and 1.
+
+    Reference: J. Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
     if tensor.ndim != 2:
         raise ShapeError(f"sparse_ takes a matrix, got shape {show_shape(tensor.shape)}")
     if not 0 <= sparsity <= 1:

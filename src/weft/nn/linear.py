@@ -17,7 +17,10 @@ from .parameter import Parameter, UninitializedParameter
 
 
 class Identity(Module):
-    """Returns its input. Takes and ignores any arguments, so that it can stand in for another layer."""
+    """Returns its input: y = x. Takes and ignores any arguments, so that it can stand in for another layer.
+
+    Shapes: anything, kept.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -27,7 +30,9 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """y = x @ weight.T + bias.
+    """An affine map of the last axis.
+
+        y = x @ weight.T + bias
 
     Args:
         in_features: size of the last axis of the input.
@@ -37,6 +42,8 @@ class Linear(Module):
 
     Shapes: input (..., in_features), output (..., out_features), weight (out_features, in_features), bias
     (out_features). Both are drawn uniformly from [-b, b] with b = 1 / sqrt(in_features).
+
+    Raises: ArgumentError for negative sizes; ShapeError when called, for other features.
     """
 
     weight: Parameter
@@ -74,6 +81,8 @@ class LazyLinear(Linear):
     """A `Linear` that takes `in_features` from the last axis of its first input, and is a `Linear` from then on.
 
     Until then its parameters have no shape; saving or optimising them raises `StateError`.
+
+    Shapes: those of `Linear`.
     """
 
     def __init__(
@@ -122,7 +131,14 @@ class LazyLinear(Linear):
 
 
 class Bilinear(Module):
-    """y[o] = x1 @ weight[o] @ x2 + bias[o].
+    """A map that is linear in each of two inputs, and a bias.
+
+        y[o] = x1 @ weight[o] @ x2 + bias[o]
+
+    Args:
+        in1_features, in2_features: sizes of the last axes of the inputs.
+        out_features: size of the last axis of the output.
+        bias: whether there is a bias.
 
     Shapes: x1 (..., in1), x2 (..., in2), the result (..., out); weight (out, in1, in2), bias (out).
     Parameters are drawn uniformly from [-b, b] with b = 1 / sqrt(in1).
@@ -160,7 +176,10 @@ class Bilinear(Module):
 
 
 class Flatten(Module):
-    """Axes `start_dim` to `end_dim` as one: by default everything behind the batch axis."""
+    """Axes `start_dim` to `end_dim` as one: by default everything behind the batch axis.
+
+    Shapes: (N, *rest) to (N, product of rest).
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -175,7 +194,15 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One axis split into several: `Unflatten(1, (3, 4))` turns (n, 12) into (n, 3, 4). One size may be -1."""
+    """One axis split into several.
+
+    Args:
+        dim: the axis.
+        unflattened_size: the sizes that it splits into, row by row; one of them may be -1.
+
+    Shapes: `Unflatten(1, (3, 4))` turns (n, 12) into (n, 3, 4). Raises: ShapeError when called, if the sizes do not
+    fit.
+    """
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         super().__init__()

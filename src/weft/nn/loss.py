@@ -34,7 +34,9 @@ class Loss(Module):
 
 
 class MSELoss(Loss):
-    """The mean (or sum) of (input - target)**2.
+    """The mean square of the error.
+
+        loss = mean of (input - target)**2
 
     Args:
         reduction: "mean", "sum", or "none" for one value per element.
@@ -50,9 +52,17 @@ class MSELoss(Loss):
 
 
 class L1Loss(Loss):
-    """The mean (or sum) of |input - target|. Where they are equal the derivative is 0.
+    """The mean size of the error.
+
+        loss = mean of |input - target|        where they are equal the derivative is 0
+
+    Args:
+        reduction: "mean", "sum", or "none" for one value per element.
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
+
+    Raises:
+        ShapeError: if the shapes differ: broadcasting would compare every pair.
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -60,7 +70,7 @@ class L1Loss(Loss):
 
 
 class SmoothL1Loss(Loss):
-    """Quadratic near the target, linear far from it: with d = |input - target|,
+    """Quadratic near the target, linear with slope 1 far from it. With d = |input - target| the mean of
 
         d**2 / (2 beta)    for d < beta
         d - beta / 2       else
@@ -70,6 +80,8 @@ class SmoothL1Loss(Loss):
         beta: where the one turns into the other; with 0 it is `L1Loss`.
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
+
+    Reference: R. Girshick, "Fast R-CNN", 2015, https://arxiv.org/abs/1504.08083
     """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
@@ -81,12 +93,18 @@ class SmoothL1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """Quadratic near the target, linear far from it: with d = |input - target|,
+    """Quadratic near the target, linear with slope delta far from it. With d = |input - target| the mean of
 
         d**2 / 2                   for d <= delta
         delta (d - delta / 2)      else
 
+    Args:
+        reduction: "mean", "sum", or "none".
+        delta: where the one turns into the other; positive.
+
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
+
+    Reference: P. J. Huber, "Robust Estimation of a Location Parameter", 1964.
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
@@ -98,7 +116,9 @@ class HuberLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """How far a distribution is from another: target * (log target - input), for log-probabilities `input`.
+    """How far a distribution is from another, for log-probabilities `input`.
+
+        loss = sum of target (log target - input)
 
     Args:
         reduction: "batchmean" (the sum divided by the size of the first axis) gives the divergence itself; "mean"
@@ -106,6 +126,8 @@ class KLDivLoss(Loss):
         log_target: whether the target holds log-probabilities, too.
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
+
+    Reference: S. Kullback, R. A. Leibler, "On Information and Sufficiency", 1951.
     """
 
     _choices = (*_REDUCTIONS, "batchmean")
@@ -119,12 +141,15 @@ class KLDivLoss(Loss):
 
 
 class BCELoss(Loss):
-    """Binary cross-entropy -(y log x + (1 - y) log(1 - x)) of probabilities x and targets y from 0 to 1.
+    """Binary cross-entropy of probabilities x and targets y from 0 to 1.
 
-    Logarithms are not let below -100. `BCEWithLogitsLoss` on scores is more accurate.
+        loss = mean of -(y log x + (1 - y) log(1 - x))        logarithms are not let below -100
+
+    `BCEWithLogitsLoss` on scores is more accurate.
 
     Args:
         weight: factors that broadcast to the input.
+        reduction: "mean", "sum", or "none".
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
     """
@@ -138,12 +163,13 @@ class BCELoss(Loss):
 
 
 class BCEWithLogitsLoss(Loss):
-    """Binary cross-entropy of sigmoid(x) for scores x, without overflow.
+    """Binary cross-entropy of sigmoid(x) for scores x and targets y from 0 to 1, without overflow.
 
-    -(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))) for targets y from 0 to 1.
+        loss = mean of -(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x)))
 
     Args:
         weight: factors that broadcast to the input.
+        reduction: "mean", "sum", or "none".
         pos_weight: p, what targets of 1 count; it broadcasts to the input.
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
@@ -161,13 +187,16 @@ class BCEWithLogitsLoss(Loss):
 
 
 class NLLLoss(Loss):
-    """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...).
+    """The negative log-likelihood of classes, for log-probabilities.
+
+        loss = mean of -weight[y] input[y]        divided by the sum of the weights[y]
 
     Args:
         weight: one factor for each class, (C); the mean is weighted by it.
         ignore_index: a class index that counts nothing.
+        reduction: "mean", "sum", or "none".
 
-    Shapes: a scalar, or (N, ...) with reduction="none".
+    Shapes: input (N, C, ...) or (C), class indices (N, ...) or (); a scalar, or (N, ...) with reduction="none".
 
     Raises:
         IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
@@ -187,12 +216,28 @@ class NLLLoss(Loss):
 
 
 class CrossEntropyLoss(Loss):
-    """-log softmax(input)[target] for scores (N, C, ...) and class indices (N, ...), or probabilities (N, C, ...).
+    """The negative log-likelihood of classes, for scores: `LogSoftmax` and `NLLLoss` in one.
+
+        loss = mean of -weight[y] log(e**x_y / sum_i e**x_i)        for class indices y
+        loss = mean of -sum_c weight[c] p_c log(e**x_c / sum_i e**x_i)        for probabilities p
+
+    The mean over class indices is divided by the sum of their weights, the one over probabilities by N.
 
     Args:
-        weight: one factor for each class; the mean is weighted by it.
+        weight: one factor for each class, (C).
         ignore_index: a class index that counts nothing.
+        reduction: "mean", "sum", or "none".
         label_smoothing: how much of the target is spread evenly over all classes, 0 to 1.
+
+    Shapes: input (N, C, ...) or (C); target class indices (N, ...) or (), or floating probabilities of the input's
+    shape; a scalar, or (N, ...) with reduction="none".
+
+    Raises:
+        IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
+        DTypeError: for floating targets of another shape than the input's.
+
+    Reference: C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015 (smoothing),
+    https://arxiv.org/abs/1512.00567
     """
 
     def __init__(
@@ -222,11 +267,16 @@ class CrossEntropyLoss(Loss):
 class LinearCrossEntropyLoss(Loss):
     """Cross-entropy of the scores of a linear layer that belongs to the loss: the head of a classifier.
 
+        loss = CrossEntropyLoss(input @ linear.weight.T + linear.bias, target)
+
     Args:
-        in_features: the width of the inputs (N, in_features) or (in_features).
+        in_features: the width of the inputs.
         num_classes: C, the number of classes; the layer is `linear`.
         bias: whether the scores have biases.
-        weight, ignore_index, label_smoothing: as in `CrossEntropyLoss`.
+        reduction, weight, ignore_index, label_smoothing: as in `CrossEntropyLoss`.
+
+    Shapes: input (N, in_features) or (in_features); targets as in `CrossEntropyLoss`; a scalar, or (N) with
+    reduction="none".
     """
 
     linear: Linear
@@ -258,22 +308,31 @@ class LinearCrossEntropyLoss(Loss):
 
 
 class CTCLoss(Loss):
-    """Connectionist temporal classification: -log of the probability of label sequences under all their alignments.
+    """Connectionist temporal classification: label sequences of which only the order is known, not when they come.
 
-    Called with log-probabilities (T, N, C), targets (N, S) or all in one list, and the lengths of both.
+        loss = -log(sum over all alignments of the product over t of p_t[label at t])
+
+    An alignment is the target with labels repeated and blanks put between. Called with log-probabilities, targets, and
+    the lengths of both.
 
     Args:
         blank: the class that stands for nothing.
         reduction: "mean" divides each loss by the length of its target and averages; "sum"; "none".
         zero_infinity: a target that is too long for its input counts nothing, instead of an infinite loss.
 
+    Shapes: log-probabilities (T, N, C) or (T, C); targets (N, S), or all in one list; lengths (N); a scalar, or (N)
+    with reduction="none".
+
+    Raises:
+        IndexError: when the value is computed and a class or a length is out of range.
+
+    Reference: A. Graves et al., "Connectionist Temporal Classification", 2006.
+
     >>> import math
     >>> scores = weft.zeros((4, 1, 3))  # four steps, three classes, all equally probable
     >>> loss = CTCLoss()(nn.functional.log_softmax(scores, -1), weft.tensor([[1, 2]]), [4], [2])
     >>> round(math.exp(-2 * loss.item()) * 3**4)  # so many of the 81 paths are alignments of the target
     15
-
-    Reference: A. Graves et al., "Connectionist Temporal Classification", 2006.
     """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:

@@ -23,13 +23,21 @@ def reset_affine(weight: Parameter | None, bias: Parameter | None) -> None:
 
 
 class LayerNorm(Module):
-    """Each sample's trailing axes to mean 0 and variance 1, then times weight, plus bias.
+    """Each sample's trailing axes to mean 0 and variance 1, then scaled and shifted.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias        mean and (biased) var over the trailing axes
 
     Args:
         normalized_shape: the shape of the trailing axes that are normalised together, or the last axis' size.
         eps: added to the variance.
-        elementwise_affine: whether weight and bias (of the normalised shape) are there.
+        elementwise_affine: whether weight and bias are there.
         bias: whether there is a bias beside the weight.
+
+    Shapes: (..., *normalized_shape), kept; weight (normalized_shape) starts as 1, bias (normalized_shape) as 0.
+
+    Raises: ArgumentError without an axis to normalise; ShapeError when called, for another trailing shape.
+
+    Reference: J. L. Ba, J. R. Kiros, G. Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
 
     weight: Parameter | None
@@ -72,7 +80,19 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / sqrt(mean(x**2) + eps) over the trailing axes, times weight."""
+    """Each sample's trailing axes divided by their root mean square, then scaled.
+
+        y = x / sqrt(mean(x**2) + eps) * weight
+
+    Args:
+        normalized_shape: the shape of the trailing axes that are normalised together, or the last axis' size.
+        eps: None: the spacing of numbers at 1 in the input's dtype.
+        elementwise_affine: whether the weight is there.
+
+    Shapes: (..., *normalized_shape), kept; weight (normalized_shape) starts as 1.
+
+    Reference: B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
+    """
 
     weight: Parameter | None
 
@@ -106,9 +126,16 @@ class RMSNorm(Module):
 class GroupNorm(Module):
     """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted.
 
-    y = (x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) variance over a group's channels and places.
+        y = (x - mean) / sqrt(var + eps) * weight + bias        mean and (biased) var over a group's channels and places
 
-    Shapes: (N, C, ...) in and out; weight and bias (C).
+    Args:
+        num_groups: how many runs of channels; 1 normalises all together, C each alone.
+        num_channels: C, a multiple of it.
+        eps: added to the variance.
+        affine: whether weight and bias are there.
+        bias: whether there is a bias beside the weight.
+
+    Shapes: (N, C, ...), kept; weight (C) starts as 1, bias (C) as 0.
 
     Reference: Y. Wu, K. He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
     """
@@ -152,7 +179,11 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """x / (k + alpha * s)**beta, s the mean square of the `size` channels around each one (zeros outside).
+    """Each element divided by a power of the mean square of the channels around it.
+
+        y = x / (k + alpha * s)**beta        s: the mean of x**2 over `size` channels around each one, zeros outside
+
+    Shapes: (N, C, ...), kept.
 
     Reference: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural
     Networks", 2012.

@@ -22,8 +22,8 @@ from .functional.operands import checked
 class PackedSequence(NamedTuple):
     """Sequences with their lengths, as `RNN`, `LSTM` and `GRU` take and give them: steps beyond a length do not count.
 
-    `padded` is (T, N, ...), steps first, with anything beyond the lengths; `lengths` (N) are integers. PyTorch's holds
-    the steps of all sequences one after the other, sorted by length; this one needs no order.
+    Shapes: `padded` is (T, N, ...), steps first, with anything beyond the lengths; `lengths` (N) are integers.
+    PyTorch's holds the steps of all sequences one after the other, sorted by length; this one needs no order.
     """
 
     padded: Tensor
@@ -53,6 +53,8 @@ def pack_padded_sequence(
         input: (T, N, ...), or (N, T, ...) if `batch_first`.
         lengths: how many steps of each sequence count: a list, an array or a tensor.
         enforce_sorted: accepted and means nothing: sequences may come in any order.
+
+    Raises: ShapeError unless there is one length for each sequence; ArgumentError for lengths beyond T.
 
     >>> packed = nn.utils.rnn.pack_padded_sequence(weft.zeros((5, 2, 3)), [5, 2])
     >>> out, _ = RNN(3, 4)(packed)
@@ -111,7 +113,12 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """Sequences (T_i, ...) of several lengths as one tensor (T, N, ...), or (N, T, ...) if `batch_first`."""
+    """Sequences of several lengths as one tensor, filled up with `padding_value` at the "right" or "left"
+    (`padding_side`).
+
+    Shapes: N of (T_i, ...) to (T, N, ...), or (N, T, ...) if `batch_first`, T the longest. Raises: ShapeError if they
+    differ behind the first axis; DataError for none.
+    """
     if padding_side not in ("left", "right"):
         raise ArgumentError(f"padding_side must be 'left' or 'right', got {padding_side!r}")
     nodes = [checked("pad_sequence", s)._node for s in sequences]
@@ -132,13 +139,19 @@ def pad_sequence(
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Sequences (T_i, ...) of several lengths, packed."""
+    """Sequences of several lengths, packed: `pack_padded_sequence` of `pad_sequence`.
+
+    Shapes: N of (T_i, ...). `enforce_sorted` is accepted and means nothing: sequences may come in any order.
+    """
     items = list(sequences)
     return pack_padded_sequence(pad_sequence(items), [int(s.shape[0]) for s in items])
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
-    """The sequences of a padded tensor (T, N, ...), each with its own length. Looks at the lengths."""
+    """The sequences of a padded tensor, each with its own length. Looks at the lengths.
+
+    Shapes: (T, N, ...), or (N, T, ...) if `batch_first`, and lengths (N) to N of (T_i, ...).
+    """
     x = checked("unpad_sequence", padded_sequences)
     node = x._node if batch_first else _swapped(x._node)
     numbers = [int(n) for n in (lengths.numpy() if isinstance(lengths, Tensor) else lengths)]
@@ -149,6 +162,9 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences of packed ones, each with its own length. Looks at the lengths."""
+    """The sequences of packed ones, each with its own length. Looks at the lengths.
+
+    Shapes: N of (T_i, ...).
+    """
     padded, lengths = pad_packed_sequence(packed_sequences)
     return unpad_sequence(padded, lengths)

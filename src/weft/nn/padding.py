@@ -41,37 +41,67 @@ class _ConstantPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """A number before and after the last axis."""
+    """A number before and after the last axis: [a b c] with widths (1, 2) and value v becomes [v a b c v v].
+
+    Args:
+        padding: one width for both ends, or (before, after); negative ones take elements away.
+        value: the number.
+
+    Shapes: (..., L) to (..., before + L + after).
+    """
 
     _rank = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """A number around the last two axes."""
+    """A number around images.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom); negative ones take elements away.
+        value: the number.
+
+    Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
+    """
 
     _rank = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """A number around the last three axes."""
+    """A number around volumes.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom, front, back); negative ones take elements away.
+        value: the number.
+
+    Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
+    """
 
     _rank = 3
 
 
 class ZeroPad1d(_Pad):
-    """Zeros before and after the last axis."""
+    """Zeros before and after the last axis: `ConstantPad1d` with the value 0.
+
+    Shapes: (..., L) to (..., before + L + after).
+    """
 
     _rank = 1
 
 
 class ZeroPad2d(_Pad):
-    """Zeros around the last two axes."""
+    """Zeros around images: `ConstantPad2d` with the value 0.
+
+    Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
+    """
 
     _rank = 2
 
 
 class ZeroPad3d(_Pad):
-    """Zeros around the last three axes."""
+    """Zeros around volumes: `ConstantPad3d` with the value 0.
+
+    Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
+    """
 
     _rank = 3
 
@@ -81,19 +111,37 @@ class _ReflectionPad(_Pad):
 
 
 class ReflectionPad1d(_ReflectionPad):
-    """The last axis mirrored at its ends, whose elements are not repeated."""
+    """Sequences mirrored at their ends, whose elements are not repeated: [a b c] with width 2 becomes [c b a b c b a].
+
+    Args:
+        padding: one width for both ends, or (before, after), less than L each.
+
+    Shapes: (..., L) to (..., before + L + after). Raises: ShapeError when called, for wider padding.
+    """
 
     _rank = 1
 
 
 class ReflectionPad2d(_ReflectionPad):
-    """The last two axes mirrored at their ends, whose elements are not repeated."""
+    """Images mirrored at their borders, whose elements are not repeated; along each axis as `ReflectionPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom), less than the image each.
+
+    Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
+    """
 
     _rank = 2
 
 
 class ReflectionPad3d(_ReflectionPad):
-    """The last three axes mirrored at their ends, whose elements are not repeated."""
+    """Volumes mirrored at their borders, whose elements are not repeated; along each axis as `ReflectionPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom, front, back), less than the volume each.
+
+    Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
+    """
 
     _rank = 3
 
@@ -103,19 +151,37 @@ class _ReplicationPad(_Pad):
 
 
 class ReplicationPad1d(_ReplicationPad):
-    """The elements at both ends of the last axis repeated."""
+    """The elements at both ends of sequences repeated: [a b c] with width 2 becomes [a a a b c c c].
+
+    Args:
+        padding: one width for both ends, or (before, after).
+
+    Shapes: (..., L) to (..., before + L + after).
+    """
 
     _rank = 1
 
 
 class ReplicationPad2d(_ReplicationPad):
-    """The elements at the border of the last two axes repeated."""
+    """The elements at the borders of images repeated; along each axis as `ReplicationPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom).
+
+    Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
+    """
 
     _rank = 2
 
 
 class ReplicationPad3d(_ReplicationPad):
-    """The elements at the border of the last three axes repeated."""
+    """The elements at the borders of volumes repeated; along each axis as `ReplicationPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom, front, back).
+
+    Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
+    """
 
     _rank = 3
 
@@ -125,18 +191,36 @@ class _CircularPad(_Pad):
 
 
 class CircularPad1d(_CircularPad):
-    """The last axis goes on with its other end."""
+    """Sequences that go on with their other end: [a b c] with width 2 becomes [b c a b c a b].
+
+    Args:
+        padding: one width for both ends, or (before, after), at most L each.
+
+    Shapes: (..., L) to (..., before + L + after). Raises: ShapeError when called, for wider padding.
+    """
 
     _rank = 1
 
 
 class CircularPad2d(_CircularPad):
-    """The last two axes go on with their other ends."""
+    """Images that go on with their other side; along each axis as `CircularPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom), at most the image each.
+
+    Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
+    """
 
     _rank = 2
 
 
 class CircularPad3d(_CircularPad):
-    """The last three axes go on with their other ends."""
+    """Volumes that go on with their other side; along each axis as `CircularPad1d`.
+
+    Args:
+        padding: one width for all sides, or (left, right, top, bottom, front, back), at most the volume each.
+
+    Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
+    """
 
     _rank = 3

@@ -57,14 +57,23 @@ class _MaxPool(_Pool):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window of (N, C, L). See `MaxPool2d`."""
+    """The largest element of each window of a sequence.
+
+        y[i] = max over k of x[i * stride - padding + k * dilation],  k = 0 .. kernel_size - 1
+
+    Arguments are those of `MaxPool2d`.
+
+    Shapes: (N, C, L) or (C, L) to (..., L'), L' = floor((L + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
+    """
 
     _rank = 1
     _function = F.max_pool1d
 
 
 class MaxPool2d(_MaxPool):
-    """The largest element of each window of (N, C, H, W) or (C, H, W).
+    """The largest element of each window of an image.
+
+        y[i, j] = max over k, l of x[i * stride - padding + k * dilation, j * stride - padding + l * dilation]
 
     Args:
         kernel_size: size of the windows, an integer or (height, width).
@@ -75,6 +84,11 @@ class MaxPool2d(_MaxPool):
         ceil_mode: also count a last window that reaches over the end.
 
     Of several largest elements the first has the gradient.
+
+    Shapes: (N, C, H, W) or (C, H, W) to (..., H', W'), W' like
+    H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 (with `ceil_mode` ceil).
+
+    Raises: ArgumentError for windows that are not positive, or padding above half of them.
     """
 
     _rank = 2
@@ -82,7 +96,14 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window of (N, C, D, H, W). See `MaxPool2d`."""
+    """The largest element of each window of a volume.
+
+        y[i] = max over k of x[i * stride - padding + k * dilation],  i and k triples
+
+    Arguments are those of `MaxPool2d`, with one integer or (depth, height, width).
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., D', H', W'); each size as in `MaxPool2d`.
+    """
 
     _rank = 3
     _function = F.max_pool3d
@@ -94,7 +115,14 @@ class _AvgPool(_Pool):
 
 
 class AvgPool1d(_AvgPool):
-    """The mean of each window of (N, C, L). See `AvgPool2d`."""
+    """The mean of each window of a sequence.
+
+        y[i] = sum over k of x[i * stride - padding + k] / kernel_size,  k = 0 .. kernel_size - 1
+
+    Arguments are those of `AvgPool2d`, but for `divisor_override`.
+
+    Shapes: (N, C, L) or (C, L) to (..., L'), L' = floor((L + 2 padding - kernel_size) / stride) + 1.
+    """
 
     _rank = 1
 
@@ -149,7 +177,9 @@ class _AvgPoolBy(_AvgPool):
 
 
 class AvgPool2d(_AvgPoolBy):
-    """The mean of each window of (N, C, H, W) or (C, H, W).
+    """The mean of each window of an image.
+
+        y[i, j] = sum over k, l of x[i * stride - padding + k, j * stride - padding + l] / (elements of a window)
 
     Args:
         kernel_size: size of the windows, an integer or (height, width).
@@ -158,6 +188,9 @@ class AvgPool2d(_AvgPoolBy):
         ceil_mode: also count a last window that reaches over the end.
         count_include_pad: whether the zeros of the padding count in the mean.
         divisor_override: divides the sum of each window instead of the count.
+
+    Shapes: (N, C, H, W) or (C, H, W) to (..., H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1 (with
+    `ceil_mode` ceil), W' likewise.
     """
 
     _rank = 2
@@ -165,7 +198,14 @@ class AvgPool2d(_AvgPoolBy):
 
 
 class AvgPool3d(_AvgPoolBy):
-    """The mean of each window of (N, C, D, H, W). See `AvgPool2d`."""
+    """The mean of each window of a volume.
+
+        y[i] = sum over k of x[i * stride - padding + k] / (elements of a window),  i and k triples
+
+    Arguments are those of `AvgPool2d`, with one integer or (depth, height, width).
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., D', H', W'); each size as in `AvgPool2d`.
+    """
 
     _rank = 3
     _function = F.avg_pool3d
@@ -198,21 +238,45 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, L)."""
+    """The p-norm of each window of a sequence, p = norm_type.
+
+        y = (sum of x**p over the window)**(1 / p)
+
+    Shapes: (N, C, L) or (C, L) to (..., L'), L' = floor((L - kernel_size) / stride) + 1.
+    """
 
     _rank = 1
     _function = F.lp_pool1d
 
 
 class LPPool2d(_LPPool):
-    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, H, W)."""
+    """The p-norm of each window of an image, p = norm_type.
+
+        y = (sum of x**p over the window)**(1 / p)
+
+    p = 1 is the sum; with p towards infinity it becomes `MaxPool2d` of positive numbers. Roots of negative sums, which
+    an odd p can give, are NaN.
+
+    Args:
+        norm_type: p, not 0.
+        kernel_size: size of the windows, an integer or (height, width).
+        stride: steps between windows (default: the window's size).
+        ceil_mode: also count a last window that reaches over the end.
+
+    Shapes: (N, C, H, W) or (C, H, W) to (..., H', W'), H' = floor((H - kernel) / stride) + 1, W' likewise.
+    """
 
     _rank = 2
     _function = F.lp_pool2d
 
 
 class LPPool3d(_LPPool):
-    """(sum of x**p over each window)**(1/p) with p = norm_type, over (N, C, D, H, W)."""
+    """The p-norm of each window of a volume, p = norm_type. Arguments are those of `LPPool2d`.
+
+        y = (sum of x**p over the window)**(1 / p)
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., D', H', W'); each size as in `LPPool2d`.
+    """
 
     _rank = 3
     _function = F.lp_pool3d
@@ -236,7 +300,12 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Puts the results of `MaxPool1d(..., return_indices=True)` back where they were found; zeros elsewhere."""
+    """Puts the results of `MaxPool1d(..., return_indices=True)` back where they were found; zeros elsewhere.
+
+        y[indices[i]] = x[i]
+
+    Shapes: two of (N, C, L) or (C, L) to (..., L'), L' = (L - 1) stride - 2 padding + kernel_size, or `output_size`.
+    """
 
     _rank = 1
     _function = F.max_unpool1d
@@ -244,6 +313,14 @@ class MaxUnpool1d(_MaxUnpool):
 
 class MaxUnpool2d(_MaxUnpool):
     """Puts the results of `MaxPool2d(..., return_indices=True)` back where they were found; zeros elsewhere.
+
+        y[indices[i, j]] = x[i, j]        indices count the places of y row by row
+
+    Called with the elements, their indices and, where the windows leave it open, the `output_size`.
+
+    Shapes: two of (N, C, H, W) or (C, H, W) to (..., H', W'), H' = (H - 1) stride - 2 padding + kernel, W' likewise.
+
+    Raises: ArgumentError for an `output_size` that is a stride or more from that.
 
     >>> pool, unpool = MaxPool2d(2, return_indices=True), MaxUnpool2d(2)
     >>> x = weft.tensor([[[1.0, 2.0], [4.0, 3.0]]])
@@ -256,69 +333,12 @@ class MaxUnpool2d(_MaxUnpool):
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Puts the results of `MaxPool3d(..., return_indices=True)` back where they were found; zeros elsewhere."""
+    """Puts the results of `MaxPool3d(..., return_indices=True)` back where they were found; zeros elsewhere.
+
+        y[indices[i, j, k]] = x[i, j, k]
+
+    Shapes: two of (N, C, D, H, W) or (C, D, H, W) to (..., D', H', W'); each size as in `MaxUnpool2d`.
+    """
 
     _rank = 3
     _function = F.max_unpool3d
-
-
-class _Adaptive(Module):
-    _function: Callable[..., Any]
-
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return type(self)._function(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
-
-
-class _AdaptiveMax(_Adaptive):
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size)
-        self.return_indices = return_indices
-
-    def forward(self, x: Tensor) -> Any:
-        return type(self)._function(x, self.output_size, self.return_indices)
-
-
-class AdaptiveAvgPool1d(_Adaptive):
-    """The mean of each of `output_size` cells that the last axis is cut into."""
-
-    _function = F.adaptive_avg_pool1d
-
-
-class AdaptiveAvgPool2d(_Adaptive):
-    """The mean of each cell of a grid of `output_size` laid over the last two axes: 1 is global average pooling."""
-
-    _function = F.adaptive_avg_pool2d
-
-
-class AdaptiveAvgPool3d(_Adaptive):
-    """The mean of each cell of a grid of `output_size` laid over the last three axes."""
-
-    _function = F.adaptive_avg_pool3d
-
-
-class AdaptiveMaxPool1d(_AdaptiveMax):
-    """The largest element of each of `output_size` cells that the last axis is cut into."""
-
-    _function = F.adaptive_max_pool1d
-
-
-class AdaptiveMaxPool2d(_AdaptiveMax):
-    """The largest element of each cell of a grid of `output_size` laid over the last two axes.
-
-    With `return_indices` a pair: the elements and their positions, counted row by row.
-    """
-
-    _function = F.adaptive_max_pool2d
-
-
-class AdaptiveMaxPool3d(_AdaptiveMax):
-    """The largest element of each cell of a grid of `output_size` laid over the last three axes."""
-
-    _function = F.adaptive_max_pool3d

@@ -183,10 +183,16 @@ def _row(x: Tensor, index: int) -> Tensor:
 
 
 class RNN(_Recurrent):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu of it (nonlinearity="relu").
+    """A plain recurrent layer: at each step the state is made anew from the input and the state before.
 
-    Called with x and, if it is not zero, h_0 (layers * directions, N, H); returns (all outputs, h_n). Arguments,
-    parameters and shapes are those of `LSTM`.
+        h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)        or relu of it (nonlinearity="relu")
+
+    Called with x and, if it is not zero, h_0; returns (all outputs, h_n). Arguments and parameters are those of `LSTM`.
+
+    Shapes: x (T, N, input_size) and outputs (T, N, directions * H), N first if `batch_first`, or both without N; h_0
+    and h_n (layers * directions, N, H).
+
+    Reference: J. L. Elman, "Finding Structure in Time", 1990.
     """
 
     def __init__(
@@ -223,9 +229,10 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """Long short-term memory: a state h and a cell c that is only scaled and added to.
 
-    i, f, o = sigmoid of, g = tanh of the four parts of W_ih x_t + b_ih + W_hh h_(t-1) + b_hh (in the order i, f, g, o);
-    c_t = f c_(t-1) + i g; h_t = o tanh(c_t). Called with x and, if they are not zero, (h_0, c_0), each
-    (layers * directions, N, H); returns (all h_t, (h_n, c_n)).
+        i, f, o = sigmoid(W_i. x_t + b_i. + W_h. h_(t-1) + b_h.)        g = tanh(W_ig x_t + b_ig + W_hg h_(t-1) + b_hg)
+        c_t = f c_(t-1) + i g                                           h_t = o tanh(c_t)
+
+    Called with x and, if they are not zero, (h_0, c_0); returns (all h_t, (h_n, c_n)).
 
     Args:
         input_size: features of each step.
@@ -242,10 +249,16 @@ class LSTM(_Recurrent):
     outputs beyond it are 0.
 
     Parameters are drawn uniformly from [-b, b] with b = 1 / sqrt(H). Layer l has weight_ih_l{l} (gates * H, inputs),
-    weight_hh_l{l} (gates * H, H), bias_ih_l{l} and bias_hh_l{l} (gates * H), and with "_reverse" behind the name
-    those of the other direction.
+    weight_hh_l{l} (gates * H, H), bias_ih_l{l} and bias_hh_l{l} (gates * H), gates in the order i, f, g, o, and with
+    "_reverse" behind the name those of the other direction.
 
-    Shapes: x (T, N, input_size) and outputs (T, N, directions * H), N first if `batch_first`, or both without N.
+    Shapes: x (T, N, input_size) and outputs (T, N, directions * H), N first if `batch_first`, or both without N; states
+    (layers * directions, N, H).
+
+    Raises: ArgumentError for sizes that make no sense; ShapeError when called, for other features or states.
+
+    Reference: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997; F. Gers, J. Schmidhuber, F. Cummins,
+    "Learning to Forget", 2000.
     """
 
     _gates = 4
@@ -267,11 +280,19 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent unit.
+    """Gated recurrent unit: a state that is replaced only as far as a gate lets it.
 
-    r, z = sigmoid of the first two parts of W_ih x_t + b_ih + W_hh h_(t-1) + b_hh; from the third parts
-    n = tanh(W_in x_t + b_in + r (W_hn h_(t-1) + b_hn)); h_t = (1 - z) n + z h_(t-1). Called with x and, if it is not
-    zero, h_0 (layers * directions, N, H); returns (all h_t, h_n). Arguments, parameters and shapes are those of `LSTM`.
+        r = sigmoid(W_ir x_t + b_ir + W_hr h_(t-1) + b_hr)        z = sigmoid(W_iz x_t + b_iz + W_hz h_(t-1) + b_hz)
+        n = tanh(W_in x_t + b_in + r (W_hn h_(t-1) + b_hn))       h_t = (1 - z) n + z h_(t-1)
+
+    Called with x and, if it is not zero, h_0; returns (all h_t, h_n). Arguments and parameters are those of `LSTM`,
+    with gates in the order r, z, n.
+
+    Shapes: x (T, N, input_size) and outputs (T, N, directions * H), N first if `batch_first`, or both without N; h_0
+    and h_n (layers * directions, N, H).
+
+    Reference: K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014,
+    https://arxiv.org/abs/1406.1078
     """
 
     _gates = 3

@@ -81,7 +81,14 @@ def _single(x: Tensor, lone: bool) -> Tensor:
 
 
 class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu of it (nonlinearity="relu")."""
+    """One step of `RNN`: the next state from an input and the state before.
+
+        h' = tanh(W_ih x + b_ih + W_hh h + b_hh)        or relu of it (nonlinearity="relu")
+
+    Shapes: x (N, input_size) or (input_size), h and h' (N, hidden_size) or (hidden_size), zeros if not given; weight_ih
+    (hidden_size, input_size), weight_hh (hidden_size, hidden_size), biases (hidden_size). All are drawn uniformly from
+    [-b, b] with b = 1 / sqrt(hidden_size).
+    """
 
     def __init__(
         self,
@@ -110,7 +117,9 @@ class LSTMCell(_Cell):
         c' = f c + i g                                          h' = o tanh(c')
 
     Shapes: x (N, input_size) or (input_size), h and c (N, hidden_size), or none for zeros. Gates are in the order
-    i, f, g, o in the weights.
+    i, f, g, o in the weights, which are (4 hidden_size, ...) and drawn as in `RNNCell`.
+
+    Reference: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
     """
 
     _gates = 4
@@ -127,7 +136,11 @@ class GRUCell(_Cell):
         r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
         n = tanh(W_in x + b_in + r (W_hn h + b_hn))       h' = (1 - z) n + z h
 
-    Shapes: x (N, input_size) or (input_size), h (N, hidden_size) or none for zeros.
+    Shapes: x (N, input_size) or (input_size), h (N, hidden_size) or none for zeros. Gates are in the order r, z, n in
+    the weights, which are (3 hidden_size, ...) and drawn as in `RNNCell`.
+
+    Reference: K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014,
+    https://arxiv.org/abs/1406.1078
     """
 
     _gates = 3

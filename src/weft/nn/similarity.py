@@ -12,9 +12,11 @@ from .module import Module
 
 
 class CosineSimilarity(Module):
-    """The cosine x1 . x2 / (|x1| |x2|) of the angle between two tensors along `dim`; lengths below eps count as eps.
+    """The cosine of the angle between two tensors along an axis.
 
-    Shapes: two that broadcast to (..., D, ...); the result is without axis `dim`.
+        y = x1 . x2 / (max(|x1|, eps) max(|x2|, eps))
+
+    Shapes: two that broadcast to (..., D, ...), D along `dim`; the result is without that axis.
     """
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
@@ -27,9 +29,12 @@ class CosineSimilarity(Module):
 
 
 class PairwiseDistance(Module):
-    """The p-norm (sum |x1 - x2 + eps|**p)**(1/p) of the difference along the last axis.
+    """The p-norm of the difference along the last axis.
 
-    Shapes: (..., D) twice; the result (...), or (..., 1) with keepdim.
+        y = (sum |x1 - x2 + eps|**p)**(1/p)
+
+    Shapes: (..., D) twice; the result (...), or (..., 1) with keepdim. Raises: ArgumentError when called, unless p is
+    positive.
     """
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
@@ -43,7 +48,9 @@ class PairwiseDistance(Module):
 
 
 class MarginRankingLoss(Loss):
-    """max(0, -target * (input1 - input2) + margin): input1 is to be larger where the target is 1, smaller at -1.
+    """input1 is to be larger than input2 where the target is 1, smaller where it is -1.
+
+        loss = mean of max(0, -target (input1 - input2) + margin)
 
     Shapes: all three alike; a scalar, or their shape with reduction="none".
     """
@@ -57,7 +64,9 @@ class MarginRankingLoss(Loss):
 
 
 class HingeEmbeddingLoss(Loss):
-    """For distances: the input where the target is 1 (alike), max(0, margin - input) where it is -1 (different).
+    """For distances x of pairs that are alike (target 1) or different (target -1).
+
+        loss = mean of x where the target is 1, max(0, margin - x) where it is -1
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
     """
@@ -71,7 +80,9 @@ class HingeEmbeddingLoss(Loss):
 
 
 class SoftMarginLoss(Loss):
-    """log(1 + exp(-target * input)) for targets 1 and -1.
+    """Logistic regression with targets 1 and -1.
+
+        loss = mean of log(1 + e**(-target * input))
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
     """
@@ -81,7 +92,9 @@ class SoftMarginLoss(Loss):
 
 
 class CosineEmbeddingLoss(Loss):
-    """1 - cosine of the angle where the target is 1 (alike), max(0, cosine - margin) where it is -1 (different).
+    """For pairs of vectors that are alike (target 1) or different (target -1), c the cosine of their angle.
+
+        loss = mean of 1 - c where the target is 1, max(0, c - margin) where it is -1
 
     Shapes: inputs (N, D) and targets (N), or (D) and (); a scalar, or (N) with reduction="none".
     """
@@ -95,7 +108,9 @@ class CosineEmbeddingLoss(Loss):
 
 
 class TripletMarginLoss(Loss):
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm along the last axis.
+    """An anchor is to be nearer to its positive than to its negative, by a margin.
+
+        loss = mean of max(0, d(anchor, positive) - d(anchor, negative) + margin)        d(a, b) = |a - b + eps|_p
 
     Args:
         margin: how much further away than the positive the negative is to be.
@@ -132,7 +147,16 @@ class TripletMarginLoss(Loss):
 
 
 class TripletMarginWithDistanceLoss(Loss):
-    """`TripletMarginLoss` with a distance of your own: a function of two tensors (default: Euclidean)."""
+    """`TripletMarginLoss` with a distance of your own.
+
+        loss = mean of max(0, d(anchor, positive) - d(anchor, negative) + margin)
+
+    Args:
+        distance_function: d, a function of two tensors (N, ...) that returns (N) (default: Euclidean).
+        margin, swap: as in `TripletMarginLoss`.
+
+    Shapes: all three alike; a scalar, or the distance's with reduction="none".
+    """
 
     def __init__(
         self,
@@ -160,12 +184,16 @@ class TripletMarginWithDistanceLoss(Loss):
 
 
 class MultiMarginLoss(Loss):
-    """The mean over all other classes i of max(0, margin - x[y] + x[i])**p, for scores (N, C) and classes y (N).
+    """The score of the class is to lie above all others, by a margin.
+
+        loss = mean over samples of (sum over i != y of weight[y] max(0, margin - x[y] + x[i])**p) / C
 
     Args:
         p: 1 or 2.
         margin: how far the score of the class is to lie above the others.
         weight: one factor for each class y.
+
+    Shapes: scores x (N, C) or (C), classes y (N) or (); a scalar, or (N) with reduction="none".
     """
 
     def __init__(
@@ -183,10 +211,12 @@ class MultiMarginLoss(Loss):
 
 
 class MultiLabelMarginLoss(Loss):
-    """Margins of 1 between the classes of a sample and all others, for scores (N, C).
+    """The scores of the classes of a sample are to lie above all others, by 1.
 
-    The targets (N, C) list the classes of each sample up to the first -1. The loss of a sample is the sum over its
-    classes y and the others i of max(0, 1 - x[y] + x[i]), divided by C.
+        loss = mean over samples of (sum over its classes y and the others i of max(0, 1 - x[y] + x[i])) / C
+
+    Shapes: scores x (N, C) or (C); targets of the same shape list the classes of each sample up to the first -1; a
+    scalar, or (N) with reduction="none".
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -197,12 +227,14 @@ class MultiLabelMarginLoss(Loss):
 
 
 class MultiLabelSoftMarginLoss(Loss):
-    """Binary cross-entropy of sigmoid(input), averaged over the classes, for scores (N, C) and targets 0 and 1.
+    """Binary cross-entropy of every class, averaged over the classes.
+
+        loss = mean of -weight[c] (y_c log sigmoid(x_c) + (1 - y_c) log(1 - sigmoid(x_c)))
 
     Args:
-        weight: one factor for each class.
+        weight: one factor for each class, (C).
 
-    Shapes: a scalar, or (N) with reduction="none".
+    Shapes: scores x and targets y of 0 and 1 (N, C) or (C); a scalar, or (N) with reduction="none".
     """
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
@@ -214,11 +246,14 @@ class MultiLabelSoftMarginLoss(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    """The negative log-likelihood of counts under a Poisson distribution: exp(x) - y x for log-rates x and counts y.
+    """The negative log-likelihood of counts y under a Poisson distribution.
+
+        loss = mean of e**x - y x                  for log-rates x
+        loss = mean of x - y log(x + eps)          for rates x (log_input=False)
 
     Args:
-        log_input: whether inputs are logarithms of rates; else they are the rates, and it is x - y log(x + eps).
-        full: add Stirling's approximation of log y!, for y > 1.
+        log_input: whether inputs are logarithms of rates.
+        full: add Stirling's approximation of log y!, y log y - y + log(2 pi y) / 2, for y > 1.
 
     Shapes: input and target alike; a scalar, or their shape with reduction="none".
     """
@@ -237,14 +272,18 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """The negative log-likelihood (log var + (input - target)**2 / var) / 2 under a normal distribution.
+    """The negative log-likelihood of targets under normal distributions of mean `input` and variance `var`.
 
-    Called with means `input`, targets and variances `var`, which are not let below eps and broadcast to the input.
+        loss = mean of (log v + (input - target)**2 / v) / 2        v = max(var, eps)
 
     Args:
         full: add the constant log(2 pi) / 2.
+        eps: the least variance.
 
-    Shapes: input and target alike; a scalar, or their shape with reduction="none".
+    Shapes: input and target alike, var broadcasts to them; a scalar, or their shape with reduction="none".
+
+    Reference: D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability distribution",
+    1994.
     """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:

@@ -38,7 +38,7 @@ def _row(layer: str, padding_idx: int | None, rows: int) -> int | None:
 
 
 class Embedding(Module):
-    """A table of vectors: integer positions (...) to vectors (..., embedding_dim).
+    """A table of vectors: y = weight[x].
 
     Args:
         num_embeddings: the number of rows.
@@ -48,8 +48,11 @@ class Embedding(Module):
         scale_grad_by_freq: divide the gradient of each row by how often it is looked up.
         sparse: accepted and means nothing: gradients are dense.
 
-    The table is drawn from a standard normal distribution. A position outside 0 .. num_embeddings-1 raises
-    `IndexError` when the value is computed.
+    Shapes: integer positions (...) to (..., embedding_dim); weight (num_embeddings, embedding_dim) is drawn from a
+    standard normal distribution.
+
+    Raises:
+        IndexError: when the value is computed and a position is outside 0 .. num_embeddings-1.
     """
 
     weight: Parameter
@@ -112,7 +115,7 @@ def _limits(layer: Any) -> str:
 
 
 class EmbeddingBag(Module):
-    """Rows of a table of vectors reduced bag by bag: positions (B, N), or (N) with offsets, to (B, embedding_dim).
+    """Rows of a table of vectors reduced bag by bag: y[b] = sum (or mean, or max) over x in bag b of weight[x].
 
     Args:
         num_embeddings: the number of rows.
@@ -121,6 +124,8 @@ class EmbeddingBag(Module):
         mode: "sum", "mean" or "max".
         include_last_offset: whether one more offset says where the last bag ends.
         padding_idx: a row that starts as zeros and is left out of bags.
+
+    Shapes: positions (B, N), or (N) with offsets (B), to (B, embedding_dim); empty bags give zeros.
 
     >>> bag = EmbeddingBag(10, 3, mode="sum")
     >>> bag(weft.tensor([1, 2, 4, 5, 4]), weft.tensor([0, 3])).shape

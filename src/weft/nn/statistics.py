@@ -125,83 +125,56 @@ class _BatchNorm(_Norm):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of (N, C) or (N, C, L), channel by channel. See `BatchNorm2d`."""
+    """Batch normalisation of vectors or sequences, channel by channel.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias        mean and var of each channel over batch and length
+
+    Arguments and statistics are those of `BatchNorm2d`.
+
+    Shapes: (N, C) or (N, C, L), kept.
+    """
 
     _ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images (N, C, H, W): each channel over batch and space.
+    """Batch normalisation of images: each channel over batch and space.
 
-    y = (x - mean) / sqrt(var + eps) * weight + bias, with the batch's own mean and (biased) variance in training and
-    the running ones in evaluation. Training moves the running statistics (the variance is then the unbiased one).
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    In training mean and (biased) variance are the batch's own, and the running ones move towards them:
+    running = (1 - momentum) running + momentum batch (the variance is then the unbiased one). In evaluation the running
+    ones are used.
 
     Args:
         num_features: the number of channels C.
+        eps: added to the variance.
         momentum: how far the running statistics move towards each batch; None averages all batches.
         affine: whether weight and bias are there.
         bias: whether there is a bias beside the weight.
         track_running_stats: False uses the batch's statistics in evaluation too.
+
+    Shapes: (N, C, H, W), kept; weight (C) starts as 1, bias (C) as 0, running_mean (C) as 0, running_var (C) as 1.
+
+    Raises: ShapeError when called, for other shapes; ArgumentError in training with a single value for each channel.
+
+    Reference: S. Ioffe, C. Szegedy, "Batch Normalization", 2015, https://arxiv.org/abs/1502.03167
     """
 
     _ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of volumes (N, C, D, H, W). See `BatchNorm2d`."""
+    """Batch normalisation of volumes: each channel over batch and space.
 
-    _ranks = (5,)
+        y = (x - mean) / sqrt(var + eps) * weight + bias
 
+    Arguments and statistics are those of `BatchNorm2d`.
 
-class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes of a training run, for tensors (N, C, ...). See `BatchNorm2d`.
-
-    In one process, which is all that there is so far, it is the plain `BatchNorm` of its input.
-
-    Args:
-        process_group: accepted and means nothing.
+    Shapes: (N, C, D, H, W), kept.
     """
 
-    _ranks = tuple(range(2, 65))
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        process_group: Any = None,
-        *,
-        bias: bool = True,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype)
-
-    @classmethod
-    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
-        """The module with all its `BatchNorm` layers replaced by ones of this class, with the same tensors.
-
-        Returns the module itself, changed in place, unless it is such a layer.
-
-        >>> net = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))
-        >>> net[1]
-        SyncBatchNorm(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
-        """
-        if isinstance(module, _BatchNorm) and not isinstance(module, (SyncBatchNorm, _LazyNorm)):
-            new = cls(
-                module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
-            )
-            for name in ("weight", "bias"):
-                new.register_parameter(name, getattr(module, name))
-            for name in ("running_mean", "running_var", "num_batches_tracked"):
-                new.register_buffer(name, getattr(module, name))
-            return new.train(module.training)
-        for name, child in list(module.named_children()):
-            new = cls.convert_sync_batchnorm(child, process_group)
-            if new is not child:
-                module.register_module(name, new)
-        return module
+    _ranks = (5,)
 
 
 class _InstanceNorm(_Norm):
@@ -237,13 +210,22 @@ class _InstanceNorm(_Norm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation of (N, C, L) or (C, L). See `InstanceNorm2d`."""
+    """Instance normalisation of sequences: each channel of each sample over its length.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Arguments are those of `InstanceNorm2d`.
+
+    Shapes: (N, C, L) or (C, L), kept.
+    """
 
     _ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Each channel of each image of (N, C, H, W) or (C, H, W) to mean 0 and variance 1 over its positions.
+    """Instance normalisation of images: each channel of each image to mean 0 and variance 1 over its positions.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
 
     Unlike `BatchNorm2d` it computes the same in training and evaluation, unless `track_running_stats`: then running
     means (over the batch) of the statistics are used in evaluation.
@@ -255,6 +237,8 @@ class InstanceNorm2d(_InstanceNorm):
         affine: whether weight and bias are there.
         track_running_stats: whether there are running statistics.
 
+    Shapes: (N, C, H, W) or (C, H, W), kept; weight (C) starts as 1, bias (C) as 0.
+
     Reference: D. Ulyanov et al., "Instance Normalization", 2016, https://arxiv.org/abs/1607.08022
     """
 
@@ -262,7 +246,14 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W). See `InstanceNorm2d`."""
+    """Instance normalisation of volumes: each channel of each sample over its positions.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Arguments are those of `InstanceNorm2d`.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), kept.
+    """
 
     _ranks = (4, 5)
 
@@ -315,42 +306,60 @@ class _LazyNorm(_Norm):
 
 
 class LazyBatchNorm1d(_LazyNorm, _BatchNorm):
-    """A `BatchNorm1d` that takes `num_features` from its first input."""
+    """A `BatchNorm1d` that takes `num_features` from its first input, and is a `BatchNorm1d` from then on.
+
+    Shapes: those of `BatchNorm1d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (2, 3)
     _final = BatchNorm1d
 
 
 class LazyBatchNorm2d(_LazyNorm, _BatchNorm):
-    """A `BatchNorm2d` that takes `num_features` from its first input."""
+    """A `BatchNorm2d` that takes `num_features` from its first input, and is a `BatchNorm2d` from then on.
+
+    Shapes: those of `BatchNorm2d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (4,)
     _final = BatchNorm2d
 
 
 class LazyBatchNorm3d(_LazyNorm, _BatchNorm):
-    """A `BatchNorm3d` that takes `num_features` from its first input."""
+    """A `BatchNorm3d` that takes `num_features` from its first input, and is a `BatchNorm3d` from then on.
+
+    Shapes: those of `BatchNorm3d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (5,)
     _final = BatchNorm3d
 
 
 class LazyInstanceNorm1d(_LazyNorm, _InstanceNorm):
-    """An `InstanceNorm1d` that takes `num_features` from its first input."""
+    """An `InstanceNorm1d` that takes `num_features` from its first input, and is an `InstanceNorm1d` from then on.
+
+    Shapes: those of `InstanceNorm1d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (2, 3)
     _final = InstanceNorm1d
 
 
 class LazyInstanceNorm2d(_LazyNorm, _InstanceNorm):
-    """An `InstanceNorm2d` that takes `num_features` from its first input."""
+    """An `InstanceNorm2d` that takes `num_features` from its first input, and is an `InstanceNorm2d` from then on.
+
+    Shapes: those of `InstanceNorm2d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (3, 4)
     _final = InstanceNorm2d
 
 
 class LazyInstanceNorm3d(_LazyNorm, _InstanceNorm):
-    """An `InstanceNorm3d` that takes `num_features` from its first input."""
+    """An `InstanceNorm3d` that takes `num_features` from its first input, and is an `InstanceNorm3d` from then on.
+
+    Shapes: those of `InstanceNorm3d`. Raises: StateError where its tensors are used before.
+    """
 
     _ranks = (4, 5)
     _final = InstanceNorm3d

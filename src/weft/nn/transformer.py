@@ -87,8 +87,11 @@ def _attending(
 class TransformerEncoderLayer(_Layer):
     """Self-attention and a feed-forward network, each with dropout, a shortcut and a layer norm.
 
+        x = norm1(x + attention(x, x, x))        x = norm2(x + linear2(activation(linear1(x))))
+        x = x + attention(norm1(x), ...)         x = x + linear2(activation(linear1(norm2(x))))        norm_first=True
+
     Args:
-        d_model: the width.
+        d_model: the width E.
         nhead: the number of attention heads.
         dim_feedforward: the width between the two linear maps.
         dropout: probability of the dropouts.
@@ -97,6 +100,8 @@ class TransformerEncoderLayer(_Layer):
         batch_first: whether tensors are (N, L, E) instead of (L, N, E).
         norm_first: normalise before attention and feed-forward instead of after the shortcut.
         bias: whether linear maps and norms have biases.
+
+    Shapes: (L, N, E), kept, N first if `batch_first`, or without N.
 
     Reference: A. Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
     """
@@ -116,7 +121,14 @@ class TransformerEncoderLayer(_Layer):
 class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to a memory (what an encoder made of another sequence), and a feed-forward network.
 
-    Each has dropout, a shortcut and a layer norm. Arguments are those of `TransformerEncoderLayer`.
+        x = norm1(x + attention(x, x, x));  x = norm2(x + attention(x, memory, memory))
+        x = norm3(x + linear2(activation(linear1(x))))
+
+    Each has dropout; with `norm_first` norms stand before the parts. Arguments are those of `TransformerEncoderLayer`.
+
+    Shapes: x (L, N, E), kept, and memory (S, N, E), N first if `batch_first`, or without N.
+
+    Reference: A. Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
     """
 
     _blocks = 3
@@ -158,9 +170,17 @@ class _Stack(Module):
 
 
 class TransformerEncoder(_Stack):
-    """`num_layers` copies of an encoder layer, one after the other, and a final norm if one is given.
+    """Copies of an encoder layer, one after the other, and a final norm if one is given.
 
-    `enable_nested_tensor` and `mask_check` are accepted and mean nothing: there is one way to compute.
+        y = norm(layer_n(... layer_1(x)))
+
+    Args:
+        encoder_layer: the layer that is copied, its parameters too.
+        num_layers: how many copies.
+        norm: what comes last.
+        enable_nested_tensor, mask_check: accepted and mean nothing: there is one way to compute.
+
+    Shapes: those of the layer, kept.
     """
 
     def __init__(
@@ -188,7 +208,17 @@ class TransformerEncoder(_Stack):
 
 
 class TransformerDecoder(_Stack):
-    """`num_layers` copies of a decoder layer, one after the other, and a final norm if one is given."""
+    """Copies of a decoder layer, one after the other, and a final norm if one is given.
+
+        y = norm(layer_n(... layer_1(x, memory), memory))
+
+    Args:
+        decoder_layer: the layer that is copied, its parameters too.
+        num_layers: how many copies.
+        norm: what comes last.
+
+    Shapes: those of the layer; x is kept.
+    """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__(decoder_layer, num_layers, norm)
@@ -223,14 +253,18 @@ class TransformerDecoder(_Stack):
 class Transformer(Module):
     """An encoder of one sequence and a decoder of another that looks at what the encoder made of it.
 
+        y = decoder(tgt, encoder(src))
+
     Args:
         d_model: the width.
         nhead: the number of attention heads.
         num_encoder_layers, num_decoder_layers: how many layers each side has.
         custom_encoder, custom_decoder: modules instead of the usual sides.
 
-    Other arguments are those of `TransformerEncoderLayer`. Called with src (S, N, E) and tgt (L, N, E), N first if
-    `batch_first`; embeddings, positions and the output layer are yours.
+    Other arguments are those of `TransformerEncoderLayer`. Embeddings, positions and the output layer are yours.
+    Matrices are drawn from Glorot's uniform distribution.
+
+    Shapes: src (S, N, E), tgt and result (L, N, E), N first if `batch_first`, or without N.
 
     Reference: A. Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
     """

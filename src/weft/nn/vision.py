@@ -12,7 +12,12 @@ from .module import Module
 
 
 class Upsample(Module):
-    """Images (N, C, ...) of another size, given as `size` or as a factor.
+    """Images of another size, given as `size` or as a factor.
+
+        y[i] = x at the place (i + 1/2) L / L' - 1/2        with align_corners at i (L - 1) / (L' - 1)
+
+    along each axis of size L made L'; between pixels it takes the nearest one, or a line or a cubic through its
+    neighbours, as `mode` says.
 
     Args:
         size: the new sizes of the spatial axes: an integer, or one for each axis.
@@ -20,6 +25,11 @@ class Upsample(Module):
         mode: "nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear" or "area".
         align_corners: for smooth modes: the middles of the corner pixels stay where they are; else the outer edges do.
         recompute_scale_factor: take the scale from the rounded sizes instead of `scale_factor`.
+
+    Shapes: (N, C, L), (N, C, H, W) or (N, C, D, H, W) to (N, C, *size), a size being floor(old size * factor).
+
+    Raises: ArgumentError unless one of size and factor is given; ShapeError when called, for axes that the mode does
+    not take.
     """
 
     def __init__(
@@ -53,23 +63,36 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """`Upsample` of (N, C, H, W) to the nearest pixel."""
+    """`Upsample` to the nearest pixel: y[i, j] = x[floor(i H / H'), floor(j W / W')].
+
+    Shapes: (N, C, H, W) to (N, C, H', W').
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` of (N, C, H, W) along straight lines, the corners kept."""
+    """`Upsample` along straight lines, the corners kept.
+
+        y[i, j] = x at the place (i (H - 1) / (H' - 1), j (W - 1) / (W' - 1))
+
+    Shapes: (N, C, H, W) to (N, C, H', W').
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
 
 
 class PixelShuffle(Module):
-    """Channels as finer pixels: (..., C r r, H, W) to (..., C, H r, W r), r the upscale factor.
+    """Channels as finer pixels, r the upscale factor.
 
-    Reference: W. Shi et al., "Real-Time Single Image and Video Super-Resolution", 2016, https://arxiv.org/abs/1609.05158
+        y[c, i r + k, j r + l] = x[c r r + k r + l, i, j]
+
+    Shapes: (..., C r r, H, W) to (..., C, H r, W r). Raises: ShapeError when called, if the channels do not divide.
+
+    Reference: W. Shi et al., "Real-Time Single Image and Video Super-Resolution", 2016,
+    https://arxiv.org/abs/1609.05158
     """
 
     def __init__(self, upscale_factor: int) -> None:
@@ -84,7 +107,12 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """Pixels as channels: (..., C, H r, W r) to (..., C r r, H, W), r the downscale factor; undoes `PixelShuffle`."""
+    """Pixels as channels, r the downscale factor: undoes `PixelShuffle`.
+
+        y[c r r + k r + l, i, j] = x[c, i r + k, j r + l]
+
+    Shapes: (..., C, H r, W r) to (..., C r r, H, W). Raises: ShapeError when called, if the sizes do not divide.
+    """
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
@@ -98,7 +126,14 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """The channels of (N, C, ...) dealt out: channel i of group g comes to place i * groups + g."""
+    """The channels dealt out, so that groups see each other's: channel i of group g comes to place i * groups + g.
+
+        y[i groups + g] = x[g C / groups + i]
+
+    Shapes: (N, C, ...), kept. Raises: ShapeError when called, if the channels do not divide.
+
+    Reference: X. Zhang et al., "ShuffleNet", 2017, https://arxiv.org/abs/1707.01083
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -112,13 +147,17 @@ class ChannelShuffle(Module):
 
 
 class Unfold(Module):
-    """The windows of images (N, C, H, W) or (C, H, W) as columns: (N, C * elements of a window, windows).
+    """The windows of images as columns.
+
+        y[c K + k, i] = x[c, place k of window i]        windows counted row by row, K places in each
 
     Args:
         kernel_size: size of the windows, an integer or (height, width).
         dilation: steps between a window's elements.
         padding: zeros around the image.
         stride: steps between windows.
+
+    Shapes: (N, C, H, W) or (C, H, W) to (N, C K, windows), or without N.
     """
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
@@ -136,7 +175,17 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """The sum of overlapping windows, the transpose of `Unfold`: (N, C * elements, windows) to (N, C, *output_size)."""
+    """The sum of overlapping windows, the transpose of `Unfold`.
+
+        y[c, place k of window i] += x[c K + k, i]
+
+    Args:
+        output_size: (H, W).
+        kernel_size, dilation, padding, stride: as in `Unfold`.
+
+    Shapes: (N, C K, windows) to (N, C, H, W), or both without N. Raises: ShapeError when called, if the windows are not
+    those of the size.
+    """
 
     def __init__(
         self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1

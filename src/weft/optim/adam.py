@@ -108,7 +108,16 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p <- (1 - lr * weight_decay) p before each step, instead of a term in g.
+    """Adam with weight decay of the parameter itself, p <- (1 - lr * weight_decay) p, instead of its gradient.
+
+        m <- b1 m + (1 - b1) g            v <- b2 v + (1 - b2) g^2
+        p <- (1 - lr * weight_decay) p - lr * m/(1 - b1^t) / (sqrt(v/(1 - b2^t)) + eps)        at step t = 1, 2, ...
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
+            None: `bind` them later.
+        amsgrad: use the largest v so far.
+        maximize: climb instead of descending.
 
     Reference: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
     """

@@ -34,6 +34,10 @@ class Optimizer:
     everything that is pending, in one program.
 
     An optimiser may be made without parameters and be given them later (`bind`), as `Trainer` does.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}`: groups with options of their own.
+        defaults: the options of groups that say nothing else.
     """
 
     rule: ClassVar[Composite]

@@ -13,7 +13,11 @@ from .schedule import Schedule, outside_compile
 
 
 class ReduceLROnPlateau(Schedule):
-    """Times `factor` whenever a figure has not improved for more than `patience` steps. `step(figure)` tells it.
+    """The rate is multiplied by `factor` whenever a figure has not improved for more than `patience` steps.
+
+        lr <- max(factor * lr, min_lr)
+
+    `step(figure)` tells it the figure, of each epoch say.
 
     Args:
         mode: "min" for a figure that is to fall (a loss), "max" for one that is to rise (an accuracy).

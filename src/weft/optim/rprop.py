@@ -30,6 +30,9 @@ def rprop_step(p, g, step, before, size, lr, shrink, grow, least, most, *, maxim
 class Rprop(Optimizer):
     """Rprop: only the signs of the gradient count; for gradients of the whole data, not of batches.
 
+        size <- size * etas[1] where g g_before > 0, size * etas[0] where g g_before < 0, within step_sizes
+        p <- p - size sign(g)        where g g_before >= 0
+
     Every element has a step size, `lr` at first. Where the gradient has the sign it had before the size grows by
     etas[1]; where it turned the size shrinks by etas[0], the element stays, and the gradient counts as 0 next time.
 

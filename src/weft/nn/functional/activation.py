@@ -39,19 +39,28 @@ def _unary(composite: Composite, x: Any, *numbers: Any, **attrs: Any) -> Tensor:
 
 @checked_call
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared."""
+    """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared.
+
+    Shapes: any, kept; integers stay integers. As a layer: `nn.ReLU`.
+    """
     return apply(a.relu, checked("relu", input))
 
 
 @checked_call
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.ReLU6`.
+    """
     return _unary(a.relu6, input)
 
 
 @checked_call
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x clamped to [min_val, max_val]."""
+    """min(max(x, min_val), max_val), with derivative 0 outside.
+
+    Shapes: any, kept. Raises: ArgumentError if min_val is larger than max_val. As a layer: `nn.Hardtanh`.
+    """
     if isinstance(min_val, (int, float)) and isinstance(max_val, (int, float)) and min_val > max_val:
         raise ArgumentError(f"hardtanh: min_val {min_val} is larger than max_val {max_val}")
     return _unary(a.hardtanh, input, min_val, max_val)
@@ -59,13 +68,21 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 @checked_call
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x for x > 0, else negative_slope * x."""
+    """x for x > 0, else negative_slope * x.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.LeakyReLU`.
+    """
     return _unary(a.leaky_relu, input, negative_slope)
 
 
 @checked_call
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x for x > 0, else weight * x; weight holds one number, or one for each channel (axis 1)."""
+    """x for x > 0, else weight * x.
+
+    Shapes: any, kept; weight (1) or (), or (C) with one slope for each channel of (N, C, ...).
+
+    Raises: ShapeError if weight fits neither. As a layer: `nn.PReLU`.
+    """
     x, weight = _floating("prelu", input), checked("prelu", weight)
     if weight.size != 1:
         if x.ndim < 2 or weight.shape != x.shape[1:2]:
@@ -86,7 +103,13 @@ def rrelu(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """x for x > 0, else slope * x, with a slope drawn from [lower, upper) for each element; else their mean."""
+    """x for x > 0, else slope * x, with a slope for each element.
+
+    In training slopes are drawn evenly from [lower, upper), by `generator` or the default one; else all are
+    (lower + upper) / 2.
+
+    Shapes: any, kept. Raises: ArgumentError if lower is larger than upper. As a layer: `nn.RReLU`.
+    """
     x = _floating("rrelu", input)
     if not lower <= upper:
         raise ArgumentError(f"rrelu: lower {lower} is larger than upper {upper}")
@@ -97,27 +120,39 @@ def rrelu(
 
 @checked_call
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x for x > 0, else alpha * (e**x - 1)."""
+    """x for x > 0, else alpha (e**x - 1).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.ELU`.
+    """
     return _unary(a.elu, input, alpha)
 
 
 @checked_call
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x for x > 0, else alpha * (e**(x / alpha) - 1)."""
+    """x for x > 0, else alpha (e**(x / alpha) - 1).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.CELU`.
+    """
     return _unary(a.celu, input, alpha)
 
 
 @checked_call
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """The self-normalising scaled ELU: 1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1)."""
+    """1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1): the self-normalising scaled ELU.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.SELU`.
+    """
     return _unary(a.selu, input)
 
 
 @checked_call
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """x * P(Z <= x) for a standard normal Z: x (1 + erf(x / sqrt(2))) / 2.
+    """x times the probability that a standard normal number is below x.
 
-    approximate="tanh" takes x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2.
+        y = x (1 + erf(x / sqrt(2))) / 2
+        y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2        approximate="tanh"
+
+    Shapes: any, kept. Raises: ArgumentError for another `approximate`. As a layer: `nn.GELU`.
     """
     if approximate not in ("none", "tanh"):
         raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
@@ -126,85 +161,127 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 @checked_call
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * sigmoid(x)."""
+    """x sigmoid(x) = x / (1 + e**-x), also called swish.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.SiLU`.
+    """
     return _unary(a.silu, input)
 
 
 @checked_call
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * tanh(softplus(x))."""
+    """x tanh(log(1 + e**x)).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Mish`.
+    """
     return _unary(a.mish, input)
 
 
 @checked_call
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + e**-x)."""
+    """1 / (1 + e**-x).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Sigmoid`.
+    """
     return _unary(a.sigmoid, input)
 
 
 @checked_call
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)), accurate for very negative x."""
+    """log(1 / (1 + e**-x)), accurate for very negative x.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.LogSigmoid`.
+    """
     return _unary(a.log_sigmoid, input)
 
 
 @checked_call
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e**(beta * x)) / beta, and x itself where beta * x > threshold."""
+    """log(1 + e**(beta x)) / beta, and x itself where beta x > threshold.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Softplus`.
+    """
     return _unary(a.softplus, input, beta, threshold)
 
 
 @checked_call
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x)."""
+    """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Tanh`.
+    """
     return Tensor(tanh_.bind((_floating("tanh", input)._node,)))
 
 
 @checked_call
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """x / 6 + 1/2 clamped to [0, 1]."""
+    """min(max(x / 6 + 1/2, 0), 1).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Hardsigmoid`.
+    """
     return _unary(a.hardsigmoid, input)
 
 
 @checked_call
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * hardsigmoid(x)."""
+    """x min(max(x + 3, 0), 6) / 6.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Hardswish`.
+    """
     return _unary(a.hardswish, input)
 
 
 @checked_call
 def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Softsign`.
+    """
     return _unary(a.softsign, input)
 
 
 @checked_call
 def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Tanhshrink`.
+    """
     return _unary(a.tanhshrink, input)
 
 
 @checked_call
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0."""
+    """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Softshrink`.
+    """
     return _unary(a.softshrink, input, lambd)
 
 
 @checked_call
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Hardshrink`.
+    """
     return _unary(a.hardshrink, input, lambd)
 
 
 @checked_call
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where x > threshold, else value."""
+    """x where x > threshold, else value.
+
+    Shapes: any, kept. Raises: DTypeError unless floating. As a layer: `nn.Threshold`.
+    """
     return _unary(a.threshold, input, threshold, value)
 
 
 @checked_call
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half along `dim` times the sigmoid of the second half."""
+    """a sigmoid(b), where a and b are the first and second half of the input along `dim`.
+
+    Shapes: (..., 2 n, ...) to (..., n, ...). Raises: ShapeError if the axis does not halve. As a layer: `nn.GLU`.
+    """
     x = _floating("glu", input)
     axis = normalize_axis(dim, x.ndim, "dim")
     half = divide(x.shape[axis], 2)
@@ -234,19 +311,32 @@ def _along(composite: Composite, x: Any, dim: Any, dtype: Any) -> Tensor:
 
 @checked_call
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """e**x / sum(e**x) along `dim`."""
+    """e**x_i / sum_j e**x_j along `dim`, without overflow: the largest element is taken off first.
+
+    Args:
+        dim: the axis.
+        dtype: what the input is cast to before.
+
+    Shapes: any with one axis or more, kept. Raises: ArgumentError without `dim`. As a layer: `nn.Softmax`.
+    """
     return _along(s.softmax, input, dim, dtype)
 
 
 @checked_call
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """softmax(-x) along `dim`."""
+    """e**-x_i / sum_j e**-x_j along `dim`: `softmax` of the negated input.
+
+    Shapes: any with one axis or more, kept. Raises: ArgumentError without `dim`. As a layer: `nn.Softmin`.
+    """
     return _along(s.softmax, -checked("softmin", input), dim, dtype)
 
 
 @checked_call
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """log(softmax(x)) along `dim`, accurate where the softmax is tiny."""
+    """x_i - log sum_j e**x_j along `dim`: the logarithm of `softmax`, accurate where that would be 0.
+
+    Shapes: any with one axis or more, kept. Raises: ArgumentError without `dim`. As a layer: `nn.LogSoftmax`.
+    """
     return _along(s.log_softmax, input, dim, dtype)
 
 
@@ -260,10 +350,14 @@ def gumbel_softmax(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """Samples of classes that can be differentiated: softmax((logits + noise) / tau) along `dim`.
+    """Samples of classes that can be differentiated.
 
-    The noise is Gumbel's, so that the largest element is a sample of softmax(logits). With `hard` the result is that
-    sample, 1 at its class and 0 elsewhere, with the gradient of the soft one. `eps` is accepted and means nothing.
+        y = softmax((logits + g) / tau) along `dim`        g = -log(-log(u)), u even on (0, 1)
+
+    With this noise the largest element is a sample of softmax(logits). With `hard` the result is that sample, 1 at
+    its class and 0 elsewhere, with the gradient of the soft one. `eps` is accepted and means nothing.
+
+    Shapes: any with one axis or more, kept. Raises: ArgumentError unless tau is positive.
 
     Reference: E. Jang, S. Gu, B. Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017,
     https://arxiv.org/abs/1611.01144

@@ -40,7 +40,9 @@ def scaled_dot_product_attention(
     *,
     generator: Any = None,
 ) -> Tensor:
-    """softmax(query key^T * scale + mask) value.
+    """The mean of values, weighted by how well keys fit a query.
+
+        y = softmax(query key^T * scale + mask) value
 
     Args:
         query: (..., L, E).
@@ -52,7 +54,11 @@ def scaled_dot_product_attention(
         scale: factor on the scores, by default 1 / sqrt(E).
         enable_gqa: key and value may have fewer heads (axis -3) than query, each serving several.
 
-    Returns: (..., L, V). A query that may look nowhere gets zeros.
+    Shapes: (..., L, V). A query that may look nowhere gets zeros.
+
+    Raises: ArgumentError for a mask beside `is_causal`; ShapeError where shapes do not fit.
+
+    Reference: A. Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
     """
     name = "scaled_dot_product_attention"
     query, key, value = checked(name, query), checked(name, key), checked(name, value)

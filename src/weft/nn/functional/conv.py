@@ -64,7 +64,21 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
     name, space, kernel = f"conv{rank}d", SPACES[rank], KERNELS[rank]
 
     @public(
-        name, f"Cross-correlation of (N, C, {space}) or (C, {space}) with weight (O, C / groups, {kernel})."
+        name,
+        f"""Cross-correlation with kernels.
+
+        y[o, i] = bias[o] + sum over c, k of weight[o, c, k] x[c, i * stride - padding + k * dilation]
+
+    Args:
+        stride, dilation: one integer, or {rank} of them.
+        padding: zeros at each side, likewise; or "valid" (none) or "same" (the result has the input's size).
+        groups: the channels are cut into so many runs that do not see each other.
+
+    Shapes: input (N, C, {space}) or (C, {space}), weight (O, C / groups, {kernel}), bias (O); the result has floor((n +
+    2 padding - dilation (k - 1) - 1) / stride) + 1 places along each axis of n. As a layer: `nn.Conv{rank}d`.
+
+    Raises: ShapeError where channels do not fit, or a kernel is larger than the padded input.
+    """,
     )
     def conv(
         input: Tensor,
@@ -92,14 +106,18 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
 
     @public(
         name,
-        f"""The transpose of `conv{rank}d` as a map, for weight (C, O / groups, {KERNELS[rank]}).
+        f"""The transpose of `conv{rank}d` as a linear map.
+
+        y[o, i * stride - padding + k * dilation] += weight[c, o, k] x[c, i]        y begins as bias[o]
 
     Args:
         output_padding: how many more places the result has at the end, less than stride or dilation.
 
     Other arguments are those of `conv{rank}d`.
 
-    Shapes: along each axis (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1 places.
+    Shapes: input (N, C, {SPACES[rank]}) or (C, {SPACES[rank]}), weight (C, O / groups, {KERNELS[rank]}), bias (O);
+    the result has (n - 1) stride - 2 padding + dilation (k - 1) + output_padding + 1 places along each axis of n. As a
+    layer: `nn.ConvTranspose{rank}d`.
     """,
     )
     def conv_transpose(

@@ -24,7 +24,13 @@ def random_bits(shape: Shape, generator: Any = None) -> Tensor:
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """In training: elements put to 0 with probability p, the others divided by 1 - p. Else the input itself."""
+    """In training x m / (1 - p), where m is 0 with probability p for each element, else 1. Otherwise the input itself.
+
+    Args:
+        generator: where random bits come from (default: the generator of `weft.manual_seed`).
+
+    Shapes: any, kept. Raises: ArgumentError unless p is a probability. As a layer: `nn.Dropout`.
+    """
     probability("dropout", p)
     input = checked("dropout", input)
     if not training or p == 0:
@@ -51,7 +57,10 @@ def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` of whole channels of (N, C, L) or (C, L)."""
+    """`dropout` with one m for each channel of each sample.
+
+    Shapes: (N, C, L) or (C, L), kept. Raises: ShapeError for others. As a layer: `nn.Dropout1d`.
+    """
     return _channels(1, input, p, training, generator)
 
 
@@ -59,7 +68,10 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` of whole channels of (N, C, H, W) or (C, H, W)."""
+    """`dropout` with one m for each channel of each sample.
+
+    Shapes: (N, C, H, W) or (C, H, W), kept. Raises: ShapeError for others. As a layer: `nn.Dropout2d`.
+    """
     return _channels(2, input, p, training, generator)
 
 
@@ -67,7 +79,10 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+    """`dropout` with one m for each channel of each sample.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), kept. Raises: ShapeError for others. As a layer: `nn.Dropout3d`.
+    """
     return _channels(3, input, p, training, generator)
 
 
@@ -75,7 +90,13 @@ def dropout3d(
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """In training: elements put to a SELU's least value with probability p, scaled to keep mean 0 and variance 1."""
+    """In training elements put to a SELU's least value s at random, scaled and shifted to keep mean 0 and variance 1.
+
+        y = a (x m + s (1 - m)) + b        m = 0 with probability p, else 1; s = -1.7581
+        a = 1 / sqrt((1 - p) (1 + p s**2)),  b = -a p s
+
+    Shapes: any, kept. Raises: ArgumentError unless p is a probability. As a layer: `nn.AlphaDropout`.
+    """
     probability("alpha_dropout", p)
     input = checked("alpha_dropout", input)
     if not training or p == 0:
@@ -87,7 +108,10 @@ def alpha_dropout(
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`alpha_dropout` of whole channels of (N, C, ...)."""
+    """`alpha_dropout` with one m for each channel of each sample.
+
+    Shapes: (N, C, ...), kept. Raises: ShapeError for others. As a layer: `nn.FeatureAlphaDropout`.
+    """
     probability("feature_alpha_dropout", p)
     input = checked("feature_alpha_dropout", input)
     if input.ndim < 2:

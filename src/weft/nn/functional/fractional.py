@@ -74,6 +74,8 @@ def fractional_max_pool2d(
         output_ratio: how many, as a share of the input's size.
         return_indices: return a pair, the elements and their positions counted row by row.
 
+    Shapes: (N, C, H, W) or (C, H, W) to (..., *output_size). As a layer: `nn.FractionalMaxPool2d`.
+
     Reference: B. Graham, "Fractional Max-Pooling", 2014, https://arxiv.org/abs/1412.6071
     """
     return _pool(2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
@@ -88,5 +90,9 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The same for volumes (N, C, D, H, W). See `fractional_max_pool2d`."""
+    """`fractional_max_pool2d` of volumes: the largest element of each window, which begin at random distances.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., *output_size), with `return_indices` a pair. As a layer:
+    `nn.FractionalMaxPool3d`.
+    """
     return _pool(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)

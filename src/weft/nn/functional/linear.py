@@ -28,14 +28,24 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @checked_call
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """out[..., o] = sum over i, j of input1[..., i] * weight[o, i, j] * input2[..., j] + bias[o]."""
+    """A map that is linear in each of two inputs, and a bias.
+
+        y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j] + bias[o]
+
+    Shapes: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out); the result (..., out). As a layer:
+    `nn.Bilinear`.
+    """
     first, second = checked("bilinear", input1), checked("bilinear", input2)
     return apply(c.bilinear, first, second, checked("bilinear", weight), maybe("bilinear", bias))
 
 
 @checked_call
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Axes start_dim to end_dim as one."""
+    """Axes start_dim to end_dim as one.
+
+    Shapes: (a, b, c, d) with start_dim=1, end_dim=2 to (a, b c, d). Raises: ShapeError if start_dim comes after
+    end_dim. As a layer: `nn.Flatten`.
+    """
     input = checked("flatten", input)
     shape = input.shape
     if not shape:
@@ -57,7 +67,11 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @checked_call
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
-    """Axis `dim` split into `sizes`, of which one may be -1."""
+    """Axis `dim` split into `sizes`, of which one may be -1.
+
+    Shapes: (a, 12) with dim=1, sizes=(3, 4) to (a, 3, 4). Raises: ShapeError if the sizes do not fit. As a layer:
+    `nn.Unflatten`.
+    """
     input = checked("unflatten", input)
     axis = normalize_axis(dim, input.ndim, "dim")
     sizes = list(sizes)

@@ -30,7 +30,15 @@ def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **at
 def mse_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
 ) -> Tensor:
-    """(input - target)**2, averaged, summed or as it is. `weight` has a factor for each element, also in the mean."""
+    """(input - target)**2, averaged, summed or as it is.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        weight: a factor for each element; the mean is divided by their sum.
+
+    Shapes: input and target alike; a scalar, or their shape with "none". Raises: ShapeError if they differ. As a
+    module: `nn.MSELoss`.
+    """
     return _compare(c.mse_loss, input, target, maybe("mse_loss", weight), reduction=reduction)
 
 
@@ -38,13 +46,25 @@ def mse_loss(
 def l1_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
 ) -> Tensor:
-    """|input - target|. `weight` gives one factor for each element, also in the mean."""
+    """|input - target|, averaged, summed or as it is.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        weight: a factor for each element; the mean is divided by their sum.
+
+    Shapes: input and target alike; a scalar, or their shape with "none". Raises: ShapeError if they differ. As a
+    module: `nn.L1Loss`.
+    """
     return _compare(c.l1_loss, input, target, maybe("l1_loss", weight), reduction=reduction)
 
 
 @checked_call
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """Quadratic below |input - target| = beta, linear above, with slope 1."""
+    """With d = |input - target|: d**2 / (2 beta) below beta, d - beta / 2 above; averaged, summed or as it is.
+
+    Shapes: input and target alike; a scalar, or their shape with "none". Raises: ArgumentError for a negative beta. As
+    a module: `nn.SmoothL1Loss`.
+    """
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     return _compare(c.smooth_l1_loss, input, target, float(beta), reduction=reduction)
@@ -59,9 +79,13 @@ def huber_loss(
     *,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Quadratic below |input - target| = delta, linear above, with slope delta.
+    """With d = |input - target|: d**2 / 2 below delta, delta (d - delta / 2) above; averaged, summed or as it is.
 
-    `weight` has a factor for each element; the mean is divided by their number all the same.
+    Args:
+        weight: a factor for each element; the mean is divided by their number all the same.
+
+    Shapes: input and target alike; a scalar, or their shape with "none". Raises: ArgumentError unless delta is
+    positive. As a module: `nn.HuberLoss`.
     """
     if delta <= 0:
         raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
@@ -73,7 +97,14 @@ def huber_loss(
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """-(y log x + (1 - y) log(1 - x)) for probabilities x. Prefer `binary_cross_entropy_with_logits`."""
+    """-(y log x + (1 - y) log(1 - x)) for probabilities x and targets y, times weight.
+
+    Logarithms are not let below -100.
+
+    Prefer `binary_cross_entropy_with_logits`, which takes scores.
+
+    Shapes: input and target alike, weight broadcasts; a scalar, or their shape with "none". As a module: `nn.BCELoss`.
+    """
     return _compare(
         c.binary_cross_entropy, input, target, maybe("binary_cross_entropy", weight), reduction=reduction
     )
@@ -87,7 +118,14 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross-entropy of sigmoid(input), without overflow; pos_weight multiplies the positive class."""
+    """-(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))) for scores x and targets y, times weight, without overflow.
+
+    Args:
+        pos_weight: p, what targets of 1 count.
+
+    Shapes: input and target alike, weights broadcast; a scalar, or their shape with "none". As a module:
+    `nn.BCEWithLogitsLoss`.
+    """
     return _compare(
         c.binary_cross_entropy_with_logits, input, target, weight, pos_weight, reduction=reduction
     )
@@ -95,7 +133,14 @@ def binary_cross_entropy_with_logits(
 
 @checked_call
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """target * (log target - input) for log-probabilities `input`. reduction="batchmean" is the divergence."""
+    """target (log target - input) for log-probabilities `input`.
+
+    Args:
+        reduction: "batchmean" is the divergence itself; "mean" divides by the number of elements; "sum"; "none".
+        log_target: whether the target holds log-probabilities, too.
+
+    Shapes: input and target alike; a scalar, or their shape with "none". As a module: `nn.KLDivLoss`.
+    """
     input, target = checked("kl_div", input), checked("kl_div", target)
     check_choice("reduction", reduction, (*_REDUCTIONS, "batchmean"))
     return apply(c.kl_div, input, target, reduction=reduction, log_target=bool(log_target))
@@ -110,7 +155,13 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """-input[target] for log-probabilities input (N, C, ...) and class indices target (N, ...)."""
+    """-weight[y] input[y] for log-probabilities and class indices y. The mean is divided by the sum of the weights.
+
+    Shapes: input (N, C, ...) or (C), target (N, ...) or (), weight (C); a scalar, or the target's with "none".
+
+    Raises:
+        IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
+    """
     input, target, weight = checked("nll_loss", input), checked("nll_loss", target), maybe("nll_loss", weight)
     check_choice("reduction", reduction, _REDUCTIONS)
     return apply(c.nll_loss, input, target, weight, ignore_index=int(ignore_index), reduction=reduction)
@@ -126,17 +177,24 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax(input)[target], for scores input (N, C, ...).
+    """-log softmax(input)[target], for scores.
+
+        loss = -weight[y] log(e**x_y / sum_i e**x_i)                  for class indices y
+        loss = -sum_c weight[c] p_c log(e**x_c / sum_i e**x_i)        for probabilities p
 
     Args:
         input: scores (N, C), (C,) or (N, C, d1, ...).
         target: class indices (N), () or (N, d1, ...), or floating probabilities of the input's shape.
-        weight: one factor for each class; the mean is weighted by it.
+        weight: one factor for each class; the mean over class indices is divided by the sum of theirs.
         ignore_index: a class index that counts nothing.
+        reduction: "mean", "sum" or "none".
         label_smoothing: how much of the target is spread evenly over all classes.
+
+    Shapes: a scalar, or (N, d1, ...) with reduction="none". As a module: `nn.CrossEntropyLoss`.
 
     Raises:
         IndexError: when the value is computed and a class index is not in 0 .. C-1 (nor `ignore_index`).
+        DTypeError: for floating targets of another shape than the input's.
     """
     input, target = checked("cross_entropy", input), checked("cross_entropy", target)
     weight = maybe("cross_entropy", weight)
@@ -171,12 +229,16 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """`cross_entropy` of the scores `linear(input, linear_weight, linear_bias)`, for inputs (N, in) or (in).
+    """`cross_entropy` of the scores of a linear layer.
+
+        loss = cross_entropy(input @ linear_weight.T + linear_bias, target)
 
     Args:
         linear_weight: (C, in).
         target: class indices (N) or (), or probabilities (N, C) or (C).
         linear_bias: (C).
+
+    Shapes: input (N, in) or (in); a scalar, or (N) with reduction="none". As a module: `nn.LinearCrossEntropyLoss`.
     """
     scores = linear(input, linear_weight, linear_bias)
     options: dict[str, Any] = {"reduction": reduction, "label_smoothing": label_smoothing}
@@ -195,6 +257,8 @@ def ctc_loss(
 ) -> Tensor:
     """-log of the probability of label sequences under all their alignments (connectionist temporal classification).
 
+        loss = -log(sum over all alignments of the product over t of p_t[label at t])
+
     Args:
         log_probs: log-probabilities (T, N, C) or (T, C), for instance from `log_softmax`.
         targets: classes (N, S) or (S), or (N) sequences one after the other in one list, (sum of target_lengths).
@@ -203,6 +267,8 @@ def ctc_loss(
         blank: the class that stands for nothing.
         reduction: "mean" divides each loss by the length of its target and averages; "sum"; "none".
         zero_infinity: a target that is too long for its input counts nothing, instead of an infinite loss.
+
+    Shapes: a scalar, or (N) with reduction="none". As a module: `nn.CTCLoss`.
 
     Raises:
         IndexError: when the value is computed and a class or a length is out of range.

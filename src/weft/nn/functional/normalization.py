@@ -25,7 +25,13 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Each trailing block of shape `normalized_shape` to mean 0 and variance 1, then scaled and shifted."""
+    """Each trailing block of shape `normalized_shape` to mean 0 and variance 1, then scaled and shifted.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Shapes: (..., *normalized_shape), kept; weight and bias (normalized_shape). Raises: ShapeError where they do not
+    fit. As a layer: `nn.LayerNorm`.
+    """
     return apply(
         c.layer_norm, checked("layer_norm", input), weight, bias, eps, shape=check_shape(normalized_shape)
     )
@@ -35,7 +41,11 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / sqrt(mean(x**2) + eps) over each trailing block. eps defaults to the spacing of numbers at 1."""
+    """x / sqrt(mean(x**2) + eps) * weight over each trailing block. eps defaults to the spacing of numbers at 1.
+
+    Shapes: (..., *normalized_shape), kept; weight (normalized_shape). Raises: ShapeError where they do not fit. As a
+    layer: `nn.RMSNorm`.
+    """
     input = checked("rms_norm", input)
     if eps is None:
         eps = {"float64": 2.0**-52, "bfloat16": 2.0**-7, "float16": 2.0**-10}.get(input.dtype.name, 2.0**-23)
@@ -50,7 +60,13 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted."""
+    """Each of `num_groups` groups of channels of each sample to mean 0 and variance 1, then scaled and shifted.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    Shapes: (N, C, ...), kept; weight and bias (C). Raises: ShapeError where the channels do not divide. As a layer:
+    `nn.GroupNorm`.
+    """
     groups = positive_int("group_norm", "num_groups", num_groups)
     return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=groups)
 
@@ -68,7 +84,13 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel: in training over this batch, moving the running statistics; else with those.
 
-    In training `running_mean` and `running_var` are rebound to (1 - momentum) * old + momentum * batch.
+        y = (x - mean) / sqrt(var + eps) * weight + bias
+
+    In training `running_mean` and `running_var` are rebound to (1 - momentum) * old + momentum * batch, with the
+    unbiased variance of the batch.
+
+    Shapes: (N, C, ...), kept; all others (C). Raises: ArgumentError without running statistics outside training. As a
+    layer: `nn.BatchNorm2d`.
     """
     input = checked("batch_norm", input)
     if not training:
@@ -93,10 +115,14 @@ def instance_norm(
     momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Each channel of each sample (N, C, ...) to mean 0 and variance 1, then scaled and shifted.
+    """Each channel of each sample to mean 0 and variance 1, then scaled and shifted.
+
+        y = (x - mean) / sqrt(var + eps) * weight + bias
 
     Running statistics, where given, are rebound to (1 - momentum) * old + momentum * batch, or, with
     `use_input_stats=False`, used instead of the input's own.
+
+    Shapes: (N, C, ...), kept; all others (C). As a layer: `nn.InstanceNorm2d`.
     """
     input = checked("instance_norm", input)
     if not use_input_stats:
@@ -113,14 +139,20 @@ def instance_norm(
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """x / (k + alpha * s)**beta, s the mean square of the `size` channels around each one (zeros outside)."""
+    """x / (k + alpha * s)**beta, s the mean square of the `size` channels around each one (zeros outside).
+
+    Shapes: (N, C, ...), kept. As a layer: `nn.LocalResponseNorm`.
+    """
     size = positive_int("local_response_norm", "size", size)
     return apply(c.local_response_norm, checked("local_response_norm", input), alpha, beta, k, size=size)
 
 
 @checked_call
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x / max(norm(x), eps), the norm taken along `dim`."""
+    """x / max(norm(x), eps), with the p-norm along `dim`: vectors of length 1. What is shorter than eps stays short.
+
+    Shapes: any with the axis `dim`, kept.
+    """
     input = checked("normalize", input)
     axis = normalize_axis(dim, input.ndim, "dim")
     if p == 2:

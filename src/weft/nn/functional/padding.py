@@ -24,8 +24,14 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         input: any shape.
         pad: (before, after) for the last axis, then for the one before it, and so on. Negative widths take elements
             away.
-        mode: "constant", or "reflect", "replicate", "circular" for elements of the tensor itself.
+        mode: "constant": `value`; elements of the tensor itself: "reflect" [c b | a b c | b a], "replicate"
+            [a a | a b c | c c], "circular" [b c | a b c | a b].
         value: what is put there in mode "constant" (default 0).
+
+    Shapes: along each axis before + size + after.
+
+    Raises: ShapeError for more widths than axes, or mirrors wider than the axis; ArgumentError for an unknown mode, or
+        a value that the dtype cannot hold.
 
     >>> pad(weft.tensor([1, 2, 3]), (1, 2), mode="circular")
     tensor([3, 1, 2, 3, 1, 2], dtype=int64)

@@ -11,9 +11,13 @@ from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ops.composite import pooling as p
 from .conv import sizes
-from .operands import checked, public
+from .operands import SPACES, checked, public
 
-_AXES = {1: "last axis", 2: "last two axes", 3: "last three axes"}
+
+def _shapes(rank: int, sizes: str) -> str:
+    """The lines of a docstring that say what goes in and comes out; `sizes` is the size along one axis of size n."""
+    space = SPACES[rank]
+    return f"Shapes: (N, C, {space}) or (C, {space}) to the same with {sizes} along each of {space}."
 
 
 def _windows(kernel_size: Any, stride: Any, rank: int) -> dict[str, Any]:
@@ -27,9 +31,19 @@ def _max_pool(rank: int) -> Callable[..., Any]:
 
     @public(
         name,
-        """The largest element of each window. stride defaults to the window's size.
+        f"""The largest element of each window.
 
-    With `return_indices` a pair: the elements and their positions in the input, counted row by row.
+        y[i] = max over k of x[i * stride - padding + k * dilation]        k = 0 .. kernel_size - 1, along each axis
+
+    Args:
+        kernel_size, stride, padding, dilation: one integer, or {rank} of them. stride defaults to kernel_size.
+        ceil_mode: also count a last window that reaches over the end.
+        return_indices: return a pair, the elements and their positions in the input, counted row by row.
+
+    {_shapes(rank, "floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1")}
+
+    Raises: ArgumentError for sizes that make no sense; ShapeError for inputs smaller than a window. As a layer:
+    `nn.MaxPool{rank}d`.
     """,
     )
     def max_pool(
@@ -86,16 +100,35 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window; padding counts as zeros unless `count_include_pad` is False."""
+    """The mean of each window.
+
+        y[i] = sum over k of x[i * stride - padding + k] / kernel_size        k = 0 .. kernel_size - 1
+
+    Args:
+        kernel_size, stride, padding: integers. stride defaults to kernel_size.
+        ceil_mode: also count a last window that reaches over the end.
+        count_include_pad: whether the zeros of the padding count in the mean.
+
+    Shapes: (N, C, L) or (C, L) to (..., L'), L' = floor((L + 2 padding - kernel_size) / stride) + 1. As a layer:
+    `nn.AvgPool1d`.
+    """
     return _average(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 def _avg_pool(rank: int) -> Callable[..., Tensor]:
     @public(
         f"avg_pool{rank}d",
-        """The mean of each window; padding counts as zeros unless `count_include_pad` is False.
+        f"""The mean of each window.
 
-    `divisor_override` divides the sum of each window instead of the count.
+        y[i] = sum over k of x[i * stride - padding + k] / (elements of a window)        along each axis
+
+    Args:
+        kernel_size, stride, padding: one integer, or {rank} of them. stride defaults to kernel_size.
+        ceil_mode: also count a last window that reaches over the end.
+        count_include_pad: whether the zeros of the padding count in the mean.
+        divisor_override: divides the sum of each window instead of the count.
+
+    {_shapes(rank, "floor((n + 2 padding - kernel) / stride) + 1")} As a layer: `nn.AvgPool{rank}d`.
     """,
     )
     def avg_pool(
@@ -116,7 +149,17 @@ def _avg_pool(rank: int) -> Callable[..., Tensor]:
 def _lp_pool(rank: int) -> Callable[..., Tensor]:
     name = f"lp_pool{rank}d"
 
-    @public(name, "(sum of x**p over each window)**(1/p) with p = norm_type.")
+    @public(
+        name,
+        f"""The p-norm of each window, p = norm_type.
+
+        y = (sum of x**p over the window)**(1 / p)
+
+    {_shapes(rank, "floor((n - kernel) / stride) + 1")}
+
+    Raises: ArgumentError for p = 0. As a layer: `nn.LPPool{rank}d`.
+    """,
+    )
     def lp_pool(
         input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
     ) -> Tensor:
@@ -133,7 +176,14 @@ def _max_unpool(rank: int) -> Callable[..., Tensor]:
 
     @public(
         name,
-        f"Zeros with each element at the position that `max_pool{rank}d(..., return_indices=True)` found it at.",
+        f"""Zeros with each element at the position that `max_pool{rank}d(..., return_indices=True)` found it at.
+
+        y[indices[i]] = x[i]        positions are counted row by row
+
+    {_shapes(rank, "(n - 1) stride - 2 padding + kernel, or `output_size`,")}
+
+    Raises: ArgumentError for an `output_size` a stride or more from that. As a layer: `nn.MaxUnpool{rank}d`.
+    """,
     )
     def max_unpool(
         input: Tensor,
@@ -172,16 +222,25 @@ def _cells(name: str, rank: int, x: Tensor, output_size: Any) -> tuple[Tensor, t
     )
 
 
-def _grid(what: str, rank: int) -> str:
-    if rank == 1:
-        return f"{what} of each of `output_size` cells that the last axis is cut into."
-    return f"{what} of each cell of a grid of `output_size` laid over the {_AXES[rank]}; None keeps an axis."
+def _grid(what: str, short: str, rank: int, more: str = "") -> str:
+    kind = {"mean": "Avg", "max": "Max"}[short]
+    return f"""{what} of each of a given number of cells along each axis.
+
+        y[i] = {short} of x[floor(i n / m)] .. x[ceil((i + 1) n / m) - 1]        n places to m cells, along each axis
+
+    Args:
+        output_size: m for all axes, or {rank} of them; None keeps an axis.{more}
+
+    {_shapes(rank, "m")}
+
+    Raises: ArgumentError for sizes that are not positive. As a layer: `nn.Adaptive{kind}Pool{rank}d`.
+    """
 
 
 def _adaptive_avg_pool(rank: int) -> Callable[..., Tensor]:
     name = f"adaptive_avg_pool{rank}d"
 
-    @public(name, _grid("The mean", rank))
+    @public(name, _grid("The mean", "mean", rank))
     def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
         x, wanted = _cells(name, rank, input, output_size)
         return apply(p.adaptive_avg_pool, x, sizes=wanted)
@@ -192,11 +251,9 @@ def _adaptive_avg_pool(rank: int) -> Callable[..., Tensor]:
 def _adaptive_max_pool(rank: int) -> Callable[..., Any]:
     name = f"adaptive_max_pool{rank}d"
 
-    @public(
-        name,
-        _grid("The largest element", rank)
-        + "\n\n    With `return_indices` a pair: the elements and their positions, counted row by row.\n    ",
-    )
+    more = "\n        return_indices: return a pair, the elements and their positions, counted row by row."
+
+    @public(name, _grid("The largest element", "max", rank, more))
     def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
         x, wanted = _cells(name, rank, input, output_size)
         found = apply(p.adaptive_max_pool, x, sizes=wanted)

@@ -36,10 +36,14 @@ def _power(p: float) -> float | None:
 
 @checked_call
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norms of the differences of all pairs of rows of a matrix (N, D): (N (N - 1) / 2).
+    """The p-norms of the differences of all pairs of rows of a matrix.
+
+        y = (|x_i - x_j|_p for i < j)
 
     The pairs are rows 0 and 1, 0 and 2, ..., N-2 and N-1. p = 0 counts in how many places two rows differ, `inf` takes
     the largest difference.
+
+    Shapes: (N, D) to (N (N - 1) / 2). Raises: ShapeError unless a matrix; ArgumentError for a negative p.
 
     >>> pdist(weft.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])).tolist()
     [5.0, 1.0, 4.242640495300293]
@@ -57,7 +61,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 @checked_call
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between x1 and x2 along `dim`; they are broadcast against each other."""
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`: the cosine of their angle.
+
+    Shapes: two that broadcast against each other; the result is without `dim`. As a module: `nn.CosineSimilarity`.
+    """
     a, b = checked("cosine_similarity", x1), checked("cosine_similarity", x2)
     rank = max(a.ndim, b.ndim)
     if not -rank <= dim < rank:
@@ -69,7 +76,11 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
-    """The p-norm of x1 - x2 + eps along the last axis."""
+    """(sum |x1 - x2 + eps|**p)**(1/p) along the last axis.
+
+    Shapes: (..., D) twice to (...), or (..., 1) with keepdim. Raises: ArgumentError unless p is positive. As a module:
+    `nn.PairwiseDistance`.
+    """
     a, b = checked("pairwise_distance", x1), checked("pairwise_distance", x2)
     out = apply(c.pairwise_distance, a, b, _power(p), eps)
     return out.reshape((*out.shape, 1)) if keepdim else out
@@ -79,7 +90,10 @@ def pairwise_distance(
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """max(0, -target * (input1 - input2) + margin) for targets 1 and -1."""
+    """max(0, -target (input1 - input2) + margin) for targets 1 and -1.
+
+    Shapes: all three alike; a scalar, or their shape with reduction="none". As a module: `nn.MarginRankingLoss`.
+    """
     return _loss(c.margin_ranking_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
@@ -87,13 +101,19 @@ def margin_ranking_loss(
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """The input where the target is 1, max(0, margin - input) where it is -1."""
+    """The input where the target is 1, max(0, margin - input) where it is -1.
+
+    Shapes: both alike; a scalar, or their shape with reduction="none". As a module: `nn.HingeEmbeddingLoss`.
+    """
     return _loss(c.hinge_embedding_loss, (input, target), float(margin), reduction=reduction)
 
 
 @checked_call
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-target * input)) for targets 1 and -1."""
+    """log(1 + e**(-target * input)) for targets 1 and -1.
+
+    Shapes: both alike; a scalar, or their shape with reduction="none". As a module: `nn.SoftMarginLoss`.
+    """
     return _loss(c.soft_margin_loss, (input, target), reduction=reduction)
 
 
@@ -101,7 +121,11 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """1 - cosine where the target is 1, max(0, cosine - margin) where it is -1; the cosine along the last axis."""
+    """1 - c where the target is 1, max(0, c - margin) where it is -1, c the cosine of the angle along the last axis.
+
+    Shapes: inputs (N, D) and targets (N), or (D) and (); a scalar, or the target's with reduction="none". As a module:
+    `nn.CosineEmbeddingLoss`.
+    """
     return _loss(c.cosine_embedding_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
@@ -117,7 +141,12 @@ def triplet_margin_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm along the last axis."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), d(a, b) = |a - b + eps|_p along the last axis.
+
+    With `swap` the distance of positive and negative is taken where it is smaller than that of anchor and negative.
+
+    Shapes: all three (N, D) or (D); a scalar, or (N) with reduction="none". As a module: `nn.TripletMarginLoss`.
+    """
     numbers = (float(margin), _power(p), float(eps))
     return _loss(
         c.triplet_margin_loss, (anchor, positive, negative), *numbers, swap=bool(swap), reduction=reduction
@@ -135,7 +164,11 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with a distance of your own (default: Euclidean)."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with a distance d of your own (default: Euclidean).
+
+    Shapes: all three alike; a scalar, or the distance's with reduction="none". As a module:
+    `nn.TripletMarginWithDistanceLoss`.
+    """
     name = "triplet_margin_with_distance_loss"
     check_choice("reduction", reduction, _REDUCTIONS)
     anchor, positive, negative = checked(name, anchor), checked(name, positive), checked(name, negative)
@@ -160,7 +193,12 @@ def multi_margin_loss(
     *,
     reduction: str = "mean",
 ) -> Tensor:
-    """The mean over classes i of max(0, margin - input[target] + input[i])**p, for scores (N, C) and targets (N)."""
+    """(sum over i != y of weight[y] max(0, margin - x[y] + x[i])**p) / C, for scores x and classes y.
+
+    Shapes: scores (N, C) or (C), classes (N) or (), weight (C); a scalar, or (N) with reduction="none".
+
+    Raises: ArgumentError unless p is 1 or 2; ShapeError for another weight. As a module: `nn.MultiMarginLoss`.
+    """
     if p not in (1, 2):
         raise ArgumentError(f"multi_margin_loss: p must be 1 or 2, got {p!r}")
     scores, classes = checked("multi_margin_loss", input), checked("multi_margin_loss", target)
@@ -178,7 +216,11 @@ def multi_margin_loss(
 
 @checked_call
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Margins between the classes that the targets list, up to the first -1, and all others, for scores (N, C)."""
+    """(sum over a sample's classes y and the others i of max(0, 1 - x[y] + x[i])) / C, for scores x.
+
+    Shapes: scores (N, C) or (C); targets of the same shape list the classes up to the first -1; a scalar, or (N) with
+    reduction="none". As a module: `nn.MultiLabelMarginLoss`.
+    """
     return _loss(m.multilabel_margin_loss, (input, target), reduction=reduction)
 
 
@@ -186,7 +228,11 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "m
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
-    """Binary cross-entropy of sigmoid(input), averaged over the classes (the last axis), for targets 0 and 1."""
+    """-weight (y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))), averaged over the classes (the last axis).
+
+    Shapes: scores x and targets y of 0 and 1 (..., C), weight (C); a scalar, or (...) with reduction="none". As a
+    module: `nn.MultiLabelSoftMarginLoss`.
+    """
     weight = maybe("multilabel_soft_margin_loss", weight)
     return _loss(m.multilabel_soft_margin_loss, (input, target), weight, reduction=reduction)
 
@@ -201,7 +247,12 @@ def poisson_nll_loss(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log-likelihood of counts under a Poisson distribution of rate exp(input), or input."""
+    """e**x - y x for log-rates x and counts y, or x - y log(x + eps) for rates x (log_input=False).
+
+    With `full` Stirling's approximation of log y! is added, y log y - y + log(2 pi y) / 2, for y > 1.
+
+    Shapes: both alike; a scalar, or their shape with reduction="none". As a module: `nn.PoissonNLLLoss`.
+    """
     options = {"log_input": bool(log_input), "full": bool(full)}
     return _loss(c.poisson_nll_loss, (input, target), float(eps), reduction=reduction, **options)
 
@@ -216,5 +267,9 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log-likelihood of the target under a normal distribution of mean input and variance var."""
+    """(log v + (input - target)**2 / v) / 2 with the variance v = max(var, eps). With `full` log(2 pi) / 2 is added.
+
+    Shapes: input and target alike, var broadcasts; a scalar, or their shape with reduction="none". As a module:
+    `nn.GaussianNLLLoss`.
+    """
     return _loss(c.gaussian_nll_loss, (input, target, var), float(eps), full=bool(full), reduction=reduction)

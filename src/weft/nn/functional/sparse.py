@@ -35,13 +35,15 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Rows of `weight` (rows, width) at the integer positions `input`.
+    """Rows of a table: y = weight[input].
 
     Args:
         padding_idx: a row that gets no gradient.
         max_norm: rows that are named are first made at most so long, in place, by the `norm_type`-norm.
         scale_grad_by_freq: divide the gradient of each row by how often it is named.
         sparse: accepted and means nothing: gradients are dense.
+
+    Shapes: integer positions (...), weight (rows, width); the result (..., width). As a layer: `nn.Embedding`.
 
     Raises:
         IndexError: when the value is computed and a position is not in 0 .. rows-1.
@@ -93,7 +95,7 @@ def embedding_bag(
         include_last_offset: whether one more offset says where the last bag ends.
         padding_idx: a row that is left out of bags.
 
-    Returns: (B, width); empty bags give zeros.
+    Shapes: (B, width); empty bags give zeros. As a layer: `nn.EmbeddingBag`.
 
     Raises:
         IndexError: when the value is computed and a position is not in 0 .. rows-1.
@@ -123,6 +125,8 @@ def embedding_bag(
 @checked_call
 def one_hot(tensor: Tensor, num_classes: int = -1, dtype: Any = "int64") -> Tensor:
     """A new last axis with 1 at the class and 0 elsewhere. num_classes=-1 looks at the values to find how many.
+
+    Shapes: integers (...) to (..., num_classes).
 
     Raises:
         IndexError: when the value is computed and a class is not in 0 .. num_classes-1.

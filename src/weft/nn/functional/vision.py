@@ -71,6 +71,11 @@ def interpolate(
         recompute_scale_factor: take the scale from the rounded sizes instead of `scale_factor`.
         antialias: for "bilinear" and "bicubic": when an image shrinks, average over all pixels a new one covers.
 
+    Shapes: (N, C, L), (N, C, H, W) or (N, C, D, H, W) to (N, C, *size). As a layer: `nn.Upsample`, which says the
+    places.
+
+    Raises: ArgumentError unless one of size and factor is given, or for options that the mode does not take.
+
     >>> interpolate(weft.tensor([[[1.0, 2.0]]]), scale_factor=2).tolist()
     [[[1.0, 1.0, 2.0, 2.0]]]
     >>> interpolate(weft.tensor([[[1.0, 2.0]]]), size=4, mode="linear").tolist()
@@ -108,7 +113,10 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """`interpolate` under its older name."""
+    """`interpolate` under its older name.
+
+    Shapes: (N, C, ...) to (N, C, *size).
+    """
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
@@ -128,7 +136,10 @@ def _lone(name: str, x: Tensor, rank: int) -> tuple[Tensor, bool]:
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """The windows of images (N, C, H, W) or (C, H, W) as columns: (N, C * elements of a window, windows)."""
+    """The windows of images as columns: y[c K + k, i] = x[c, place k of window i], K places in a window.
+
+    Shapes: (N, C, H, W) or (C, H, W) to (N, C K, windows), or without N. As a layer: `nn.Unfold`.
+    """
     x, lone = _lone("unfold", input, 4)
     out = apply(
         c.unfold,
@@ -144,7 +155,10 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """The sum of overlapping windows, given as columns (N, C * elements of a window, windows): (N, C, *output_size)."""
+    """The sum of overlapping windows that are given as columns: y[c, place k of window i] += x[c K + k, i].
+
+    Shapes: (N, C K, windows) to (N, C, *output_size), or both without N. As a layer: `nn.Fold`.
+    """
     x, lone = _lone("fold", input, 3)
     out = apply(
         c.fold,
@@ -162,19 +176,30 @@ def fold(
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels as finer pixels: (..., C r r, H, W) to (..., C, H r, W r)."""
+    """Channels as finer pixels: y[c, i r + k, j r + l] = x[c r r + k r + l, i, j], r the upscale factor.
+
+    Shapes: (..., C r r, H, W) to (..., C, H r, W r). Raises: ShapeError if the channels do not divide. As a layer:
+    `nn.PixelShuffle`.
+    """
     factor = positive_int("pixel_shuffle", "upscale_factor", upscale_factor)
     return apply(c.pixel_shuffle, checked("pixel_shuffle", input), factor=factor)
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Pixels as channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    """Pixels as channels: y[c r r + k r + l, i, j] = x[c, i r + k, j r + l], r the downscale factor.
+
+    Shapes: (..., C, H r, W r) to (..., C r r, H, W). Raises: ShapeError if the sizes do not divide. As a layer:
+    `nn.PixelUnshuffle`.
+    """
     factor = positive_int("pixel_unshuffle", "downscale_factor", downscale_factor)
     return apply(c.pixel_unshuffle, checked("pixel_unshuffle", input), factor=factor)
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """The channels of (N, C, ...) dealt out: channel i of group g comes to place i * groups + g."""
+    """The channels dealt out: channel i of group g comes to place i * groups + g.
+
+    Shapes: (N, C, ...), kept. Raises: ShapeError if the channels do not divide. As a layer: `nn.ChannelShuffle`.
+    """
     groups = positive_int("channel_shuffle", "groups", groups)
     return apply(c.channel_shuffle, checked("channel_shuffle", input), groups=groups)
 
@@ -198,7 +223,7 @@ def grid_sample(
         padding_mode: what is beyond the border: "zeros", "border" (its pixels), "reflection".
         align_corners: -1 and 1 are the middles of the outer pixels; else their outer edges.
 
-    Returns: (N, C, H', W') or (N, C, D', H', W').
+    Shapes: the result is (N, C, H', W') or (N, C, D', H', W').
     """
     x, places = checked("grid_sample", input), checked("grid_sample", grid)
     check_choice("mode", mode, g.MODES)
@@ -211,7 +236,9 @@ def grid_sample(
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """The grid for `grid_sample` that maps places by theta (N, 2, 3), for images of `size` (N, C, H, W).
 
-    Volumes take theta (N, 3, 4) and a size (N, C, D, H, W).
+        grid[n, i, j] = theta[n] @ (x_j, y_i, 1)        x and y evenly from -1 to 1, as in `grid_sample`
+
+    Shapes: theta (N, 2, 3) to (N, H, W, 2); for volumes of size (N, C, D, H, W) theta (N, 3, 4) to (N, D, H, W, 3).
 
     >>> identity = weft.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     >>> x = weft.rand(1, 2, 3, 4)

@@ -9,7 +9,8 @@ from ...arrays.elementwise import sqrt
 from ...arrays.grad import no_grad
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError
-from ..conv import _Conv, _ConvTranspose
+from ..conv import _Conv
+from ..conv_transpose import _ConvTranspose
 from ..linear import Linear
 from ..parameter import Parameter
 from ..statistics import _BatchNorm
@@ -47,7 +48,13 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of a convolution that does what one followed by a batch normalisation does in evaluation."""
+    """Weight and bias of a convolution that does what one followed by a batch normalisation does in evaluation.
+
+        w' = w s,  b' = (b - mean) s + shift        s = scale / sqrt(var + eps) of each output channel
+
+    Shapes: those of the convolution; all of the batch normalisation's (out). `transpose` is for transposed
+    convolutions.
+    """
     return _folded(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 1 if transpose else 0)
 
 
@@ -60,7 +67,12 @@ def fuse_linear_bn_weights(
     bn_w: Tensor | None,
     bn_b: Tensor | None,
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of a linear layer that does what one followed by a batch normalisation does in evaluation."""
+    """Weight and bias of a linear layer that does what one followed by a batch normalisation does in evaluation.
+
+        w' = w s,  b' = (b - mean) s + shift        s = scale / sqrt(var + eps) of each feature
+
+    Shapes: linear_w (out, in), all others (out).
+    """
     return _folded(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0)
 
 
@@ -94,7 +106,10 @@ def fuse_conv_bn_eval(conv: _Conv, bn: _BatchNorm, transpose: bool = False) -> A
 
 
 def fuse_linear_bn_eval(linear: Linear, bn: _BatchNorm) -> Any:
-    """A linear layer that does what `linear` followed by `bn` does in evaluation."""
+    """A linear layer that does what `linear` followed by `bn` does in evaluation: see `fuse_linear_bn_weights`.
+
+    Raises: ArgumentError unless both are in evaluation and `bn` has running statistics.
+    """
     if not isinstance(linear, Linear):
         raise ArgumentError(f"fuse_linear_bn_eval takes a linear layer, got {type(linear).__name__}")
     return _fused(linear, bn, False)

@@ -18,7 +18,7 @@ from ...base.errors import ArgumentError
 from ...ops.composite import orthogonal as o
 from ...ops.composite import weights as c
 from .. import functional as F
-from ..conv import _ConvTranspose
+from ..conv_transpose import _ConvTranspose
 from ..factory import positive_int
 from ..module import Module
 from .parametrize import register_parametrization

@@ -29,7 +29,12 @@ _computed = _Computed()
 
 
 class ParametrizationList(ModuleList):
-    """What an attribute is computed by: `original` (or `original0`, ...) through the modules of the list, in order."""
+    """What an attribute is computed by: `original` (or `original0`, ...) through the modules of the list, in order.
+
+        value = last(... first(original))
+
+    `register_parametrization` makes it, as `module.parametrizations.<name>`.
+    """
 
     def __init__(self, first: Module, value: Tensor) -> None:
         super().__init__()
@@ -191,7 +196,13 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
 
 
 def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized: bool = True) -> Module:
-    """Make `tensor_name` an ordinary parameter again: with the value it has, or with that of its original."""
+    """Make `tensor_name` an ordinary parameter again: with the value it has, or with that of its original.
+
+    Args:
+        leave_parametrized: whether it keeps the computed value. False is possible only with one original.
+
+    Returns: the module.
+    """
     if not is_parametrized(module, tensor_name):
         raise ArgumentError(f"{tensor_name!r} of {type(module).__name__} is not parametrized")
     chain = module.__dict__[_PLACE][tensor_name]
@@ -211,7 +222,10 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 @contextmanager
 def cached() -> Iterator[None]:
-    """Inside, every parametrized attribute is computed once, however often it is read."""
+    """Inside, every parametrized attribute is computed once, however often it is read: `with cached(): ...`.
+
+    Worth it where a weight is read often, in a loop over steps say.
+    """
     saved = _computed.values
     _computed.values = {} if saved is None else saved
     try:

@@ -12,7 +12,10 @@ from ...ops.movement import slice_axis
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """The elements of all parameters one after the other."""
+    """The elements of all parameters one after the other.
+
+    Shapes: (sum of the sizes). Raises: ArgumentError for no parameters.
+    """
     items = list(parameters)
     if not items:
         raise ArgumentError("parameters_to_vector got no parameters")
@@ -20,7 +23,10 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Give parameters the elements of a vector, one after the other. They stay the objects they are."""
+    """Give parameters the elements of a vector, one after the other. They stay the objects they are.
+
+    Shapes: vec (sum of the sizes). Raises: ShapeError for another length; nothing is changed then.
+    """
     items = list(parameters)
     total = sum(p.size for p in items)
     if vec.shape != (total,):
