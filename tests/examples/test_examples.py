@@ -1,6 +1,7 @@
 """Every example runs, and reaches the figure that it is there for."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,12 @@ def test_every_example_is_tested():
     """A new example needs a figure of its own here."""
     text = Path(__file__).read_text(encoding="utf-8")
     assert [p.stem for p in EXAMPLES.glob("*.py") if f'"{p.stem}"' not in text] == []
+
+
+def test_the_table_of_examples_names_them_all():
+    table = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[\w+\.py\]\((\w+\.py)\)", table, re.M)) == {
+        p.name for p in EXAMPLES.glob("*.py")
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", table):
+        assert (EXAMPLES / link).exists(), link
