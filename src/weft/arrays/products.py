@@ -63,17 +63,26 @@ def product(x1: Any, x2: Any) -> Any:
     return wrap(out)
 
 
-def matmul(x1: Any, x2: Any, /) -> Tensor:
+def matmul(x1: Any, x2: Any, /, *, dtype: Any = None) -> Tensor:
     """The matrix product; the axes before the last two are broadcast. A vector on the left counts as a row, on the
     right as a column, and that axis leaves the result.
 
     Args:
         x1: (..., n, k) or (k,).
         x2: (..., k, m) or (k,).
+        dtype: what the operands are converted to first, and so the type of the sums. Products of 8- and 16-bit
+            integers wrap around unless they are summed as `wf.int32`, which is quick.
 
     Returns:
-        (..., n, m), with the dtype that both promote to.
+        (..., n, m), with the given dtype, or the one that both operands promote to.
+
+    Example:
+        >>> x = wf.full((1, 3), 100, dtype=wf.int8)
+        >>> wf.matmul(x, wf.matrix_transpose(x), dtype=wf.int32).item()
+        30000
     """
+    if dtype is not None:
+        x1, x2 = (astype(x, dtype) for x in (x1, x2))
     out = product(x1, x2)
     if out is NotImplemented:
         raise DTypeError(f"matmul takes tensors, got {type(x1).__name__} and {type(x2).__name__}")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..ir.dtype import DType, float32
+from ..ir.dtype import DType, float32, int32
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor, size
 from .index import Index, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction
 from .lower import as_indices, variables
 from .tiles import LONG, Guard, Operand, Tap, Tiles, merge_taps
+from .words import SMALL, in_words
+
+#: Types that are contracted in tiles; int32 from smaller integers.
+IN_TILES = ("float32", "float64", "int32")
 
 #: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
 _SHORT_SUM = 8
@@ -33,12 +37,18 @@ def sum_length(node: Node) -> int:
 
 def can_round(contraction: Node, dtype: DType) -> bool:
     """Whether tiles can store their sums as `dtype`: in another type there is no memory for sums to wait in."""
-    return dtype is contraction.dtype or (dtype.storage_only and sum_length(contraction) <= LONG)
+    rounds = dtype.storage_only or contraction.dtype is int32
+    return dtype is contraction.dtype or (rounds and sum_length(contraction) <= LONG)
+
+
+def widens(dtype: DType, out: DType) -> bool:
+    """Whether operands are cast from one type to the other as they are read."""
+    return (out is float32 and dtype.storage_only) or (out is int32 and dtype in SMALL)
 
 
 def stored(e: Expr) -> Load | None:
     """What of an operand is read from memory, if nothing is done with it on the way but widening."""
-    if isinstance(e, Apply) and e.op == "cast" and e.args[0].dtype.storage_only and e.dtype is float32:
+    if isinstance(e, Apply) and e.op == "cast" and widens(e.args[0].dtype, e.dtype):
         e = e.args[0]
     return e if isinstance(e, Load) else None
 
@@ -77,14 +87,20 @@ def _as_loops(c: Common) -> Kernel:
     left, right = _operands(c, out, as_indices(inner))
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
     reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
-    return c.kernel(outer, accumulate(c, inner, reduction, out), bool(outer))
+    across = bool(outer) and not (op == "sum" and inner and _runs_along(stored(right), outer[-1], inner[-1]))
+    return c.kernel(outer, accumulate(c, inner, reduction, out), across)
+
+
+def _runs_along(x: Load | None, n: Var, k: Var) -> bool:
+    """Whether neighbours along k, and not along n, are neighbours in memory. Integers can be added in any order."""
+    return x is not None and x.index.stride(k) == 1 and x.index.stride(n) not in (0, 1)
 
 
 def _as_tiles(c: Common) -> Tiles | None:
     """The contraction with fixed strides, if its operands lie in memory so."""
     anchor = c.anchor
     assert anchor is not None
-    if anchor.dtype.name not in ("float32", "float64") or not can_round(anchor, c.root.dtype):
+    if anchor.dtype.name not in IN_TILES or not can_round(anchor, c.root.dtype):
         return None
     lead, free_x, _ = _sides(c)
     contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
@@ -182,7 +198,7 @@ def tiles(
         return None
     taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
     gone = {v: as_index(0) for v in (m, n, *inner)}
-    return Tiles(
+    found = Tiles(
         name=c.name,
         outer=outer,
         m=m,
@@ -198,3 +214,4 @@ def tiles(
         outputs=(c.root.dtype,),
         notes=(c.anchor.prim.name, c.root.prim.name),
     )
+    return in_words(found) if found.dtype is int32 else found

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
-from .contraction import can_round, join, split, tiles
+from .contraction import IN_TILES, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
@@ -70,11 +70,10 @@ def _as_tiles(c: Common) -> Tiles | None:
     outer = tuple([v for v in (group, image, *pixels) if v is not row])
     channel = as_index(output) + as_index(group) * output.size
     at = (as_index(image), channel, *as_indices(pixels))
-    left = c.lowering.value(
-        x, (as_index(image), as_index(depth) + as_index(group) * depth.size, *as_indices(places))
-    )
-    right = c.lowering.value(w, (channel, as_index(depth), *as_indices(taps)))
-    if not isinstance(left, Load) or not isinstance(right, Load):
+    channels = as_index(depth) + as_index(group) * depth.size
+    left = stored(c.lowering.value(x, (as_index(image), channels, *as_indices(places))))
+    right = stored(c.lowering.value(w, (channel, as_index(depth), *as_indices(taps))))
+    if left is None or right is None:
         return None
     guards: dict[Var, Guard] = {}
     places_at: dict[Var, Index] = {}
@@ -133,11 +132,7 @@ def _longer_rows(
 
 def _fits(node: Node, c: Common) -> bool:
     a = node.attrs
-    if (
-        node.dtype.name not in ("float32", "float64")
-        or not can_round(node, c.root.dtype)
-        or a["batch_groups"] > 1
-    ):
+    if node.dtype.name not in IN_TILES or not can_round(node, c.root.dtype) or a["batch_groups"] > 1:
         return False
     plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
     channels = node.shape[1] // a["feature_groups"]  # type: ignore[operator]

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..ir.dtype import int32
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.define import constant
 from ..ops.movement import identity, pad, permute, reshape
+from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 
@@ -133,15 +135,7 @@ def assign_layouts(
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
-            images, kernel = node.args
-            if images.prim is permute and is_kernel_gradient(node):
-                images = images.args[0]
-            copies = [(images, channels_last(node.ndim)), (kernel, weight_order(node.ndim))]
-            if is_kernel_gradient(node) and kernel.prim is permute:
-                copies[1] = (kernel.args[0], channels_last(node.ndim))
-            elif kernel.prim is reshape:
-                copies[1] = (kernel.args[0], panel_order(node.ndim + 1))
-            for operand, order in copies:
+            for operand, order in _operand_orders(node):
                 if operand in stored and operand not in outside and operand.prim is identity:
                     layouts[operand] = order
     for node in graph.nodes:
@@ -154,6 +148,23 @@ def assign_layouts(
         elif _is_image(node, stored, anchor, layouts):
             layouts[node] = channels_last(node.ndim)
     return layouts
+
+
+def _operand_orders(conv: Node) -> list[tuple[Node, Order]]:
+    """The copies that a convolution reads, and the order of their axes in memory."""
+    rank = conv.ndim
+    images, kernel = conv.args
+    if conv.dtype is int32:  # cast from small integers, which are read as words of neighbouring channels
+        orders = (channels_last(rank), kernel_order(rank))
+        return [(a.args[0], order) for a, order in zip(conv.args, orders, strict=True) if a.prim is cast]
+    if images.prim is permute and is_kernel_gradient(conv):
+        images = images.args[0]
+    copies = [(images, channels_last(rank)), (kernel, weight_order(rank))]
+    if is_kernel_gradient(conv) and kernel.prim is permute:
+        copies[1] = (kernel.args[0], channels_last(rank))
+    elif kernel.prim is reshape:
+        copies[1] = (kernel.args[0], panel_order(rank + 1))
+    return copies
 
 
 def _is_image(node: Node, stored: set[Node], anchor: dict[Node, Node], layouts: dict[Node, Order]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..ir.dtype import float32, real_dtype, uint8
+from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
@@ -42,14 +42,14 @@ _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradi
 
 
 def _behind_views(node: Node) -> Node:
-    """What a node is a view of, as far as strides can say. 16-bit floats are widened as they are read."""
+    """What a node is a view of, as far as strides can say; what is narrow is widened as it is read."""
     while node.value is None and (node.prim.name in _VIEWS or _widens(node)):
         node = node.args[0]
     return node
 
 
 def _widens(node: Node) -> bool:
-    return node.prim.name == "cast" and node.args[0].dtype.storage_only and node.dtype is float32
+    return node.prim.name == "cast" and contraction.widens(node.args[0].dtype, node.dtype)
 
 
 @dataclass(eq=False)
@@ -224,8 +224,12 @@ class _Plan:
 
 
 def _rounds(node: Node, anchor: Node) -> bool:
-    """Whether a node rounds what follows an anchor to a 16-bit type, or takes it from there, where the anchor can."""
-    if node.prim.name != "cast" or not (node.dtype.storage_only or node.args[0].dtype.storage_only):
+    """Whether a node rounds what follows an anchor to a 16-bit type, or takes it from there, where the anchor can.
+
+    Sums of integers are followed to any type."""
+    narrow = node.prim.name == "cast" and (node.dtype.storage_only or node.args[0].dtype.storage_only)
+    whole = node.prim.name == "cast" and anchor.dtype is int32 and anchor.prim.name in _CONTRACTIONS
+    if not narrow and not whole:
         return False
     return anchor.prim.name not in _CONTRACTIONS or contraction.sum_length(anchor) <= LONG
 

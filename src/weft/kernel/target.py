@@ -19,6 +19,7 @@ class Target:
     features: str  #: and its feature string
     triple: str = ""  #: empty: this machine's
     half: bool = True  #: whether it converts between float16 and float32
+    dots: bool = False  #: whether it adds four products of bytes to a sum at once
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector."""

@@ -51,6 +51,10 @@ class Operand:
     stride: int
 
 
+#: (types of the operands) -> how many of them are read as one word of 32 bits: see `words`.
+WORDS = {("uint8", "int8"): 4, ("int16", "int16"): 2}
+
+
 @dataclass(frozen=True)
 class Tiles:
     """A contraction. `epilogue` is an expression over the outer variables, m and n; `Total(0)` is the sum."""
@@ -69,6 +73,11 @@ class Tiles:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+    words: int = 1  #: neighbouring elements that both operands are read by; places and taps count words
+
+    def type_of(self, x: Operand) -> DType:
+        """The type in which an operand is read from memory."""
+        return self.inputs[x.buffer] if self.words == 1 else self.dtype
 
     @property
     def checked(self) -> bool:
@@ -94,7 +103,7 @@ class Tiles:
 
     @property
     def flops(self) -> int:
-        count = 2 * self.m.size * self.n.size * self.steps
+        count = 2 * self.m.size * self.n.size * self.steps * self.words
         for v in self.outer:
             count *= v.size
         return count
@@ -183,7 +192,7 @@ _IN_PLACE = 3
 
 def _widened(t: Tiles, x: Operand) -> bool:
     """Whether an operand lies in memory in another type than products are made in."""
-    return t.inputs[x.buffer] is not t.dtype
+    return t.type_of(x) is not t.dtype
 
 
 def _packs_rows(t: Tiles, panels: int) -> bool:

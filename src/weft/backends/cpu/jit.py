@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,8 @@ def host_target() -> Target:
     features = llvm.get_host_cpu_features()
     if all(features.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
         level = LEVELS["x86-64-v4"]
+        if features.get("avx512vnni"):
+            level = replace(level, features=f"{level.features},+avx512vnni", dots=True)
     elif features.get("avx2") and features.get("fma"):
         level = LEVELS["x86-64-v3"]
     elif llvm.get_process_triple().startswith(("aarch64", "arm64")):

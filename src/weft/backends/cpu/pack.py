@@ -33,7 +33,7 @@ class _Packer:
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.vector = ir.VectorType(type_, self.lanes)
         self.size = t.dtype.itemsize
-        self.source = t.inputs[t.b.buffer]
+        self.source = t.type_of(t.b)
 
     def _offset(self, base: ir.Value, by: ir.Value) -> ir.Value:
         return self.b.gep(base, [by], source_etype=self.type)
@@ -73,7 +73,7 @@ class _Packer:
         if self.columns < self.width:
             with self.build.loop(I64(0), I64(tap.count), name="pack.zero") as k:
                 at = self.b.add(self.b.mul(k, I64(self.width)), I64(self.width - self.lanes))
-                zero = ir.Constant(self.vector, [0.0] * self.lanes)
+                zero = self.build.const(0, self.vector)
                 self.b.store(zero, self._offset(target, at), align=self.size)
         square = tap.b == 1 and self.columns >= self.lanes and self.lanes > 1
         done = tap.count // self.lanes * self.lanes if square else 0
@@ -136,7 +136,7 @@ class _RowPacker:
         self.row, self.step = steps
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.size = t.dtype.itemsize
-        self.source = t.inputs[t.a.buffer]
+        self.source = t.type_of(t.a)
 
     def taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...], count: ir.Value) -> None:
         """Loops over all taps but the last."""

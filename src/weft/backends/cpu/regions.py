@@ -22,6 +22,7 @@ from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.schedule import Step, builders, schedule
+from ...kernel.words import group_integers
 from ...ops.control import call, cond
 from ...ops.define import constant
 from ...ops.elementwise import cast, minimum
@@ -29,6 +30,7 @@ from ...ops.loops import scan, while_loop
 from ...ops.movement import identity
 from ...passes.pipeline import PASSES, Pass, Watch, run_passes
 from ...passes.rewrite import rewrite
+from .jit import host_target
 from .scalar import table
 
 
@@ -83,6 +85,10 @@ def _plain_indices(graph: Graph) -> Graph:
     return rewrite(graph, plain)
 
 
+def _group_integers(graph: Graph) -> Graph:
+    return group_integers(graph, host_target().dots)
+
+
 #: All passes, in order: those for every compiling backend, and those that fit a graph to the kernels of this one.
 ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     *PASSES,
@@ -90,6 +96,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
     ("widen storage types", widen_storage),
+    ("group small integers", _group_integers),
     ("split complex numbers", split_complex),
     ("sum by rows", sum_by_rows),
     ("separate operands", separate_operands),

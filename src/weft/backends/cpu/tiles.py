@@ -16,9 +16,10 @@ from ...kernel.index import Var
 from ...kernel.target import Target
 from ...kernel.tiles import ENOUGH, Guard, Tap, Tiles, Tiling, packed_rows, rows_size, scratch_size, tiling
 from . import instructions as ir
-from .build import F32, F64, I1, I64, PTR, Build, memory_type
+from .build import I1, I64, PTR, Build, memory_type, register_type
 from .expressions import Expressions, Lanes
 from .pack import pack_panel, pack_rows
+from .words import multiply_pairs, multiply_quads
 
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
@@ -106,12 +107,12 @@ class _Emitter:
         self.t = t
         self.cut: Tiling = tiling(t, build.target)
         self.lanes = build.target.lanes(t.dtype.itemsize)
-        self.type = F32 if t.dtype.bits == 32 else F64
+        self.type = register_type(t.dtype)
         self.vector = ir.VectorType(self.type, self.lanes)
         self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
         self.size = t.dtype.itemsize
         self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
-        self.a_type, self.b_type = (t.inputs[x.buffer] for x in (t.a, t.b))
+        self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         self.slots: list[ir.Value] = []
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if self.cut.pack_rows else (t.a.stride, 0)
@@ -522,7 +523,12 @@ class _Emitter:
             for v in range(tile.vectors):
                 slot = self.slots[r * tile.vectors + v]
                 total = self.b.load(slot, typ=self.vector)
-                self.b.store(self.build.multiply_add(left, right[v], total), slot)
+                self.b.store(self._multiply_add(left, right[v], total), slot)
+
+    def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
+        if self.t.words == 1:
+            return self.build.multiply_add(x, y, total)
+        return (multiply_pairs if self.t.words == 2 else multiply_quads)(self.build, x, y, total)
 
     def _offset_b(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
         """Within the second operand, where tiles read it."""

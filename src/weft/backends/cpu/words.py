@@ -1,0 +1,39 @@
+"""Products of small integers, several to a word of 32 bits, added to sums of 32 bits."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from . import instructions as ir
+from .build import I32, Build
+
+_I16 = ir.IntType(16)
+
+#: lanes of 32 bits -> the instruction that multiplies pairs of 16-bit integers and adds the two products
+_PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+
+
+def multiply_pairs(build: Build, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
+    """total + the products of both halves, which are signed."""
+    b, lanes = build.b, x.type.count
+    if build.target.name.startswith("x86"):
+        halves = ir.VectorType(_I16, 2 * lanes)
+        product = build.intrinsic(_PAIRS[lanes], x.type, (b.bitcast(x, halves), b.bitcast(y, halves)))
+        return b.add(total, product)
+    for low in (True, False):
+        left, right = (_half(build, v, low) for v in (x, y))
+        total = b.add(total, b.mul(left, right))
+    return total
+
+
+def _half(build: Build, x: ir.Value, low: bool) -> ir.Value:
+    by = build.const(16, x.type)
+    return build.b.ashr(build.b.shl(x, by) if low else x, by)
+
+
+def multiply_quads(build: Build, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
+    """total + the products of four unsigned bytes of x with four signed bytes of y."""
+    assert build.target.dots and total.type == ir.VectorType(I32, 16)
+    return build.intrinsic("llvm.x86.avx512.vpdpbusd.512", total.type, (total, x, y))
