@@ -148,3 +148,13 @@ class TestErrors:
     def test_the_operator_leaves_other_types_to_themselves(self):
         with pytest.raises(TypeError, match="unsupported operand"):
             wf.ones((2, 2)) @ 2
+
+
+def test_matmul_of_bytes_summed_as_given():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-128, 128, (20, 70), np.int8), rng.integers(-128, 128, (70, 30), np.int8)
+    got = wf.matmul(wf.tensor(x), wf.tensor(y), dtype=wf.int32)
+    assert got.dtype == wf.int32
+    np.testing.assert_array_equal(got.numpy(), x.astype(np.int32) @ y.astype(np.int32))
+    np.testing.assert_array_equal(wf.matmul(wf.tensor(x), wf.tensor(y)).numpy(), x @ y)
+    assert wf.matmul(wf.tensor(x), wf.ones(70), dtype="float64").dtype == wf.float64

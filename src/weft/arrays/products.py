@@ -19,6 +19,7 @@ from ..ops import movement as m
 from ..ops import reduce as r
 from .cell import Handle
 from .dispatch import matrix_product, note_product, promoted, wrap
+from .dtypes import astype
 from .manipulation import matrix_transpose
 
 if TYPE_CHECKING:
@@ -75,11 +76,6 @@ def matmul(x1: Any, x2: Any, /, *, dtype: Any = None) -> Tensor:
 
     Returns:
         (..., n, m), with the given dtype, or the one that both operands promote to.
-
-    Example:
-        >>> x = wf.full((1, 3), 100, dtype=wf.int8)
-        >>> wf.matmul(x, wf.matrix_transpose(x), dtype=wf.int32).item()
-        30000
     """
     if dtype is not None:
         x1, x2 = (astype(x, dtype) for x in (x1, x2))
