@@ -8,7 +8,7 @@ from weakref import ref
 
 from ..base.errors import GradientError, ShapeError, TraceError
 from ..base.site import describe_site, user_site
-from ..base.state import state, version
+from ..base.state import LONG, state, version
 from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, SHARED, TRACED, Node, escaped, settle
 from ..ir.primitive import leaf
@@ -17,10 +17,6 @@ from ..runtime.executor import LOOKED_AT, failed_node, realize
 
 if TYPE_CHECKING:
     from .tensor import Tensor
-
-#: A program that grows without being looked at is cut when it has this many pending tensors ...
-_LONG = 1024
-#: ... at the next operation from the line where the last cut was made, or at twice that many anywhere.
 
 
 class Handle:
@@ -55,7 +51,7 @@ class Cell:
         if node.value is None and not node.flags & TRACED:
             pending = state.pending
             pending.append(reference)
-            if len(pending) > _LONG or state.eager:
+            if len(pending) > state.patience:
                 _cut(node)
 
     @property
@@ -95,9 +91,13 @@ class Cell:
                 node = own_node(node)  # somebody else may know it
             node.flags |= GRAD | LEAF
         self.node = node
+        node.cell = reference = ref(self)
         if node.value is None and not node.flags & TRACED:
-            state.undo.append((ref(self), old, len(state.pending)))
-        register(self, node)
+            pending = state.pending
+            state.undo.append((reference, old, len(pending)))
+            pending.append(reference)
+            if len(pending) > state.patience:
+                _cut(node)
 
     def require_grad(self, wanted: bool) -> None:
         """Make the cell a leaf that `backward` accumulates into, or stop that."""
@@ -155,7 +155,7 @@ def register(cell: Cell, node: Node) -> None:
     if node.value is None and not node.flags & TRACED:
         pending = state.pending
         pending.append(reference)
-        if len(pending) > _LONG or state.eager:
+        if len(pending) > state.patience:
             _cut(node)
 
 
@@ -165,12 +165,13 @@ def _cut(node: Node) -> None:
         flush()
         return
     last = state.config.get("cut_site")
-    if last is None or node.site == last or len(state.pending) > 2 * _LONG:
+    # At the next operation from the line where the last cut was made, or at twice as many anywhere.
+    if last is None or node.site == last or len(state.pending) > 2 * LONG:
         waiting = [(c := r()) is not None and c.node.value is None for r in state.pending]
         places = [0, *accumulate(waiting)]
         state.undo = [(r, old, places[i]) for r, old, i in state.undo if r() is not None]
         pending = state.pending = list(compress(state.pending, waiting))
-        if len(pending) > _LONG // 4 or depth_at_least(node, _LONG):
+        if len(pending) > LONG // 4 or depth_at_least(node, LONG):
             state.config["cut_site"] = node.site
             flush()
 
@@ -186,12 +187,12 @@ def flush(*asked: Node) -> None:
     for node in asked:
         if node.flags & TRACED:
             raise looked_at()
-    roots = dict.fromkeys(asked)
-    for reference in state.pending:
-        cell = reference()
-        if cell is not None and cell.node.value is None and not cell.node.flags & TRACED:
-            roots[cell.node] = None
     pending, undo = state.pending, state.undo
+    roots = dict.fromkeys(asked)
+    for reference in pending:
+        cell = reference()
+        if cell is not None and (node := cell.node).value is None and not node.flags & TRACED:
+            roots[node] = None
     try:
         state.pending, state.undo = [], []
         realize(list(roots))
@@ -245,9 +246,9 @@ def looked_at() -> TraceError:
 def value_of(cell: Cell) -> Any:
     """The buffer or number behind a cell, computed now if it is pending."""
     node = cell.node
-    if node.value is None or state.ambient & TRACED:
-        if state.ambient & TRACED:
-            raise looked_at()
+    if state.ambient & TRACED:
+        raise looked_at()
+    if node.value is None:
         flush(node)
         node = cell.node
     return node.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,7 +196,7 @@ def binary(prim: Primitive, x: Any, y: Any) -> Any:
     flags = state.ambient | a.flags | b.flags
     if flags:
         return Tensor(make_node(sig, (a, b)))
-    return Tensor(Node(sig, (a, b), None, 0, state.site or user_site()))
+    return Tensor(Node(sig, (a, b), None, 0, state.site or user_site(1)))
 
 
 def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
@@ -253,7 +253,7 @@ def unary(prim: Primitive, node: Node) -> Any:
     flags = state.ambient | node.flags
     if flags:
         return Tensor(make_node(sig, (node,)))
-    return Tensor(Node(sig, (node,), None, 0, state.site or user_site()))
+    return Tensor(Node(sig, (node,), None, 0, state.site or user_site(1)))
 
 
 def matrix_product(prim: Primitive, x: Any, y: Any) -> Any:
@@ -275,24 +275,24 @@ def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:
     """A composite applied to tensors; numbers take the dtype of the first inexact tensor, None stays None."""
-    nodes: list[Any] = []
-    others = False
+    nodes: list[Node | None] = []
     for a in args:
         if type(a) in strong:
             nodes.append(a._cell.node)
+        elif a is None:
+            nodes.append(None)
         else:
-            nodes.append(a)
-            others = others or a is not None
-    if others:
-        nodes = _typed(nodes)
-    node = apply_nodes(composite, tuple(nodes), composite.attrs(attrs))
+            nodes = _typed(args)
+            break
+    node = apply_nodes(composite, nodes, composite.attrs(attrs))
     if type(node) is tuple:
         return tuple([Tensor(n) for n in node])
     return Tensor(node)
 
 
-def _typed(operands: list[Any]) -> list[Node | None]:
+def _typed(operands: Sequence[Any]) -> list[Node | None]:
     """Nodes of operands among which are numbers, weak scalars or arrays."""
+    operands = [a._cell.node if type(a) in strong else a for a in operands]
     dtype = None
     for a in operands:
         if isinstance(a, Node) and (dtype is None or (a.dtype.inexact and not dtype.inexact)):
@@ -300,14 +300,12 @@ def _typed(operands: list[Any]) -> list[Node | None]:
     return [a if a is None or isinstance(a, Node) else node_of(a, dtype) for a in operands]
 
 
-def apply_nodes(composite: Composite, nodes: tuple[Node | None, ...], attrs: tuple[Any, ...]) -> Any:
+def apply_nodes(composite: Composite, nodes: Sequence[Node | None], attrs: tuple[Any, ...]) -> Any:
     """The same on nodes. Where a gradient may be asked for, the call returns its residuals from the start."""
-    given = tuple([n for n in nodes if n is not None])
-    sig = composite.signature(tuple([None if n is None else n.aval for n in nodes]), attrs)
-    count = len(sig.outs)
+    sig, given = composite.applied(nodes, attrs)
     node = saving_node(sig, given)
-    if count > 1:
-        return tuple([pick(node, i) for i in range(count)])
+    if type(sig.out) is tuple:
+        return tuple([pick(node, i) for i in range(len(sig.out))])
     return pick(node, 0) if type(node.sig.out) is tuple else node
 
 

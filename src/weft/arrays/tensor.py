@@ -122,7 +122,8 @@ class Tensor(Methods, Handle):
             raise ShapeError(
                 f"item() needs exactly one element, this tensor has shape {show_shape(self.shape)}"
             )
-        return self.numpy().item()
+        value = value_of(self._cell)
+        return (value.array if isinstance(value, Buffer) else np.asarray(value, self.dtype.numpy)).item()
 
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers."""

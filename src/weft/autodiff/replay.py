@@ -11,58 +11,66 @@ from typing import Any
 
 from ..base.state import state
 from ..ir.graph import toposort
-from ..ir.node import GRAD, LEAF, SPENT, Node, Signature, make_node
+from ..ir.node import GRAD, LEAF, SHARED, SPENT, Node, Signature, make_node
 from ..ir.primitive import input_prim, leaf_prim, pick, pick_prim
 from .reverse import taps
 
 
 class Path:
-    """The nodes behind an output that carry GRAD, with their arguments, numbered; `key` tells the structure."""
+    """The nodes behind an output that carry GRAD, with their arguments, numbered; `key` tells the structure.
 
-    __slots__ = ("key", "leaves", "number", "order")
+    `flags` are those that any of them has."""
+
+    __slots__ = ("flags", "key", "leaves", "number", "order")
 
     def __init__(self) -> None:
         self.number: dict[Node, int] = {}
         self.order: list[Node] = []
         self.leaves: list[Node] = []
         self.key: tuple[Any, ...] = ()
+        self.flags = 0
 
 
 def path_of(output: Node) -> Path | None:
     """The path behind an output; None where an earlier `backward` has cut it, or hooks want to see what comes back."""
-    if len(taps):
+    if len(taps) or output.flags & LEAF:
         return None
     path = Path()
-    number, key = path.number, []
+    number, order, key, union = path.number, path.order, [], 0
     stack = [output]
     while stack:  # as in `reverse`, each step of the loop is part of the price of every backward pass
         node = stack[-1]
         if node in number:
             stack.pop()
             continue
-        flags = node.flags
-        if not flags & GRAD:
-            if flags & SPENT:
-                return None
-            key.append(None)
-        elif flags & LEAF:
-            key.append(node.sig.out)
-            path.leaves.append(node)
-            path.order.append(node)
-        else:
-            depth = len(stack)
-            for a in node.args:
-                if a not in number:
-                    stack.append(a)
-            if len(stack) > depth:
+        depth, args = len(stack), node.args
+        for a in args:
+            if a in number:
                 continue
-            key.append(node.sig)
-            for a in node.args:
-                key.append(number[a])
-            path.order.append(node)
+            flags = a.flags
+            union |= flags
+            if not flags & GRAD:
+                if flags & SPENT:
+                    return None
+                key.append(None)
+            elif flags & LEAF:
+                key.append(a.sig.out)
+                path.leaves.append(a)
+                order.append(a)
+            else:
+                stack.append(a)
+                continue
+            number[a] = len(number)
+        if len(stack) > depth:
+            continue
         stack.pop()
+        key.append(node.sig)
+        for a in args:
+            key.append(number[a])
+        order.append(node)
         number[node] = len(number)
     path.key = tuple(key)
+    path.flags = union | output.flags
     return path
 
 
@@ -84,15 +92,21 @@ class Replay:
     def run(self, path: Path) -> list[Node | None]:
         """The gradients of the leaves of a path, in the order of its `leaves`."""
         slots = [*path.number, *self.constants]
+        get, add = slots.__getitem__, slots.append
+        plain = not (
+            path.flags & (SHARED | state.tracing) or state.ambient
+        )  # then the new nodes have no flags
         before = state.site, state.grad
         try:
             state.grad = False
             for sig, args, index, line in self.steps:
-                state.site = slots[line].site
                 if sig is None:
-                    slots.append(pick(slots[args[0]], index))
+                    add(pick(slots[args[0]], index))
+                elif plain:
+                    add(Node(sig, tuple(map(get, args)), None, 0, slots[line].site))
                 else:
-                    slots.append(make_node(sig, tuple([slots[i] for i in args])))
+                    state.site = slots[line].site
+                    add(make_node(sig, tuple(map(get, args))))
         finally:
             state.site, state.grad = before
         return [None if i < 0 else slots[i] for i in self.found]

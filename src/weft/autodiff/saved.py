@@ -80,7 +80,7 @@ def foreseeing(sig: Signature, need: Need) -> Signature:
 
 def saving_node(sig: Signature, args: tuple[Node, ...]) -> Node:
     """`make_node`, wide where a gradient may be asked for. Bodies of graphs widen later, when differentiated."""
-    if state.grad and sig.differentiable and sig.prim in widen and not state.body:
+    if sig.differentiable and sig.prim in widen and state.grad and not state.body:
         bits = state.active & ~(state.tracing | SPENT)
         need = tuple([a.flags & bits != 0 for a in args])
         if True in need:

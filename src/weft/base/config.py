@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .errors import ArgumentError, nearest
-from .state import ThreadState, state, version
+from .state import LONG, ThreadState, state, version
 
 
 def _debug_level(text: str) -> int:
@@ -27,6 +27,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 ThreadState.debug = _DEFAULTS["debug"]
+ThreadState.backend = _DEFAULTS["backend"]
 
 
 class Config:
@@ -56,8 +57,10 @@ class Config:
             raise ArgumentError(f"config flag 'debug' goes from 0 to 5, got {value}")
         if getattr(self, name) != value:
             state.config[name] = value
-            if name in ("eager", "debug_nan", "debug"):
+            if name != "verify":
                 setattr(state, name, value)
+            if name == "eager":
+                state.patience = -1 if value else LONG
             version.bump()
 
     @contextmanager

@@ -21,9 +21,12 @@ def is_internal(filename: str) -> bool:
     return known
 
 
-def user_site() -> Site:
-    """The innermost frame outside the package, as (code, instruction); the line is worked out only when printed."""
-    frame = sys._getframe(1)
+def user_site(skip: int = 0) -> Site:
+    """The innermost frame outside the package, as (code, instruction); the line is worked out only when printed.
+
+    `skip`: so many callers are known to be inside. Python makes an object of every frame that is looked at.
+    """
+    frame = sys._getframe(1 + skip)
     internal = _internal
     while frame is not None:
         code = frame.f_code

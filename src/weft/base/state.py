@@ -10,6 +10,9 @@ from typing import Any
 #: A site that is known to be none; truthy, so that nobody searches for the user's frame.
 NO_SITE = (None, 0)
 
+#: A program that grows without being looked at is cut when it has this many pending tensors.
+LONG = 1024
+
 
 class ThreadState(threading.local):
     """Flags and registries of the running thread. Class attributes are the defaults of a new thread."""
@@ -27,6 +30,10 @@ class ThreadState(threading.local):
     )
     site: Any = None  #: source line that new nodes take over; None means: find the user's frame
     eager: bool = False
+    patience: int = (
+        LONG  #: how many tensors may be pending before operations think of a flush; -1 in eager mode
+    )
+    backend: str = ""  #: what runs programs; `config` has the default
     debug_nan: bool = False
     debug: int = 0
 

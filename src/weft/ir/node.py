@@ -76,7 +76,7 @@ class Aval:
 class Signature:
     """A primitive with its attributes, argument types and result type(s)."""
 
-    __slots__ = ("prim", "attrs", "inputs", "out", "differentiable", "memo", "__weakref__")
+    __slots__ = ("prim", "attrs", "inputs", "out", "differentiable", "memo", "picks", "__weakref__")
 
     def __init__(
         self, prim: Primitive, attrs: dict[str, Any], inputs: tuple[Aval, ...], out: Aval | tuple[Aval, ...]
@@ -87,6 +87,9 @@ class Signature:
         self.out = out
         self.differentiable = prim.differentiable and any(o.dtype.inexact for o in self.outs)
         self.memo: dict[Any, Any] = {}  # what transformations derived from this signature
+        self.picks: list[Signature] | None = (
+            None  # the projections to its results, if it has several: see `pick`
+        )
 
     @property
     def outs(self) -> tuple[Aval, ...]:
@@ -194,7 +197,7 @@ def make_node(sig: Signature, args: tuple[Node, ...]) -> Node:
         flags &= state.active if sig.differentiable and state.grad else state.tracing
         if flags & TRACED and not state.traces:
             escaped()
-    return Node(sig, args, None, flags, state.site or user_site())
+    return Node(sig, args, None, flags, state.site or user_site(1))
 
 
 def settle(nodes: tuple[Node, ...]) -> None:

@@ -170,9 +170,20 @@ leaf_prim = Primitive(
 input_prim = Primitive("input", _no_value, lambda *, aval: aval, attrs=("aval",), doc="A graph's input.")
 
 
+_leaf_signatures: dict[Aval, Signature] = {}
+
+
+def leaf_signature(aval: Aval) -> Signature:
+    """The signature of leaves of a type."""
+    found = _leaf_signatures.get(aval)
+    if found is None:
+        found = _leaf_signatures[aval] = leaf_prim.signature((), (aval,))
+    return found
+
+
 def leaf(aval: Aval, value: Any) -> Node:
     """A node that has its value: a buffer, or a Python number that programs take as a run-time input."""
-    return Node(leaf_prim.signature((), (aval,)), (), value, 0, None)
+    return Node(leaf_signature(aval), (), value, 0, None)
 
 
 def placeholder(aval: Aval, flags: int = 0) -> Node:
@@ -191,17 +202,23 @@ pick_prim = Primitive(
 
 def pick(node: Node, index: int) -> Node:
     """Result `index` of a node with several results."""
-    outs = node.sig.out
-    sig = pick_prim.signatures.get((outs, index))
-    if sig is None:
-        sig = Signature(pick_prim, {"outs": outs, "index": index}, (), outs[index])  # type: ignore[index]
-        pick_prim.signatures[outs, index] = sig
+    sig = (node.sig.picks or _picks(node.sig))[index]
     flags = node.flags if sig.differentiable else node.flags & state.tracing
     picked = Node(sig, (node,), None, flags, node.site)
     parts = node.parts
     if parts is not None:
         picked.value = parts[index]
     return picked
+
+
+def _picks(sig: Signature) -> list[Signature]:
+    """The signatures of the projections to all results."""
+    known, outs = pick_prim.signatures, sig.outs
+    sig.picks = [
+        known.setdefault((outs, i), Signature(pick_prim, {"outs": outs, "index": i}, (), aval))
+        for i, aval in enumerate(outs)
+    ]
+    return sig.picks
 
 
 def results(node: Node) -> tuple[Node, ...]:

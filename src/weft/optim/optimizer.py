@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..arrays.cell import Cell, flush, register
-from ..arrays.grad import enable_grad, no_grad
+from ..arrays.grad import enable_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
 from ..base.checked import check_constructor
@@ -185,15 +185,15 @@ class Optimizer:
         for group in self.param_groups:
             if group.kind.clock is not None:
                 clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
-        self._announce()
+        if state.traces:
+            self._announce()
         replaced: list[tuple[Cell, Node]] = []  # with what they held
-        built, site = False, state.site
+        built, site, grad = False, state.site, state.grad
         try:
-            state.site = site or user_site()  # looked for once
-            with no_grad():
-                for group in self.param_groups:
-                    group.kind._step_group(group, replaced)
-            built, state.site = True, site
+            state.site, state.grad = site or user_site(), False  # looked for once
+            for group in self.param_groups:
+                group.kind._step_group(group, replaced)
+            built, state.site, state.grad = True, site, grad
             if not state.ambient & TRACED:
                 flush(*[cell.node for cell, _ in replaced])
         except BaseException:
@@ -204,7 +204,7 @@ class Optimizer:
                     register(cell, node)
             raise
         finally:
-            state.site = site
+            state.site, state.grad = site, grad
         return loss
 
     def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
@@ -212,12 +212,19 @@ class Optimizer:
         attributes = self.rule.attrs(self.attributes(group))
         common: dict[Cell, tuple[Node, ...]] = {}
         own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
+        names_for: dict[Aval, frozenset[str]] = {}
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
-            gradient = p.grad
+            gradient = p._cell.grad
             if gradient is None:
                 continue
-            _check_gradient(group, i, p, gradient)
-            names = self._fill(group, p, slots)
+            aval = p._cell.node.sig.out
+            if gradient._cell.node.sig.out is not aval:
+                _refuse_gradient(group, i, p, gradient)
+            names = names_for.get(aval)
+            if names is None:
+                names = names_for[aval] = frozenset(self.own_slots(group, p))
+            if not slots.keys() >= names:
+                self._fill(group, p, slots)
             held = [slots[n]._cell if n in names else None for n in own_slots]
             nodes = [None if c is None else c.node for c in held]
             shared: tuple[Node, ...] = ()
@@ -246,10 +253,13 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set them to zeros."""
+        traced = bool(state.traces)
         for group in self.param_groups:
             for p in group.params:
                 if set_to_none:
-                    p._cell.grad = None
+                    cell = p._cell
+                    if traced or cell._grad is not None:
+                        cell.grad = None
                 elif p.grad is not None:
                     p._cell.grad = Tensor(zeros(p._cell.node.aval))
 
@@ -338,9 +348,7 @@ def _split_names(items: Iterable[Any]) -> tuple[list[Any], list[str] | None]:
     return [p for _, p in found], [name for name, _ in found]
 
 
-def _check_gradient(group: ParamGroup, index: int, p: Tensor, gradient: Tensor) -> None:
-    if gradient._cell.node.sig.out is p._cell.node.sig.out:
-        return
+def _refuse_gradient(group: ParamGroup, index: int, p: Tensor, gradient: Tensor) -> None:
     title = f"parameter {group.names[index] if group.names else index}"
     got, want = gradient._cell.node.aval.describe(), p._cell.node.aval.describe()
     kind = ShapeError if gradient.shape != p.shape else DTypeError

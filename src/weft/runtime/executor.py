@@ -7,13 +7,12 @@ from typing import Any
 from weakref import ref
 
 from ..autodiff.residuals import vjp_reads
-from ..base.config import config
 from ..base.errors import TraceError, WeftError
 from ..base.locks import new_lock
 from ..base.state import isolated, state
 from ..ir.graph import extract_with_map, toposort
 from ..ir.node import GRAD, LEAF, LEVEL, SPENT, Node
-from ..ir.primitive import input_prim, leaf_prim, pick, pick_prim
+from ..ir.primitive import input_prim, leaf_signature, pick, pick_prim
 from .buffer import Buffer, Value
 from .program import Program, ProgramCache
 
@@ -39,7 +38,7 @@ class Pending:
         self.leaves: list[Node] = []
         self.buffers: list[Value] = []
         self.nodes: list[Node] = []
-        self.key: list[object] = [config.backend]
+        self.key: list[object] = [state.backend]
         self.extend(roots)
 
     def extend(self, roots: Sequence[Node]) -> None:
@@ -190,15 +189,14 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     """Hand out the values and let go of arguments nobody can differentiate through any more."""
     for node, value in zip(wanted, values, strict=True):
         node.value = value
-    for node, value in zip(wanted, values, strict=True):
-        if node.sig.prim is pick_prim and node.flags & bits and not node.flags & LEAF:
-            parent = node.args[0]
-            if parent.parts is None:
-                parent.parts = [None] * len(parent.sig.outs)
-            parent.parts[node.attrs["index"]] = value
     for node in wanted:
         if not node.flags & bits:
             node.args = ()
             node.flags &= SPENT
         elif node.flags & LEAF:
-            node.sig, node.args = leaf_prim.signature((), (node.aval,)), ()
+            node.sig, node.args = leaf_signature(node.sig.out), ()  # type: ignore[arg-type]
+        elif node.sig.prim is pick_prim:
+            parent = node.args[0]
+            if parent.parts is None:
+                parent.parts = [None] * len(parent.sig.outs)
+            parent.parts[node.attrs["index"]] = node.value

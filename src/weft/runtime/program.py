@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Sequence
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class Program:
 
     def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
-        executable = self._executable(inputs)
-        start = time.perf_counter() if state.debug else 0.0
+        executable = self._static if self._static is not None else self._specialized(inputs)
+        start = time.perf_counter() if (debugged := state.debug) else 0.0
         try:
             observe = Watch(self.graph, inputs) if state.debug_nan else None
             if profile.recorder is None:
@@ -55,7 +55,7 @@ class Program:
                 outs = profile.timed(self._tasks[0], lambda: executable.run(inputs, observe))
         except Fault as fault:
             raise _located(self._exact(fault, inputs), self.graph, sites) from None
-        if state.debug >= 2:
+        if debugged >= 2:
             self._report(time.perf_counter() - start)
         return outs
 
@@ -95,9 +95,6 @@ class Program:
             f"weft: {self.backend.name} ran {self._tasks[0].names[0]!r}, {len(self.graph.nodes)} nodes, "
             f"in {seconds * 1e3:.3f} ms"
         )
-
-    def _executable(self, inputs: Sequence[Value]) -> Executable:
-        return self._static if self._static is not None else self._specialized(inputs)
 
     def _specialized(self, inputs: Sequence[Value]) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
@@ -188,31 +185,53 @@ def _solve(want: Dim, got: int, sizes: dict[str, int]) -> None:
 
 
 class ProgramCache:
-    """What was made for each structure, the least recently used dropped first."""
+    """What was made for each structure, the least recently used dropped first.
+
+    Keys may be long, and take time to hash: what is found is not moved to the end of a list, but stamped.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.hits = 0  #: flushes that found a program
         self.misses = 0  #: flushes that had one made
-        self._found: OrderedDict[Hashable, Any] = OrderedDict()
+        self._found: dict[Hashable, _Entry] = {}
+        self._now = 0
         self._lock = new_lock(rank=40)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What is kept under `key`, made now if there is nothing. Threads may call it at the same time."""
+        entry = self._found.get(key)
+        if entry is None:
+            entry = self._keep(key, make())
+        self._now = entry.used = self._now + 1
+        return entry.made
+
+    def _keep(self, key: Hashable, made: Any) -> _Entry:
+        # Made outside the lock: it may take long, and two threads that make the same do no harm.
         with self._lock:
-            found = self._found.get(key)
-            if found is not None:
-                self._found.move_to_end(key)
-                return found
-        made = make()  # outside the lock: it may take long, and two threads that make the same do no harm
-        with self._lock:
-            found = self._found.setdefault(key, made)
-            while len(self._found) > self.limit:
-                self._found.popitem(last=False)
-        return found
+            entry = self._found.setdefault(key, _Entry(made))
+            entry.used = self._now + 1
+            if len(self._found) > self.limit:
+                for old, _ in nsmallest(1 + self.limit // 8, list(self._found.items()), _last_use):
+                    self._found.pop(old, None)
+        return entry
 
     def clear(self) -> None:
         self._found.clear()
 
     def __len__(self) -> int:
         return len(self._found)
+
+
+class _Entry:
+    """What was made for a structure, and when it was asked for last."""
+
+    __slots__ = ("made", "used")
+
+    def __init__(self, made: Any) -> None:
+        self.made = made
+        self.used = 0
+
+
+def _last_use(item: tuple[Hashable, _Entry]) -> int:
+    return item[1].used

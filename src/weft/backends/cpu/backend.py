@@ -141,16 +141,8 @@ class CpuProgram:
     def _computed(self, inputs: Sequence[Value]) -> tuple[list[Buffer], int | None]:
         """What the program makes, and the number of the first of the checked steps that failed, if one did."""
         standing = self._laid_out()
-        for k, value in enumerate(inputs):
-            if isinstance(value, Buffer):
-                standing.place(k, value._address or value.address)
-            else:
-                standing.place_number(k, value)
-        outs: list[Buffer] = []
-        for k in range(len(self._made)):
-            buffer = standing.take(k)
-            standing.place_output(k, buffer._address)
-            outs.append(buffer)
+        standing.place_inputs(inputs)
+        outs = standing.take_outputs()
         native = self._one_call and profile.recorder is None
         wrong = standing.run() if native else standing.run(self._run_parts)
         if len(self._spare) < _SPARE:

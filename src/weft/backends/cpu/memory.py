@@ -22,10 +22,15 @@ _idle = 0
 _LIMIT = 512 << 20
 _lock = new_lock(rank=50)
 
+#: Small blocks come and go by the dozen in a step: a list for each size, without a lock, and of limited length.
+_SMALL = 4096
+_small: list[list[Block]] = [[] for _ in range(_SMALL // ALIGNMENT + 1)]
+_MOST = 512
+
 
 def _rounded(size: int) -> int:
     """Sizes are rounded so that blocks find new uses: to 64 bytes, above 4096 to an eighth of a power of two."""
-    if size <= 4096:
+    if size <= _SMALL:
         return -(-size // ALIGNMENT) * ALIGNMENT or ALIGNMENT
     step = 1 << (size.bit_length() - 4)
     return -(-size // step) * step
@@ -33,14 +38,26 @@ def _rounded(size: int) -> int:
 
 def take_block(size: int) -> Block:
     """A block with room for at least `size` bytes, 64-byte aligned."""
+    if size > _SMALL:
+        return _take_large(_rounded(size))
+    try:
+        return _small[(size + ALIGNMENT - 1) // ALIGNMENT or 1].pop()
+    except IndexError:
+        return _fresh(_rounded(size))
+
+
+def _take_large(size: int) -> Block:
     global _idle
-    wanted = _rounded(size)
     with _lock:
-        stack = _free.get(wanted)
+        stack = _free.get(size)
         if stack:
-            _idle -= wanted
+            _idle -= size
             return stack.pop()
-    raw = np.empty(wanted + ALIGNMENT, np.uint8)
+    return _fresh(size)
+
+
+def _fresh(size: int) -> Block:
+    raw = np.empty(size + ALIGNMENT, np.uint8)
     address = raw.ctypes.data
     skip = -address % ALIGNMENT
     return raw, address + skip, skip
@@ -48,8 +65,15 @@ def take_block(size: int) -> Block:
 
 def give_back(block: Block) -> None:
     """Take back a block that nobody uses any more."""
+    size = len(block[0]) - ALIGNMENT
+    if size > _SMALL:
+        _give_back_large(block, size)
+    elif len(stack := _small[size // ALIGNMENT]) < _MOST:
+        stack.append(block)
+
+
+def _give_back_large(block: Block, size: int) -> None:
     global _idle
-    size = block[0].nbytes - ALIGNMENT
     with _lock:
         if _idle + size <= _LIMIT:
             _idle += size
@@ -62,6 +86,8 @@ def trim() -> None:
     with _lock:
         _free.clear()
         _idle = 0
+    for stack in _small:
+        stack.clear()
 
 
 class Recycled(Buffer):
@@ -73,8 +99,9 @@ class Recycled(Buffer):
 
     __slots__ = ("block", "dtype", "shape")
 
-    def __init__(self, block: Block, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.block = block
+    def __init__(self, size: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Uninitialised memory of `size` bytes."""
+        self.block = block = take_block(size)
         self._address = block[1]
         self.shape = shape
         self.dtype = dtype
@@ -95,14 +122,24 @@ class Recycled(Buffer):
         return sys.getrefcount(self.block[0]) == _UNSEEN
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        # At the end of the process this module may have lost its names; what was interrupted has no block yet.
-        if not ending() and getattr(self, "shared", None) is not None and self.unseen():
-            give_back(self.block)
+        if ending():  # this module may have lost its names
+            return
+        try:
+            block = self.block
+        except AttributeError:  # its making was interrupted
+            return
+        if sys.getrefcount(block[0]) == _UNSEEN:
+            give_back(block)
 
 
 def take(shape: tuple[int, ...], dtype: np.dtype) -> Recycled:
     """An uninitialised buffer."""
-    return Recycled(take_block(math.prod(shape) * dtype.itemsize), shape, dtype)
+    return Recycled(size_of(shape, dtype), shape, dtype)
+
+
+def size_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """The bytes that an array takes."""
+    return math.prod(shape) * dtype.itemsize
 
 
 def _references_of_its_own() -> int:

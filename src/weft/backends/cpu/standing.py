@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.buffer import Buffer
+from ...runtime.buffer import Buffer, Value
 from . import memory, threads
 from .assemble import Assembled, address_of
 from .driver import POSITION, RUN_WORDS, STEP_WORDS
@@ -48,7 +48,8 @@ class Standing:
             places.setdefault(slot, [slot]).append(code.tables + i)
         self._inputs, self._outputs = ([places.get(s, [s]) for s in slots] for slots in (inputs, outputs))
         self._input_at, self._output_at = [0] * len(inputs), [0] * len(outputs)
-        self._numbers: dict[int, tuple[np.ndarray, int]] = {}
+        self._numbers: dict[int, _Number] = {}
+        self._takes = [(memory.size_of(*t), *t) for t in types[len(inputs) :]]
         self._arena_size = arena
         self._arena = memory.take_block(arena) if kept or arena <= _SMALL else None
         self.keeps = kept > 0
@@ -88,10 +89,21 @@ class Standing:
         """Give a Python number as the k-th input."""
         found = self._numbers.get(k)
         if found is None:
-            array = np.zeros((), self._types[k][1])
-            found = self._numbers[k] = array, address_of(array)
-        found[0][()] = value
-        self.place(k, found[1])
+            found = self._numbers[k] = _Number(self._types[k][1])
+        if found.value is not value:
+            found.array[()] = found.value = value
+        self.place(k, found.address)
+
+    def place_inputs(self, values: Sequence[Value]) -> None:
+        """Say what all inputs are."""
+        known = self._input_at
+        for k, value in enumerate(values):
+            if isinstance(value, Buffer):
+                address = value._address or value.address
+                if known[k] != address:
+                    self.place(k, address)
+            else:
+                self.place_number(k, value)
 
     def place_output(self, k: int, address: int) -> None:
         """Say where the k-th output goes."""
@@ -103,7 +115,17 @@ class Standing:
 
     def take(self, k: int) -> Buffer:
         """Memory for the k-th output."""
-        return memory.take(*self._types[len(self._inputs) + k])
+        return memory.Recycled(*self._takes[k])
+
+    def take_outputs(self) -> list[Buffer]:
+        """Memory for all outputs, where they then go."""
+        known, outs = self._output_at, []
+        for k, wanted in enumerate(self._takes):
+            buffer = memory.Recycled(*wanted)
+            if known[k] != buffer._address:
+                self.place_output(k, buffer._address)
+            outs.append(buffer)
+        return outs
 
     def _place_arena(self, address: int) -> None:
         if self._arena_at != address or not address:
@@ -157,3 +179,14 @@ class Standing:
                 position = self._enter(self._arguments_at)
         finally:
             self.forget()
+
+
+class _Number:
+    """Memory for a number that is an input, and what it holds."""
+
+    __slots__ = ("address", "array", "value")
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.array = np.zeros((), dtype)
+        self.address = address_of(self.array)
+        self.value: Any = None

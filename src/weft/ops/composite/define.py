@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...base.errors import GraphError
@@ -119,10 +119,16 @@ class Composite:
 
     def attrs(self, given: dict[str, Any]) -> tuple[Any, ...]:
         """Attributes in declared order, defaults filled in."""
+        names = self.attr_names
+        if len(given) == len(names):
+            try:
+                return tuple(map(given.__getitem__, names))
+            except KeyError:
+                pass
         if not given.keys() <= self._known_attrs:
             unknown = given.keys() - self._known_attrs
             raise TypeError(f"{self.name} has no attribute {sorted(unknown)[0]!r}")
-        return tuple([given[n] if n in given else self.attr_defaults[n] for n in self.attr_names])
+        return tuple([given[n] if n in given else self.attr_defaults[n] for n in names])
 
     def signature(self, avals: tuple[Aval | None, ...], attrs: tuple[Any, ...]) -> Signature:
         """The `call` signature for these argument types; traces the body the first time."""
@@ -156,12 +162,24 @@ class Composite:
         node = make_node(sig, tuple([n for n in nodes if n is not None]))
         return node if type(sig.out) is not tuple else results(node)
 
-    def bind(self, nodes: tuple[Node | None, ...], attrs: tuple[Any, ...]) -> tuple[Node, ...]:
+    def bind(self, nodes: Sequence[Node | None], attrs: tuple[Any, ...]) -> tuple[Node, ...]:
         """The results of the application to nodes; `attrs` in declared order."""
-        sig = self.signatures.get((attrs, tuple([None if n is None else n.sig.out for n in nodes])))
-        if sig is None:
-            sig = self.signature(tuple([None if n is None else n.aval for n in nodes]), attrs)
-        return results(make_node(sig, tuple([n for n in nodes if n is not None])))
+        return results(make_node(*self.applied(nodes, attrs)))
+
+    def applied(
+        self, nodes: Sequence[Node | None], attrs: tuple[Any, ...]
+    ) -> tuple[Signature, tuple[Node, ...]]:
+        """The signature for nodes, and those that are not None."""
+        avals: list[Any] = []
+        given: list[Node] = []
+        for n in nodes:
+            if n is None:
+                avals.append(None)
+            else:
+                avals.append(n.sig.out)
+                given.append(n)
+        types = tuple(avals)
+        return self.signatures.get((attrs, types)) or self.signature(types, attrs), tuple(given)
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
