@@ -124,13 +124,13 @@ def backward(
     themselves for differentiation) is set.
     """
     order, leaves, found = _gradients_of_leaves(outputs, gradients, create_graph)
-    saved = state.grad
+    saved, traced = state.grad, bool(state.traces)
     try:
         state.grad = create_graph
         for leaf, gradient in zip(leaves, found, strict=True):
             cell = leaf.cell() if leaf.cell is not None else None
             if cell is not None and gradient is not None:
-                before = cell.grad
+                before = cell.grad if traced else cell._grad
                 if before is None:
                     cell.grad = Tensor(gradient)
                 elif create_graph:

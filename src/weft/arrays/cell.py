@@ -66,7 +66,7 @@ class Cell:
         if self.depth < len(state.traces):
             state.traces[-1].on_grad_write(self)
         elif (gradient is None) != (self._grad is None):
-            version.bump()
+            version.value += 1
         self._grad = gradient
 
     def rebind(self, node: Node) -> None:

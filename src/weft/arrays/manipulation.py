@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -262,12 +263,11 @@ def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 
 def _cut(node: Node, axis: int, ends: Sequence[Size]) -> list[Node]:
     """Consecutive slices of `node` along an axis, ending before each of `ends`."""
-    out, start = [], 0
+    out, low, high, stride = [], [0] * node.ndim, list(node.shape), (1,) * node.ndim
     for end in ends:
-        lows = tuple([start if i == axis else 0 for i in range(node.ndim)])
-        highs = tuple([end if i == axis else n for i, n in enumerate(node.shape)])
-        out.append(m.slice_(node, start=lows, limit=highs, stride=(1,) * node.ndim))
-        start = end
+        high[axis] = end
+        out.append(m.slice_.bind((node,), (tuple(low), tuple(high), stride)))
+        low[axis] = end
     return out
 
 
@@ -285,8 +285,7 @@ def split(x: Tensor, sections: int | Sequence[int], /, *, axis: int = 0) -> tupl
         sizes = [int(s) for s in sections]
         if sum(sizes) != size or any(s < 0 for s in sizes):
             raise ShapeError(f"the sizes {sizes} do not add up to axis {at} of {show_shape(node.shape)}")
-    ends = [int(i) for i in np.cumsum(sizes)]
-    return tuple([wrap(p) for p in _cut(node, at, ends)])
+    return tuple([wrap(p) for p in _cut(node, at, list(accumulate(sizes)))])
 
 
 # -- order and repetition -------------------------------------------------------------------------------------

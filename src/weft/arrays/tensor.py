@@ -25,6 +25,8 @@ from .products import product
 
 Scalar = bool | int | float | complex
 
+_backward: Any = None  # of a module that imports this one
+
 
 class Tensor(Methods, Handle):
     """An array whose value is computed when it is looked at.
@@ -263,9 +265,11 @@ class Tensor(Methods, Handle):
         self, gradient: Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
         """Add d self / d leaf to `leaf.grad` for every leaf that requires a gradient."""
-        from .backward import backward
+        global _backward
+        if _backward is None:
+            from .backward import backward as _backward
 
-        backward([self], [gradient], retain_graph=retain_graph, create_graph=create_graph)
+        _backward([self], [gradient], retain_graph=retain_graph, create_graph=create_graph)
 
     # -- operators ------------------------------------------------------------------------------------------
 

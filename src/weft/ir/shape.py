@@ -186,7 +186,9 @@ _MOST = 2**62
 
 def check_shape(shape: Any) -> Shape:
     """`shape` as a tuple of non-negative integers and Dims, or an error that says what is wrong with it."""
-    if isinstance(shape, (int, Dim)) or hasattr(shape, "__index__"):
+    if type(shape) is tuple:
+        items = shape
+    elif isinstance(shape, (int, Dim)) or hasattr(shape, "__index__"):
         items = (shape,)
     elif isinstance(shape, Iterable) and not isinstance(shape, str):
         items = tuple(shape)
@@ -195,13 +197,16 @@ def check_shape(shape: Any) -> Shape:
     out: list[Size] = []
     count = 1
     for s in items:
-        if isinstance(s, Dim):
+        if type(s) is int:
+            n = s
+        elif isinstance(s, Dim):
             out.append(s)
             continue
-        try:
-            n = s.__index__()
-        except (AttributeError, TypeError):
-            raise ShapeError(f"a shape holds integers or Dims, got {s!r} in {shape!r}") from None
+        else:
+            try:
+                n = s.__index__()
+            except (AttributeError, TypeError):
+                raise ShapeError(f"a shape holds integers or Dims, got {s!r} in {shape!r}") from None
         if n < 0:
             raise ShapeError(f"a shape holds no negative sizes, got {shape!r}")
         out.append(n)

@@ -214,10 +214,11 @@ class Optimizer:
         own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
         names_for: dict[Aval, frozenset[str]] = {}
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
-            gradient = p._cell.grad
+            cell = p._cell
+            gradient = cell.grad if state.traces else cell._grad
             if gradient is None:
                 continue
-            aval = p._cell.node.sig.out
+            aval = cell.node.sig.out
             if gradient._cell.node.sig.out is not aval:
                 _refuse_gradient(group, i, p, gradient)
             names = names_for.get(aval)
@@ -236,12 +237,12 @@ class Optimizer:
                     replaced.append((count, count.node))
                     count.rebind(after)
                 shared = common[count]
-            args = (p._cell.node, gradient._cell.node, *nodes, *shared, *numbers)
+            args = (cell.node, gradient._cell.node, *nodes, *shared, *numbers)
             new = iter(self.rule.bind(args, attributes))
-            for cell in (p._cell, *held):
-                if cell is not None:
-                    replaced.append((cell, cell.node))
-                    cell.rebind(next(new))
+            for c in (cell, *held):
+                if c is not None:
+                    replaced.append((c, c.node))
+                    c.rebind(next(new))
 
     def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
         """Make the slots of a parameter that are not there yet."""

@@ -58,21 +58,21 @@ class Standing:
         self._place_arena(0 if self._arena is None else self._arena[1])
         self._arguments = np.zeros(RUN_WORDS, np.int64)
         self._arguments_at = address_of(self._arguments)
-        self._means: tuple[Any, ...] = ()
+        self._pool: threads.Pool | None = None
+        self._slice = -1
         self.set_pool()
 
     def set_pool(self) -> None:
         """Run on the threads that there are now."""
-        means = threads.pool(), threads.enter_function(), threads.SLICE
-        if means == self._means:
+        pool = threads.pool()
+        if self._slice == threads.SLICE and pool is self._pool:
             return
-        self._means = means
-        self._pool, self._enter, _ = means
+        self._pool, self._enter, self._slice = pool, threads.enter_function(), threads.SLICE
         segment = self._code.segments[0] if self._code.segments else None
         first, count = segment if isinstance(segment, tuple) else (0, 0)
         steps = self._code.address + 8 * STEP_WORDS * first
-        pool = 0 if self._pool is None else self._pool.address
-        self._arguments[:] = pool, steps, count, self.address, 0, threads.SLICE, 0
+        workers = 0 if pool is None else pool.address
+        self._arguments[:] = workers, steps, count, self.address, 0, threads.SLICE, 0
         self._end = count << 32
 
     # -- where things are ---------------------------------------------------------------------------------------
@@ -96,14 +96,19 @@ class Standing:
 
     def place_inputs(self, values: Sequence[Value]) -> None:
         """Say what all inputs are."""
-        known = self._input_at
+        known, words, numbers = self._input_at, self._words, self._numbers
         for k, value in enumerate(values):
             if isinstance(value, Buffer):
                 address = value._address or value.address
-                if known[k] != address:
-                    self.place(k, address)
+            elif (number := numbers.get(k)) is not None and number.value is value:
+                address = number.address
             else:
                 self.place_number(k, value)
+                continue
+            if known[k] != address:
+                known[k] = address
+                for i in self._inputs[k]:
+                    words[i] = address
 
     def place_output(self, k: int, address: int) -> None:
         """Say where the k-th output goes."""
@@ -119,11 +124,14 @@ class Standing:
 
     def take_outputs(self) -> list[Buffer]:
         """Memory for all outputs, where they then go."""
-        known, outs = self._output_at, []
-        for k, wanted in enumerate(self._takes):
-            buffer = memory.Recycled(*wanted)
-            if known[k] != buffer._address:
-                self.place_output(k, buffer._address)
+        known, words, outs = self._output_at, self._words, []
+        for k, (size, shape, dtype) in enumerate(self._takes):
+            buffer = memory.Recycled(size, shape, dtype)
+            address = buffer._address
+            if known[k] != address:
+                known[k] = address
+                for i in self._outputs[k]:
+                    words[i] = address
             outs.append(buffer)
         return outs
 
