@@ -6,7 +6,7 @@ rules, and from then on made directly from their signatures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..base.state import state
@@ -37,14 +37,10 @@ def path_of(output: Node) -> Path | None:
         return None
     path = Path()
     number, order, key, union = path.number, path.order, [], 0
-    stack = [output]
-    while stack:  # as in `reverse`, each step of the loop is part of the price of every backward pass
-        node = stack[-1]
-        if node in number:
-            stack.pop()
-            continue
-        depth, args = len(stack), node.args
-        for a in args:
+    above: list[tuple[Node, Iterator[Node]]] = []  # the way down to `node`, and what each has left
+    node, rest = output, iter(output.args)
+    while True:  # as in `reverse`, each step of the loop is part of the price of every backward pass
+        for a in rest:
             if a in number:
                 continue
             flags = a.flags
@@ -58,17 +54,19 @@ def path_of(output: Node) -> Path | None:
                 path.leaves.append(a)
                 order.append(a)
             else:
-                stack.append(a)
-                continue
+                above.append((node, rest))
+                node, rest = a, iter(a.args)
+                break
             number[a] = len(number)
-        if len(stack) > depth:
-            continue
-        stack.pop()
-        key.append(node.sig)
-        for a in args:
-            key.append(number[a])
-        order.append(node)
-        number[node] = len(number)
+        else:
+            key.append(node.sig)
+            for a in node.args:
+                key.append(number[a])
+            order.append(node)
+            number[node] = len(number)
+            if node is output:
+                break
+            node, rest = above.pop()
     path.key = tuple(key)
     path.flags = union | output.flags
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import ref
 
@@ -42,37 +42,36 @@ class Pending:
         self.extend(roots)
 
     def extend(self, roots: Sequence[Node]) -> None:
-        """Add what `roots` depend on. This loop runs for every node of every flush: it does nothing twice."""
-        number, key = self.number, self.key
-        stack = list(roots)
-        stack.reverse()  # what was asked for comes first, so that what else is held does not change its place
-        while stack:
-            node = stack[-1]
-            if node in number:
-                stack.pop()
-                continue
-            value = node.value
-            if value is not None and type(value) is not list:  # several results: their picks have the values
-                stack.pop()
-                number[node] = len(number)
-                key.append(node.sig.out)
-                self.leaves.append(node)
+        """Add what `roots` depend on. This loop runs for every node of every flush: it looks at everything once.
+
+        What was asked for comes first, so that what else is held does not change its place.
+        """
+        number, key, nodes = self.number, self.key, self.nodes
+        above: list[tuple[Node | None, Iterator[Node]]] = []  # the way down to `node`, and what each has left
+        node: Node | None = None
+        rest = iter(roots)
+        while True:
+            for a in rest:
+                if a in number:
+                    continue
+                value = a.value
+                if value is None or type(value) is list:  # several results: their picks have the values
+                    above.append((node, rest))
+                    node, rest = a, iter(a.args)
+                    break
+                number[a] = len(number)
+                key.append(a.sig.out)
+                self.leaves.append(a)
                 self.buffers.append(value)
-                continue
-            args = node.args
-            waiting = False
-            for a in args:
-                if a not in number:
-                    stack.append(a)
-                    waiting = True
-            if waiting:
-                continue
-            stack.pop()
-            number[node] = len(number)
-            key.append(node.sig)
-            for a in args:
-                key.append(number[a])
-            self.nodes.append(node)
+            else:
+                if node is None:
+                    return
+                number[node] = len(number)
+                key.append(node.sig)
+                for a in node.args:
+                    key.append(number[a])
+                nodes.append(node)
+                node, rest = above.pop()
 
     def program(self, wanted: Sequence[Node]) -> tuple[Located, Sequence[int] | None]:
         """The program that computes `wanted`, and which of its outputs those are (None: all, in order).
