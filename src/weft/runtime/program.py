@@ -212,7 +212,9 @@ class ProgramCache:
             entry = self._found.setdefault(key, _Entry(made))
             entry.used = self._now + 1
             if len(self._found) > self.limit:
-                count = len(self._found) - self.limit + self.limit // 8  # some more, so that this is seldom done
+                count = (
+                    len(self._found) - self.limit + self.limit // 8
+                )  # some more, so that this is seldom done
                 for old, _ in nsmallest(count, list(self._found.items()), _last_use):
                     self._found.pop(old, None)
         return entry
