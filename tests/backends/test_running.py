@@ -16,7 +16,7 @@ from weft.ops.cumulative import cummax, cumprod, cumsum, linear_recurrence
 from weft.ops.define import constant
 from weft.ops.dynamic import dynamic_slice, dynamic_update_slice
 from weft.ops.gather import gather, scatter, scatter_add
-from weft.ops.movement import pad, permute
+from weft.ops.movement import broadcast_in_dim, pad, permute
 from weft.ops.sorting import argsort, searchsorted, sort
 from weft.runtime.backend import Fault
 from weft.runtime.buffer import Buffer
@@ -77,6 +77,23 @@ def test_updates_come_in_order(write):
     )
 
 
+@pytest.mark.parametrize("write", [scatter, scatter_add])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((1006, 70), 0), ((9, 300, 40), 1), ((700, 3, 35), 0), ((40, 2000), 1)]
+)
+def test_updates_of_a_large_result_come_in_order_too(write, shape, axis):
+    """Bands of rows are written by different units, each with its own updates."""
+    x, i = RNG.normal(size=shape).astype(np.float32), RNG.integers(-shape[axis], shape[axis], (20, 30))
+    i[3] = i[7]
+    rest = [n for a, n in enumerate(shape) if a != axis]
+    agree(
+        lambda x, u, i: write(x, u, i, axes=(axis,)),
+        x,
+        RNG.normal(size=(20, 30, *rest)).astype(np.float32),
+        i,
+    )
+
+
 def test_indices_computed_with_branches():
     x, i = RNG.normal(size=(4, 50)), np.array([1, -1])
     widths = {"low": (1,), "high": (2,), "interior": (0,)}
@@ -103,6 +120,12 @@ def test_search_in_many_sizes():
             agree(partial(searchsorted, side=side), edges, np.arange(-1, 22))
 
 
+def _many(write, x, i):
+    """The same rows written to a large result."""
+    wide = broadcast_in_dim(x, shape=(4, 5, 3), axes=(0, 2))
+    return write(broadcast_in_dim(constant(0.0, x.dtype), shape=(5000, 5, 3), axes=()), wide, i, axes=(0,))
+
+
 @pytest.mark.parametrize(
     ("function", "args"),
     [
@@ -110,6 +133,8 @@ def test_search_in_many_sizes():
         (lambda x, i: gather(x, i, axes=(0,)) * 2.0 + 1.0, [np.array([0, 4])]),
         (lambda x, i: scatter(x, x, i, axes=(0,)), [np.array([0, 1, 2, -5])]),
         (lambda x, i: scatter_add(x, x, i, axes=(0,)), [np.array([0, 1, 4, 0])]),
+        (lambda x, i: _many(scatter_add, x, i), [np.array([0, 1, 5000, 0])]),  # in bands
+        (lambda x, i: _many(scatter_add, x, i), [np.array([0, 1, -5001, 0])]),
         (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(3)]),
         (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(-1)]),
         (lambda x, i: dynamic_update_slice(x, x, i, axes=(0,)), [np.asarray(1)]),

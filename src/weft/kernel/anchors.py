@@ -51,6 +51,9 @@ class Common:
     anchor: Node | None
     lowering: Lowering
     inputs: tuple[DType, ...]
+    pooled: Node | None = (
+        None  #: what the root is the greatest of, in windows; the anchor's epilogue ends there
+    )
 
     @property
     def shape(self) -> tuple[int, ...]:

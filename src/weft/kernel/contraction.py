@@ -182,10 +182,13 @@ def tiles(
     at: tuple[Index, ...],
     guards: Mapping[Var, Guard],
     strides: Mapping[Var, int | None] | None = None,
+    fold: tuple[Var, ...] = (),
+    epilogue: Expr | None = None,
 ) -> Tiles | None:
     """A contraction over `inner`, if each variable moves each operand by a fixed stride.
 
-    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives.
+    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives. With
+    `fold`, the result at `at` is the greatest `epilogue`.
     """
     assert c.anchor is not None
     out = c.place(at)
@@ -193,6 +196,8 @@ def tiles(
     moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
     sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
     if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
+        return None
+    if any(left.index.stride(v) is None for v in fold):
         return None
     if left.index.stride(n) != 0 or right.index.stride(m) != 0:
         return None
@@ -208,10 +213,11 @@ def tiles(
         b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
         out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
         out_step=sides[3],  # type: ignore[arg-type]
-        epilogue=c.result(at),
+        epilogue=c.result(at) if epilogue is None else epilogue,
         dtype=c.anchor.dtype,
         inputs=c.inputs,
         outputs=(c.root.dtype,),
+        fold=fold,
         notes=(c.anchor.prim.name, c.root.prim.name),
     )
     return in_words(found) if found.dtype is int32 else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..ir.node import Node
@@ -12,13 +12,16 @@ from .index import Index, Var, as_index, quotient, remainder
 from .layout import FEW, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
+from .pooling import windows_of
 from .tiles import Guard, Tiles
 
 
 @anchor("conv")
 def convolution(c: Common) -> Kernel | Tiles:
     """Products summed over channels and taps; what lies outside the image is skipped."""
-    return _as_tiles(c) or _as_loops(c)
+    found = _as_tiles(c)
+    assert found is not None or c.pooled is None
+    return found or _as_loops(c)
 
 
 def _as_loops(c: Common) -> Kernel:
@@ -51,7 +54,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     """The rows of a tile run over images at one pixel, or, with few images, over the pixels of a row."""
     node = c.anchor
     assert node is not None
-    if not _fits(node, c):
+    if not fits(node) or not can_round(node, c.root.dtype):
         return None
     a = node.attrs
     x, w = node.args
@@ -62,7 +65,8 @@ def _as_tiles(c: Common) -> Tiles | None:
     gradient = is_kernel_gradient(node)
     over_pixels = n_size < FEW and not gradient and not free[-1] and out_size[-1] > n_size  # type: ignore[operator]
     image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
-    pixels = variables(tuple(out_size), "p")
+    pixels = variables(c.shape[2:], "p")
+    fold, pixel = _folded(c)
     depth, output = Var("c", w.shape[1]), Var("o", o_size // groups)  # type: ignore[arg-type, operator]
     taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
     places = variables(x.shape[2:], "x")  # type: ignore[arg-type]
@@ -78,7 +82,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     guards: dict[Var, Guard] = {}
     places_at: dict[Var, Index] = {}
     for d in range(rank):
-        start = as_index(pixels[d]) * a["stride"][d] - a["padding"][d][0]
+        start = pixel(d, as_index(pixels[d])) * a["stride"][d] - a["padding"][d][0]
         if free[d]:
             guards[taps[d]] = Guard(start, a["kernel_dilation"][d], x.shape[2 + d], a["input_dilation"][d])  # type: ignore[arg-type]
             places_at[places[d]] = as_index(0)
@@ -97,7 +101,22 @@ def _as_tiles(c: Common) -> Tiles | None:
         right = replace(right, index=right.index.substitute(whole))
         at, output = tuple([i.substitute(whole) for i in at]), column
     outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
-    return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
+    if c.pooled is None:
+        return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
+    c.lowering.totals[node] = 0
+    epilogue = c.lowering.value(c.pooled, (*at[:2], *[pixel(d, i) for d, i in enumerate(at[2:])]))
+    return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, fold, epilogue)
+
+
+def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
+    """The variables that run over a window of the pooling after a convolution, if there is one, and where a pixel of
+    the result comes from: pixel(d, i) along axis d."""
+    if c.pooled is None:
+        return (), lambda d, i: i
+    found = windows_of(c.root)
+    assert found is not None
+    fold, stride = variables(found.attrs["kernel"], "w"), found.attrs["stride"]
+    return fold, lambda d, i: i * stride[d] + as_index(fold[d])
 
 
 def _longer_rows(
@@ -130,9 +149,10 @@ def _longer_rows(
     return outer, row, left, at
 
 
-def _fits(node: Node, c: Common) -> bool:
+def fits(node: Node) -> bool:
+    """Whether tiles can do a convolution whose operands lie in memory."""
     a = node.attrs
-    if node.dtype.name not in IN_TILES or not can_round(node, c.root.dtype) or a["batch_groups"] > 1:
+    if node.dtype.name not in IN_TILES or a["batch_groups"] > 1:
         return False
     plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
     channels = node.shape[1] // a["feature_groups"]  # type: ignore[operator]

@@ -34,7 +34,7 @@ def work_of(step: Step) -> Work:
     kernel = step.kernel
     sizes = [int(n.size) * n.dtype.itemsize for n in step.reads]
     if isinstance(kernel, Tiles):
-        outer = (*kernel.outer, kernel.m, kernel.n)
+        outer = (*kernel.outer, *kernel.fold, kernel.m, kernel.n)
         flops = kernel.flops + _times(outer) * _operations([kernel.epilogue])
         return Work(flops, sum(sizes), _bytes(step))
     if isinstance(kernel, Sort):

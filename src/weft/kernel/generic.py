@@ -94,7 +94,9 @@ class _Maker:
     def store(self, s: Store | Scatter) -> Store | Scatter:
         if isinstance(s, Store):
             return replace(s, index=self.index(s.index), value=self.expr(s.value))
-        return replace(s, base=self.index(s.base), parts=self.parts(s.parts), value=self.expr(s.value))
+        within = None if s.within is None else (self.index(s.within[0]), self.hole(s.within[1]))
+        parts = self.parts(s.parts)
+        return replace(s, base=self.index(s.base), parts=parts, value=self.expr(s.value), within=within)
 
     def parts(self, parts: tuple[tuple[Expr, int, int], ...]) -> Any:
         return tuple([(self.expr(e), self.hole(size), self.step(stride)) for e, size, stride in parts])

@@ -150,6 +150,7 @@ class Scatter:
 
     It is element base + sum of index * stride over `parts`, as in a `Lookup`. The indices do not depend on the
     variable that vectors run along. One that is outside its axis writes nothing and reports the step as faulty.
+    Where it leads elsewhere than `within`, another unit of work writes.
     """
 
     buffer: int
@@ -158,6 +159,7 @@ class Scatter:
     value: Expr
     add: bool
     wraps: bool = True
+    within: tuple[Index, int] | None = None  #: (lowest, count) of the sums of index * stride that are written
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..ir.node import Node
@@ -77,6 +78,9 @@ def _along(c: Common, axis: int, reverse: bool, carry: Any) -> Kernel:
     return c.kernel(outer, (Stage((step,), stores=(store,), carries=(carried,)),), bool(outer))
 
 
+#: Results of more bytes than this are written in bands, at most so many.
+_CACHED, _BANDS = 1 << 18, 4
+
 # -- writes at places known at run time -----------------------------------------------------------------------
 
 
@@ -97,7 +101,34 @@ def _scatter(c: Common) -> Kernel:
     base = c.place(tuple([fixed.get(a, as_index(0)) for a in range(x.ndim)]))
     value = c.lowering.value(updates, (*at, *[fixed[a] for a in rest]))
     put = Scatter(len(c.inputs), base, tuple(parts), value, c.root.prim.name == "scatter_add")  # type: ignore[arg-type]
+    bands = _bands(c, axes)
+    if bands > 1:
+        return _in_bands(c, axes[0], bands, outer, fixed, Stage((*count, *outer), stores=(put,)))
     return _copy_then(c, x, outer, fixed, Stage(count, stores=(put,), serial=True))
+
+
+def _bands(c: Common, axes: Sequence[int]) -> int:
+    """Into how many bands the indexed axis is cut, each with all updates that fall into it."""
+    if len(axes) > 1 or c.order[-1] in axes or c.root.size * c.root.dtype.itemsize <= _CACHED:  # type: ignore[operator]
+        return 1
+    size: int = c.shape[axes[0]]
+    return max(n for n in range(1, _BANDS + 1) if size % n == 0)
+
+
+def _in_bands(
+    c: Common, axis: int, bands: int, rest: tuple[Var, ...], fixed: Mapping[int, Index], last: Stage
+) -> Kernel:
+    """For each band a copy of its part of x, whole rows at a time, and then the updates of these rows."""
+    band, row = Var("band", bands), Var("c", c.shape[axis] // bands)
+    low = as_index(band) * row.size
+    at = tuple([as_index(row) + low if a == axis else fixed[a] for a in range(len(c.shape))])
+    copy = Store(len(c.inputs), c.place(at), c.lowering.value(c.root.args[0], at))
+    loops = iter(rest)
+    rows = Stage(tuple([row if a == axis else next(loops) for a in c.order]), stores=(copy,))
+    step = c.lowering.steps(c.root)[axis]
+    within = low * step, row.size * step
+    puts = tuple([replace(s, within=within) for s in last.stores if isinstance(s, Scatter)])
+    return c.kernel((band,), (rows, replace(last, stores=puts)), False)
 
 
 @anchor("dynamic_update_slice")

@@ -14,7 +14,7 @@ from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
-from ..ops.movement import identity
+from ..ops.movement import identity, reshape
 from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
 from .anchors import Common, builders
 from .elementwise import domain, elementwise
@@ -22,6 +22,7 @@ from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .merge import merge
+from .pooling import pooling_after
 from .rows import find_rows, row_kernel
 from .running import FINAL
 from .sorting import Sort
@@ -108,6 +109,7 @@ class _Plan:
         self.stored = self._stored(graph, supported)
         self.anchor: dict[Node, Node] = {}
         self.rows: dict[Node, list[Node]] = {}
+        self.pooled: dict[Node, Node] = {}  #: pooling -> what it pools, the end of a convolution's epilogue
         grouped: set[Node] = set()
         for root, (reductions, inside) in find_rows(
             graph.nodes, self.users, self._fixed(graph, supported), supported
@@ -117,7 +119,7 @@ class _Plan:
             self.stored -= set(inside)
             grouped |= set(inside)
         for node in graph.nodes:
-            if node in grouped:
+            if node in grouped or node in self.pooled:
                 continue
             if node.value is None and node.prim.name in builders and supported(node):
                 self._extend(node, supported)
@@ -137,8 +139,7 @@ class _Plan:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
             if node.value is None and node.prim is identity:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
-            users = self.users.get(node, ())
-            if len(users) > 1 and not (node.prim.movement or node.prim.name in _FREE):
+            if len(self._uses(node)) > 1 and not (node.prim.movement or node.prim.name in _FREE):
                 stored.add(node)
             if node.value is None and node.prim.name in _CONTRACTIONS:
                 stored.update(_behind_views(a) for a in node.args)
@@ -146,6 +147,19 @@ class _Plan:
                 stored.add(node)
         self.depth = _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
+
+    def _uses(self, node: Node) -> list[Node]:
+        """Who uses a node, without what is only on the way to another use: the x <= 0 of where(x <= 0, 0, x)."""
+        users = self.users.get(node, [])
+        if len(users) < 2:
+            return users
+
+        def on_the_way(user: Node) -> bool:
+            after = self.users.get(user, ())
+            free = user.prim.elementwise and user.prim.name in _FREE and user not in self.outputs
+            return free and len(after) == 1 and after[0] in users
+
+        return [u for u in users if not on_the_way(u)]
 
     def _is_shared_number(self, node: Node) -> bool:
         """Whether a node is one number that many elements are computed from: not to be computed for each of them."""
@@ -193,10 +207,10 @@ class _Plan:
         root = anchor
         path = []
         while (root not in self.stored or root is anchor) and anchor.prim.name not in FINAL:
-            users = self.users.get(root, [])
-            if len(users) != 1 or root in self.outputs:
+            uses = self._uses(root)
+            if len(uses) != 1 or root in self.outputs:
                 break
-            (user,) = users
+            (user,) = uses
             fits = user.prim.elementwise or _rounds(user, anchor)
             fits = fits and user.shape == anchor.shape and supported(user)
             fits = fits and user.dtype.kind != "c"
@@ -207,8 +221,28 @@ class _Plan:
             root = user
         for node in path:
             self.stored.discard(node)
+        pool = self._pooling(anchor, root)
+        if pool is not None and supported(pool):
+            self.stored.discard(root)
+            self.pooled[pool] = root
+            root = pool
         self.stored.add(root)
         self.anchor[root] = anchor
+
+    def _pooling(self, anchor: Node, end: Node) -> Node | None:
+        """The pooling that the kernel of a convolution can do, if nothing else needs what is pooled."""
+        if anchor.prim.name != "conv" or not convolution.fits(anchor):
+            return None
+        if end in self.outputs or (end in self.stored and end is not anchor):
+            return None
+        pool = pooling_after(anchor, end, self._uses)
+        if pool is None or pool in self.rows:
+            return None
+        x, w = (_behind_views(a) if a.prim is reshape else a for a in anchor.args)
+        between = pool.args[0]
+        while between is not end and between not in self.stored:
+            between = between.args[0]
+        return pool if x in self.stored and w in self.stored and between is end else None
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
         """Whether another operand of `user` has an anchor inside, so that one kernel would have two."""
@@ -290,7 +324,8 @@ def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -
     roots = [r for r in group if r in wanted] or group
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(roots[0])
-    common = Common(name, roots[0], found, lowering, tuple([real_dtype(n.dtype) for n in reads]))
+    types = tuple([real_dtype(n.dtype) for n in reads])
+    common = Common(name, roots[0], found, lowering, types, plan.pooled.get(roots[0]))
     if roots[0] in plan.rows:
         return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)

@@ -30,14 +30,17 @@ def _outer(variables: tuple[Var, ...], lines: list[str]) -> str:
 def _tiles(t: Tiles) -> str:
     lines = _head(t, "tiles")
     pad = _outer((*t.outer, t.m, t.n), lines)
+    place = _sum(t.out.base, [(t.out.stride, t.m.name), (t.out_step, t.n.name)])
+    for v in t.fold:
+        lines.append(f"{pad}for {v.name} < {v.size}:")
+        pad += "  "
     inner = pad
     for k, tap in enumerate(t.taps):
         lines.append(f"{inner}for k{k} < {tap.count}{_guard(tap, k)}:")
         inner += "  "
     sides = [_element(t.a, t.m, t.taps, "a"), _element(t.b, t.n, t.taps, "b")]
     lines.append(f"{inner}t0 += {' * '.join(sides)}")
-    place = _sum(t.out.base, [(t.out.stride, t.m.name), (t.out_step, t.n.name)])
-    lines.append(f"{pad}b{t.out.buffer}[{place}] = {show(t.epilogue)}")
+    lines.append(f"{pad}b{t.out.buffer}[{place}] {'max' if t.fold else ''}= {show(t.epilogue)}")
     return "\n".join(lines)
 
 

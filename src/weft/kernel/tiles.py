@@ -57,7 +57,11 @@ WORDS = {("uint8", "int8"): 4, ("int16", "int16"): 2}
 
 @dataclass(frozen=True)
 class Tiles:
-    """A contraction. `epilogue` is an expression over the outer variables, m and n; `Total(0)` is the sum."""
+    """A contraction. `epilogue` is an expression over the outer variables, m and n; `Total(0)` is the sum.
+
+    With a `fold`, what is stored is the greatest of the epilogues at all values of these variables: a convolution and
+    the pooling of it.
+    """
 
     name: str
     outer: tuple[Var, ...]
@@ -72,6 +76,7 @@ class Tiles:
     dtype: DType
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
+    fold: tuple[Var, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     words: int = 1  #: neighbouring elements that both operands are read by; places and taps count words
 
@@ -103,10 +108,8 @@ class Tiles:
 
     @property
     def flops(self) -> int:
-        count = 2 * self.m.size * self.n.size * self.steps * self.words
-        for v in self.outer:
-            count *= v.size
-        return count
+        outer = math.prod([v.size for v in (*self.outer, *self.fold)])
+        return 2 * self.m.size * self.n.size * self.steps * self.words * outer
 
 
 def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
@@ -178,8 +181,11 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
     far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
-    waits = t.outputs[0] is t.dtype  # or sums could not wait in the memory of the result
-    level, block = _blocks(t) if t.steps > (_LONG_FAR if far and waits else LONG) else (0, outer.count)
+    waits = (
+        t.outputs[0] is t.dtype
+    )  # or sums could not wait in the memory of the result, as where they are folded
+    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold
+    level, block = _blocks(t) if long else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
     group, bands = _shares(t, pack, blocked, panels, count, rows)

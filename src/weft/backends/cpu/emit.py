@@ -274,7 +274,11 @@ class _KernelEmitter(Expressions):
         self._report(fault, one)
         at = self.b.add(self.index(s.base, lanes), offset)
         step = s.base.stride(lanes.vector) if lanes.vector is not None else 0
-        with self.b.if_then(self.b.not_(fault), likely=True):
+        ours = self.b.not_(fault)
+        if s.within is not None:
+            low, count = self.index(s.within[0], one), self.build.const(s.within[1], I64)
+            ours = self.b.and_(ours, self.b.icmp_unsigned("<", self.b.sub(offset, low), count))
+        with self.b.if_then(ours, likely=s.within is None):
             if s.add:
                 before = self.get(s.buffer, at, step, lanes)
                 value, before = self.build.same(value, before)

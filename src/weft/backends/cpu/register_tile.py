@@ -1,0 +1,291 @@
+"""The register tile: rows times vectors of sums that stay in registers while products are added, tap by tap."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ...ir.dtype import DType
+from ...kernel.index import Var
+from ...kernel.tiles import Guard, Tap, Tiles, Tiling, packed_rows
+from . import instructions as ir
+from .build import I1, I64, Build, memory_type, register_type
+from .expressions import Expressions, Lanes
+from .scalar import combine
+from .words import multiply_pairs, multiply_quads
+
+#: Steps of a tap in one turn of the innermost loop.
+UNROLL = 4
+
+#: The same where several elements of the first operand are read as one vector, which holds on to registers.
+UNROLL_NEON = 2
+
+#: Bytes of a line of the cache.
+LINE = 64
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some steps of a tap, at one step of each tap outside it: between blocks the sums wait in the result's memory."""
+
+    starts: tuple[ir.Value, ...]  #: of the taps outside and of the one that is cut
+    count: ir.Value
+    short: ir.Value  #: whether it is at the end of the tap
+    first: ir.Value  #: whether it is the first, the last of all
+    last: ir.Value
+
+
+@dataclass(frozen=True)
+class Place:
+    """One register tile: where it is and how large."""
+
+    values: dict[Var, ir.Value]  #: of the outer variables
+    top: ir.Value
+    column: ir.Value
+    height: int
+    vectors: int
+    mask: ir.Value | None  #: of the last vector
+    ahead: ir.Value | None = None  #: what of the second operand to fetch meanwhile, for the next block
+
+    def cells(self) -> list[tuple[int, int]]:
+        return [(r, v) for r in range(self.height) for v in range(self.vectors)]
+
+    def mask_of(self, v: int) -> ir.Value | None:
+        return self.mask if v == self.vectors - 1 else None
+
+
+class RegisterTile:
+    """Writes the code of one tile at a time."""
+
+    def __init__(self, build: Build, t: Tiles, cut: Tiling) -> None:
+        self.build = build
+        self.b = build.b
+        self.t = t
+        self.cut = cut
+        self.lanes = build.target.lanes(t.dtype.itemsize)
+        self.type = register_type(t.dtype)
+        self.vector = ir.VectorType(self.type, self.lanes)
+        self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
+        self.size = t.dtype.itemsize
+        self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
+        self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
+        #: (from one row of the first operand to the next, from one step to the next), where tiles read it
+        self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
+        self.lines = 0  #: lines that a tile fetches ahead in each turn of its innermost loop
+        self.slots: list[ir.Value] = []
+        with self.b.goto_entry_block():
+            for _ in range(max([h for _, h in cut.heights], default=0) * cut.vectors):
+                self.slots.append(self.b.alloca(self.vector))
+
+    def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
+        """`by` elements further: of the operands as they are in memory, or else of the type that products have."""
+        type_ = self.type if dtype is None else memory_type(dtype)
+        return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=type_)
+
+    def _offset_b(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
+        """Within the second operand, where tiles read it."""
+        return self.offset(base, by, None if self.cut.pack else self.b_type)
+
+    def positions(self, outer: tuple[Var, ...], values: dict[Var, ir.Value]) -> Iterator[dict[Var, ir.Value]]:
+        """Loops over outer variables; what the caller does with the yielded values is emitted inside."""
+        if not outer:
+            yield values
+            return
+        with self.build.loop(I64(0), I64(outer[0].size), name=outer[0].name) as i:
+            yield from self.positions(outer[1:], {**values, outer[0]: i})
+
+    def compute(self, tile: Place, a: ir.Value, b: ir.Value, block: Block | None) -> None:
+        """The sums of a tile from its rows at a and columns at b; with a block, that part of them."""
+        if block is None:
+            start = I64(0)
+            for here in self.positions(self.t.fold, tile.values):
+                tile = replace(tile, values=here)
+                for v in self.t.fold:
+                    start = self.b.add(start, self.b.mul(here[v], I64(self.t.a.base.stride(v))))
+                self._clear(tile)
+                self._nest(tile, self.offset(a, start), b, self.t.taps)
+                self._finish(tile)
+            return
+        with self.b.if_else(block.first) as (then, other):
+            with then:
+                self._clear(tile)
+            with other:
+                self._exchange(tile, load=True)
+        self._nest(tile, a, b, self.t.taps[self.cut.level :], block.count)
+        with self.b.if_else(block.last) as (then, other):
+            with then:
+                self._finish(tile)
+            with other:
+                self._exchange(tile, load=False)
+
+    def _clear(self, tile: Place) -> None:
+        for i, _ in enumerate(tile.cells()):
+            self.b.store(self.build.const(0.0, self.vector), self.slots[i])
+
+    def _step(self, tap: Tap, tile: Place) -> int:
+        """How far the second operand moves for one step of a tap."""
+        return tap.b if not self.cut.pack else self._packed_step(tap, tile.vectors * self.lanes)
+
+    def _packed_step(self, tap: Tap, width: int) -> int:
+        """The same where the steps of the innermost tap are `width` apart."""
+        for t in reversed(self.t.taps):
+            if t.a == tap.a and t.b == tap.b:
+                return width
+            width *= t.count
+        return width
+
+    def _nest(
+        self, tile: Place, a: ir.Value, b: ir.Value, taps: tuple[Tap, ...], some: ir.Value | None = None
+    ) -> None:
+        """acc += the products of all taps, outermost first; of that one perhaps only `some` steps."""
+        tap, *rest = taps
+        step = self._step(tap, tile)
+        first, count, jump = self._valid(tap.guard, tile, tap.count)
+        if some is not None:
+            count = some
+        if tap.guard is not None:
+            at = self.expressions.index(tap.guard.at, Lanes(tile.values))
+            position = self.b.add(at, self.b.mul(first, I64(tap.guard.dilation)))
+            element = self.b.sdiv(position, I64(tap.guard.step)) if tap.guard.step > 1 else position
+            a = self.offset(a, self.b.mul(element, I64(tap.a)))
+            b = self._offset_b(b, self.b.mul(first, I64(step)))
+        a_step = tap.a * (tap.guard.dilation * jump // tap.guard.step) if tap.guard is not None else tap.a
+        if self.cut.pack_rows:
+            a_step = self._packed_step(tap, self.a_steps[1])
+        step *= jump
+        if rest:
+            with self.build.loop(I64(0), count, name="tap") as k:
+                a_k = self.offset(a, self.b.mul(k, I64(a_step)))
+                self._nest(tile, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
+        else:
+            self._innermost(tile, a, b, a_step, step, count)
+
+    def _valid(self, guard: Guard | None, tile: Place, count: int) -> tuple[ir.Value, ir.Value, int]:
+        """(first k, how many, distance between them) of a tap, where its guard holds."""
+        if guard is None:
+            return I64(0), I64(count), 1
+        at = self.expressions.index(guard.at, Lanes(tile.values))
+        end = I64((guard.size - 1) * guard.step + 1)
+        first = self._clip(self._ceil(self.b.neg(at), guard.dilation), 0, count)
+        stop = self._clip(self._ceil(self.b.sub(end, at), guard.dilation), 0, count)
+        jump = guard.step
+        if jump > 1:  # the first k at which at + k * dilation is a multiple of the step; dilation is 1 here
+            position = self.b.add(at, first)
+            over = self.b.srem(self.b.add(self.b.srem(position, I64(jump)), I64(jump)), I64(jump))
+            ahead = self.b.srem(self.b.sub(I64(jump), over), I64(jump))
+            first = self.b.add(first, ahead)
+        room = self.b.sub(stop, first)
+        room = self.b.select(self.b.icmp_signed(">", room, I64(0)), room, I64(0))
+        return first, self._ceil(room, jump), jump
+
+    def _ceil(self, x: ir.Value, by: int) -> ir.Value:
+        """x / by rounded up, for x of any sign."""
+        if by == 1:
+            return x
+        up = self.b.sdiv(self.b.add(x, I64(by - 1)), I64(by))
+        return self.b.select(self.b.icmp_signed(">", x, I64(0)), up, self.b.sdiv(x, I64(by)))
+
+    def _clip(self, x: ir.Value, low: int, high: int) -> ir.Value:
+        x = self.b.select(self.b.icmp_signed("<", x, I64(low)), I64(low), x)
+        return self.b.select(self.b.icmp_signed(">", x, I64(high)), I64(high), x)
+
+    def _innermost(
+        self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
+    ) -> None:
+        """acc += sum over k of a[:, k] b[k, :], some steps in each turn of the loop."""
+        unroll = self.unroll
+        fixed = count.constant if isinstance(count, ir.Constant) else None
+        if fixed is not None and fixed < 2 * unroll:
+            for k in range(fixed):
+                self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
+            return
+        whole = self.b.and_(count, I64(-unroll))
+        with self.build.loop(I64(0), whole, unroll, name="k") as k:
+            a_k, b_k = (
+                self.offset(a, self.b.mul(k, I64(a_step))),
+                self._offset_b(b, self.b.mul(k, I64(b_step))),
+            )
+            for j in range(unroll):
+                self._rank_one(tile, self.offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
+            if tile.ahead is not None:
+                self._fetch(tile.ahead, k)
+        if fixed is None or fixed % unroll:
+            with self.build.loop(whole, count, name="k.rest") as k:
+                a_k, b_k = (
+                    self.offset(a, self.b.mul(k, I64(a_step))),
+                    self._offset_b(b, self.b.mul(k, I64(b_step))),
+                )
+                self._rank_one(tile, a_k, b_k)
+
+    def _fetch(self, ahead: ir.Value, k: ir.Value) -> None:
+        """The turn of the innermost loop that begins with step k fetches some lines."""
+        start = self.b.mul(k, I64(self.lines * LINE // self.size // self.unroll))
+        for i in range(self.lines):
+            self.build.prefetch(self.offset(self.offset(ahead, start), i * LINE // self.size))
+
+    def _rank_one(self, tile: Place, a: ir.Value, b: ir.Value) -> None:
+        """acc[r, v] += a[r] * b[v] for all rows and vectors of the tile."""
+        right = []
+        for v in range(tile.vectors):
+            mask = None if self.cut.pack else tile.mask_of(v)
+            right.append(self._load(self._offset_b(b, v * self.lanes), mask))
+        for r in range(tile.height):
+            x = self.b.load(self.offset(a, r * self.a_steps[0]), typ=self.type, align=self.size)
+            left = self.build.splat(x, self.lanes)
+            for v in range(tile.vectors):
+                slot = self.slots[r * tile.vectors + v]
+                total = self.b.load(slot, typ=self.vector)
+                self.b.store(self._multiply_add(left, right[v], total), slot)
+
+    def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
+        if self.t.words == 1:
+            return self.build.multiply_add(x, y, total)
+        return (multiply_pairs if self.t.words == 2 else multiply_quads)(self.build, x, y, total)
+
+    def _load(self, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
+        """A vector of the second operand."""
+        dtype = self.t.dtype if self.cut.pack else self.b_type
+        return self.build.load(pointer, I64(0), dtype, self.lanes, mask)
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    def _out(self, tile: Place, r: int, v: int) -> ir.Value:
+        out = self.t.out
+        at = self.expressions.index(out.base, Lanes(tile.values))
+        at = self.b.add(at, self.b.mul(self.b.add(tile.top, I64(r)), I64(out.stride)))
+        column = self.b.add(tile.column, I64(v * self.lanes))
+        return self.b.add(at, self.b.mul(column, I64(self.t.out_step)))
+
+    def _exchange(self, tile: Place, load: bool) -> None:
+        """Move the accumulators to the result's memory, or back."""
+        t = self.t
+        for i, (r, v) in enumerate(tile.cells()):
+            at = self._out(tile, r, v)
+            lanes = Lanes({}, t.n, self.lanes, tile.mask_of(v))
+            if load:
+                self.b.store(self.expressions.get(t.out.buffer, at, t.out_step, lanes), self.slots[i])
+            else:
+                value = self.b.load(self.slots[i], typ=self.vector)
+                self.expressions.put(t.out.buffer, at, t.out_step, value, lanes)
+
+    def _finish(self, tile: Place) -> None:
+        """Apply the epilogue to the sums and store the results, or the greatest of them so far."""
+        t = self.t
+        first = I1(1)
+        for v in t.fold:
+            first = self.b.and_(first, self.b.icmp_signed("==", tile.values[v], I64(0)))
+        for i, (r, v) in enumerate(tile.cells()):
+            values = {**tile.values, t.m: self.b.add(tile.top, I64(r))}
+            values[t.n] = self.b.add(tile.column, I64(v * self.lanes))
+            lanes = Lanes(values, t.n, self.lanes, tile.mask_of(v))
+            self.expressions.totals = [self.b.load(self.slots[i], typ=self.vector)]
+            value = self.build.splat(self.expressions.value(t.epilogue, lanes, {}), self.lanes)
+            place = self._out(tile, r, v)
+            if t.fold:
+                before = self.expressions.get(t.out.buffer, place, t.out_step, lanes)
+                value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
+            self.expressions.put(t.out.buffer, place, t.out_step, value, lanes)
