@@ -61,6 +61,11 @@ def suffix(type_: ir.Type) -> str:
     return "f32" if type_ == F32 else "f64"
 
 
+def _is_one_lane(mask: ir.Value) -> bool:
+    """Whether a mask is known to be that of the first lane alone."""
+    return isinstance(mask, ir.Constant) and mask.constant[0] and not any(mask.constant[1:])
+
+
 class Build:
     """Emits into one function of a module."""
 
@@ -102,6 +107,10 @@ class Build:
 
     def iota(self, type_: ir.IntType, lanes: int) -> ir.Value:
         return ir.Constant(ir.VectorType(type_, lanes), list(range(lanes))) if lanes > 1 else type_(0)
+
+    def first_lanes(self, count: int, lanes: int) -> ir.Constant:
+        """A mask of the first `count` of `lanes`."""
+        return ir.Constant(ir.VectorType(I1, lanes), [k < count for k in range(lanes)])
 
     def intrinsic(self, name: str, returns: ir.Type, args: Sequence[ir.Value]) -> ir.Value:
         """Call an LLVM intrinsic by its full name."""
@@ -173,18 +182,11 @@ class Build:
         if mask is None or not isinstance(raw.type, ir.VectorType):
             self.b.store(raw, pointer, align=dtype.itemsize)
             return
-        if dtype.itemsize < 4:
-            mask = self._unforeseen(mask)
+        if _is_one_lane(mask):  # of a number that has been narrowed, LLVM would write more bytes than it has
+            self.b.store(self.b.extract_element(raw, I32(0)), pointer, align=dtype.itemsize)
+            return
         name = f"llvm.masked.store.{suffix(raw.type)}.p0"
         self.intrinsic(name, ir.VoidType(), (raw, pointer, mask))
-
-    def _unforeseen(self, mask: ir.Value) -> ir.Value:
-        """The mask itself, which LLVM cannot know beforehand.
-
-        Of a masked store of a single 16-bit element, cut from 32 bits, it would make a store of all 32.
-        """
-        end = self.function.args[2]
-        return self.b.and_(mask, self.splat(self.b.icmp_unsigned("<", end, I64(1 << 62)), mask.type.count))
 
     def widen(self, raw: ir.Value, dtype: DType) -> ir.Value:
         """From memory to register form."""

@@ -181,8 +181,11 @@ class _KernelEmitter(Expressions):
             whole = start
         if isinstance(var.size, Hole) or var.size % lanes:
             with self.build.loop(whole, stop, lanes, name=f"{var.name}.tail") as i:
-                left = self.build.splat(self.b.sub(stop, i), lanes)
-                mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
+                if isinstance(var.size, Hole):
+                    left = self.build.splat(self.b.sub(stop, i), lanes)
+                    mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
+                else:  # ranges are cut at multiples of the lanes
+                    mask = self.build.first_lanes(var.size % lanes, lanes)
                 yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask)
 
     # -- stages -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,11 @@ ALIGNMENT = 64
 
 #: An array of bytes, the address of the first that is aligned, and its number.
 Block = tuple[np.ndarray, int, int]
+
+#: For a search after mistakes: whether memory is filled, before it is used, with what would show if it were read before
+#: it is written. As a float it is NaN, as an integer it is no index of anything.
+POISONED = os.environ.get("WEFT_POISON", "0") == "1"
+_POISON = 0x7FFF
 
 #: Free blocks by size, and how many bytes may lie idle.
 _free: dict[int, list[Block]] = {}
@@ -61,6 +67,21 @@ def _fresh(size: int) -> Block:
     address = raw.ctypes.data
     skip = -address % ALIGNMENT
     return raw, address + skip, skip
+
+
+def poisoned(take: Callable[[int], Block]) -> Callable[[int], Block]:
+    """A `take_block` whose blocks are filled with what nobody should read."""
+
+    def filled(size: int) -> Block:
+        block = take(size)
+        block[0].view(np.uint16).fill(_POISON)
+        return block
+
+    return filled
+
+
+if POISONED:
+    take_block = poisoned(take_block)
 
 
 def give_back(block: Block) -> None:

@@ -57,7 +57,7 @@ class _Packer:
     def _rows(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         """A matrix whose columns lie next to each other already: row by row."""
         over = self.columns % self.lanes
-        mask = ir.Constant(ir.VectorType(I1, self.lanes), [k < over for k in range(self.lanes)])
+        mask = self.build.first_lanes(over, self.lanes)
         with self.build.loop(I64(0), I64(tap.count), name="pack.row") as k:
             from_ = self.b.mul(k, I64(tap.b))
             to = self._offset(target, self.b.mul(k, I64(self.width)))

@@ -51,7 +51,8 @@ class Standing:
         self._numbers: dict[int, _Number] = {}
         self._takes = [(memory.size_of(*t), *t) for t in types[len(inputs) :]]
         self._arena_size = arena
-        self._arena = memory.take_block(arena) if kept or arena <= _SMALL else None
+        stays = kept or (arena <= _SMALL and not memory.POISONED)
+        self._arena = memory.take_block(arena) if stays else None
         self.keeps = kept > 0
         self._after = kept << 32
         self._arena_at = 0
