@@ -119,9 +119,9 @@ class Build:
             found = ir.Function(self.module, ir.FunctionType(returns, [a.type for a in args]), name)
         return self.b.call(found, args)
 
-    def prefetch(self, pointer: ir.Value) -> None:
-        """Begin to bring a line to the second-level cache, to read from it soon."""
-        kind, reading, level, data = "llvm.prefetch.p0", 0, 2, 1
+    def prefetch(self, pointer: ir.Value, write: bool = False) -> None:
+        """Begin to bring a line to the second-level cache, to read from it soon, or to the first, to write to it."""
+        kind, reading, level, data = "llvm.prefetch.p0", int(write), 2 + write, 1
         found = self.module.globals.get(kind)
         if found is None:
             types = [pointer.type, I32, I32, I32]
@@ -174,11 +174,23 @@ class Build:
         return self.widen(raw, dtype)
 
     def store(
-        self, base: ir.Value, index: ir.Value, value: ir.Value, dtype: DType, mask: ir.Value | None = None
+        self,
+        base: ir.Value,
+        index: ir.Value,
+        value: ir.Value,
+        dtype: DType,
+        mask: ir.Value | None = None,
+        past: bool = False,
     ) -> None:
-        """Write a scalar or consecutive lanes from element `index`; masked-off lanes are not touched."""
+        """Write a scalar or consecutive lanes from element `index`; masked-off lanes are not touched.
+
+        `past` the caches: whole vectors, whose place is a multiple of their length.
+        """
         pointer = self.address(base, index, dtype)
         raw = self.narrow(value, dtype)
+        if mask is None and past and isinstance(raw.type, ir.VectorType):
+            self.b.store(raw, pointer, align=dtype.itemsize * raw.type.count, nontemporal=True)
+            return
         if mask is None or not isinstance(raw.type, ir.VectorType):
             self.b.store(raw, pointer, align=dtype.itemsize)
             return

@@ -15,6 +15,7 @@ from ...kernel.index import Var
 from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, operands
 from ...kernel.target import Target
 from . import instructions as ir
+from . import streams
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .scalar import combine, identity_of
@@ -118,13 +119,36 @@ class _KernelEmitter(Expressions):
         self.several = 1 if holes else several(kernel, build.target)
 
     def emit(self) -> None:
+        moved = 0 if self.holes else streams.bytes_moved(self.kernel)
+        self.ahead = streams.AHEAD if moved >= streams.LONG else 0
+        if moved >= streams.HUGE and streams.stores_whole_vectors(self.kernel, self.lanes):
+            with self.b.if_else(self._aligned()) as (yes, no):
+                with yes:
+                    self.past = True
+                    self._units()
+                    self.b.fence("seq_cst")  # stores past the caches wait for nothing else
+                with no:
+                    self.past = False
+                    self._units()
+        else:
+            self._units()
+        self.b.ret_void()
+
+    def _aligned(self) -> ir.Value:
+        """Whether all results begin at multiples of a vector's length."""
+        places = I64(0)
+        for base in self.bases[len(self.kernel.inputs) :]:
+            places = self.b.or_(places, self.b.ptrtoint(base, I64))
+        rest = self.b.and_(places, I64(self.build.target.vector_bytes - 1))
+        return self.b.icmp_unsigned("==", rest, I64(0))
+
+    def _units(self) -> None:
         begin, end = self.build.function.args[1:]
         if self.kernel.across:
             self._emit_across(begin, end)
         else:
             with self.build.loop(begin, end, name="unit") as unit:
                 self._stages(Lanes(self._decode(self.kernel.outer, unit)))
-        self.b.ret_void()
 
     def _decode(self, variables: tuple[Var, ...], position: ir.Value) -> dict[Var, ir.Value]:
         """The values of loop variables at a position of their flattened range."""

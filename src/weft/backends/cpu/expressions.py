@@ -79,6 +79,8 @@ class Expressions:
             for slot in range(holes):
                 self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
+        self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
+        self.past = False  #: whether whole vectors are written past the caches
         self._numbers: dict[Expr, ir.Value] = {}  #: what is computed once, before all loops
 
     def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
@@ -134,7 +136,10 @@ class Expressions:
         if step == 0:
             return self.build.load(base, self.index(e.index, lanes), e.dtype)
         if step == 1:
-            return self.build.load(base, self.index(e.index, lanes), e.dtype, lanes.count, lanes.mask)
+            index = self.index(e.index, lanes)
+            if self.ahead and lanes.mask is None:
+                self._fetch(base, index, e.dtype, False)
+            return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
         at = self.build.splat(self.indices(e.index, lanes), lanes.count)
         return self._gather(base, at, e.dtype, lanes)
 
@@ -314,6 +319,11 @@ class Expressions:
             return self.b.urem(up, divisor)
         return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
 
+    def _fetch(self, base: ir.Value, at: ir.Value, dtype: DType, write: bool) -> None:
+        """Bring what comes some iterations after an element to the caches."""
+        ahead = self.b.add(at, I64(self.ahead // dtype.itemsize))
+        self.build.prefetch(self.build.address(base, ahead, dtype), write)
+
     def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
         """Store a value: lane k at element at + k * step."""
         base, dtype = self.bases[buffer], self.dtypes[buffer]
@@ -322,7 +332,9 @@ class Expressions:
             return
         value = self.build.splat(value, lanes.count)
         if step == 1:
-            self.build.store(base, at, value, dtype, lanes.mask)
+            if self.ahead and lanes.mask is None and not self.past:
+                self._fetch(base, at, dtype, True)
+            self.build.store(base, at, value, dtype, lanes.mask, self.past)
             return
         assert step is not None
         raw = self.build.narrow(value, dtype)

@@ -18,6 +18,7 @@ from . import instructions as ir
 from . import threads
 from .build import F32, F64, I32, I64, PTR, Build
 from .jit import Library, host_target
+from .streams import AHEAD
 
 _TURNS = 20_000  #: of the loop in one unit of the arithmetic
 _COPIED = 64 << 20  #: bytes, more than caches hold
@@ -122,6 +123,7 @@ def _emit_copy(module: ir.Module, target: Target) -> None:
     with build.loop(start, stop, 4 * lanes, name="i") as i:
         for k in range(4):
             at = b.add(i, I64(k * lanes))
+            build.prefetch(b.gep(source, [b.add(at, I64(AHEAD // 8))], source_etype=F64))
             moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
             to = b.gep(into, [at], source_etype=F64)
             b.store(moved, to, align=target.vector_bytes, nontemporal=True)

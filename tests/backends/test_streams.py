@@ -1,0 +1,80 @@
+"""Kernels that fetch ahead and write past the caches: the same numbers, wherever their results begin."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from weft.backends.cpu import streams
+from weft.backends.cpu.emit import emit_kernel, units
+from weft.backends.cpu.instructions import Module
+from weft.backends.cpu.jit import Library, host_target
+from weft.ir.dtype import DType, bfloat16, float32
+from weft.ir.graph import trace_graph
+from weft.ir.node import Aval
+from weft.kernel.index import Var, as_index
+from weft.kernel.loops import Apply, Kernel, Load, Stage, Store
+from weft.kernel.schedule import schedule
+from weft.ops.composite.softmax import softmax
+from weft.passes.pipeline import run_passes
+
+
+def added(size: int, out: DType = float32, to: int = 0) -> Kernel:
+    """b2[i + to] = b0[i] + b1[i]"""
+    i = Var("i", size)
+    value = Apply("add", tuple([Load(k, as_index(i), float32) for k in range(2)]), float32)
+    value = value if out is float32 else Apply("cast", (value,), out)
+    stage = Stage((), stores=(Store(2, as_index(i) + to, value),))
+    return Kernel("kernel", (i,), (stage,), (float32, float32), (out,), across=True)
+
+
+def run(kernel: Kernel, arrays: list[np.ndarray]) -> str:
+    module = Module("test")
+    emit_kernel(module, kernel, host_target())
+    library = Library.of(module, host_target())
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library.address("kernel"))
+    call((ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays]), 0, units(kernel, host_target()))
+    return str(module)
+
+
+def placed(size: int, dtype: type, skip: int) -> np.ndarray:
+    """Zeros that begin `skip` elements after a multiple of 64 bytes."""
+    raw = np.zeros(size + 256, dtype)
+    first = (-raw.ctypes.data % 64) // raw.itemsize + skip
+    return raw[first : first + size]
+
+
+@pytest.mark.parametrize("out", [float32, bfloat16])
+@pytest.mark.parametrize("skip", [0, 1, 8])
+@pytest.mark.parametrize("size", [5, 64, 1000, 5000])
+def test_results_anywhere(size, skip, out, monkeypatch):
+    monkeypatch.setattr(streams, "LONG", 0)
+    monkeypatch.setattr(streams, "HUGE", 0)
+    rng = np.random.default_rng(1)
+    x, y = (rng.normal(size=size).astype(np.float32) for _ in range(2))
+    whole = placed(size + 40, out.numpy, skip)
+    text = run(added(size, out), [x, y, whole])
+    assert ("nontemporal" in text and "prefetch" in text) or size < 16
+    np.testing.assert_array_equal(whole[:size], (x + y).astype(out.numpy))
+    assert not whole[size:].any()
+
+
+def test_only_what_is_large_is_written_past_the_caches():
+    assert streams.bytes_moved(added(1000)) == 12_000
+    for size, wanted in ((streams.HUGE // 12 - 100, False), (streams.HUGE // 12 + 100, True)):
+        module = Module("test")
+        emit_kernel(module, added(size), host_target())
+        assert ("nontemporal" in str(module)) == wanted
+
+
+def test_places_that_are_not_multiples_of_a_vector_are_seen():
+    assert streams.stores_whole_vectors(added(1000), 16)
+    assert streams.stores_whole_vectors(added(1000, to=32), 16)
+    assert not streams.stores_whole_vectors(added(1000, to=8), 16)
+    for columns, wanted in ((64, True), (60, False)):
+        graph = trace_graph(lambda x: softmax(x, axis=1), (Aval((30, columns), float32),))
+        (step,) = schedule(run_passes(graph), lambda n: True)
+        assert isinstance(step.kernel, Kernel)
+        assert streams.stores_whole_vectors(step.kernel, 16) == wanted
