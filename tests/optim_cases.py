@@ -35,6 +35,7 @@ OPTIONS = [
     ("Adam", dict(lr=0.1, weight_decay=0.1)),
     ("Adam", dict(lr=0.3, amsgrad=True)),
     ("Adam", dict(lr=0.1, maximize=True, weight_decay=0.1)),
+    ("Adam", dict(lr=0.1, weight_decay=0.1, decoupled_weight_decay=True)),
     ("AdamW", dict(lr=0.1)),
     ("AdamW", dict(lr=0.1, weight_decay=0.5, amsgrad=True)),
     ("NAdam", dict(lr=0.1)),

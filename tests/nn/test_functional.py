@@ -108,7 +108,7 @@ CASES = [
     case("channel_shuffle", spread(2, 6, 2, 2), groups=3),
     *[case("interpolate", IMAGES, size=(9, 5), mode=m, align_corners=a)
       for m, a in (("nearest", None), ("nearest-exact", None), ("area", None), ("bilinear", True), ("bicubic", False))],
-    *[case("interpolate", IMAGES, size=(4, 5), mode=m, antialias=True) for m in ("bilinear", "bicubic")],
+    *[case("interpolate", IMAGES, size=(4, 5), mode=m, antialias=True) for m in ("bilinear", "bicubic", "lanczos")],
     case("interpolate", SEQUENCES, scale_factor=1.7, mode="linear", recompute_scale_factor=True),
     case("interpolate", VOLUMES, size=(3, 7, 5), mode="trilinear"), case("upsample", IMAGES, scale_factor=2),
     case("affine_grid", spread(2, 2, 3), size=(2, 3, 4, 5), align_corners=False),

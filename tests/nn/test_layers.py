@@ -88,7 +88,7 @@ DRAWN = list({x.name: x for x in LAYERS if list(x.ours().parameters())}.values()
 
 @pytest.mark.parametrize("layer", DRAWN, ids=[x.id for x in DRAWN])
 def test_initial_parameters_are_distributed_as_in_torch(layer: Layer):
-    torch = pytest.importorskip("torch")
+    torch, stats = pytest.importorskip("torch"), pytest.importorskip("scipy.stats")
     wf.manual_seed(0)
     torch.manual_seed(0)
     ours = [dict(layer.ours().named_parameters()) for _ in range(20)]
@@ -102,6 +102,8 @@ def test_initial_parameters_are_distributed_as_in_torch(layer: Layer):
         else:
             assert abs(mine.std() / other.std() - 1) < 0.25 and abs(mine.mean()) < 0.3 * other.std()
             assert abs(abs(mine).max() / abs(other).max() - 1) < 0.35
+            if min(len(mine), len(other)) >= 80:  # the whole distribution, not its width alone
+                assert stats.ks_2samp(mine, other).pvalue > 1e-3, name
 
 
 @everything

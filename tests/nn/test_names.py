@@ -79,3 +79,38 @@ def test_nothing_on_the_list_is_there_by_now():
     wrong = {r: sorted(names - missing) for r, names in ABSENT.items()}
     allowed = {"fractional_max_pool1d_with_indices"}  # not there in either
     assert {r: n for r, n in wrong.items() if set(n) - allowed} == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "says"),
+    [
+        (wf.nn, "DataParallel", "one process, which uses all cores"),
+        (wf.nn, "Liner", "Did you mean 'Linear'"),
+        (wf.nn.functional, "relu_", r"nothing is changed in place; write x = relu\(x\)"),
+        (wf.nn.functional, "max_pool2d_with_indices", "return_indices=True"),
+        (wf.nn.functional, "crossentropy", "'cross_entropy'"),
+        (wf.nn.init, "xavier_uniform", "use xavier_uniform_"),
+        (wf.nn.init, "orthogonl_", "'orthogonal_'"),
+        (wf.nn.utils, "clip_grad_norm", "use clip_grad_norm_"),
+        (wf.optim, "SparseAdam", "gradients are dense; use Adam"),
+        (wf.optim, "swa_utils", "AveragedModel"),
+        (wf.optim, "nothing_like_it", "has no attribute 'nothing_like_it'$"),
+    ],
+)
+def test_absent_names_say_what_to_use(module, name, says):
+    with pytest.raises(AttributeError, match=says):
+        getattr(module, name)
+    assert not hasattr(module, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda p: wf.optim.Adam(p, fused=True), "Leave 'fused' out: the compiler decides"),
+        (lambda p: wf.nn.utils.clip_grad_norm_(p, 1.0, foreach=True), "Leave 'foreach' out"),
+        (lambda p: wf.nn.MSELoss(size_average=False), "Leave 'size_average' out: reduction="),
+    ],
+)
+def test_arguments_that_are_not_needed_say_so(call, says):
+    with pytest.raises(wf.errors.ArgumentError, match=says):
+        call([wf.tensor([1.0], requires_grad=True)])

@@ -28,6 +28,13 @@ _ELSEWHERE = {
     "a": "x",
     "input": "x",
 }
+#: Words of other frameworks for what is decided here without them.
+_NEEDLESS = {
+    **dict.fromkeys(
+        ("foreach", "fused", "capturable", "differentiable"), "the compiler decides how it is computed"
+    ),
+    **dict.fromkeys(("size_average", "reduce"), "reduction='mean', 'sum' or 'none' says the same"),
+}
 
 
 def checked(function: F) -> F:
@@ -94,6 +101,8 @@ def _mend(name: str, signature: inspect.Signature | None, kwargs: dict[str, Any]
             k for k in (word, "axis" if word == "axes" else "axes" if word == "axis" else "") if k in known
         ]
         hint = f"It is called {also[0]!r} here. " if also else f"{nearest(strange[0], known)} "
+        if strange[0] in _NEEDLESS:
+            hint = f"Leave {strange[0]!r} out: {_NEEDLESS[strange[0]]}. "
     shown = signature.replace(
         parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"],
         return_annotation=signature.empty,

@@ -1,6 +1,10 @@
 """Floor 7: modules, layers, losses and initialisation, with PyTorch's names and argument order."""
 
+from typing import TYPE_CHECKING
+
+from ..base.absent import absence
 from . import functional, init, utils
+from .absent import LAYERS
 from .activation import (
     CELU,
     ELU,
@@ -376,3 +380,6 @@ __all__ = [
     "init",
     "utils",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names
+    __getattr__ = absence(__name__, __all__, LAYERS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..arrays import random
 from ..arrays.cell import own_node
 from ..arrays.creation import tensor as make_tensor
 from ..arrays.grad import no_grad
 from ..arrays.tensor import Tensor
+from ..base.absent import absence
 from ..base.checked import checked
 from ..base.errors import ArgumentError, ShapeError, nearest
 from ..ir.dtype import DType, float32
@@ -23,6 +24,7 @@ from ..ops.indexing import iota_along
 from ..ops.movement import full, permute, reshape
 from ..ops.rearrange import diagonal, eye
 from ..ops.sorting import argsort
+from .absent import INITIAL
 
 
 def _fill(tensor: Tensor, node: Node) -> Tensor:
@@ -334,3 +336,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     rank = argsort(argsort(keys, axis=0, descending=False), axis=0, descending=False)
     drawn = random.normal(tensor.shape, 0.0, std, dtype=_wide(tensor), generator=generator)._node
     return _fill(tensor, where(less(rank, zeros), 0, drawn))
+
+
+if not TYPE_CHECKING:  # type checkers know the names
+    __getattr__ = absence(__name__, [n for n in globals() if n.endswith("_")], INITIAL)

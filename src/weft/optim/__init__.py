@@ -1,6 +1,9 @@
 """Optimisers, learning-rate schedules and gradient clipping."""
 
+from typing import TYPE_CHECKING
+
 from ..arrays.clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from ..base.absent import absence
 from . import lr_scheduler
 from .adadelta import Adadelta
 from .adafactor import Adafactor
@@ -26,6 +29,11 @@ from .rprop import Rprop
 from .schedule import Schedule
 from .sgd import SGD
 
+_ABSENT = {
+    "SparseAdam": "gradients are dense; use Adam",
+    "swa_utils": "averages of weights are weft.train.AveragedModel and update_bn, their schedule is optim.SWALR",
+}
+
 __all__ = [
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Lion", "Muon", "NAdam", "RAdam",
     "RMSprop", "Rprop", "SGD", "Optimizer", "ParamGroup",
@@ -34,3 +42,6 @@ __all__ = [
     "SWALR", "Schedule", "SequentialLR", "StepLR", "lr_scheduler",
     "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm", "l1_penalty", "l2_penalty",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # type checkers know the names
+    __getattr__ = absence(__name__, __all__, _ABSENT)

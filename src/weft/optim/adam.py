@@ -71,6 +71,7 @@ class Adam(Optimizer):
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
         weight_decay: added to the gradient, times the parameter (L2 penalty). `AdamW` decays the parameter itself.
+        decoupled_weight_decay: decay as `AdamW` does.
         amsgrad: use the largest v so far.
         maximize: climb instead of descending.
 
@@ -82,7 +83,6 @@ class Adam(Optimizer):
     ranges = {"lr": POSITIVE, "betas": FRACTIONS, "eps": POSITIVE, "weight_decay": POSITIVE}
     switches = ("amsgrad", "maximize")
     all_slots = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    decoupled = False
 
     def __init__(
         self,
@@ -94,7 +94,9 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
+        self.decoupled = decoupled_weight_decay
         super().__init__(
             params,
             dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize),
@@ -122,8 +124,6 @@ class AdamW(Adam):
     Reference: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Any = None,
@@ -135,4 +135,6 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+        )

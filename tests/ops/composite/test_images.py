@@ -55,10 +55,10 @@ CASES = [
     ],
     *[
         Case("resize_antialiased",
-             lambda x, a=a, q=q: r.resize_antialiased(x, None, None, sizes=(2, 6), align=a, cubic=q), (X2,),
-             functional("interpolate", (2, 6), mode="bicubic" if q else "bilinear", align_corners=a, antialias=True),
-             label=f"align {a} cubic {q}")
-        for a in (False, True) for q in (False, True)
+             lambda x, a=a, q=q: r.resize_antialiased(x, None, None, sizes=(2, 6), align=a, curve=q), (X2,),
+             functional("interpolate", (2, 6), mode=mode, align_corners=a, antialias=True), label=f"align {a} {mode}")
+        for a in (False, True) for q, mode in (("linear", "bilinear"), ("cubic", "bicubic"), ("lanczos", "lanczos"))
+        if not (a and mode == "lanczos")
     ],
 ]  # fmt: skip
 

@@ -1,5 +1,9 @@
 """What layers compute, as functions of tensors, with PyTorch's names and argument order."""
 
+from typing import TYPE_CHECKING
+
+from ...base.absent import absence
+from ..absent import FUNCTIONS
 from .activation import (
     celu,
     elu,
@@ -249,3 +253,6 @@ __all__ = [
     "unfold",
     "upsample",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names
+    __getattr__ = absence(__name__, __all__, FUNCTIONS)

@@ -23,9 +23,11 @@ from .operands import checked
 #: mode -> the spatial ranks that it takes
 _RANKS = {
     "nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
-    "trilinear": (3,), "bicubic": (2,),
+    "trilinear": (3,), "bicubic": (2,), "lanczos": (2,),
 }  # fmt: skip
-_SMOOTH = ("linear", "bilinear", "trilinear", "bicubic")
+_SMOOTH = ("linear", "bilinear", "trilinear", "bicubic", "lanczos")
+#: Modes whose weights can be spread over all the pixels that a new one covers.
+_SPREAD = {"bilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos"}
 
 
 def _targets(x: Tensor, size: Any, scale_factor: Any, recompute: bool) -> tuple[tuple[int, ...], list[Any]]:
@@ -66,10 +68,12 @@ def interpolate(
         size: the new sizes of the spatial axes: an integer, or one for each axis.
         scale_factor: factors instead of sizes; the new size is floor(size * factor).
         mode: "nearest", "nearest-exact" (by the middle of each new pixel), "linear" (N, C, L), "bilinear" and "bicubic"
-            (N, C, H, W), "trilinear" (N, C, D, H, W), or "area" (means over cells).
+            (N, C, H, W), "trilinear" (N, C, D, H, W), "lanczos" (N, C, H, W; with antialias only), or "area" (means
+            over cells).
         align_corners: for smooth modes: the middles of the corner pixels stay where they are; else the outer edges do.
         recompute_scale_factor: take the scale from the rounded sizes instead of `scale_factor`.
-        antialias: for "bilinear" and "bicubic": when an image shrinks, average over all pixels a new one covers.
+        antialias: for "bilinear", "bicubic" and "lanczos": when an image shrinks, average over all pixels that a new
+            one covers.
 
     Shapes: (N, C, L), (N, C, H, W) or (N, C, D, H, W) to (N, C, *size). As a layer: `nn.Upsample`, which says the
     places.
@@ -90,8 +94,10 @@ def interpolate(
         )
     if align_corners is not None and mode not in _SMOOTH:
         raise ArgumentError(f"interpolate: align_corners belongs to {', '.join(_SMOOTH)}, not to {mode!r}")
-    if antialias and mode not in ("bilinear", "bicubic"):
-        raise ArgumentError(f"interpolate: antialias belongs to 'bilinear' and 'bicubic', not to {mode!r}")
+    if antialias and mode not in _SPREAD:
+        raise ArgumentError(f"interpolate: antialias belongs to {', '.join(_SPREAD)}, not to {mode!r}")
+    if mode == "lanczos" and not antialias:
+        raise ArgumentError("interpolate: mode 'lanczos' needs antialias=True")
     wanted, scales = _targets(x, size, scale_factor, bool(recompute_scale_factor))
     if mode == "area":
         return apply(adaptive_avg_pool, x, sizes=wanted)
@@ -102,7 +108,7 @@ def interpolate(
         raise DTypeError(f"interpolate: mode {mode!r} takes a floating tensor, got {x.dtype}")
     align, cubic = bool(align_corners), mode == "bicubic"
     if antialias:
-        return apply(r.resize_antialiased, x, *numbers, sizes=wanted, align=align, cubic=cubic)
+        return apply(r.resize_antialiased, x, *numbers, sizes=wanted, align=align, curve=_SPREAD[mode])
     return apply(r.resize_cubic if cubic else r.resize_linear, x, *numbers, sizes=wanted, align=align)
 
 

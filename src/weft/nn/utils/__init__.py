@@ -1,6 +1,10 @@
 """What is done with modules and their parameters, beside computing."""
 
+from typing import TYPE_CHECKING
+
 from ...arrays.clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from ...base.absent import absence
+from ..absent import TOOLS
 from . import parametrizations, parametrize, rnn
 from .fusion import (
     fuse_conv_bn_eval,
@@ -28,3 +32,6 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names
+    __getattr__ = absence(__name__, __all__, TOOLS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from ...base.errors import ShapeError
 from ...ir.dtype import float64, int64
 from ...ir.node import Node
 from ...ir.shape import show_shape
 from ..contraction import dot_general
 from ..define import constant
-from ..elementwise import abs_, cast, equal, floor, floor_divide, less, maximum, minimum, where
+from ..elementwise import abs_, cast, equal, floor, floor_divide, less, maximum, minimum, sin, where
 from ..gather import iota
 from ..indexing import take
 from ..movement import reshape
@@ -123,9 +125,33 @@ def resize_cubic(x, *scales, sizes, align=False):
     return as_type(w, x.dtype)
 
 
+#: How many pixels away a weight is 0.
+_REACH = {"linear": 1.0, "cubic": 2.0, "lanczos": 3.0}
+
+
+def _weight(d: Node, curve: str) -> Node:
+    """The weight of a pixel at distance d, not negative."""
+    if curve == "cubic":
+        return cubic_weight(d, -0.5)
+    if curve == "linear":
+        return maximum(1 - d, constant(0.0, float64))
+    return where(less(d, 3.0), _sinc(d) * _sinc(d / 3.0), 0)
+
+
+def _sinc(d: Node) -> Node:
+    """sin(pi d) / (pi d), and 1 at 0."""
+    zero = equal(d, 0)
+    x = where(zero, 1, d) * math.pi
+    return where(zero, 1, sin(x) / x)
+
+
 @composite
-def resize_antialiased(x, *scales, sizes, align=False, cubic=False):
-    """`resize_linear` or (cubic) `resize_cubic` whose weights are spread over all old pixels that a new one covers."""
+def resize_antialiased(x, *scales, sizes, align=False, curve="linear"):
+    """Weighted means of all old pixels that a new one covers, along each of the last axes.
+
+    The weights are those of `resize_linear`, those of a "cubic", or those of Lanczos: sinc(d) sinc(d / 3) at distance d
+    below 3.
+    """
     w = widened(x)
     for (axis, size, want), scale in zip(_spatial(x, sizes), scales, strict=True):
         if want == size and scale is None:
@@ -136,13 +162,13 @@ def resize_antialiased(x, *scales, sizes, align=False, cubic=False):
             ratio = _ratio(scale, size, want)
         wide = maximum(ratio, constant(1.0, float64))
         centre = (cast(iota(size=want, dtype=int64), dtype=float64) + 0.5) * ratio
-        reach = wide * (2.0 if cubic else 1.0)
+        reach = wide * _REACH[curve]
         first = maximum(floor(centre - reach + 0.5), constant(0.0, float64))
         last = minimum(floor(centre + reach + 0.5), constant(float(size), float64))
         old = reshape(cast(iota(size=size, dtype=int64), dtype=float64), shape=(1, size))
         column = [reshape(v, shape=(want, 1)) for v in (centre, first, last)]
         far = abs_(old - column[0] + 0.5) / wide
-        share = cubic_weight(far, -0.5) if cubic else maximum(1 - far, constant(0.0, float64))
+        share = _weight(far, curve)
         share = where(less(old, column[1]), 0, where(less(old, column[2]), share, 0))
         total = sum_(share, axes=(1,))
         share = share / reshape(where(equal(total, 0), 1, total), shape=(want, 1))
