@@ -25,8 +25,11 @@ from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 
-#: Not x86-64-v2, where some tiles need a register too many: it has no multiply-add, and products take room too.
-TARGETS = ["x86-64-v3", "x86-64-v4", "aarch64"]
+TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
+
+#: Without a multiply-add products need registers too: here one number in four steps waits on the stack, which costs less
+#: than the turns of a loop with fewer steps.
+WAIT = {("nn 32x784x128", "x86-64-v2"): 2}
 
 _JUMP = re.compile(r"\s+(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.L\w+)\b")
 _LABEL = re.compile(r"(\.L\w+):")
@@ -116,7 +119,7 @@ def test_the_inner_loops_of_contractions_do_not_spill(case):
         for name in TARGETS:
             loops, found = spills(assembly(kernel, "kernel", LEVELS[name]))
             assert loops, (name, kernel)
-            assert not found, (name, kernel, found)
+            assert len(found) <= WAIT.get((case, name), 0), (name, kernel, found)
 
 
 def test_a_tile_too_large_for_the_registers_is_found(monkeypatch):
