@@ -127,7 +127,7 @@ class _Recurrent(Module):
             outs = []
             for i, suffix in enumerate(self._suffixes(layer)):
                 at = layer * self._directions + i
-                out, *after = self._direction(x, [_row(s, at) for s in states], suffix, i == 1, lengths)
+                out, *after = self._direction(x, [s[at] for s in states], suffix, i == 1, lengths)
                 outs.append(out)
                 for kept, s in zip(finals, after, strict=True):
                     kept.append(s)
@@ -136,13 +136,14 @@ class _Recurrent(Module):
                 x = F.dropout(x, self.dropout, self.training)
         return self._finish(x, finals, lone, batch_first)
 
-    def _start(self, x: Tensor, given: tuple[Tensor, ...] | None, lone: bool) -> list[Tensor]:
-        """The initial states, (layers * directions, N, H) each."""
+    def _start(self, x: Tensor, given: tuple[Tensor, ...] | None, lone: bool) -> list[list[Tensor]]:
+        """The initial states: of each tensor that the state consists of, one (N, H) for every layer and direction."""
         rows = self.num_layers * self._directions
         widths = (self._width, self.hidden_size)[: self._states]
-        shapes = [(rows, x.shape[1], width) for width in widths]
         if given is None:
-            return [Tensor(zeros(Aval(shape, x.dtype))) for shape in shapes]
+            nothing = {width: Tensor(zeros(Aval((x.shape[1], width), x.dtype))) for width in set(widths)}
+            return [[nothing[width]] * rows for width in widths]
+        shapes = [(rows, x.shape[1], width) for width in widths]
         states = []
         for s, shape in zip(given, shapes, strict=True):
             s = checked(type(self).__name__, s)
@@ -154,7 +155,7 @@ class _Recurrent(Module):
                     f"initial states of shape {show_shape(want)} (layers * directions, batch, hidden) are expected, "
                     f"got {show_shape(s.shape)}"
                 )
-            states.append(s)
+            states.append([_row(s, i) for i in range(rows)])
         return states
 
     def _finish(
