@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays.generator import Generator
 from ..base.checked import checked
 from ..base.errors import ArgumentError, DataError, IndexingError
-from .dataset import Dataset, IterableDataset, Sample
+from .dataset import Dataset, IterableDataset, Sample, taken
 from .shuffle import choose_seed, permutation
 
 
@@ -38,8 +38,7 @@ class Subset(Dataset):
         return self.dataset[int(self.indices[self.check_index(index)])]
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        take = getattr(self.dataset, "take", None)
-        return None if take is None else take(self.indices[indices])
+        return taken(self.dataset, self.indices[indices])
 
     def __repr__(self) -> str:
         return f"Subset({len(self)} samples of {self.dataset!r})"
@@ -79,8 +78,7 @@ class ConcatDataset(Dataset):
         for d in np.unique(which):
             here = which == d
             first = self.cumulative_sizes[d - 1] if d else 0
-            take = getattr(self.datasets[d], "take", None)
-            parts = None if take is None else take(indices[here] - first)
+            parts = taken(self.datasets[d], indices[here] - first)
             if parts is None:
                 return None
             if here.all():

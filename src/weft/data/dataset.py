@@ -50,7 +50,7 @@ class Dataset:
         """`index` counted from the front, or an error if there is no such sample."""
         try:
             i = index.__index__()
-        except AttributeError:
+        except (AttributeError, TypeError):
             raise IndexingError(
                 f"a dataset is indexed by an integer, got {index!r}; take many with Subset"
             ) from None
@@ -158,6 +158,26 @@ class TensorDataset(Dataset):
     def __repr__(self) -> str:
         parts = ", ".join(f"{a.dtype} {a.shape[1:]}" for a in self.arrays)
         return f"TensorDataset({len(self)} samples of {parts})"
+
+
+def taken(dataset: Any, indices: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    """What `dataset.take(indices)` gives, if it can: arrays that are nobody else's, with a row for each index."""
+    take = getattr(dataset, "take", None)
+    parts = None if take is None else take(indices)
+    if parts is None or type(dataset).__module__.startswith("weft."):
+        return parts
+    kind, n = type(dataset).__name__, len(indices)
+    if not isinstance(parts, (tuple, list)):
+        raise DataError(
+            f"{kind}.take must return a tuple with one array for each part of a sample, got {parts!r}"
+        )
+    arrays = [np.array(host_array(p, f"part {i} of {kind}.take"), order="C") for i, p in enumerate(parts)]
+    for i, a in enumerate(arrays):
+        if a.shape[:1] != (n,):
+            raise DataError(
+                f"part {i} of {kind}.take has the shape {a.shape}; it needs a row for each of {n} samples"
+            )
+    return tuple(arrays)
 
 
 def rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..base.errors import DataError
 from .collate import collate, default_convert
-from .dataset import Dataset, IterableDataset, to_tensor
+from .dataset import Dataset, IterableDataset, taken, to_tensor
 from .randomness import BATCH, SAMPLE, STREAM, Scope, begin_item
 
 _SHOWN_INDICES = 5
@@ -34,7 +35,7 @@ class Job:
 def shown_samples(job: Job | None) -> str:
     """The samples of a job, for an error message."""
     indices = getattr(job, "indices", None)
-    if indices is None or isinstance(indices, int):
+    if indices is None or isinstance(indices, int) or not len(indices):
         return ""
     try:
         some = [_plain(i) for i in indices[:_SHOWN_INDICES]]
@@ -42,6 +43,43 @@ def shown_samples(job: Job | None) -> str:
         return ""
     more = ", ..." if len(indices) > _SHOWN_INDICES else ""
     return f" (samples {', '.join(map(repr, some))}{more})"
+
+
+def cut(epoch: int, indices: Iterator[Any], size: int | None, drop_last: bool) -> Iterator[Job]:
+    """Jobs of `size` indices each."""
+    if size is None:
+        for number, index in enumerate(indices):
+            yield Job(epoch, number, number, index)
+        return
+    batch: list[Any] = []
+    number = 0
+    for index in indices:
+        batch.append(index)
+        if len(batch) == size:
+            yield Job(epoch, number, number * size, batch)
+            batch, number = [], number + 1
+    if batch and not drop_last:
+        yield Job(epoch, number, number * size, batch)
+
+
+def announced(jobs: Iterator[Job], loader: Any) -> Iterator[Job]:
+    """The jobs of a loader with a sampler; a warning if they are not as many as its length says."""
+    count = 0
+    for job in jobs:
+        count += 1
+        yield job
+    try:
+        said = len(loader)
+    except TypeError:
+        return
+    if count != said:
+        sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        warnings.warn(
+            f"len({type(sampler).__name__}) promises {said} batches and it gave {count}: schedules and progress bars "
+            "go by its length",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 class End:
@@ -102,13 +140,18 @@ class Fetcher:
         n = len(self.dataset)
         if numbers.min() < 0 or numbers.max() >= n:
             return None  # the dataset itself says what is wrong
-        return self.dataset.take(numbers)
+        return taken(self.dataset, numbers)
 
     def _samples(self, job: Job, indices: Any) -> list[Any]:
         many = getattr(self.dataset, "__getitems__", None)
         if many is not None and self.batched:
             begin_item(self.seed, job.epoch, SAMPLE, job.first)
-            return self._guarded(lambda: list(many([_plain(i) for i in indices])), "these samples")
+            samples = self._guarded(lambda: list(many([_plain(i) for i in indices])), "these samples")
+            if len(samples) != len(indices):
+                raise DataError(
+                    f"{type(self.dataset).__name__}.__getitems__ gave {len(samples)} samples for {len(indices)} numbers"
+                )
+            return samples
         samples = []
         for place, index in enumerate(indices):
             begin_item(self.seed, job.epoch, SAMPLE, job.first + place)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..arrays.generator import Generator
+from ..arrays.tensor import Tensor
 from ..base.checked import checked
-from ..base.errors import ArgumentError, DataError, StateError
+from ..base.errors import ArgumentError, ArgumentTypeError, DataError, OutOfMemoryError, StateError
 from .dataset import IterableDataset
-from .fetch import End, Fetcher, Job, StreamReader, shown_samples
+from .fetch import End, Fetcher, Job, StreamReader, announced, cut, shown_samples
 from .parallel import Batches, WorkerBatches
 from .pool import Pool
 from .sampler import set_epoch, state_of
@@ -137,7 +138,8 @@ class DataLoader:
             if wrong:
                 raise ArgumentError(f"batch_sampler decides what makes a batch; leave out {', '.join(wrong)}")
         for name, given in (("sampler", self.sampler), ("batch_sampler", self.batch_sampler)):
-            if isinstance(given, Iterator) or (given is not None and not hasattr(given, "__iter__")):
+            flat = isinstance(given, (np.ndarray, Tensor)) and given.ndim == 0
+            if isinstance(given, Iterator) or flat or (given is not None and not hasattr(given, "__iter__")):
                 raise ArgumentError(
                     f"{name} must give its numbers anew in every epoch, got {type(given).__name__}; give a Sampler, a "
                     "list or another object with __iter__"
@@ -167,6 +169,11 @@ class DataLoader:
     # -- iteration ------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
+        sampler = self.sampler if self.batch_sampler is None else self.batch_sampler
+        if sampler is not None and not hasattr(sampler, "__len__"):
+            raise ArgumentTypeError(
+                f"this loader has no length: its {type(sampler).__name__} has none (__len__)"
+            )
         if self.batch_sampler is not None:
             return len(self.batch_sampler)  # type: ignore[arg-type]
         n = len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
@@ -177,6 +184,8 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         epoch, position, samplers = self.epoch, self._position, self._sampler_states()
         jobs = self._jobs(epoch)
+        if self.sampler is not None or self.batch_sampler is not None:
+            jobs = announced(jobs, self)
         for _ in range(position):
             if next(jobs, None) is None:
                 break
@@ -216,19 +225,36 @@ class DataLoader:
             return self._endless(epoch)
         if self.sampler is not None:
             set_epoch(self.sampler, epoch)
-            return _cut(epoch, iter(self.sampler), self.batch_size, self.drop_last)
+            return cut(epoch, iter(self.sampler), self.batch_size, self.drop_last)
         n = len(self.dataset)
-        order = permutation(n, self.seed, epoch) if self.shuffle else np.arange(n)
+        order = self._shuffled(n, epoch) if self.shuffle else None
         if self.batch_size is None:
-            return (Job(epoch, i, i, int(index)) for i, index in enumerate(order))
+            return (
+                Job(epoch, i, i, int(index)) for i, index in enumerate(range(n) if order is None else order)
+            )
         size = self.batch_size
-        return (Job(epoch, i, i * size, order[i * size : (i + 1) * size]) for i in range(len(self)))
+        part = np.arange if order is None else lambda first, end: order[first:end]
+        return (Job(epoch, i, i * size, part(i * size, min(i * size + size, n))) for i in range(len(self)))
+
+    def _shuffled(self, n: int, epoch: int) -> np.ndarray:
+        try:
+            return permutation(n, self.seed, epoch)
+        except MemoryError:
+            raise OutOfMemoryError(
+                f"there is no memory for a random order of {n} samples; visit fewer in an epoch with a RandomSampler, "
+                "or read them as a stream"
+            ) from None
 
     def _sampled(self, epoch: int) -> Iterator[Job]:
         assert self.batch_sampler is not None
         set_epoch(self.batch_sampler, epoch)
         first = 0
         for number, indices in enumerate(self.batch_sampler):
+            if not hasattr(indices, "__len__") and not hasattr(indices, "__iter__"):
+                raise DataError(
+                    f"a batch_sampler gives lists of sample numbers, one for each batch, and its number {number} is "
+                    f"{indices!r}; a sampler gives single numbers"
+                )
             batch = indices if isinstance(indices, np.ndarray) else list(indices)
             yield Job(epoch, number, first, batch)
             first += len(batch)
@@ -269,9 +295,16 @@ class DataLoader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was asked: the next iteration gives the batches that were to come."""
+        if not isinstance(state, Mapping):
+            raise StateError(f"this is not the state of a loader: it is {type(state).__name__}")
         missing = {"seed", "epoch", "position"} - set(state)
         if missing:
             raise StateError(f"this is not the state of a loader: it lacks {', '.join(sorted(missing))}")
+        wrong = [
+            n for n in ("seed", "epoch", "position") if not isinstance(state[n], (int, np.integer, Tensor))
+        ]
+        if wrong:
+            raise StateError(f"{wrong[0]} of a loader's state is an integer, got {state[wrong[0]]!r}")
         seed, epoch, position = (int(state[name]) for name in ("seed", "epoch", "position"))
         if epoch < 0 or position < 0:
             raise StateError(f"epoch and position count from 0, got {epoch} and {position}")
@@ -318,23 +351,6 @@ class LocalBatches(Batches):
             raise StopIteration
         self.position = job.number + 1
         return batch
-
-
-def _cut(epoch: int, indices: Iterator[Any], size: int | None, drop_last: bool) -> Iterator[Job]:
-    """Jobs of `size` indices each."""
-    if size is None:
-        for number, index in enumerate(indices):
-            yield Job(epoch, number, number, index)
-        return
-    batch: list[Any] = []
-    number = 0
-    for index in indices:
-        batch.append(index)
-        if len(batch) == size:
-            yield Job(epoch, number, number * size, batch)
-            batch, number = [], number + 1
-    if batch and not drop_last:
-        yield Job(epoch, number, number * size, batch)
 
 
 def _batch_size(given: Any, batch_sampler: Any) -> int | None:

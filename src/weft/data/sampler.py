@@ -42,6 +42,7 @@ class SequentialSampler(Sampler):
     """
 
     def __init__(self, data_source: Any) -> None:
+        len(data_source)
         self.data_source = data_source
 
     def __iter__(self) -> Iterator[int]:
@@ -212,6 +213,10 @@ class BatchSampler(Sampler):
         _positive(batch_size, "batch_size")
         if not isinstance(drop_last, bool):
             raise ArgumentError(f"drop_last must be True or False, got {drop_last!r}")
+        if not hasattr(sampler, "__iter__") or (isinstance(sampler, np.ndarray) and sampler.ndim != 1):
+            raise ArgumentError(
+                f"a BatchSampler goes through numbers of samples again and again, got {sampler!r}"
+            )
         self.sampler = sampler
         self.batch_size = int(batch_size)
         self.drop_last = drop_last

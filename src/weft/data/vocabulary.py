@@ -131,6 +131,7 @@ class Vocabulary:
         """The tokens of a text; tokens stay as they are."""
         return self._cut(text) if isinstance(text, str) else text
 
+    @checked
     def encode(self, text: str | Sequence[str]) -> np.ndarray:
         """The numbers of the tokens of a text, int64."""
         default = None if self.unknown is None else self._numbers[self.unknown]
@@ -228,6 +229,8 @@ def pad_sequences(
         )
     kind = np.result_type(*[a.dtype for a in full]) if full else np.dtype(np.int64)
     as_dtype(kind)
+    if kind.kind in "iub" and not (hasattr(value, "__index__") or float(value).is_integer()):
+        raise ArgumentError(f"sequences of {kind} cannot be filled up with {value!r}; give an integer")
     out = np.full((len(arrays), wide, *pattern.shape[1:]), value, kind)
     lengths = np.empty(len(arrays), np.int64)
     for row, a, i in zip(out, arrays, range(len(arrays)), strict=True):
@@ -257,7 +260,10 @@ class PadCollate:
     ) -> None:
         self.value, self.parts, self.lengths, self.side = value, tuple(parts), lengths, side
 
+    @checked
     def __call__(self, samples: Sequence[Any]) -> tuple[Any, ...]:
+        if not len(samples):
+            raise DataError("a batch needs at least one sample")
         rows = [s if isinstance(s, (tuple, list)) and len(s) and not _number(s[0]) else (s,) for s in samples]
         columns = list(zip(*rows, strict=True))
         out, lengths = [], []

@@ -12,6 +12,8 @@ from ..base.errors import ArgumentError, DataError, nearest
 from .labels import (
     check_scores,
     check_targets,
+    checked_ignored,
+    checked_threshold,
     confusion,
     equal_labels,
     hardened,
@@ -44,8 +46,8 @@ class Accuracy(Metric):
         if not hasattr(top_k, "__index__") or top_k < 1:
             raise ArgumentError(f"top_k must be at least 1, got {top_k}")
         self.top_k = int(top_k)
-        self.threshold = threshold
-        self.ignore_index = ignore_index
+        self.threshold = checked_threshold(threshold)
+        self.ignore_index = checked_ignored(ignore_index)
         self.probabilities = probabilities
         self.name = "accuracy" if top_k == 1 else f"top{top_k}_accuracy"
 
@@ -89,8 +91,8 @@ class ConfusionMatrix(Metric):
         if classes is not None and (not hasattr(classes, "__index__") or classes < 1):
             raise ArgumentError(f"classes must be a positive integer or None, got {classes!r}")
         self.classes = classes
-        self.threshold = threshold
-        self.ignore_index = ignore_index
+        self.threshold = checked_threshold(threshold)
+        self.ignore_index = checked_ignored(ignore_index)
         self.probabilities = probabilities
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..arrays import dispatch
@@ -17,6 +19,20 @@ from ..ops.elementwise import cast, equal, greater, less, less_equal, where
 from ..ops.movement import broadcast_in_dim, broadcast_to, reshape
 from ..ops.reduce import argmax, max_, sum_
 from .streaming import same_shape
+
+
+def checked_threshold(value: Any) -> float:
+    """A threshold between two classes, or `ArgumentError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or value != value:
+        raise ArgumentError(f"threshold must be a number, got {value!r}")
+    return float(value)
+
+
+def checked_ignored(value: Any) -> int | None:
+    """A label to leave out, or None; else `ArgumentError`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+        raise ArgumentError(f"ignore_index must be an integer or None, got {value!r}")
+    return None if value is None else int(value)
 
 
 def classes_along(n, x, axis):
@@ -138,7 +154,7 @@ def hardened(predictions: Tensor, targets: Tensor) -> Tensor:
 def is_scores(predictions: Tensor, targets: Tensor) -> bool:
     """Whether predictions are scores of more than one class along axis 1: one axis more than the targets."""
     return (
-        predictions.ndim == targets.ndim + 1
+        predictions.ndim == targets.ndim + 1 > 1
         and predictions.shape[1] != 1
         and predictions.shape[:1] + predictions.shape[2:] == targets.shape
     )

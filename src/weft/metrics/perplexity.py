@@ -15,7 +15,7 @@ from ..ops.composite.softmax import log_softmax
 from ..ops.elementwise import cast, equal, where
 from ..ops.movement import broadcast_in_dim, broadcast_to
 from ..ops.reduce import sum_
-from .labels import check_scores, check_targets, classes_along, in_range
+from .labels import check_scores, check_targets, checked_ignored, classes_along, in_range
 from .streaming import Metric
 
 
@@ -52,7 +52,7 @@ class Perplexity(Metric):
 
     def __init__(self, *, ignore_index: int | None = -100) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
+        self.ignore_index = checked_ignored(ignore_index)
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         check_scores(self.name, predictions, targets)

@@ -13,7 +13,7 @@ from ..base.errors import ArgumentError, DataError, nearest
 from ..ops.composite.define import composite
 from ..ops.composite.softmax import log_softmax
 from ..ops.movement import permute, reshape
-from .labels import check_targets, hardened, is_scores
+from .labels import check_targets, checked_ignored, hardened, is_scores
 from .streaming import Collected, same_shape
 
 _AVERAGES = ("macro", "weighted")
@@ -78,7 +78,7 @@ class RocAuc(Collected):
         self.average = average
         self.multi_class = multi_class
         self.logits = logits
-        self.ignore_index = ignore_index
+        self.ignore_index = checked_ignored(ignore_index)
         self.probabilities = probabilities
 
     def batch(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
@@ -111,7 +111,9 @@ class RocAuc(Collected):
             return self._averaged(sides)
         self._check(targets, scores.shape[1])
         if scores.shape[1] == 2:  # probabilities or logits: the order by the difference is that of either
-            return self._area(scores[:, 1].astype(np.float64) - scores[:, 0], targets == 1, "1")
+            with np.errstate(invalid="ignore"):  # of infinities: NaN
+                order = scores[:, 1].astype(np.float64) - scores[:, 0]
+            return self._area(order, targets == 1, "1")
         if self.multi_class == "ovr":
             return self._averaged([(scores[:, i], targets == i) for i in range(scores.shape[1])])
         return self._pairwise(scores, targets)
@@ -134,6 +136,8 @@ class RocAuc(Collected):
         return area_under_curve(scores, positive)
 
     def _averaged(self, sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | np.ndarray:
+        if not sides:
+            raise DataError(f"{self.name} has seen no scores since it was reset")
         areas = np.array([self._area(c, p, str(i)) for i, (c, p) in enumerate(sides)])
         if self.average is None:
             return areas

@@ -132,7 +132,7 @@ class R2Score(Metric):
 
     def result(self, *sums: np.ndarray) -> float | np.ndarray:
         errors, mean, spread, wrong, n = sums
-        if not n:
+        if not n or not errors.size:
             raise DataError(f"{self.name} has seen no samples since it was reset")
         check_finite(self.name, wrong)
         # Deviations as small as the rounding of the mean are none.

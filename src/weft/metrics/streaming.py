@@ -11,7 +11,7 @@ from ..arrays import dispatch
 from ..arrays.grad import no_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
-from ..base.checked import check_constructor
+from ..base.checked import check_constructor, checked
 from ..base.errors import DataError, StateError
 from ..ir.dtype import DType, float64, int64
 from ..ir.shape import Shape, show_shape
@@ -48,6 +48,7 @@ class Metric:
         """The figure, from the sums."""
         raise NotImplementedError(f"{type(self).__name__} must define result(*sums)")
 
+    @checked
     def update(self, predictions: Any, targets: Any) -> None:
         """Take one more batch into account."""
         with no_grad():
@@ -113,6 +114,7 @@ class Collected(Metric):
         super().__init__()
         self._parts: list[tuple[Tensor, ...]] = []
 
+    @checked
     def update(self, predictions: Any, targets: Any) -> None:
         with no_grad():
             self.keep(self.batch(as_tensor(predictions), as_tensor(targets)))

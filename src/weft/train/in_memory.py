@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.errors import DataError
 from ..data import DataLoader, Dataset, TensorDataset
-from ..data.dataset import to_tensor
+from ..data.dataset import taken, to_tensor
 from ..data.shuffle import permutation
 
 #: Bytes up to which an epoch is gathered at once.
@@ -35,7 +35,7 @@ class WeightedDataset(Dataset):
         return (*sample, self.weights[index])
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        parts = self.dataset.take(indices) if isinstance(self.dataset, Dataset) else None
+        parts = taken(self.dataset, indices) if isinstance(self.dataset, Dataset) else None
         return None if parts is None else (*parts, np.ascontiguousarray(self.weights[indices]))
 
 

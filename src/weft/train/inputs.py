@@ -12,7 +12,7 @@ from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DataError
 from ..base.pytree import flatten
 from ..data import DataLoader, Dataset, IterableDataset, TensorDataset
-from ..data.dataset import host_array
+from ..data.dataset import host_array, taken
 from ..ir.dtype import DType
 from ..ir.dtype import dtype as as_dtype
 from ..ir.shape import show_shape
@@ -178,12 +178,12 @@ class Checks:
         weighted: its samples end with their weights.
         """
         known = isinstance(data, Dataset) and not isinstance(data, IterableDataset) and len(data)
-        sample = data.take(np.arange(1)) if known else None
+        sample = taken(data, np.arange(1)) if known else None
         if sample is None or len(data) * sum(part.nbytes for part in sample) > _LARGE:
             return False
         self.ignored = self.heeded = False
         for first in range(0, len(data), _CHUNK):
-            parts = data.take(np.arange(first, min(first + _CHUNK, len(data))))
+            parts = taken(data, np.arange(first, min(first + _CHUNK, len(data))))
             assert parts is not None
             self.batch(parts[: -1 - weighted], parts[-1 - weighted], what, first)
         if self.ignored and not self.heeded:

@@ -153,6 +153,11 @@ class Run:
             trainer.reset_metrics()
             self.batch = 0
         self._batches()
+        if not self.batch and trainer.stopped is None:
+            raise DataError(
+                f"epoch {epoch} has no batches: the data were at their end before; give data that can be gone through "
+                "again, such as a DataLoader or from_generator(function)"
+            )
         figures = trainer.figures(self.loss, "the training data")
         for c in self.at["on_validation_begin"]:
             c.on_validation_begin(trainer)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.errors import ArgumentError, DataError
 from ..data import DataLoader, Dataset, IterableDataset, random_split
+from ..data.dataset import taken
 from ..ir.dtype import DType
 from .endless import EndlessFeed
 from .feed import Feed, sample_weights
@@ -130,7 +131,7 @@ class Sources:
         data, at = feed.source.dataset, -1 - feed.weighted
         for first in range(0, len(data), _CHUNK):
             numbers = np.arange(first, min(first + _CHUNK, len(data)))
-            parts = data.take(numbers) if isinstance(data, Dataset) else None
+            parts = taken(data, numbers) if isinstance(data, Dataset) else None
             if parts is not None:
                 yield np.asarray(parts[at]).reshape(-1)
             else:

@@ -12,7 +12,7 @@ from ...base.errors import ArgumentError, DataError
 from ..randomness import RandomStream
 from . import functional as F
 from .compose import RandomTransform, Transform, probability
-from .pixels import pair, size_of
+from .pixels import pair, sides_of, size_of
 from .resample import check_interpolation
 
 Range = tuple[float, float]
@@ -44,6 +44,7 @@ class Pad(Transform):
     """More pixels at the sides: one number, (x, y) or (left, top, right, bottom); see `functional.pad`."""
 
     def __init__(self, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> None:
+        sides_of(padding, padding_mode)
         self.padding, self.fill, self.padding_mode = padding, fill, padding_mode
 
     def __call__(self, image: Any) -> np.ndarray:

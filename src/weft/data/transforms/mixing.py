@@ -31,9 +31,10 @@ class Mixing(Transform):
         self.alpha, self.num_classes, self.p = float(alpha), num_classes, probability(p)
 
     def __call__(self, batch: Any, labels: Any = None) -> tuple[Tensor, Tensor]:
-        given = tuple(batch) if labels is None else (batch, labels)
-        if len(given) != 2:
-            raise DataError(f"{type(self).__name__} takes a batch (images, labels), got {len(given)} parts")
+        given = batch if labels is None else (batch, labels)
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            got = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
+            raise DataError(f"{type(self).__name__} takes a batch (images, labels), got {got}")
         images, targets = host_array(given[0], "images"), self._probabilities(host_array(given[1], "labels"))
         if images.ndim < 2 or len(images) != len(targets):
             raise DataError(f"images {images.shape} and labels {targets.shape} are not a batch")

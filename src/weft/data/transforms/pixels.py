@@ -38,8 +38,10 @@ def image_array(image: Any) -> np.ndarray:
             f"an image has the shape (channels, height, width), got {array.shape}, which looks like channels last; "
             "use ChannelsFirst() before"
         )
-    if not array.shape[-1] or not array.shape[-2]:
-        raise DataError(f"the image is empty: its shape is {array.shape}")
+    if 0 in array.shape[-3:]:
+        raise DataError(
+            f"the image is empty: its shape is {array.shape}, (channels, height, width) of at least 1"
+        )
     return array
 
 
@@ -212,15 +214,7 @@ def pad(image: Any, padding: Any, fill: Any = 0, mode: str = "constant") -> np.n
     mirrored at its last pixel, "symmetric" mirrored at its side.
     """
     image = image_array(image)
-    sides = (padding,) * 4 if isinstance(padding, (int, np.integer)) else tuple(padding)
-    sides = sides * 2 if len(sides) == 2 else sides
-    if len(sides) != 4 or any(int(s) != s or s < 0 for s in sides):
-        raise ArgumentError(
-            f"padding is a number, (x, y) or (left, top, right, bottom), not negative, got {padding!r}"
-        )
-    if mode not in _MODES:
-        raise ArgumentError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-    left, up, right, down = (int(s) for s in sides)
+    left, up, right, down = sides_of(padding, mode)
     h, w = size_of(image)
     if mode != "constant":
         if mode == "reflect" and (max(left, right) >= w or max(up, down) >= h):
@@ -231,6 +225,20 @@ def pad(image: Any, padding: Any, fill: Any = 0, mode: str = "constant") -> np.n
     out[...] = filling(fill, image)
     out[..., up : up + h, left : left + w] = image
     return out
+
+
+def sides_of(padding: Any, mode: str) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of what `pad` is given, checked."""
+    if mode not in _MODES:
+        raise ArgumentError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
+    sides = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * 4
+    sides = sides * 2 if len(sides) == 2 else sides
+    if len(sides) != 4 or not all(hasattr(s, "__index__") and s >= 0 for s in sides):
+        raise ArgumentError(
+            f"padding is a number, (x, y) or (left, top, right, bottom), not negative, got {padding!r}"
+        )
+    left, top, right, bottom = (int(s) for s in sides)
+    return left, top, right, bottom
 
 
 def filling(fill: Any, image: np.ndarray) -> np.ndarray:

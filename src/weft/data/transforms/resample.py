@@ -165,6 +165,8 @@ def warp(
     check_interpolation(interpolation)
     h, w = size_of(image)
     height, width = size_of(image) if size is None else size
+    if not image.size:  # a batch of no images
+        return np.empty((*image.shape[:-2], height, width), image.dtype)
     m = np.asarray(matrix, np.float64)
     x, y = np.arange(width), np.arange(height)[:, None]
     # Places in the image with a border of `fill` one pixel wide, on which all that is outside comes to lie.
