@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
@@ -99,6 +100,33 @@ def test_optimisers_and_schedules_say_their_mathematics_arguments_and_source(nam
         assert "Reference:" in doc
     if issubclass(thing, generate.optim.Schedule):
         assert ">>>" in doc
+
+
+#: Arguments that are the same everywhere, and are told where they come first; and those that the shapes tell.
+EVERYWHERE = {
+    "inplace", "dtype", "device", "generator", "training", "optimizer", "args", "kwargs", "process_group", "module",
+    "input", "target", "tensor", "logits", "x1", "x2", "input1", "input2", "anchor", "positive", "negative",
+}  # fmt: skip
+PARTS = [("losses", "nn"), ("layers", "nn"), ("layers", "nn.init"), ("functional", "nn.functional"),
+         ("optimisers", "optim")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "prefix"), PARTS)
+def test_every_argument_is_told(page, prefix):
+    """By its name in the docstring, unless that sends the reader to another one for it."""
+    untold = {}
+    for name, thing in _entries(page, prefix):
+        if name in HOLDERS | {"ParamGroup", "l1_penalty", "l2_penalty"}:
+            continue
+        if re.search(r"([Aa]rguments|[Oo]thers) .*are( those of)? ", thing.__doc__):
+            continue
+        names = [
+            n for n in inspect.signature(thing).parameters if n not in EVERYWHERE and not n.startswith("_")
+        ]
+        missing = [n for n in names if not re.search(rf"\b{n}\b", thing.__doc__)]
+        if missing:
+            untold[name] = missing
+    assert untold == {}
 
 
 @pytest.mark.parametrize(("name", "thing"), _entries("layers", "nn.init"))

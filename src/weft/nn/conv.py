@@ -226,6 +226,8 @@ class _LazyConv(_Conv):
 class LazyConv1d(_LazyConv):
     """A `Conv1d` that takes `in_channels` from its first input, and is a `Conv1d` from then on.
 
+    Others are those of `Conv1d`.
+
     Shapes: those of `Conv1d`. Raises: StateError where its parameters are used before.
     """
 
@@ -236,6 +238,8 @@ class LazyConv1d(_LazyConv):
 class LazyConv2d(_LazyConv):
     """A `Conv2d` that takes `in_channels` from its first input, and is a `Conv2d` from then on.
 
+    Others are those of `Conv2d`.
+
     Shapes: those of `Conv2d`. Raises: StateError where its parameters are used before.
     """
 
@@ -245,6 +249,8 @@ class LazyConv2d(_LazyConv):
 
 class LazyConv3d(_LazyConv):
     """A `Conv3d` that takes `in_channels` from its first input, and is a `Conv3d` from then on.
+
+    Others are those of `Conv3d`.
 
     Shapes: those of `Conv3d`. Raises: StateError where its parameters are used before.
     """

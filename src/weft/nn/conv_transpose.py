@@ -106,7 +106,7 @@ class ConvTranspose2d(_ConvTranspose):
     (kernel - 1) + output_padding + 1; weight (C, out_channels / groups, height, width), bias (out_channels). Both are
     drawn uniformly from [-b, b] with b = 1 / sqrt(out_channels / groups * height * width).
 
-    Raises: ArgumentError for a padding mode other than zeros, or an `output_size` that the stride cannot give.
+    Raises: ArgumentError for a padding_mode other than "zeros", or an `output_size` that the stride cannot give.
     """
 
     _rank = 2
@@ -138,6 +138,8 @@ class _LazyConvTranspose(_LazyConv, _ConvTranspose):
 class LazyConvTranspose1d(_LazyConvTranspose):
     """A `ConvTranspose1d` that takes `in_channels` from its first input, and is a `ConvTranspose1d` from then on.
 
+    Others are those of `ConvTranspose1d`.
+
     Shapes: those of `ConvTranspose1d`. Raises: StateError where its parameters are used before.
     """
 
@@ -148,6 +150,8 @@ class LazyConvTranspose1d(_LazyConvTranspose):
 class LazyConvTranspose2d(_LazyConvTranspose):
     """A `ConvTranspose2d` that takes `in_channels` from its first input, and is a `ConvTranspose2d` from then on.
 
+    Others are those of `ConvTranspose2d`.
+
     Shapes: those of `ConvTranspose2d`. Raises: StateError where its parameters are used before.
     """
 
@@ -157,6 +161,8 @@ class LazyConvTranspose2d(_LazyConvTranspose):
 
 class LazyConvTranspose3d(_LazyConvTranspose):
     """A `ConvTranspose3d` that takes `in_channels` from its first input, and is a `ConvTranspose3d` from then on.
+
+    Others are those of `ConvTranspose3d`.
 
     Shapes: those of `ConvTranspose3d`. Raises: StateError where its parameters are used before.
     """

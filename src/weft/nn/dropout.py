@@ -100,7 +100,7 @@ class AlphaDropout(_Dropout):
 
 
 class FeatureAlphaDropout(_Dropout):
-    """`AlphaDropout` of whole channels: one m for each channel of each sample.
+    """`AlphaDropout` of whole channels: one m, 0 with probability `p`, for each channel of each sample.
 
         y[n, c] = a (x[n, c] m + s (1 - m)) + b
 

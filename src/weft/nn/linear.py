@@ -82,6 +82,8 @@ class LazyLinear(Linear):
 
     Until then its parameters have no shape; saving or optimising them raises `StateError`.
 
+    Others are those of `Linear`.
+
     Shapes: those of `Linear`.
     """
 

@@ -80,7 +80,7 @@ class ConstantPad3d(_ConstantPad):
 
 
 class ZeroPad1d(_Pad):
-    """Zeros before and after the last axis: `ConstantPad1d` with the value 0.
+    """Zeros before and after the last axis: `ConstantPad1d` with the value 0, and its `padding`.
 
     Shapes: (..., L) to (..., before + L + after).
     """
@@ -89,7 +89,7 @@ class ZeroPad1d(_Pad):
 
 
 class ZeroPad2d(_Pad):
-    """Zeros around images: `ConstantPad2d` with the value 0.
+    """Zeros around images: `ConstantPad2d` with the value 0, and its `padding`.
 
     Shapes: (..., H, W) to (..., top + H + bottom, left + W + right).
     """
@@ -98,7 +98,7 @@ class ZeroPad2d(_Pad):
 
 
 class ZeroPad3d(_Pad):
-    """Zeros around volumes: `ConstantPad3d` with the value 0.
+    """Zeros around volumes: `ConstantPad3d` with the value 0, and its `padding`.
 
     Shapes: (..., D, H, W) to (..., front + D + back, top + H + bottom, left + W + right).
     """

@@ -238,7 +238,7 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """The p-norm of each window of a sequence, p = norm_type.
+    """The p-norm of each window of a sequence, p = norm_type. Arguments are those of `LPPool2d`.
 
         y = (sum of x**p over the window)**(1 / p)
 
@@ -304,6 +304,8 @@ class MaxUnpool1d(_MaxUnpool):
 
         y[indices[i]] = x[i]
 
+    Arguments are those of `MaxUnpool2d`.
+
     Shapes: two of (N, C, L) or (C, L) to (..., L'), L' = (L - 1) stride - 2 padding + kernel_size, or `output_size`.
     """
 
@@ -316,7 +318,8 @@ class MaxUnpool2d(_MaxUnpool):
 
         y[indices[i, j]] = x[i, j]        indices count the places of y row by row
 
-    Called with the elements, their indices and, where the windows leave it open, the `output_size`.
+    kernel_size, stride and padding are those of the pooling. Called with the elements, their indices and, where the
+    windows leave it open, the `output_size`.
 
     Shapes: two of (N, C, H, W) or (C, H, W) to (..., H', W'), H' = (H - 1) stride - 2 padding + kernel, W' likewise.
 
@@ -336,6 +339,8 @@ class MaxUnpool3d(_MaxUnpool):
     """Puts the results of `MaxPool3d(..., return_indices=True)` back where they were found; zeros elsewhere.
 
         y[indices[i, j, k]] = x[i, j, k]
+
+    Arguments are those of `MaxUnpool2d`.
 
     Shapes: two of (N, C, D, H, W) or (C, D, H, W) to (..., D', H', W'); each size as in `MaxUnpool2d`.
     """

@@ -85,6 +85,8 @@ class RNNCell(_Cell):
 
         h' = tanh(W_ih x + b_ih + W_hh h + b_hh)        or relu of it (nonlinearity="relu")
 
+    With `bias=False` there are no biases.
+
     Shapes: x (N, input_size) or (input_size), h and h' (N, hidden_size) or (hidden_size), zeros if not given; weight_ih
     (hidden_size, input_size), weight_hh (hidden_size, hidden_size), biases (hidden_size). All are drawn uniformly from
     [-b, b] with b = 1 / sqrt(hidden_size).
@@ -116,8 +118,8 @@ class LSTMCell(_Cell):
         i, f, o = sigmoid(W_i. x + b_i. + W_h. h + b_h.)        g = tanh(W_ig x + b_ig + W_hg h + b_hg)
         c' = f c + i g                                          h' = o tanh(c')
 
-    Shapes: x (N, input_size) or (input_size), h and c (N, hidden_size), or none for zeros. Gates are in the order
-    i, f, g, o in the weights, which are (4 hidden_size, ...) and drawn as in `RNNCell`.
+    Shapes: x (N, input_size) or (input_size), h and c (N, hidden_size), or none for zeros. Gates are in the order i, f,
+    g, o in the weights, which are (4 hidden_size, ...) and drawn as in `RNNCell`; `bias` says whether there are biases.
 
     Reference: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997.
     """
@@ -137,7 +139,7 @@ class GRUCell(_Cell):
         n = tanh(W_in x + b_in + r (W_hn h + b_hn))       h' = (1 - z) n + z h
 
     Shapes: x (N, input_size) or (input_size), h (N, hidden_size) or none for zeros. Gates are in the order r, z, n in
-    the weights, which are (3 hidden_size, ...) and drawn as in `RNNCell`.
+    the weights, which are (3 hidden_size, ...) and drawn as in `RNNCell`; `bias` says whether there are biases.
 
     Reference: K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", 2014,
     https://arxiv.org/abs/1406.1078

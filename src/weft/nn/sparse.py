@@ -120,7 +120,7 @@ class EmbeddingBag(Module):
     Args:
         num_embeddings: the number of rows.
         embedding_dim: the length of each vector.
-        max_norm, norm_type: as in `Embedding`. Its `scale_grad_by_freq` is not available.
+        max_norm, norm_type, sparse: as in `Embedding`. Its `scale_grad_by_freq` is not available.
         mode: "sum", "mean" or "max".
         include_last_offset: whether one more offset says where the last bag ends.
         padding_idx: a row that starts as zeros and is left out of bags.

@@ -308,6 +308,8 @@ class _LazyNorm(_Norm):
 class LazyBatchNorm1d(_LazyNorm, _BatchNorm):
     """A `BatchNorm1d` that takes `num_features` from its first input, and is a `BatchNorm1d` from then on.
 
+    Others are those of `BatchNorm1d`.
+
     Shapes: those of `BatchNorm1d`. Raises: StateError where its tensors are used before.
     """
 
@@ -317,6 +319,8 @@ class LazyBatchNorm1d(_LazyNorm, _BatchNorm):
 
 class LazyBatchNorm2d(_LazyNorm, _BatchNorm):
     """A `BatchNorm2d` that takes `num_features` from its first input, and is a `BatchNorm2d` from then on.
+
+    Others are those of `BatchNorm2d`.
 
     Shapes: those of `BatchNorm2d`. Raises: StateError where its tensors are used before.
     """
@@ -328,6 +332,8 @@ class LazyBatchNorm2d(_LazyNorm, _BatchNorm):
 class LazyBatchNorm3d(_LazyNorm, _BatchNorm):
     """A `BatchNorm3d` that takes `num_features` from its first input, and is a `BatchNorm3d` from then on.
 
+    Others are those of `BatchNorm3d`.
+
     Shapes: those of `BatchNorm3d`. Raises: StateError where its tensors are used before.
     """
 
@@ -337,6 +343,8 @@ class LazyBatchNorm3d(_LazyNorm, _BatchNorm):
 
 class LazyInstanceNorm1d(_LazyNorm, _InstanceNorm):
     """An `InstanceNorm1d` that takes `num_features` from its first input, and is an `InstanceNorm1d` from then on.
+
+    Others are those of `InstanceNorm1d`.
 
     Shapes: those of `InstanceNorm1d`. Raises: StateError where its tensors are used before.
     """
@@ -348,6 +356,8 @@ class LazyInstanceNorm1d(_LazyNorm, _InstanceNorm):
 class LazyInstanceNorm2d(_LazyNorm, _InstanceNorm):
     """An `InstanceNorm2d` that takes `num_features` from its first input, and is an `InstanceNorm2d` from then on.
 
+    Others are those of `InstanceNorm2d`.
+
     Shapes: those of `InstanceNorm2d`. Raises: StateError where its tensors are used before.
     """
 
@@ -357,6 +367,8 @@ class LazyInstanceNorm2d(_LazyNorm, _InstanceNorm):
 
 class LazyInstanceNorm3d(_LazyNorm, _InstanceNorm):
     """An `InstanceNorm3d` that takes `num_features` from its first input, and is an `InstanceNorm3d` from then on.
+
+    Others are those of `InstanceNorm3d`.
 
     Shapes: those of `InstanceNorm3d`. Raises: StateError where its tensors are used before.
     """

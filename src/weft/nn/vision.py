@@ -65,6 +65,8 @@ class Upsample(Module):
 class UpsamplingNearest2d(Upsample):
     """`Upsample` to the nearest pixel: y[i, j] = x[floor(i H / H'), floor(j W / W')].
 
+    Called with `size` (H', W') or `scale_factor`, as `Upsample`.
+
     Shapes: (N, C, H, W) to (N, C, H', W').
     """
 
@@ -77,6 +79,8 @@ class UpsamplingBilinear2d(Upsample):
 
         y[i, j] = x at the place (i (H - 1) / (H' - 1), j (W - 1) / (W' - 1))
 
+    Called with `size` (H', W') or `scale_factor`, as `Upsample`.
+
     Shapes: (N, C, H, W) to (N, C, H', W').
     """
 
@@ -85,7 +89,7 @@ class UpsamplingBilinear2d(Upsample):
 
 
 class PixelShuffle(Module):
-    """Channels as finer pixels, r the upscale factor.
+    """Channels as finer pixels, r = upscale_factor.
 
         y[c, i r + k, j r + l] = x[c r r + k r + l, i, j]
 
@@ -107,7 +111,7 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """Pixels as channels, r the downscale factor: undoes `PixelShuffle`.
+    """Pixels as channels, r = downscale_factor: undoes `PixelShuffle`.
 
         y[c r r + k r + l, i, j] = x[c, i r + k, j r + l]
 

@@ -30,7 +30,14 @@ class Adadelta(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: a factor of the steps: a number, or a tensor that may change while training.
+        rho: at least 0 and less than 1.
+        eps: keeps the divisor from 0, and begins the steps.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: M. D. Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, https://arxiv.org/abs/1212.5701
     """

@@ -92,7 +92,11 @@ class Adafactor(Optimizer):
         beta2_decay: how fast the averages grow longer.
         eps: (least mean of squares, least size of a parameter); None (or 0) first is the precision of the parameter.
         d: the greatest root mean square of an update u.
+        weight_decay: how much the parameter shrinks at each step, in units of lr.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: N. Shazeer, M. Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
     https://arxiv.org/abs/1804.04235

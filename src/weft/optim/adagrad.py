@@ -36,8 +36,14 @@ class Adagrad(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        lr_decay: how fast the rate falls.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
         initial_accumulator_value: what s is before the first step.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods", 2011,
     https://jmlr.org/papers/v12/duchi11a.html

@@ -70,10 +70,16 @@ class Adam(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        eps: keeps the divisor from 0.
         weight_decay: added to the gradient, times the parameter (L2 penalty). `AdamW` decays the parameter itself.
         decoupled_weight_decay: decay as `AdamW` does.
         amsgrad: use the largest v so far.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015, https://arxiv.org/abs/1412.6980
     """
@@ -118,8 +124,15 @@ class AdamW(Adam):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        eps: keeps the divisor from 0.
+        weight_decay: how much the parameter shrinks at each step, in units of lr.
         amsgrad: use the largest v so far.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
     """

@@ -37,7 +37,14 @@ class Adamax(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        eps: keeps the divisor from 0.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", section 7.1, 2015,
     https://arxiv.org/abs/1412.6980

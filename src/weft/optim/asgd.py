@@ -38,10 +38,15 @@ class ASGD(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
         lambd: decay of the parameter.
         alpha: power with which the steps shrink.
         t0: the step from which on the average is taken.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: B. T. Polyak, A. B. Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
     """

@@ -28,7 +28,13 @@ class Lion(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        weight_decay: how much the parameter shrinks at each step, in units of lr.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, https://arxiv.org/abs/2302.06675
     """

@@ -71,6 +71,7 @@ class Muon(Optimizer):
         params: matrices, (name, matrix) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
         lr, weight_decay, momentum: as in the formulas; momentum is below 1.
+        nesterov: as in the formulas.
         ns_coefficients: (a, b, c) of the iteration s -> a s + b s**3 + c s**5 on singular values.
         eps: least norm that a matrix is divided by.
         ns_steps: how many iterations.

@@ -44,8 +44,16 @@ class NAdam(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        eps: keeps the divisor from 0.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
+        momentum_decay: how fast mu_t grows towards b1.
         decoupled_weight_decay: p <- (1 - lr * weight_decay) p before each step, instead of a term in g.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: T. Dozat, "Incorporating Nesterov Momentum into Adam", 2016,
     https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ

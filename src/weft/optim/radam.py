@@ -53,8 +53,15 @@ class RAdam(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        betas: (b1, b2), each at least 0 and less than 1.
+        eps: keeps the divisor from 0.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
         decoupled_weight_decay: p <- (1 - lr * weight_decay) p before each step, instead of a term in g.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: L. Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020,
     https://arxiv.org/abs/1908.03265

@@ -38,8 +38,16 @@ class RMSprop(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        alpha: at least 0 and less than 1.
+        eps: keeps the divisor from 0.
+        weight_decay: added to the gradient, times the parameter (L2 penalty).
+        momentum: at least 0; with 0 there is no b.
         centered: divide by the running standard deviation: v minus the square of a running mean of g.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError unless parameters are floating and
+    real.
 
     Reference: T. Tieleman, G. Hinton, "Neural Networks for Machine Learning", lecture 6.5, 2012; A. Graves, 2013,
     https://arxiv.org/abs/1308.0850 (centered).

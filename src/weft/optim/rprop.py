@@ -39,9 +39,12 @@ class Rprop(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the first size of all steps.
         etas: the factors (shrink, grow), 0 < shrink < 1 < grow.
         step_sizes: the smallest and largest size.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError unless 0 < shrink < 1 < grow; DTypeError unless parameters are floating and real.
 
     Reference: M. Riedmiller, H. Braun, "A Direct Adaptive Method for Faster Backpropagation Learning", 1993.
     """

@@ -41,7 +41,13 @@ class SGD(Optimizer):
     Args:
         params: tensors, (name, tensor) pairs, or dicts `{"params": ..., "lr": ...}` with options of their own.
             None: `bind` them later.
+        lr: the learning rate: a number, or a tensor that may change while training.
+        momentum, dampening: as in the formulas.
+        weight_decay: an L2 penalty, as above.
+        nesterov: look ahead along the velocity; needs momentum and no dampening.
         maximize: climb instead of descending.
+
+    Raises: ArgumentError for numbers out of range and unknown options; DTypeError for parameters that are not floating.
 
     Reference: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """

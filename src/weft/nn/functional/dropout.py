@@ -57,7 +57,7 @@ def _channels(rank: int, input: Tensor, p: float, training: bool, generator: Any
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` with one m for each channel of each sample.
+    """`dropout` with one m, 0 with probability p, for each channel of each sample.
 
     Shapes: (N, C, L) or (C, L), kept. Raises: ShapeError for others. As a layer: `nn.Dropout1d`.
     """
@@ -68,7 +68,7 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` with one m for each channel of each sample.
+    """`dropout` with one m, 0 with probability p, for each channel of each sample.
 
     Shapes: (N, C, H, W) or (C, H, W), kept. Raises: ShapeError for others. As a layer: `nn.Dropout2d`.
     """
@@ -79,7 +79,7 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`dropout` with one m for each channel of each sample.
+    """`dropout` with one m, 0 with probability p, for each channel of each sample.
 
     Shapes: (N, C, D, H, W) or (C, D, H, W), kept. Raises: ShapeError for others. As a layer: `nn.Dropout3d`.
     """
@@ -108,7 +108,7 @@ def alpha_dropout(
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *, generator: Any = None
 ) -> Tensor:
-    """`alpha_dropout` with one m for each channel of each sample.
+    """`alpha_dropout` with one m, 0 with probability p, for each channel of each sample.
 
     Shapes: (N, C, ...), kept. Raises: ShapeError for others. As a layer: `nn.FeatureAlphaDropout`.
     """

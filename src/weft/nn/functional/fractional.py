@@ -90,7 +90,8 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """`fractional_max_pool2d` of volumes: the largest element of each window, which begin at random distances.
+    """`fractional_max_pool2d` of volumes: the largest element of each window, which begin at random distances. Its
+    arguments are those of `fractional_max_pool2d`.
 
     Shapes: (N, C, D, H, W) or (C, D, H, W) to (..., *output_size), with `return_indices` a pair. As a layer:
     `nn.FractionalMaxPool3d`.

@@ -62,6 +62,10 @@ def l1_loss(
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """With d = |input - target|: d**2 / (2 beta) below beta, d - beta / 2 above; averaged, summed or as it is.
 
+    Args:
+        reduction: "mean", "sum" or "none".
+        beta: where the one turns into the other; with 0 it is `l1_loss`.
+
     Shapes: input and target alike; a scalar, or their shape with "none". Raises: ArgumentError for a negative beta. As
     a module: `nn.SmoothL1Loss`.
     """
@@ -82,6 +86,8 @@ def huber_loss(
     """With d = |input - target|: d**2 / 2 below delta, delta (d - delta / 2) above; averaged, summed or as it is.
 
     Args:
+        reduction: "mean", "sum" or "none".
+        delta: where the one turns into the other.
         weight: a factor for each element; the mean is divided by their number all the same.
 
     Shapes: input and target alike; a scalar, or their shape with "none". Raises: ArgumentError unless delta is
@@ -101,7 +107,7 @@ def binary_cross_entropy(
 
     Logarithms are not let below -100.
 
-    Prefer `binary_cross_entropy_with_logits`, which takes scores.
+    Prefer `binary_cross_entropy_with_logits`, which takes scores. reduction is "mean", "sum" or "none".
 
     Shapes: input and target alike, weight broadcasts; a scalar, or their shape with "none". As a module: `nn.BCELoss`.
     """
@@ -121,6 +127,7 @@ def binary_cross_entropy_with_logits(
     """-(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))) for scores x and targets y, times weight, without overflow.
 
     Args:
+        reduction: "mean", "sum" or "none".
         pos_weight: p, what targets of 1 count.
 
     Shapes: input and target alike, weights broadcast; a scalar, or their shape with "none". As a module:
@@ -156,6 +163,11 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """-weight[y] input[y] for log-probabilities and class indices y. The mean is divided by the sum of the weights.
+
+    Args:
+        weight: one factor for each class.
+        ignore_index: a class index that counts nothing.
+        reduction: "mean", "sum" or "none".
 
     Shapes: input (N, C, ...) or (C), target (N, ...) or (), weight (C); a scalar, or the target's with "none".
 
@@ -237,6 +249,7 @@ def linear_cross_entropy(
         linear_weight: (C, in).
         target: class indices (N) or (), or probabilities (N, C) or (C).
         linear_bias: (C).
+        weight, reduction, ignore_index, label_smoothing: as in `cross_entropy`.
 
     Shapes: input (N, in) or (in); a scalar, or (N) with reduction="none". As a module: `nn.LinearCrossEntropyLoss`.
     """

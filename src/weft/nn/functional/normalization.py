@@ -119,8 +119,8 @@ def instance_norm(
 
         y = (x - mean) / sqrt(var + eps) * weight + bias
 
-    Running statistics, where given, are rebound to (1 - momentum) * old + momentum * batch, or, with
-    `use_input_stats=False`, used instead of the input's own.
+    Running statistics (running_mean, running_var), where given, are rebound to (1 - momentum) * old + momentum * batch,
+    or, with `use_input_stats=False`, used instead of the input's own.
 
     Shapes: (N, C, ...), kept; all others (C). As a layer: `nn.InstanceNorm2d`.
     """

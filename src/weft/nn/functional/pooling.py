@@ -155,6 +155,10 @@ def _lp_pool(rank: int) -> Callable[..., Tensor]:
 
         y = (sum of x**p over the window)**(1 / p)
 
+    Args:
+        kernel_size, stride: one integer, or {rank} of them. stride defaults to kernel_size.
+        ceil_mode: also count a last window that reaches over the end.
+
     {_shapes(rank, "floor((n - kernel) / stride) + 1")}
 
     Raises: ArgumentError for p = 0. As a layer: `nn.LPPool{rank}d`.
@@ -179,6 +183,8 @@ def _max_unpool(rank: int) -> Callable[..., Tensor]:
         f"""Zeros with each element at the position that `max_pool{rank}d(..., return_indices=True)` found it at.
 
         y[indices[i]] = x[i]        positions are counted row by row
+
+    kernel_size, stride and padding are those of the pooling.
 
     {_shapes(rank, "(n - 1) stride - 2 padding + kernel, or `output_size`,")}
 

@@ -143,7 +143,8 @@ def triplet_margin_loss(
 ) -> Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), d(a, b) = |a - b + eps|_p along the last axis.
 
-    With `swap` the distance of positive and negative is taken where it is smaller than that of anchor and negative.
+    p is the order of the norm. With `swap` the distance of positive and negative is taken where it is smaller than that
+    of anchor and negative.
 
     Shapes: all three (N, D) or (D); a scalar, or (N) with reduction="none". As a module: `nn.TripletMarginLoss`.
     """
@@ -164,7 +165,11 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with a distance d of your own (default: Euclidean).
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with a distance d of your own.
+
+    Args:
+        distance_function: d, a function of two tensors (default: Euclidean).
+        swap: take d(positive, negative) for d(anchor, negative) where it is smaller.
 
     Shapes: all three alike; a scalar, or the distance's with reduction="none". As a module:
     `nn.TripletMarginWithDistanceLoss`.

@@ -119,7 +119,7 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """`interpolate` under its older name.
+    """`interpolate` under its older name; arguments are those of `interpolate`.
 
     Shapes: (N, C, ...) to (N, C, *size).
     """
@@ -144,6 +144,8 @@ def _lone(name: str, x: Tensor, rank: int) -> tuple[Tensor, bool]:
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images as columns: y[c K + k, i] = x[c, place k of window i], K places in a window.
 
+    kernel_size, dilation, padding and stride are one integer or two, as in `conv2d`.
+
     Shapes: (N, C, H, W) or (C, H, W) to (N, C K, windows), or without N. As a layer: `nn.Unfold`.
     """
     x, lone = _lone("unfold", input, 4)
@@ -162,6 +164,8 @@ def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The sum of overlapping windows that are given as columns: y[c, place k of window i] += x[c K + k, i].
+
+    kernel_size, dilation, padding and stride are those of `unfold`, whose transpose it is.
 
     Shapes: (N, C K, windows) to (N, C, *output_size), or both without N. As a layer: `nn.Fold`.
     """
@@ -182,7 +186,7 @@ def fold(
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels as finer pixels: y[c, i r + k, j r + l] = x[c r r + k r + l, i, j], r the upscale factor.
+    """Channels as finer pixels: y[c, i r + k, j r + l] = x[c r r + k r + l, i, j], r = upscale_factor.
 
     Shapes: (..., C r r, H, W) to (..., C, H r, W r). Raises: ShapeError if the channels do not divide. As a layer:
     `nn.PixelShuffle`.
@@ -192,7 +196,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Pixels as channels: y[c r r + k r + l, i, j] = x[c, i r + k, j r + l], r the downscale factor.
+    """Pixels as channels: y[c r r + k r + l, i, j] = x[c, i r + k, j r + l], r = downscale_factor.
 
     Shapes: (..., C, H r, W r) to (..., C r r, H, W). Raises: ShapeError if the sizes do not divide. As a layer:
     `nn.PixelUnshuffle`.
@@ -242,7 +246,7 @@ def grid_sample(
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """The grid for `grid_sample` that maps places by theta (N, 2, 3), for images of `size` (N, C, H, W).
 
-        grid[n, i, j] = theta[n] @ (x_j, y_i, 1)        x and y evenly from -1 to 1, as in `grid_sample`
+        grid[n, i, j] = theta[n] @ (x_j, y_i, 1)        x and y evenly from -1 to 1; align_corners as in `grid_sample`
 
     Shapes: theta (N, 2, 3) to (N, H, W, 2); for volumes of size (N, C, D, H, W) theta (N, 3, 4) to (N, D, H, W, 3).
 

@@ -52,8 +52,12 @@ def fuse_conv_bn_weights(
 
         w' = w s,  b' = (b - mean) s + shift        s = scale / sqrt(var + eps) of each output channel
 
-    Shapes: those of the convolution; all of the batch normalisation's (out). `transpose` is for transposed
-    convolutions.
+    Args:
+        conv_w, conv_b: weight and bias (or None) of the convolution.
+        bn_rm, bn_rv, bn_eps, bn_w, bn_b: mean, var, eps, scale and shift (None for 1 and 0).
+        transpose: whether the convolution is a transposed one.
+
+    Shapes: those of the convolution; all of the batch normalisation's (out).
     """
     return _folded(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 1 if transpose else 0)
 
@@ -70,6 +74,10 @@ def fuse_linear_bn_weights(
     """Weight and bias of a linear layer that does what one followed by a batch normalisation does in evaluation.
 
         w' = w s,  b' = (b - mean) s + shift        s = scale / sqrt(var + eps) of each feature
+
+    Args:
+        linear_w, linear_b: weight and bias (or None) of the linear layer.
+        bn_rm, bn_rv, bn_eps, bn_w, bn_b: mean, var, eps, scale and shift (None for 1 and 0).
 
     Shapes: linear_w (out, in), all others (out).
     """
@@ -92,6 +100,8 @@ def _fused(layer: Any, bn: Any, transpose: bool) -> Any:
 
 def fuse_conv_bn_eval(conv: _Conv, bn: _BatchNorm, transpose: bool = False) -> Any:
     """A convolution that does what `conv` followed by `bn` does in evaluation, with one pass over the data fewer.
+
+    `transpose` says that it is a transposed one, as its class does. See `fuse_conv_bn_weights`.
 
     >>> conv, bn = nn.Conv2d(3, 8, 3).eval(), nn.BatchNorm2d(8).eval()
     >>> x = weft.ones((1, 3, 5, 5))
