@@ -189,7 +189,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
     group, bands = _shares(t, pack, blocked, panels, count, rows)
-    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, _packs_rows(t, panels))
+    pack_rows = _widened(t, t.a) or (pack and group >= _SHARED and _steps_far(t))
+    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, pack_rows)
 
 
 #: So few rows widen the second operand as they read it.
@@ -201,10 +202,10 @@ def _widened(t: Tiles, x: Operand) -> bool:
     return t.type_of(x) is not t.dtype
 
 
-def _packs_rows(t: Tiles, panels: int) -> bool:
-    """Whether the rows of a tile are copied: to widen them, or where their steps lie far apart."""
+def _steps_far(t: Tiles) -> bool:
+    """Whether the rows of a tile lie together but its steps far apart: where several panels share a copy, it pays."""
     far = abs(t.taps[-1].a) * t.dtype.itemsize >= _FAR and t.a.stride == 1 and t.m.size > _IN_PLACE
-    return _widened(t, t.a) or (far and panels > 1 and not any(tap.guard for tap in t.taps))
+    return far and not any(tap.guard for tap in t.taps)
 
 
 #: Panels, at most, that one unit goes through.

@@ -132,8 +132,8 @@ class _Emitter:
         start = self.b.mul(group, I64(size))
         stop = self.b.add(start, I64(size))
         stop = self.b.select(self.b.icmp_signed("<", stop, I64(panels)), stop, I64(panels))
-        if self.cut.pack:
-            self._packed_group(values, start, stop, block)
+        if self.cut.pack or self.cut.pack_rows:
+            self._tiles_first(values, (start, stop), band, block)
             return
         with self.build.loop(start, stop, name="panel") as panel:
             self._by_width(panel, lambda tile: self._panel(replace(tile, values=values), band, block))
@@ -161,33 +161,35 @@ class _Emitter:
             with no:
                 then(full)
 
-    def _packed_group(
-        self, values: dict[Var, ir.Value], start: ir.Value, stop: ir.Value, block: Block | None
+    def _tiles_first(
+        self,
+        values: dict[Var, ir.Value],
+        panels: tuple[ir.Value, ir.Value],
+        band: tuple[ir.Value, int],
+        block: Block | None,
     ) -> None:
-        """Some packed panels, which lie in the cache together, so that every tile of rows is read but once."""
+        """Some panels, which lie in the cache together, so that every tile of rows is read, or copied, but once."""
+        size = scratch_size(self.t, self.build.target) // self.cut.group
 
         def packed(panel: ir.Value) -> ir.Value:
-            size = scratch_size(self.t, self.build.target) // self.cut.group
-            return self.tile.offset(self.scratch, self.b.mul(self.b.sub(panel, start), I64(size)))
+            return self.tile.offset(self.scratch, self.b.mul(self.b.sub(panel, panels[0]), I64(size)))
 
-        with self.build.loop(start, stop, name="pack") as panel:
-            to = packed(panel)
-            self._by_width(panel, lambda tile: self._pack(replace(tile, values=values), to, block))
+        if self.cut.pack:
+            with self.build.loop(*panels, name="pack") as panel:
+                to = packed(panel)
+                self._by_width(panel, lambda tile: self._pack(replace(tile, values=values), to, block))
         for here in self.tile.positions(self.t.outer[len(values) :], values):
-            a, row = self._first_operand(here, block), 0
-            for tiles, height in self.cut.heights:
-                with self.build.loop(I64(0), I64(tiles), name="tile") as i:
-                    top = self.b.add(I64(row), self.b.mul(i, I64(height)))
-                    a_here = self._tile_rows(a, top, height, block)
-                    with self.build.loop(start, stop, name="panel") as panel:
-                        b = packed(panel)
+            a = self._first_operand(here, block)
+            for top, height, _ in self._tops(band):
+                rows = self._tile_rows(a, top, height, block)
+                with self.build.loop(*panels, name="panel") as panel:
 
-                        def compute(tile: Place) -> None:
-                            tile = replace(tile, values=here, top=top, height=height)  # noqa: B023
-                            self.tile.compute(tile, a_here, b, block)  # noqa: B023
+                    def compute(tile: Place) -> None:
+                        tile = replace(tile, values=here, top=top, height=height)  # noqa: B023
+                        b = packed(panel) if self.cut.pack else self._columns(tile, block)
+                        self.tile.compute(tile, rows, b, block)  # noqa: B023
 
-                        self._by_width(panel, compute)
-                row += tiles * height
+                    self._by_width(panel, compute)
 
     def _split(self, x: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
         """(x mod by, x div by)"""
@@ -269,17 +271,21 @@ class _Emitter:
         self, tile: Place, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: Block | None
     ) -> None:
         """The tiles of a band, top to bottom."""
+        for top, height, number in self._tops(band):
+            here = replace(tile, top=top, height=height)
+            if self.tile.lines:
+                here = replace(here, ahead=self._next_block(b, tile.values, number))
+            self.tile.compute(here, self._tile_rows(a, top, height, block), b, block)
+
+    def _tops(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
+        """Loops over the tiles of a band: (the first row of a tile, how many it has, its number in the band)."""
         row, first = 0, 0
         start = self._edge(*band)
         for tiles, height in self.cut.heights:
             low, high = self._range(*band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:
-                top = self.b.add(I64(row), self.b.mul(i, I64(height)))
-                here = replace(tile, top=top, height=height)
-                if self.tile.lines:
-                    number = self.b.sub(self.b.add(i, I64(first)), start)
-                    here = replace(here, ahead=self._next_block(b, tile.values, number))
-                self.tile.compute(here, self._tile_rows(a, top, height, block), b, block)
+                number = self.b.sub(self.b.add(i, I64(first)), start)
+                yield self.b.add(I64(row), self.b.mul(i, I64(height))), height, number
             row += tiles * height
             first += tiles
 
