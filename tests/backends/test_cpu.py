@@ -125,7 +125,10 @@ def _assert_sum(prim, graph, args, got, want):
 @pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
 def test_samples_on_lesser_processors(cpu):
     here = Path(__file__).parent
-    names = ("cpu", "half", "running", "contractions", "control", "same_bits")
+    names = (
+        "cpu", "half", "storage", "running", "contractions", "control", "complex", "same_bits", "bounds",
+        "random_graphs",
+    )  # fmt: skip
     files = [here / f"test_{n}.py" for n in names]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not slow", *map(str, files)]
     done = subprocess.run(

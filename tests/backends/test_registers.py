@@ -27,8 +27,8 @@ from weft.ops.elementwise import maximum
 
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
 
-#: Without a multiply-add products need registers too: here one number in four steps waits on the stack, which costs less
-#: than the turns of a loop with fewer steps.
+#: Without a multiply-add products need registers too: here one number in four steps waits on the stack, which costs
+#: less than the turns of a loop with fewer steps.
 WAIT = {("nn 32x784x128", "x86-64-v2"): 2}
 
 _JUMP = re.compile(r"\s+(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.L\w+)\b")

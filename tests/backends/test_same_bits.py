@@ -123,7 +123,7 @@ def compiled():
 def test_the_bits_of_training_do_not_depend_on_the_number_of_threads(compiled, name):
     training = Training(name)
     found = []
-    for count in (1, 2, 3, 8):
+    for count in (1, 2, 3, 4, 8):
         wf.set_num_threads(count)
         found.append(training.again())
     assert all(bits == found[0] for bits in found)

@@ -51,7 +51,7 @@ def bits(made, args):
 def test_the_bits_do_not_depend_on_the_number_of_threads():
     made, args = program(), inputs()
     found = []
-    for count in (1, 2, 3, 8):
+    for count in (1, 2, 3, 4, 8):
         threads.set_num_threads(count)
         found += [bits(made, args) for _ in range(20)]
     assert all(f == found[0] for f in found)
