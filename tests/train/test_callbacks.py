@@ -18,6 +18,7 @@ from weft.train import (
     LearningRateSchedule,
     ModelCheckpoint,
     Monitor,
+    TensorBoard,
     TerminateOnNaN,
     WeightAveraging,
 )
@@ -336,6 +337,14 @@ def test_csv(tmp_path):
         (lambda: line(accumulate=0), "accumulate must be"),
         (lambda: LearningRateSchedule(make=lambda o: o, every="step"), "every must be"),
         (lambda: fit(line(), LearningRateSchedule(make=lambda o: o)), "must return a schedule"),
+        (lambda: EarlyStopping(5), 'monitor is the name of a figure, such as "val_loss", got 5'),
+        (lambda: EarlyStopping(patience=None), "patience is a number of epochs"),
+        (lambda: EarlyStopping(min_delta="small"), "min_delta must be a number"),
+        (lambda: ModelCheckpoint("a", every=float("nan")), "ModelCheckpoint"),
+        (lambda: ModelCheckpoint("a", keep=float("inf")), "ModelCheckpoint"),
+        (lambda: WeightAveraging([1]), "WeightAveraging"),
+        (lambda: CSVLogger(None), "CSVLogger"),
+        (lambda: TensorBoard(5), "TensorBoard"),
     ],
 )
 def test_errors(make, says):

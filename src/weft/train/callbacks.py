@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..base.checked import check_constructor
 from ..base.errors import ArgumentError, nearest
 from ..optim import Schedule, clip_grad_norm_, clip_grad_value_
 from ..optim.group import is_number
@@ -30,6 +31,10 @@ class Callback:
     was when the state was saved. `load_state_dict` is called after `on_fit_begin` (and `on_epoch_begin`, where the run
     goes on in the middle of an epoch).
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_constructor(cls)
 
     needed: bool = True  #: whether a run that is resumed without it would come out in another way
 
@@ -116,6 +121,10 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str = "val_loss", *, mode: str = "auto", min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise ArgumentError(f'monitor is the name of a figure, such as "val_loss", got {monitor!r}')
+        if not is_number(min_delta):
+            raise ArgumentError(f"min_delta must be a number, got {min_delta!r}")
         self.monitor = monitor
         self.sign = 1.0 if better_is(monitor, mode) == "min" else -1.0
         self.min_delta = abs(min_delta)
@@ -170,8 +179,8 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode=mode, min_delta=min_delta)
-        if patience < 0:
-            raise ArgumentError(f"patience must be at least 0, got {patience}")
+        if not hasattr(patience, "__index__") or patience < 0:
+            raise ArgumentError(f"patience is a number of epochs, at least 0, got {patience!r}")
         self.patience = patience
         self.restore_best = restore_best
         self._kept: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.checked import checked
 from ..base.errors import ArgumentError, MissingExtraError, nearest
 
 
@@ -40,6 +41,7 @@ class History(Mapping[str, list[Any]]):
         at = int(np.nanargmin(values) if better_is(name, mode) == "min" else np.nanargmax(values))
         return self.epochs[at], float(values[at])
 
+    @checked
     def plot(self, path: str | Path | None = None) -> Any:
         """Curves over epochs, one panel for each figure, training and validation together; returns the Figure.
 

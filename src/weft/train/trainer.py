@@ -428,9 +428,13 @@ class Trainer(Status):
 
         If model or optimiser do not fit, `StateError` says why, and nothing is changed.
         """
+        if not isinstance(saved, Mapping):
+            raise StateError(f"this is not the state of a trainer: it is {type(saved).__name__}")
         missing = {"model", "optimizer", "epochs", "generator"} - saved.keys()
         if missing:
             raise StateError(f"this is not the state of a trainer: it lacks {', '.join(sorted(missing))}")
+        if not hasattr(saved["epochs"], "__index__"):
+            raise StateError(f"epochs of a trainer's state is an integer, got {saved['epochs']!r}")
         before = None if self._lazy() else snapshot(self.model)
         self.model.load_state_dict(saved["model"])
         try:
