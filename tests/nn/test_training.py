@@ -24,10 +24,29 @@ def test_dropout_draws_anew_and_repeats_by_seed():
         nn.Dropout(1.5)
 
 
-def test_dropout_of_channels():
-    out = nn.Dropout2d(0.5)(wf.ones((8, 16, 3, 3))).numpy()
-    per_channel = out.reshape(8, 16, 9)
-    assert (per_channel == per_channel[..., :1]).all() and 0.2 < (per_channel[..., 0] == 0).mean() < 0.8
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [("Dropout1d", (5,)), ("Dropout2d", (3, 3)), ("Dropout3d", (2, 2, 2)), ("FeatureAlphaDropout", (4,))],
+)
+def test_dropout_of_channels(name, space):
+    layer = getattr(nn, name)(0.3)
+    out = layer(wf.ones((40, 50, *space))).numpy().reshape(40, 50, -1)
+    assert (out == out[..., :1]).all()  # a channel goes as a whole
+    kinds, counts = np.unique(np.round(out[..., 0], 4), return_counts=True)
+    assert len(kinds) == 2 and abs(counts[0] / counts.sum() - 0.3) < 0.03
+    if name != "FeatureAlphaDropout":
+        np.testing.assert_allclose(kinds, [0, 1 / 0.7], atol=1e-4)
+        lone = layer(wf.ones((7, *space))).numpy().reshape(7, -1)  # without a batch
+        assert (lone == lone[:, :1]).all()
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    out = nn.AlphaDropout(0.3)(wf.randn(200, 200)).numpy()
+    assert abs(out.mean()) < 0.02 and abs(out.var() - 1) < 0.03
+    # What is dropped becomes a (s - p s) with the least value s = -1.7581 of a SELU, moved as all others are.
+    s, p = -1.0507009873554805 * 1.6732632423543772, 0.3
+    floor = (s - p * s) / np.sqrt((1 - p) * (1 + p * s * s))
+    assert abs((abs(out - floor) < 1e-5).mean() - p) < 0.02
 
 
 def test_compiled_dropout_draws_the_same_numbers_as_plain():
