@@ -174,7 +174,6 @@ ATTENTION = [
         "TransformerDecoder",
         (lambda m: m.TransformerDecoderLayer(6, 2, 8, 0.0, batch_first=True), 1),
         (TOKENS, TOKENS),
-        {"norm": lambda m: m.LayerNorm(6)},
     ),
 ]
 

@@ -166,7 +166,7 @@ class _Stack(Module):
         count = positive_int(type(self).__name__, "num_layers", num_layers)
         self.layers = ModuleList([copy.deepcopy(layer) for _ in range(count)])
         self.num_layers = num_layers
-        self.register_module("norm", norm)
+        self.norm = norm
 
 
 class TransformerEncoder(_Stack):
