@@ -13,7 +13,7 @@ from weft.kernel.memory import Arena, nbytes, plan_arena
 
 
 def violations(region, steps, arena):
-    """What is read where something else has been written since, or nothing has."""
+    """What is read where something else has been written since, or nothing has; what is written over an operand."""
     outside = {*region.graph.inputs, *region.graph.outputs, *region.graph.constants}
     owner = [None] * arena.size
     found = []
@@ -24,11 +24,15 @@ def violations(region, steps, arena):
             size = int(n.size) * n.dtype.itemsize
             if any(o is not n for o in owner[arena.offsets[n] : arena.offsets[n] + size]):
                 found.append((i, n))
+        busy = set(step.reads)
         for n in step.writes:
             if n not in outside:
-                low = arena.offsets[n]
-                assert low % 64 == 0 and low + nbytes(n) <= arena.size
-                owner[low : low + nbytes(n)] = [n] * nbytes(n)
+                low, high = arena.offsets[n], arena.offsets[n] + nbytes(n)
+                assert low % 64 == 0 and high <= arena.size
+                if not busy.isdisjoint(owner[low:high]):
+                    found.append((i, n))  # in the place of what the same step reads or writes
+                owner[low:high] = [n] * (high - low)
+                busy.add(n)
     return found
 
 
