@@ -63,7 +63,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     rank = len(out_size)
     free = [_guarded(node, d) for d in range(rank)]
     gradient = is_kernel_gradient(node)
-    over_pixels = n_size < FEW and not gradient and not free[-1] and out_size[-1] > n_size  # type: ignore[operator]
+    over_pixels = n_size < FEW and not gradient and not free[-1] and 2 * out_size[-1] > n_size  # type: ignore[operator]
     image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
     pixels = variables(c.shape[2:], "p")
     fold, pixel = _folded(c)

@@ -215,12 +215,20 @@ _SHARED = 4
 ENOUGH = 4
 
 
+#: Units that are enough where none of them takes long.
+_MANY = 64
+
+
 def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
     """(panels that one unit of work goes through, bands of rows)."""
     if pack:  # panels that are packed serve all rows
         return max(1, min(_SHARED, panels // ENOUGH)), 1
     if not blocked:
-        return 1, tiles if t.shared else _at_most(tiles, tiles * rows // 192)
+        if t.shared and _overlap(t):  # and lie in the cache together
+            return 1, _at_most(tiles, -(-_MANY // (panels * math.prod([v.size for v in t.outer]))))
+        if t.shared:  # a tile's rows stay in the cache for the next panel
+            return 1, tiles
+        return 1, _at_most(tiles, tiles * rows // 192)
     if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
         return _SHARED, _at_most(tiles, tiles * rows // 64)
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
@@ -234,6 +242,11 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
             options.append((t.n.size * bands + t.m.size * groups, -group, bands))
     _, group, bands = min(options)
     return -group, bands
+
+
+def _overlap(t: Tiles) -> bool:
+    """Whether neighbouring rows have elements of the first operand in common, as neighbouring pixels do."""
+    return abs(t.a.stride) <= sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
 
 
 def _at_most(tiles: int, bands: int) -> int:

@@ -46,10 +46,23 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
         return t.outer
     count = len(t.outer) - len(t.shared)
     found = size([v.size for v in t.outer[:count]]) * _groups(t, target) * cut.bands
-    while count < len(t.outer) and found < ENOUGH:
+    while count < len(t.outer) and (found < ENOUGH or (not cut.pack and _reads_far(t, count))):
         found *= t.outer[count].size
         count += 1
     return t.outer[:count]
+
+
+#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block.
+_NEAR = 3 << 19
+
+
+def _reads_far(t: Tiles, count: int) -> bool:
+    """Whether a unit that goes through all but the first `count` outer variables reads more of the first operand than
+    the cache holds, and one that also leaves out the next has at most half as much to read."""
+    rest = sum([abs(t.a.base.stride(v) or 0) * (v.size - 1) for v in t.outer[count + 1 :]])
+    rest += abs(t.a.stride) * (t.m.size - 1) + sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
+    own = abs(t.a.base.stride(t.outer[count]) or 0) * (t.outer[count].size - 1)
+    return t.outer[count].size == 1 or ((own + rest) * t.dtype.itemsize > _NEAR and own > rest)
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
