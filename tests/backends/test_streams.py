@@ -17,8 +17,8 @@ from weft.ir.node import Aval
 from weft.kernel.index import Var, as_index
 from weft.kernel.loops import Apply, Kernel, Load, Stage, Store
 from weft.kernel.schedule import schedule
-from weft.ops.composite.softmax import softmax
-from weft.passes.pipeline import run_passes
+from weft.ops.movement import reshape
+from weft.ops.reduce import max_
 
 
 def added(size: int, out: DType = float32, to: int = 0) -> Kernel:
@@ -74,7 +74,10 @@ def test_places_that_are_not_multiples_of_a_vector_are_seen():
     assert streams.stores_whole_vectors(added(1000, to=32), 16)
     assert not streams.stores_whole_vectors(added(1000, to=8), 16)
     for columns, wanted in ((64, True), (60, False)):
-        graph = trace_graph(lambda x: softmax(x, axis=1), (Aval((30, columns), float32),))
-        (step,) = schedule(run_passes(graph), lambda n: True)
+
+        def f(x):
+            return x - reshape(max_(x, axes=(1,)), shape=(30, 1))
+
+        (step,) = schedule(trace_graph(f, (Aval((30, columns), float32),)), lambda n: True)
         assert isinstance(step.kernel, Kernel)
         assert streams.stores_whole_vectors(step.kernel, 16) == wanted

@@ -11,6 +11,7 @@ from weft.backends.cpu.regions import supported
 from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
+from weft.kernel.loops import Kernel, show
 from weft.kernel.schedule import schedule
 from weft.ops.elementwise import exp, sqrt
 from weft.ops.movement import broadcast_in_dim, permute, reshape
@@ -83,3 +84,14 @@ def test_no_rows_are_no_work(shape):
     for step in schedule(run_passes(graph), supported):
         assert any(v.size == 0 for v in step.kernel.outer)
     assert run(graph, [np.zeros(shape, np.float32)])[0].shape == shape
+
+
+def test_what_the_sum_and_the_result_share_is_computed_once():
+    (step,) = schedule(
+        run_passes(trace_graph(lambda x: softmax(x, (1,)), (Aval((6, 50), float32),))), supported
+    )
+    kernel = step.kernel
+    assert isinstance(kernel, Kernel)
+    _, summed, last = kernel.stages
+    assert [show(s.value) for s in summed.stores] == [show(r.value) for r in summed.reductions]
+    assert "exp" in show(summed.stores[0].value) and "exp" not in show(last.stores[0].value)

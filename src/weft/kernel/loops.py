@@ -166,6 +166,8 @@ class Scatter:
 class Stage:
     """Loops over `variables` (outermost first) around reductions, or carries and stores.
 
+    What a stage with reductions stores, it stores in the same turn of its loops.
+
     The last variable is the one that vectors run along, unless the iterations must be made one after the other:
     those of a stage with carries, and of one that says it is `serial`.
     """

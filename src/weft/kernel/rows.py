@@ -7,12 +7,14 @@ one value for each element; the numbers in between stay in registers.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ..ir.node import Node
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
+from .functions import functions
 from .index import Index
-from .loops import Kernel, Reduction, Stage, Store
+from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store
 from .lower import Lowering, can_pull, looked_up, variables
 
 
@@ -121,9 +123,48 @@ def _stages(
         stages.append(Stage(inner, reductions=(Reduction(node.prim.name, value, node.dtype),)))
         lowering.totals[node] = k
         lowering.places[node] = left
-    value = lowering.value(root, at)
-    stages.append(Stage(inner, stores=(Store(out, lowering.place(root, at), value),)))
-    return left, tuple(stages)
+    store = Store(out, lowering.place(root, at), lowering.value(root, at))
+    stages.append(Stage(inner, stores=(store,)))
+    return left, tuple(_computed_once(stages, store))
+
+
+def _computed_once(stages: list[Stage], last: Store) -> list[Stage]:
+    """The stages, with elementary functions that a sum and the result share computed once.
+
+    In between they wait in the memory of the result: the row lies in the cache.
+    """
+    for i, stage in enumerate(stages[:-1]):
+        known = set(_parts(stage.reductions[0].value))
+        for e in _parts(last.value):
+            if e in known and _is_costly(e) and e.dtype is last.value.dtype and e.dtype.bits >= 32:
+                waiting = Load(last.buffer, last.index, e.dtype)
+                result = replace(last, value=_substituted(last.value, e, waiting))
+                early = replace(stage, stores=(replace(last, value=e),))
+                return [*stages[:i], early, *stages[i + 1 : -1], replace(stages[-1], stores=(result,))]
+    return stages
+
+
+def _parts(e: Expr) -> Iterator[Expr]:
+    """An expression and what it is made of by operations, the whole first."""
+    yield e
+    if isinstance(e, Apply):
+        for a in e.args:
+            yield from _parts(a)
+
+
+def _is_costly(e: Expr) -> bool:
+    """Whether an elementary function of each element is the last thing that is done."""
+    return (
+        isinstance(e, Apply) and e.op in functions and any(isinstance(p, (Load, Inside)) for p in _parts(e))
+    )
+
+
+def _substituted(e: Expr, old: Expr, new: Expr) -> Expr:
+    if e == old:
+        return new
+    if isinstance(e, Apply):
+        return replace(e, args=tuple([_substituted(a, old, new) for a in e.args]))
+    return e
 
 
 def _left(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:

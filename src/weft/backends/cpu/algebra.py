@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ...kernel.algebra import MAGIC
 from . import instructions as ir
-from .build import F32, F64, I1, I64, PTR, Build, element, like
+from .build import F32, F64, I1, I32, I64, PTR, Build, element, like
 
 Values = tuple[ir.Value, ...]
 
@@ -65,6 +65,13 @@ class LlvmAlgebra:
 
     def floor(self, x: ir.Value) -> ir.Value:
         return self.build.call1("floor", x)
+
+    def scale(self, x: ir.Value, n: ir.Value) -> ir.Value | None:
+        if self.build.target.vector_bytes != 64 or self.lanes * self.bits != 512:
+            return None
+        name = f"llvm.x86.avx512.mask.scalef.{'ps' if self.bits == 32 else 'pd'}.512"
+        every, as_set = ir.IntType(self.lanes)(-1), I32(4)
+        return self.build.intrinsic(name, self.float, (x, n, x, every, as_set))
 
     def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
         return self.b.fcmp_ordered("<", x, y)

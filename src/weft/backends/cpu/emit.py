@@ -222,7 +222,7 @@ class _KernelEmitter(Expressions):
                 found += self._carry(stage, outer)
             elif stage.serial:
                 self._serial(stage.variables, outer, lambda lanes, stage=stage: self._store(stage, lanes))
-            elif stage.stores:
+            elif stage.stores and not stage.reductions:
                 self._nest(stage, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             self.totals += found
 
@@ -364,8 +364,11 @@ class _KernelEmitter(Expressions):
                 if here.mask is not None and not across:
                     after = self.b.select(here.mask, after, before)
                 self.b.store(after, slot)
+            self._store(stage, here, memo)
 
+        past, self.past = self.past, False  # what is stored here is read again soon
         self._nest(stage, outer, step)
+        self.past = past
         return [self._finish(r, self.b.load(slot, typ=type_), across) for r, slot, type_ in slots]
 
     def _finish(self, r: Reduction, value: ir.Value, across: bool) -> ir.Value:

@@ -47,7 +47,7 @@ def _size(factors: object) -> int:
 def stores_whole_vectors(kernel: Kernel, lanes: int) -> bool:
     """Whether all stores along a vector begin at multiples of its length, if their buffers do."""
     for stage in kernel.stages:
-        if stage.carries or stage.serial:
+        if stage.carries or stage.serial or (stage.reductions and stage.stores):
             return False
         for s in stage.stores:
             along = kernel.outer[-1] if kernel.across else stage.variables[-1] if stage.variables else None

@@ -80,8 +80,9 @@ def power_of_two(a: Algebra, n: Value) -> Value:
 
 
 def scale(a: Algebra, x: Value, n: Value) -> Value:
-    """x * 2**n for a whole number n in two steps, so that results below the normal range round once."""
-    return scale_by(a, x, a.to_int(n))
+    """x * 2**n for a whole number n: in two steps, so that results below the normal range round once, or in one."""
+    found = a.scale(x, n)
+    return scale_by(a, x, a.to_int(n)) if found is None else found
 
 
 def scale_by(a: Algebra, x: Value, n: Value) -> Value:
