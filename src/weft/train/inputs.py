@@ -83,7 +83,7 @@ def as_loader(
                 raise ArgumentError(
                     f"the loader has decided about {name} already; give {name} to the loader instead"
                 )
-        if iter(data) is data:
+        if isinstance(data, Iterator):
             raise DataError(
                 "an iterator can be used only once; give a dataset, a DataLoader or a list of batches"
             )
