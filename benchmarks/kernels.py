@@ -54,7 +54,7 @@ CONVOLUTIONS = [
 TYPES: tuple[DType, ...] = (float32, bfloat16, float16, int8)
 
 _BLOCK = 0.01  # seconds of one measurement
-_ROUNDS = 15
+_ROUNDS = 9
 
 
 def best(run: Callable[[], object], rounds: int = _ROUNDS) -> float:

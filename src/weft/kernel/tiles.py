@@ -263,6 +263,10 @@ def _blocks(t: Tiles) -> tuple[int, int]:
     return level, tap.count if tap.guard is not None else min(tap.count, max(1, _BLOCK // inner))
 
 
+#: With so many rows the copy of the other operand is nothing beside the product, however short the sums are.
+_TALL = 2048
+
+
 def _far_apart(t: Tiles) -> bool:
     """Whether the rows of a second operand that is used again and again lie so far apart that copies pay."""
     far = t.taps[-1].b * t.dtype.itemsize >= _FAR
@@ -270,7 +274,7 @@ def _far_apart(t: Tiles) -> bool:
         far
         and (len(t.shared) > 0 or t.m.size >= 192)
         and not any(tap.guard for tap in t.taps)
-        and t.steps >= 256
+        and (t.steps >= 256 or t.m.size >= _TALL)
     )
 
 
