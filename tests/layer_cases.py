@@ -32,7 +32,7 @@ class Layer:
     def id(self) -> str:
         return self.name + (f"-{self.label}" if self.label else "")
 
-    def _given(self, make: Callable[[Any], Any], library: Any) -> tuple[list[Any], dict[str, Any]]:
+    def given(self, make: Callable[[Any], Any], library: Any) -> tuple[list[Any], dict[str, Any]]:
         """The arguments, arrays made tensors; a function makes what is another layer of the same library."""
 
         def ready(a: Any) -> Any:
@@ -42,7 +42,7 @@ class Layer:
 
     def ours(self) -> nn.Module:
         """Weft's layer, in double precision."""
-        arguments, keywords = self._given(wf.tensor, nn)
+        arguments, keywords = self.given(wf.tensor, nn)
         return getattr(nn, self.name)(*arguments, **keywords).double().train(self.train)
 
     def tensors(self) -> list[wf.Tensor]:
@@ -53,7 +53,7 @@ class Layer:
         """PyTorch's."""
         import torch
 
-        arguments, keywords = self._given(torch.tensor, torch.nn)
+        arguments, keywords = self.given(torch.tensor, torch.nn)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's transformer speaks of its fast path
             return getattr(torch.nn, self.name)(*arguments, **keywords).double().train(self.train)

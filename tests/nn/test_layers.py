@@ -106,6 +106,30 @@ def test_initial_parameters_are_distributed_as_in_torch(layer: Layer):
                 assert stats.ks_2samp(mine, other).pvalue > 1e-3, name
 
 
+PLACED = [
+    x for x in DRAWN if x.name not in ("TransformerEncoder", "TransformerDecoder")
+]  # these copy a layer
+
+
+@pytest.mark.parametrize("layer", PLACED, ids=[x.id for x in PLACED])
+def test_device_and_dtype_are_chosen_as_in_torch(layer: Layer):
+    arguments, keywords = layer.given(wf.tensor, nn)
+    net = getattr(nn, layer.name)(*arguments, **keywords, device="cpu", dtype=wf.float64)
+    assert {p.dtype for p in net.parameters()} == {wf.float64}
+    with pytest.raises(wf.errors.ArgumentError, match="there is no device 'cuda'"):
+        getattr(nn, layer.name)(*arguments, **keywords, device="cuda")
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), LAZY, ids=[x[0] for x in LAZY])
+def test_a_lazy_layer_remembers_device_and_dtype(name, arguments, shape):
+    options = {"device": "cpu", "dtype": wf.float64} | ({"affine": True} if "Norm" in name else {})
+    lazy = getattr(nn, name)(*arguments, **options)
+    lazy(wf.tensor(spread(*shape)))
+    assert {p.dtype for p in lazy.parameters()} == {wf.float64}
+    with pytest.raises(wf.errors.ArgumentError, match="there is no device 'cuda'"):
+        getattr(nn, name)(*arguments, device="cuda")
+
+
 @everything
 def test_sixteen_bits(layer: Layer):
     ours = layer.ours().bfloat16()

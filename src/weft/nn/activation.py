@@ -354,10 +354,12 @@ class PReLU(_Activation):
     _settings = ("num_parameters",)
     weight: Parameter
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = None) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, *, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.num_parameters = positive_int("PReLU", "num_parameters", num_parameters)
-        self.weight = Parameter(empty((num_parameters,), dtype) + init)
+        self.weight = Parameter(empty((num_parameters,), dtype, device) + init)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.weight)

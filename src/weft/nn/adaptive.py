@@ -67,6 +67,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         div_value: float = 4.0,
         head_bias: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         self.shortlist_size = cuts[0]
         self.n_clusters = len(cuts)
         self.head_size = self.shortlist_size + self.n_clusters
-        self.head = Linear(in_features, self.head_size, bias=head_bias, dtype=dtype)
+        self.head = Linear(in_features, self.head_size, bias=head_bias, device=device, dtype=dtype)
         self.tail = ModuleList()
         for i, (low, high) in enumerate(zip(self.cutoffs, self.cutoffs[1:])):
             width = int(in_features // div_value ** (i + 1))
@@ -94,8 +95,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 )
             self.tail.append(
                 Sequential(
-                    Linear(in_features, width, bias=False, dtype=dtype),
-                    Linear(width, high - low, bias=False, dtype=dtype),
+                    Linear(in_features, width, bias=False, device=device, dtype=dtype),
+                    Linear(width, high - low, bias=False, device=device, dtype=dtype),
                 )
             )
 

@@ -71,6 +71,7 @@ class MultiheadAttention(Module):
         vdim: int | None = None,
         batch_first: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -85,18 +86,22 @@ class MultiheadAttention(Module):
         self.vdim = embed_dim if vdim is None else positive_int(name, "vdim", vdim)
         self.batch_first = batch_first
         if self.kdim == embed_dim and self.vdim == embed_dim:
-            self.in_proj_weight = Parameter(empty((3 * embed_dim, embed_dim), dtype))
+            self.in_proj_weight = Parameter(empty((3 * embed_dim, embed_dim), dtype, device))
             for missing in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
                 self.register_parameter(missing, None)
         else:
-            self.q_proj_weight = Parameter(empty((embed_dim, embed_dim), dtype))
-            self.k_proj_weight = Parameter(empty((embed_dim, self.kdim), dtype))
-            self.v_proj_weight = Parameter(empty((embed_dim, self.vdim), dtype))
+            self.q_proj_weight = Parameter(empty((embed_dim, embed_dim), dtype, device))
+            self.k_proj_weight = Parameter(empty((embed_dim, self.kdim), dtype, device))
+            self.v_proj_weight = Parameter(empty((embed_dim, self.vdim), dtype, device))
             self.register_parameter("in_proj_weight", None)
-        self.register_parameter("in_proj_bias", Parameter(empty((3 * embed_dim,), dtype)) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, dtype=dtype)
+        self.register_parameter(
+            "in_proj_bias", Parameter(empty((3 * embed_dim,), dtype, device)) if bias else None
+        )
+        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
         for name in ("bias_k", "bias_v"):
-            self.register_parameter(name, Parameter(empty((1, 1, embed_dim), dtype)) if add_bias_kv else None)
+            self.register_parameter(
+                name, Parameter(empty((1, 1, embed_dim), dtype, device)) if add_bias_kv else None
+            )
         self.add_zero_attn = bool(add_zero_attn)
         self.reset_parameters()
 

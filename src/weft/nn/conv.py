@@ -11,7 +11,7 @@ from ..ir.shape import show_shape
 from ..ops.composite.padding import MODES
 from . import functional as F
 from . import init
-from .factory import empty, outside_traces, positive_int
+from .factory import check_device, empty, outside_traces, positive_int
 from .functional.conv import paddings, sizes
 from .functional.operands import checked
 from .module import Module
@@ -38,6 +38,7 @@ class _Conv(Module):
         bias: bool = True,
         padding_mode: str = "zeros",
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -56,7 +57,8 @@ class _Conv(Module):
         self._around = tuple([width for pair in reversed(pads) for width in pair])
         if out_channels % groups:
             raise ArgumentError(f"{name}: {out_channels} output channels do not divide into {groups} groups")
-        self._options = (dtype, bool(bias))
+        check_device(device)
+        self._options = (dtype, bool(bias), device)
         self._start(in_channels)
 
     def _start(self, in_channels: int) -> None:
@@ -69,14 +71,14 @@ class _Conv(Module):
                 f"{type(self).__name__}: {in_channels} input channels do not divide into {self.groups} groups"
             )
         self.in_channels = in_channels
-        dtype, bias = self._options
+        dtype, bias, device = self._options
         del self._options
         first, second = in_channels, self.out_channels
         if not self._transposed:
             first, second = second, first
-        self.weight = Parameter(empty((first, second // self.groups, *self.kernel_size), dtype))
+        self.weight = Parameter(empty((first, second // self.groups, *self.kernel_size), dtype, device))
         if bias:
-            self.bias = Parameter(empty((self.out_channels,), dtype))
+            self.bias = Parameter(empty((self.out_channels,), dtype, device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -202,7 +204,7 @@ class _LazyConv(_Conv):
 
     def _unborn_dtype(self, dtype: Any) -> None:
         """What `to` does before there are parameters."""
-        self._options = (dtype, self._options[1])
+        self._options = (dtype, *self._options[1:])
 
     def _prepare_load(self, prefix: str, state: Any) -> None:
         """Take the shape from saved state."""

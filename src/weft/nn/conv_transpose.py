@@ -30,6 +30,7 @@ class _ConvTranspose(_Conv):
         dilation: Any = 1,
         padding_mode: str = "zeros",
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         if isinstance(padding, str):
@@ -39,7 +40,16 @@ class _ConvTranspose(_Conv):
                 f"{type(self).__name__}: padding_mode is 'zeros' for transposed convolutions, got {padding_mode!r}"
             )
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype=dtype
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            device=device,
+            dtype=dtype,
         )
         self.output_padding = sizes("output_padding", output_padding, self._rank, least=0)
 

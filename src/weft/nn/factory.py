@@ -20,9 +20,14 @@ def empty(shape: Sequence[int], dtype: Any = None, device: Any = None) -> Tensor
     want = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     if want.kind != "f":
         raise DTypeError(f"parameters are floating, got dtype {want}")
+    check_device(device)
+    return Tensor(zeros(Aval(tuple(shape), want)))
+
+
+def check_device(device: Any) -> None:
+    """Raise for a device that is not there."""
     if device is not None and str(device) != "cpu":
         raise ArgumentError(f"there is no device {device!r}. Devices available: cpu")
-    return Tensor(zeros(Aval(tuple(shape), want)))
 
 
 def positive_int(layer: str, name: str, value: Any, *, zero: bool = False) -> int:

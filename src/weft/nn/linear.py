@@ -10,7 +10,7 @@ from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError
 from . import functional as F
 from . import init
-from .factory import empty, outside_traces, positive_int
+from .factory import check_device, empty, outside_traces, positive_int
 from .functional.operands import checked
 from .module import Module
 from .parameter import Parameter, UninitializedParameter
@@ -93,6 +93,7 @@ class LazyLinear(Linear):
         Module.__init__(self)
         self.in_features = 0
         self.out_features = positive_int("LazyLinear", "out_features", out_features, zero=True)
+        check_device(device)
         self._options = (dtype, device)
         self.weight = UninitializedParameter("LazyLinear")
         self.register_parameter("bias", UninitializedParameter("LazyLinear") if bias else None)
@@ -150,14 +151,21 @@ class Bilinear(Module):
     bias: Parameter | None
 
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, dtype: Any = None
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.in1_features = positive_int("Bilinear", "in1_features", in1_features)
         self.in2_features = positive_int("Bilinear", "in2_features", in2_features)
         self.out_features = positive_int("Bilinear", "out_features", out_features)
-        self.weight = Parameter(empty((out_features, in1_features, in2_features), dtype))
-        self.register_parameter("bias", Parameter(empty((out_features,), dtype)) if bias else None)
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), dtype, device))
+        self.register_parameter("bias", Parameter(empty((out_features,), dtype, device)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -291,6 +291,7 @@ class LinearCrossEntropyLoss(Loss):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction)
@@ -298,7 +299,7 @@ class LinearCrossEntropyLoss(Loss):
         self.num_classes = positive_int("LinearCrossEntropyLoss", "num_classes", num_classes)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
-        self.linear = Linear(in_features, num_classes, bias=bias, dtype=dtype)
+        self.linear = Linear(in_features, num_classes, bias=bias, device=device, dtype=dtype)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.linear_cross_entropy(

@@ -50,6 +50,7 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -59,9 +60,11 @@ class LayerNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         shape: Any = self.normalized_shape
-        self.register_parameter("weight", Parameter(empty(shape, dtype)) if elementwise_affine else None)
         self.register_parameter(
-            "bias", Parameter(empty(shape, dtype)) if elementwise_affine and bias else None
+            "weight", Parameter(empty(shape, dtype, device)) if elementwise_affine else None
+        )
+        self.register_parameter(
+            "bias", Parameter(empty(shape, dtype, device)) if elementwise_affine and bias else None
         )
         self.reset_parameters()
 
@@ -102,6 +105,7 @@ class RMSNorm(Module):
         eps: float | None = None,
         elementwise_affine: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -109,7 +113,9 @@ class RMSNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         shape: Any = self.normalized_shape
-        self.register_parameter("weight", Parameter(empty(shape, dtype)) if elementwise_affine else None)
+        self.register_parameter(
+            "weight", Parameter(empty(shape, dtype, device)) if elementwise_affine else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -151,6 +157,7 @@ class GroupNorm(Module):
         affine: bool = True,
         *,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -160,8 +167,12 @@ class GroupNorm(Module):
             raise ArgumentError(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
         self.eps = eps
         self.affine = affine
-        self.register_parameter("weight", Parameter(empty((num_channels,), dtype)) if affine else None)
-        self.register_parameter("bias", Parameter(empty((num_channels,), dtype)) if affine and bias else None)
+        self.register_parameter(
+            "weight", Parameter(empty((num_channels,), dtype, device)) if affine else None
+        )
+        self.register_parameter(
+            "bias", Parameter(empty((num_channels,), dtype, device)) if affine and bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

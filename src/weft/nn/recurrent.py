@@ -39,6 +39,7 @@ class _Recurrent(Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class _Recurrent(Module):
                 shapes["weight_hr"] = (proj_size, hidden_size)
             for suffix in self._suffixes(layer):
                 for kind, shape in shapes.items():
-                    setattr(self, f"{kind}_{suffix}", Parameter(empty(shape, dtype)))
+                    setattr(self, f"{kind}_{suffix}", Parameter(empty(shape, dtype, device)))
         self.reset_parameters()
 
     @property
@@ -207,12 +208,21 @@ class RNN(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ArgumentError(f"RNN: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
         )
         self.nonlinearity = nonlinearity
 
@@ -308,10 +318,19 @@ class GRU(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
         )
 
     def _direction(

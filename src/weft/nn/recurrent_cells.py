@@ -28,17 +28,19 @@ class _Cell(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, *, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.input_size = positive_int(name, "input_size", input_size)
         self.hidden_size = positive_int(name, "hidden_size", hidden_size)
         self.bias = bool(bias)
         rows = self._gates * hidden_size
-        self.weight_ih = Parameter(empty((rows, input_size), dtype))
-        self.weight_hh = Parameter(empty((rows, hidden_size), dtype))
-        self.register_parameter("bias_ih", Parameter(empty((rows,), dtype)) if bias else None)
-        self.register_parameter("bias_hh", Parameter(empty((rows,), dtype)) if bias else None)
+        self.weight_ih = Parameter(empty((rows, input_size), dtype, device))
+        self.weight_hh = Parameter(empty((rows, hidden_size), dtype, device))
+        self.register_parameter("bias_ih", Parameter(empty((rows,), dtype, device)) if bias else None)
+        self.register_parameter("bias_hh", Parameter(empty((rows,), dtype, device)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -99,11 +101,12 @@ class RNNCell(_Cell):
         bias: bool = True,
         nonlinearity: str = "tanh",
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ArgumentError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:

@@ -69,6 +69,7 @@ class Embedding(Module):
         *,
         _weight: Any = None,
         _freeze: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class Embedding(Module):
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
         if _weight is None:
-            self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype), not _freeze)
+            self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype, device), not _freeze)
             self.reset_parameters()
         else:
             self.weight = Parameter(_weight, not _freeze)
@@ -147,6 +148,7 @@ class EmbeddingBag(Module):
         include_last_offset: bool = False,
         padding_idx: int | None = None,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -160,7 +162,7 @@ class EmbeddingBag(Module):
         self.include_last_offset = bool(include_last_offset)
         self.padding_idx = _row("EmbeddingBag", padding_idx, num_embeddings)
         if _weight is None:
-            self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype))
+            self.weight = Parameter(empty((num_embeddings, embedding_dim), dtype, device))
             self.reset_parameters()
         else:
             self.weight = Parameter(_weight)

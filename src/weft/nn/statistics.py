@@ -14,7 +14,7 @@ from ..ops.elementwise import cast
 from ..ops.movement import reshape
 from . import functional as F
 from . import init
-from .factory import empty, outside_traces, positive_int
+from .factory import check_device, empty, outside_traces, positive_int
 from .functional.operands import checked
 from .module import Module
 from .normalization import reset_affine
@@ -45,6 +45,7 @@ class _Norm(Module):
         track_running_stats: bool = True,
         *,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -52,7 +53,8 @@ class _Norm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self._options = (dtype, bool(bias))
+        check_device(device)
+        self._options = (dtype, bool(bias), device)
         self._start(num_features)
 
     def _start(self, num_features: int) -> None:
@@ -60,15 +62,15 @@ class _Norm(Module):
 
     def _make(self, num_features: int) -> None:
         """Make parameters and statistics for so many channels."""
-        dtype, bias = self._options
+        dtype, bias, device = self._options
         del self._options
         self.num_features = num_features
         one = (num_features,)
         tracked = self.track_running_stats
         for name, wanted in (("weight", self.affine), ("bias", self.affine and bias)):
-            self.register_parameter(name, Parameter(empty(one, dtype)) if wanted else None)
+            self.register_parameter(name, Parameter(empty(one, dtype, device)) if wanted else None)
         for name in ("running_mean", "running_var"):
-            self.register_buffer(name, empty(one, dtype) if tracked else None)
+            self.register_buffer(name, empty(one, dtype, device) if tracked else None)
         self.register_buffer("num_batches_tracked", tensor(0, dtype=int64) if tracked else None)
         self.reset_parameters()
 
@@ -187,9 +189,12 @@ class _InstanceNorm(_Norm):
         track_running_stats: bool = False,
         *,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias=bias, device=device, dtype=dtype
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._checked(x)
@@ -271,9 +276,12 @@ class _LazyNorm(_Norm):
         track_running_stats: bool = True,
         *,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
-        _Norm.__init__(self, 0, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype)
+        _Norm.__init__(
+            self, 0, eps, momentum, affine, track_running_stats, bias=bias, device=device, dtype=dtype
+        )
 
     def _start(self, num_features: int) -> None:
         owner = type(self).__name__
@@ -290,7 +298,7 @@ class _LazyNorm(_Norm):
 
     def _unborn_dtype(self, dtype: Any) -> None:
         """What `to` does before there are parameters."""
-        self._options = (dtype, self._options[1])
+        self._options = (dtype, *self._options[1:])
 
     def _prepare_load(self, prefix: str, state: Any) -> None:
         """Take the number of channels from saved state."""

@@ -42,21 +42,26 @@ class _Layer(Module):
         norm_first: bool = False,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         if isinstance(activation, str) and activation not in _ACTIVATIONS:
             raise ArgumentError(f"activation must be 'relu', 'gelu' or a function, got {activation!r}")
-        options: dict[str, Any] = {"batch_first": batch_first, "dtype": dtype}
+        options: dict[str, Any] = {"batch_first": batch_first, "device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, **options)
         if self._blocks == 3:
             self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, **options)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
+        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, device=device, dtype=dtype)
         self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
+        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, device=device, dtype=dtype)
         self.norm_first = norm_first
         for i in range(1, self._blocks + 1):
-            setattr(self, f"norm{i}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype))
+            setattr(
+                self,
+                f"norm{i}",
+                LayerNorm(d_model, eps=layer_norm_eps, bias=bias, device=device, dtype=dtype),
+            )
         for i in range(1, self._blocks + 1):
             setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
@@ -285,6 +290,7 @@ class Transformer(Module):
         norm_first: bool = False,
         bias: bool = True,
         *,
+        device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -300,13 +306,13 @@ class Transformer(Module):
             bias,
         )
         if custom_encoder is None:
-            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
-            layer = TransformerEncoderLayer(*shared, dtype=dtype)
+            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, device=device, dtype=dtype)
+            layer = TransformerEncoderLayer(*shared, device=device, dtype=dtype)
             custom_encoder = TransformerEncoder(layer, num_encoder_layers, norm)
         self.encoder = custom_encoder
         if custom_decoder is None:
-            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, dtype=dtype)
-            decoder = TransformerDecoderLayer(*shared, dtype=dtype)
+            norm = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, device=device, dtype=dtype)
+            decoder = TransformerDecoderLayer(*shared, device=device, dtype=dtype)
             custom_decoder = TransformerDecoder(decoder, num_decoder_layers, norm)
         self.decoder = custom_decoder
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
