@@ -93,7 +93,6 @@ def impatient(monkeypatch):
     """Limits of seconds instead of minutes."""
     monkeypatch.setattr(parallel, "LIMIT", 3.0)
     monkeypatch.setattr(parallel, "_WARN_AFTER", 1.0)
-    monkeypatch.setattr(parallel, "_START_LIMIT", 6.0)
 
 
 #: On a busy machine a worker may take longer than the warning's second to start.
@@ -114,7 +113,8 @@ def test_nothing_hangs_without_a_timeout(impatient):
     assert parallel.LIMIT == 3 and DataLoader(Sums(), num_workers=1).timeout is None
 
 
-def test_a_worker_that_hangs_at_its_start(impatient):
+def test_a_worker_that_hangs_at_its_start(impatient, monkeypatch):
+    monkeypatch.setattr(parallel, "_START_LIMIT", 6.0)
     with (
         pytest.warns(RuntimeWarning, match=r"(?s)worker 0 of 1 .*has not started for "),
         pytest.raises(
