@@ -338,5 +338,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     return _fill(tensor, where(less(rank, zeros), 0, drawn))
 
 
-if not TYPE_CHECKING:  # type checkers know the names
+if TYPE_CHECKING:
+    """Type checkers know the names."""
+else:
     __getattr__ = absence(__name__, [n for n in globals() if n.endswith("_")], INITIAL)

@@ -43,5 +43,7 @@ __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm", "l1_penalty", "l2_penalty",
 ]  # fmt: skip
 
-if not TYPE_CHECKING:  # type checkers know the names
+if TYPE_CHECKING:
+    """Type checkers know the names."""
+else:
     __getattr__ = absence(__name__, __all__, _ABSENT)

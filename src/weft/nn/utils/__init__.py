@@ -33,5 +33,7 @@ __all__ = [
     "weight_norm",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the names
+if TYPE_CHECKING:
+    """Type checkers know the names."""
+else:
     __getattr__ = absence(__name__, __all__, TOOLS)
