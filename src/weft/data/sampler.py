@@ -217,7 +217,7 @@ class BatchSampler(Sampler):
             raise ArgumentError(
                 f"a BatchSampler goes through numbers of samples again and again, got {sampler!r}"
             )
-        self.sampler = sampler
+        self.sampler: Any = sampler
         self.batch_size = int(batch_size)
         self.drop_last = drop_last
 
