@@ -15,7 +15,7 @@ from random_operations import EMPTY, Make, exact, fitted, smooth
 from weft.autodiff.reverse import pullback
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
-from weft.ir.dtype import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64
+from weft.ir.dtype import DType, bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8, uint32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import GRAD, Aval, Node
 from weft.runtime.buffer import Buffer
@@ -29,7 +29,7 @@ LARGE_OPERATIONS = (
     "looks_up", "converts", "counts", "draws", "reduces", "repeats", "windowed", "climbs",
 )  # fmt: skip
 
-EXACT_TYPES = (float32, float64, int32, int64, int16, int8, float16, bfloat16)
+EXACT_TYPES = (float32, float64, int32, int64, int16, int8, float16, bfloat16, uint8, uint32)
 
 #: Up to where sums of integers are exact in the type that they are added up in.
 _BOUNDS = {float32: 2.0**22, float64: 2.0**50, float16: 2.0**11, bfloat16: 2.0**8}
@@ -75,7 +75,10 @@ def build(program: Program, table: dict[str, Make]) -> Callable[..., Any]:
 def traced(program: Program, table: dict[str, Make]) -> tuple[Graph, list[np.ndarray]]:
     """The graph, and arrays for its inputs."""
     rng = np.random.default_rng(program.seed)
-    arrays = [rng.integers(-5, 6, s).astype(program.dtype.numpy) for s in program.shapes]
+    arrays = [
+        rng.integers(0 if program.dtype.kind == "u" else -5, 6, s).astype(program.dtype.numpy)
+        for s in program.shapes
+    ]
     return trace_graph(build(program, table), [Aval(s, program.dtype) for s in program.shapes]), arrays
 
 

@@ -83,7 +83,7 @@ def only(table: dict[str, Make]) -> Callable[[Make], Make]:
 
 def small(x: Node) -> Node:
     """Cut off, so that what follows stays small."""
-    return clip(x, number(-9, x), number(9, x))
+    return clip(x, number(0 if x.dtype.kind == "u" else -9, x), number(9, x))
 
 
 def number(value: int, x: Node) -> Node:

@@ -24,6 +24,7 @@ from weft.kernel.lower import pulls
 from weft.kernel.schedule import builders
 from weft.ops.gather import gather
 from weft.ops.movement import concatenate
+from weft.ops.selection import cast
 from weft.runtime.buffer import Buffer
 
 #: Primitives that need no code of their own.
@@ -175,3 +176,19 @@ def test_parts_of_a_row_are_read_where_they_are_alone(recurs, rest):
     )
     (got,) = run(CpuBackend().compile(graph, recurs), [x, table, at])
     np.testing.assert_array_equal(got, np.concatenate([x, table[:5], x]))
+
+
+_EDGES = [0.0, -0.0, 0.5, -0.5, 0.99, -0.99, 1.5, -1.5, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-40]
+_POWERS = [2.0**k for k in (7, 8, 15, 16, 31, 32, 52, 63, 64)]
+_EDGES += [sign * (p + d) for p in _POWERS for d in (-1.0, -0.5, 0.0, 0.5, 1.0) for sign in (1, -1)]
+
+
+@pytest.mark.parametrize("recurs", [False, True])
+@pytest.mark.parametrize("wide", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("narrow", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_floats_at_the_ends_of_integers(wide, narrow, recurs):
+    with np.errstate(all="ignore"):
+        x = np.array(_EDGES, as_dtype(wide).numpy)
+    graph = trace_graph(lambda v: [cast(v, dtype=as_dtype(narrow))], [Aval(x.shape, as_dtype(wide))])
+    (got,) = run(CpuBackend().compile(graph, recurs), [x])
+    np.testing.assert_array_equal(got, *reference(graph, [x]))

@@ -15,7 +15,7 @@ from ...ir.dtype import DType
 from ...kernel.functions import functions, polygamma
 from . import instructions as ir
 from .algebra import LlvmAlgebra
-from .build import I1, Build, like, register_type, suffix
+from .build import I1, Build, like, register_type
 
 Operate = Callable[[Build, tuple[ir.Value, ...], DType, DType], ir.Value]
 
@@ -170,9 +170,7 @@ def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) ->
     if dtype.kind == "f":
         if out.kind == "f":
             return x if x.type == want else (b.fpext if out.bits > dtype.bits else b.fptrunc)(x, want)
-        # Saturating: what does not fit becomes the nearest value that does, NaN becomes 0.
-        name = f"llvm.fpto{'s' if out.kind == 'i' else 'u'}i.sat.{suffix(want)}.{suffix(x.type)}"
-        return build.intrinsic(name, want, (x,))
+        return _saturated(build, x, want, out)
     if out.kind == "f":
         return b.sitofp(x, want) if dtype.kind == "i" else b.uitofp(x, want)
     if x.type == want:
@@ -180,6 +178,23 @@ def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) ->
     if out.bits < dtype.bits and dtype.kind != "b":
         return b.trunc(x, want)
     return b.sext(x, want) if dtype.kind == "i" else b.zext(x, want)
+
+
+def _saturated(build: Build, x: ir.Value, want: ir.Type, out: DType) -> ir.Value:
+    """A float as an integer: what does not fit becomes the nearest number that does, NaN becomes 0.
+
+    In comparisons, since LLVM's own saturating conversion takes vectors apart.
+    """
+    b = build.b
+    high = 2.0 ** (out.bits - (out.kind == "i"))  # the first number that does not fit
+    low = -high if out.kind == "i" else 0.0
+    above = b.fcmp_ordered(">=", x, build.const(high, x.type))
+    below = b.fcmp_ordered("<", x, build.const(low, x.type))
+    wrong = b.or_(b.or_(above, below), b.fcmp_unordered("uno", x, x))
+    fits = b.select(wrong, build.const(0.0, x.type), x)
+    found = b.fptosi(fits, want) if out.kind == "i" else b.fptoui(fits, want)
+    found = b.select(above, build.const(int(high) - 1, want), found)
+    return b.select(below, build.const(int(low), want), found)
 
 
 # -- reductions -----------------------------------------------------------------------------------------------
