@@ -257,9 +257,15 @@ def strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 def flatten_index(indices: Sequence[Index], shape: Sequence[int]) -> Index:
     """The position in row-major order."""
-    total = Index({}, 0)
+    factors: dict[Term, int] = {}
+    offset = 0
     for i, s in zip(indices, strides(shape), strict=True):
-        total = total + i * s
+        offset += i.offset * s
+        for t, f in i.factors.items():
+            factors[t] = factors.get(t, 0) + f * s
+    total, joined = None, Index(factors, offset)
+    while total is not joined:
+        total, joined = joined, _rejoin(joined)
     return total
 
 

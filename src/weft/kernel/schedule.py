@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph
@@ -73,6 +74,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     def native(node: Node) -> bool:
         return supported(node) and (can_pull(node) or node.prim.name in builders)
 
+    @cache
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
         alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3

@@ -225,7 +225,7 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
         return max(1, min(_SHARED, panels // ENOUGH)), 1
     if not blocked:
         if t.shared and _overlap(t):  # and lie in the cache together
-            return 1, _at_most(tiles, -(-_MANY // (panels * math.prod([v.size for v in t.outer]))))
+            return 1, _at_most(tiles, -(-_MANY // max(1, panels * math.prod([v.size for v in t.outer]))))
         if t.shared:  # a tile's rows stay in the cache for the next panel
             return 1, tiles
         return 1, _at_most(tiles, tiles * rows // 192)

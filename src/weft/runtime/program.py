@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base import collector
 from ..base.config import config
 from ..base.errors import IndexingError, NumericError, ShapeError
 from ..base.locks import new_lock
@@ -103,7 +104,8 @@ class Program:
 
     def _compile(self, graph: Graph, recurs: bool) -> Executable:
         options = {"recurs": True} if recurs else {}
-        return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
+        with collector.paused():
+            return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
 
 
 class Watch:

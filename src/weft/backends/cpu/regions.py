@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ...base.state import isolated
 from ...ir.dtype import int64, uint8
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
-from ...ir.node import Aval, Node
+from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
@@ -36,16 +37,18 @@ from .scalar import table
 
 def supported(node: Node) -> bool:
     """Whether there is native code for a node's operation on its types."""
-    if node.value is not None:
-        return True
-    if node.prim is pick_prim or type(node.sig.out) is tuple:
+    return node.value is not None or _has_code(node.sig)
+
+
+@lru_cache(maxsize=1 << 14)
+def _has_code(sig: Signature) -> bool:
+    name = sig.prim.name
+    if sig.prim is pick_prim or type(sig.out) is tuple:
         return False
-    types = [a.dtype for a in node.sig.inputs] + [node.dtype]
-    if any(d.kind == "c" for d in types):
-        return node.prim.name in EDGES
-    if node.prim.computes and any(a.dtype.storage_only for a in node.sig.inputs):
+    if any(a.dtype.kind == "c" for a in (*sig.inputs, sig.out)):
+        return name in EDGES
+    if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
         return False  # `widen_storage` leaves none of these
-    name = node.prim.name
     return name in table or name in builders or name in pulls
 
 
