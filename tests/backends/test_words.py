@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
+import weft as wf
 from weft.backends.cpu import library
 from weft.backends.cpu.backend import CpuBackend, CpuProgram
 from weft.backends.cpu.jit import host_target
 from weft.backends.reference.interpreter import Interpreter
+from weft.base.errors import DTypeError
 from weft.ir.dtype import DType, float32, int8, int16, int32, uint8
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
@@ -156,3 +158,19 @@ def test_code_for_every_target(name, monkeypatch):
 def test_products_of_bytes_where_the_processor_has_them():
     (kernel,) = tiles(CpuBackend().compile(_product()))
     assert "vpdpbusd" in library.assembly(kernel, "kernel", host_target())
+
+
+def test_a_convolution_of_bytes_as_users_write_it():
+    from weft.nn import functional as F
+
+    x, w = integers((2, 6, 9, 9), uint8), integers((8, 6, 3, 3), int8)
+    bias = integers((8,), int16).astype(np.int32)
+    got = F.conv2d(wf.tensor(x).astype("int32"), wf.tensor(w).astype("int32"), wf.tensor(bias), padding=1)
+    assert got.dtype == wf.int32
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3)
+    )
+    want = np.einsum("nchwij,ocij->nohw", windows.astype(np.int32), w.astype(np.int32))
+    np.testing.assert_array_equal(got.numpy(), want + bias[:, None, None])
+    with pytest.raises(DTypeError, match="floating"):
+        F.conv2d(wf.tensor(x).astype("float32"), wf.tensor(w))

@@ -74,6 +74,9 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
         padding: zeros at each side, likewise; or "valid" (none) or "same" (the result has the input's size).
         groups: the channels are cut into so many runs that do not see each other.
 
+    Integers of one dtype are taken as well, and wrap around; 8- and 16-bit ones that are cast to int32 are multiplied
+    several at a time.
+
     Shapes: input (N, C, {space}) or (C, {space}), weight (O, C / groups, {kernel}), bias (O); the result has floor((n +
     2 padding - dilation (k - 1) - 1) / stride) + 1 places along each axis of n. As a layer: `nn.Conv{rank}d`.
 

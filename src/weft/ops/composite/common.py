@@ -36,14 +36,20 @@ def as_type(x: Node, dtype: DType) -> Node:
 
 def floating(name: str, **operands: Node | None) -> None:
     """Raise unless all operands are floating and of one dtype; they are named in the message."""
-    present = {k: v for k, v in operands.items() if v is not None}
-    first, x = next(iter(present.items()))
-    for what, v in present.items():
-        if v.dtype.kind != "f":
+    for what, v in operands.items():
+        if v is not None and v.dtype.kind != "f":
             raise DTypeError(
                 f"{name} takes floating tensors, but {what} is {v.aval.describe()}; convert it with "
                 f"{what}.astype('float32')"
             )
+    alike(name, **operands)
+
+
+def alike(name: str, **operands: Node | None) -> None:
+    """Raise unless all operands are of one dtype; they are named in the message."""
+    present = {k: v for k, v in operands.items() if v is not None}
+    first, x = next(iter(present.items()))
+    for what, v in present.items():
         if v.dtype is not x.dtype:
             raise DTypeError(
                 f"{name} takes tensors of one dtype, but {first} is {x.aval.describe()} and {what} is "

@@ -7,7 +7,7 @@ from ...ir.node import Node
 from ...ir.shape import divide, show_shape
 from ..conv import conv as correlate
 from ..movement import flip, permute, reshape
-from .common import along, floating
+from .common import alike, along, floating
 from .define import composite
 
 _NAMES = {1: "length", 2: "height, width", 3: "depth, height, width"}
@@ -39,10 +39,12 @@ def _shifted(out: Node, bias: Node | None) -> Node:
 def convolution(x, weight, bias, *, stride, padding, dilation, groups):
     """Cross-correlation of x (N, C, *spatial) with weight (O, C / groups, *kernel), plus bias (O).
 
-    `padding` is one pair (low, high) of numbers of zeros for each spatial axis.
+    `padding` is one pair (low, high) of numbers of zeros for each spatial axis. Integers wrap around: those of 8 and 16
+    bits are summed as int32 if they are cast to it.
     """
     name = f"conv{weight.ndim - 2}d"
-    floating(name, input=x, weight=weight, bias=bias)
+    integers = [v is None or v.dtype.kind in "iu" for v in (x, weight, bias)]
+    (alike if all(integers) else floating)(name, input=x, weight=weight, bias=bias)
     _check_rank(name, x, weight)
     if divide(x.shape[1], groups) != weight.shape[1]:
         hint = ""
