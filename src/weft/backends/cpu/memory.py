@@ -42,7 +42,7 @@ def _rounded(size: int) -> int:
     return -(-size // step) * step
 
 
-def take_block(size: int) -> Block:
+def _take_block(size: int) -> Block:
     """A block with room for at least `size` bytes, 64-byte aligned."""
     if size > _SMALL:
         return _take_large(_rounded(size))
@@ -80,8 +80,7 @@ def poisoned(take: Callable[[int], Block]) -> Callable[[int], Block]:
     return filled
 
 
-if POISONED:
-    take_block = poisoned(take_block)
+take_block: Callable[[int], Block] = poisoned(_take_block) if POISONED else _take_block
 
 
 def give_back(block: Block) -> None:
