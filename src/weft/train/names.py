@@ -66,12 +66,6 @@ def find_loss(loss: Any) -> Callable[..., Any]:
 def find_optimizer(optimizer: Any) -> optim.Optimizer:
     """An optimiser for a name, with its usual options; an optimiser as it is."""
     if isinstance(optimizer, str):
-        if optimizer.casefold() == "muon":
-            raise ArgumentError(
-                "Muon is for the matrices inside a network, and by name it would be given all parameters. Use it in a "
-                "loop of your own beside another optimizer: optim.Muon(those matrices), optim.AdamW(all else); or "
-                "train the matrices alone: Trainer(..., optim.Muon([p for p in model.parameters() if p.ndim == 2]))"
-            )
         if optimizer not in OPTIMIZERS:
             raise ArgumentError(f"there is no optimizer {optimizer!r}. {nearest(optimizer, OPTIMIZERS)}")
         return OPTIMIZERS[optimizer]()
