@@ -9,7 +9,7 @@ from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
 from .contraction import IN_TILES, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder
-from .layout import FEW, is_kernel_gradient
+from .layout import by_pixels, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
 from .pooling import windows_of
@@ -63,7 +63,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     rank = len(out_size)
     free = [_guarded(node, d) for d in range(rank)]
     gradient = is_kernel_gradient(node)
-    over_pixels = n_size < FEW and not gradient and not free[-1] and 2 * out_size[-1] > n_size  # type: ignore[operator]
+    over_pixels = by_pixels(node) and not gradient and not free[-1]
     image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
     pixels = variables(c.shape[2:], "p")
     fold, pixel = _folded(c)

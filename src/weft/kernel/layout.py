@@ -25,6 +25,12 @@ Order = tuple[int, ...]
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
 FEW = 24
 
+#: Pixels that are enough for the rows of a tile, however many images there are.
+_WIDE = 12
+
+#: Lines so many bytes apart share a place of the first-level cache.
+_WAY = 4096
+
 #: Channels that are too few for the rows of a tile.
 _THIN = 12
 
@@ -69,8 +75,8 @@ def separate_operands(graph: Graph) -> Graph:
         attrs = dict(old.attrs)
         if is_kernel_gradient(old):
             return _of_padded_images(old, x, w)
-        few = old.shape[0] < FEW and all(d == 1 for d in attrs["input_dilation"])  # type: ignore[operator]
-        if few and _widens(attrs["padding"]):
+        few = old.shape[0] < FEW or by_pixels(old)  # type: ignore[operator]
+        if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
             x = _pad_images(x, attrs["padding"])
             attrs["padding"] = ((0, 0),) * len(attrs["padding"])
         if old.args[0] in inputs or old.args[0].value is not None or x is not args[0]:
@@ -78,6 +84,16 @@ def separate_operands(graph: Graph) -> Graph:
         return old.prim(x, _copied_kernel(old, w), **attrs)
 
     return eliminate_common(rewrite(graph, separate))
+
+
+def by_pixels(conv: Node) -> bool:
+    """Whether the rows of tiles are pixels of one image, not images at one pixel: where these are few, or where they
+    lie so that the cache has few places for them all."""
+    images, width = conv.shape[0], conv.shape[-1]
+    if images < FEW:  # type: ignore[operator]
+        return 2 * width > images  # type: ignore[operator]
+    x = conv.args[0]
+    return width >= _WIDE and math.prod(x.shape[1:]) * x.dtype.itemsize % _WAY == 0  # type: ignore[operator, arg-type]
 
 
 def _copied_kernel(conv: Node, w: Node) -> Node:

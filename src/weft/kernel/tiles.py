@@ -184,7 +184,7 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     waits = (
         t.outputs[0] is t.dtype
     )  # or sums could not wait in the memory of the result, as where they are folded
-    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold
+    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold and not _stays(t)
     level, block = _blocks(t) if long else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
@@ -207,6 +207,20 @@ def _steps_far(t: Tiles) -> bool:
     far = abs(t.taps[-1].a) * t.dtype.itemsize >= _FAR and t.a.stride == 1 and t.m.size > _IN_PLACE
     return far and not any(tap.guard for tap in t.taps)
 
+
+#: Bytes of the second operand that stay in the second-level cache.
+NEAR = 3 << 18
+
+
+def _stays(t: Tiles) -> bool:
+    """Whether one panel is the whole second operand of many tiles, and stays in the cache: no need for blocks."""
+    panel = t.b.stride == 1 and t.taps[-1].b == t.n.size
+    many = bool(t.shared) and t.m.size >= _IMAGES
+    return panel and many and t.steps * t.n.size * t.dtype.itemsize <= NEAR
+
+
+#: So many rows are images of a batch, which lie far apart.
+_IMAGES = 24
 
 #: Panels, at most, that one unit goes through.
 _SHARED = 4

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
-from ...kernel.tiles import ENOUGH, Tiles, rows_size, scratch_size, tiling
+from ...kernel.tiles import ENOUGH, NEAR, Tiles, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .build import I1, I64, PTR, Build
 from .expressions import Lanes
@@ -211,7 +211,12 @@ class _Emitter:
     def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
         """The values of the outer variables at a position of their flattened range, and what is left of it."""
         order, shared = _parallel(self.t, self.build.target), self.t.shared
-        if not self.cut.blocked:  # all columns of some rows, before the next rows
+        columns = (
+            size([v.size for v in self.t.outer[: len(self.t.outer) - len(self.t.shared)]]) * self.t.n.size
+        )
+        if (
+            not self.cut.blocked and self.t.steps * columns * self.tile.size <= NEAR
+        ):  # all columns of some rows first
             order = (*[v for v in order if v in shared], *[v for v in order if v not in shared])
         values: dict[Var, ir.Value] = {}
         for v in reversed(order):
