@@ -271,6 +271,16 @@ def test_workers_end_with_their_epoch_or_persist():
     assert gone(*first)
 
 
+def test_persistent_workers_live_as_long_as_their_iterator():
+    iterator = iter(DataLoader(Pids(), 1, num_workers=1, prefetch_factor=1, persistent_workers=True))
+    gc.collect()
+    (pid,) = next(iterator).tolist()
+    time.sleep(2.5)  # longer than workers get to end by themselves
+    assert [p for b in iterator for p in b.tolist()] == [pid] * 5
+    del iterator
+    assert gone(pid)
+
+
 def test_workers_end_when_the_iterator_is_dropped():
     iterator = iter(DataLoader(Pids(), 1, num_workers=1))
     (pid,) = next(iterator).tolist()

@@ -212,10 +212,13 @@ class DataLoader:
             pool = Pool(fetcher, self.num_workers, self.worker_init_fn)
             if self.persistent_workers:
                 self._pool, self._close_pool = pool, weakref.finalize(self, pool.close)
-        return WorkerBatches(
+        batches = WorkerBatches(
             pool, epoch, position, jobs,
             prefetch=self.prefetch_factor, timeout=self.timeout, keep=self.persistent_workers, stream=self.is_stream,
         )  # fmt: skip
+        if self.persistent_workers:
+            batches.owner = self  # whose end is that of the workers
+        return batches
 
     def _jobs(self, epoch: int) -> Iterator[Job]:
         """What makes up epoch number `epoch`."""

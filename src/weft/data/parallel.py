@@ -67,6 +67,7 @@ class WorkerBatches(Batches):
         *, prefetch: int, timeout: float | None, keep: bool, stream: bool,
     ) -> None:  # fmt: skip
         super().__init__(epoch, position)
+        self.owner: Any = None  #: what must live as long as this does
         self._pool = pool
         self._jobs = jobs
         self._limit = LIMIT if timeout is None else timeout or math.inf
