@@ -1,7 +1,10 @@
 """What all optimisers share: options, parameter groups, the step, saved state."""
 
 import copy
+import gc
 import pickle
+from functools import partial
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from weft.arrays.compile import compile
 from weft.arrays.creation import tensor
 from weft.arrays.grad import no_grad
 from weft.base.errors import ArgumentError, DTypeError, GradientError, ShapeError, StateError
-from weft.optim import SGD, Adam
+from weft.optim import SGD, Adam, AdamW, Muon
 
 
 def descend(p, optimizer, scale=1.0):
@@ -339,3 +342,15 @@ def test_pickle_and_deepcopy_in_the_middle_of_training():
     expected = run(None, None)
     for copied in (copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):
         assert np.array_equal(run(2, copied), expected)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, partial(Muon, others=AdamW())])
+def test_it_is_freed_without_the_garbage_collector(kind):
+    gc.disable()
+    try:
+        made = kind([parameter([[1.0, 2.0], [3.0, 4.0]])], lr=0.1)
+        gone = ref(made)
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -263,7 +263,8 @@ def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 
 def _cut(node: Node, axis: int, ends: Sequence[Size]) -> list[Node]:
     """Consecutive slices of `node` along an axis, ending before each of `ends`."""
-    out, low, high, stride = [], [0] * node.ndim, list(node.shape), (1,) * node.ndim
+    out, high, stride = [], list(node.shape), (1,) * node.ndim
+    low: list[Size] = [0] * node.ndim
     for end in ends:
         high[axis] = end
         out.append(m.slice_.bind((node,), (tuple(low), tuple(high), stride)))

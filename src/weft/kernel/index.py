@@ -263,9 +263,9 @@ def flatten_index(indices: Sequence[Index], shape: Sequence[int]) -> Index:
         offset += i.offset * s
         for t, f in i.factors.items():
             factors[t] = factors.get(t, 0) + f * s
-    total, joined = None, Index(factors, offset)
-    while total is not joined:
-        total, joined = joined, _rejoin(joined)
+    total = Index(factors, offset)
+    while (joined := _rejoin(total)) is not total:
+        total = joined
     return total
 
 

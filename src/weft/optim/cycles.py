@@ -84,7 +84,7 @@ class _Cycle(Schedule):
         if not self.cycle_momentum:
             return
         for i, group in enumerate(self.optimizer.param_groups):
-            name = _momentum(group.kind)
+            name = _momentum(self.optimizer.kind_of(group))
             value = self.momentum(i, self.last_epoch)
             group[name] = value if name == "momentum" else (value, group[name][1].item())
 

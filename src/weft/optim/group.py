@@ -77,7 +77,7 @@ class ParamGroup(MutableMapping[str, Any]):
         choices: dict[str, Choice] | None = None,
     ) -> None:
         self.params: list[Any] = []
-        self.kind: Any = None  #: the optimiser whose rule the parameters follow
+        self.kind: Any = None  #: the optimiser inside whose rule the parameters follow, if not the owner
         self.slots: list[dict[str, Tensor]] = []  #: of each parameter: what the optimiser remembers about it
         self.names: list[str] | None = None  #: of the parameters, where they were given with names
         self._owner = owner

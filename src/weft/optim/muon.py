@@ -90,7 +90,7 @@ class Muon(Optimizer):
     >>> ends = [*net[0].parameters(), *net[2].parameters()]
     >>> groups = [{"params": net[1].parameters()}, {"params": ends, "others": True}]
     >>> optimizer = Muon(groups, lr=0.02, others=AdamW(lr=1e-3))
-    >>> [(group.kind.name, [p.shape for p in group["params"]]) for group in optimizer.param_groups]
+    >>> [(optimizer.kind_of(group).name, [p.shape for p in group["params"]]) for group in optimizer.param_groups]
     [('Muon', [(4, 4)]), ('AdamW', [(4,)]), ('AdamW', [(9, 4), (9, 4), (9,)])]
     """
 

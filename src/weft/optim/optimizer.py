@@ -101,12 +101,19 @@ class Optimizer:
             raise ArgumentError(f"a parameter group of {self.name} is empty")
         self._check_params(params, kind)
         options = {**kind.defaults, **{k: v for k, v in group.items() if k != "params"}}
-        self.param_groups.append(kind._make_group(params, options, names))
+        made = kind._make_group(params, options, names)
+        made.kind = (
+            None if kind is self else kind
+        )  # nothing refers to its owner: both go when the last user goes
+        self.param_groups.append(made)
         version.bump()
+
+    def kind_of(self, group: ParamGroup) -> Optimizer:
+        """The optimiser whose rule the parameters of a group follow: this one, or one inside."""
+        return self if group.kind is None else group.kind
 
     def _make_group(self, params: list[Any], options: dict[str, Any], names: list[str] | None) -> ParamGroup:
         group = ParamGroup(self.name, self.ranges, self.switches, self.choices)
-        group.kind = self
         for key, value in options.items():
             group[key] = value
         self.check_group(group)
@@ -183,7 +190,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            if group.kind.clock is not None:
+            if self.kind_of(group).clock is not None:
                 clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
         if state.traces:
             self._announce()
@@ -192,7 +199,7 @@ class Optimizer:
         try:
             state.site, state.grad = site or user_site(), False  # looked for once
             for group in self.param_groups:
-                group.kind._step_group(group, replaced)
+                self.kind_of(group)._step_group(group, replaced)
             built, state.site, state.grad = True, site, grad
             if not state.ambient & TRACED:
                 flush(*[cell.node for cell, _ in replaced])

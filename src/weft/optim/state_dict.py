@@ -80,18 +80,17 @@ def _read(optimizer: Optimizer, saved: Any, problems: list[str]) -> Plan:
         if len(numbers) != len(group.params):
             problems.append(f"group {i} has {len(numbers)} parameters, the optimiser's {len(group.params)}")
             continue
-        options = _options(group, other, i, problems)
+        options = _options(optimizer.kind_of(group), other, i, problems)
         slots = []
         for j, (number, own) in enumerate(zip(numbers, group.slots, strict=True)):
             title = f"parameter {group.names[j] if group.names else number}"
             given = states.get(number, states.get(str(number)))
-            slots.append(_slots(group.kind.name, own, given, title, problems))
+            slots.append(_slots(optimizer.kind_of(group).name, own, given, title, problems))
         plan.append((group, options, slots))
     return plan
 
 
-def _options(group: ParamGroup, other: Mapping[str, Any], i: int, problems: list[str]) -> dict[str, Any]:
-    optimizer: Optimizer = group.kind
+def _options(optimizer: Optimizer, other: Mapping[str, Any], i: int, problems: list[str]) -> dict[str, Any]:
     given = {k: v for k, v in other.items() if k != "params"}
     known = {*optimizer.ranges, *optimizer.switches, *optimizer.choices}
     for key in sorted(known - given.keys()):

@@ -80,7 +80,7 @@ def poisoned(take: Callable[[int], Block]) -> Callable[[int], Block]:
     return filled
 
 
-take_block: Callable[[int], Block] = poisoned(_take_block) if POISONED else _take_block
+take_block = poisoned(_take_block) if POISONED else _take_block
 
 
 def give_back(block: Block) -> None:

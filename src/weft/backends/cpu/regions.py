@@ -42,10 +42,10 @@ def supported(node: Node) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _has_code(sig: Signature) -> bool:
-    name = sig.prim.name
-    if sig.prim is pick_prim or type(sig.out) is tuple:
+    name, out = sig.prim.name, sig.out
+    if sig.prim is pick_prim or isinstance(out, tuple):
         return False
-    if any(a.dtype.kind == "c" for a in (*sig.inputs, sig.out)):
+    if any(a.dtype.kind == "c" for a in (*sig.inputs, out)):
         return name in EDGES
     if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
         return False  # `widen_storage` leaves none of these
