@@ -149,7 +149,7 @@ def test_random_graphs_between_fences(where):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("where", ["beginning", "end"])
 def test_many_random_graphs_between_fences(where):
-    between_fences(1000, 600, where)
+    between_fences(1000, 300, where)
 
 
 @on_linux
