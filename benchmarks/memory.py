@@ -1,7 +1,7 @@
 """Memory of training: python benchmarks/memory.py --py torch=PYTHON weft_compile torch ...   -> Markdown
 
-Megabytes of a process that takes three steps, whatever it holds: after the framework's import, and at the peak. Compiled
-code comes from the caches: everything runs twice, and the second run counts.
+Megabytes of a process that takes three steps, whatever it holds: after the framework's import, and at the peak.
+Compiled code comes from the caches: everything runs twice, and the second run counts.
 """
 
 import argparse
