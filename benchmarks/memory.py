@@ -26,7 +26,9 @@ print(int(imported) / 1000, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss /
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("frameworks", nargs="+")
     parser.add_argument("--py", action="append", default=[], metavar="ADAPTER=PATH")
     args = parser.parse_args()
