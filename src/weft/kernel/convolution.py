@@ -93,19 +93,27 @@ def _as_tiles(c: Common) -> Tiles | None:
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
     inner = (depth, *taps) if gradient else (*taps, depth)
-    panel = []
-    parts = split((output,), (right.index,))
-    if parts is not None and len(parts[output]) > 1:  # a kernel in panels
-        *panel, column = parts[output]
-        whole = {output: join(parts[output])}
-        right = replace(right, index=right.index.substitute(whole))
-        at, output = tuple([i.substitute(whole) for i in at]), column
+    panel, output, right, at = _in_panels(output, right, at)
     outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
     if c.pooled is None:
         return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
     c.lowering.totals[node] = 0
     epilogue = c.lowering.value(c.pooled, (*at[:2], *[pixel(d, i) for d, i in enumerate(at[2:])]))
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, fold, epilogue)
+
+
+def _in_panels(
+    output: Var, right: Load, at: tuple[Index, ...]
+) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
+    """(variables of the panels, the channel inside one, the kernel, the place of a result): none, and the others as
+    they are, of a kernel that does not lie in panels."""
+    parts = split((output,), (right.index,))
+    if parts is None or len(parts[output]) == 1:
+        return (), output, right, at
+    *panels, column = parts[output]
+    whole = {output: join(parts[output])}
+    right = replace(right, index=right.index.substitute(whole))
+    return tuple(panels), column, right, tuple([i.substitute(whole) for i in at])
 
 
 def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:

@@ -103,7 +103,7 @@ def _scatter(c: Common) -> Kernel:
     put = Scatter(len(c.inputs), base, tuple(parts), value, c.root.prim.name == "scatter_add")  # type: ignore[arg-type]
     bands = _bands(c, axes)
     if bands > 1:
-        return _in_bands(c, axes[0], bands, outer, fixed, Stage((*count, *outer), stores=(put,)))
+        return _in_bands(c, bands, outer, fixed, count, put)
     return _copy_then(c, x, outer, fixed, Stage(count, stores=(put,), serial=True))
 
 
@@ -116,9 +116,15 @@ def _bands(c: Common, axes: Sequence[int]) -> int:
 
 
 def _in_bands(
-    c: Common, axis: int, bands: int, rest: tuple[Var, ...], fixed: Mapping[int, Index], last: Stage
+    c: Common,
+    bands: int,
+    rest: tuple[Var, ...],
+    fixed: Mapping[int, Index],
+    count: tuple[Var, ...],
+    put: Scatter,
 ) -> Kernel:
     """For each band a copy of its part of x, whole rows at a time, and then the updates of these rows."""
+    (axis,) = c.root.attrs["axes"]
     band, row = Var("band", bands), Var("c", c.shape[axis] // bands)
     low = as_index(band) * row.size
     at = tuple([as_index(row) + low if a == axis else fixed[a] for a in range(len(c.shape))])
@@ -126,9 +132,8 @@ def _in_bands(
     loops = iter(rest)
     rows = Stage(tuple([row if a == axis else next(loops) for a in c.order]), stores=(copy,))
     step = c.lowering.steps(c.root)[axis]
-    within = low * step, row.size * step
-    puts = tuple([replace(s, within=within) for s in last.stores if isinstance(s, Scatter)])
-    return c.kernel((band,), (rows, replace(last, stores=puts)), False)
+    put = replace(put, within=(low * step, row.size * step))
+    return c.kernel((band,), (rows, Stage((*count, *rest), stores=(put,))), False)
 
 
 @anchor("dynamic_update_slice")

@@ -90,13 +90,18 @@ class Tiles:
         return has_lookup(self.epilogue)
 
     @property
-    def shared(self) -> tuple[Var, ...]:
-        """The outer variables, innermost ones, that use the same second operand, as the pixels of a convolution do."""
+    def choosing(self) -> tuple[Var, ...]:
+        """The outer variables, outermost ones, that choose the second operand."""
         known = self.b.base.variables()
         count = len(self.outer)
         while count and self.outer[count - 1] not in known:
             count -= 1
-        return self.outer[count:]
+        return self.outer[:count]
+
+    @property
+    def shared(self) -> tuple[Var, ...]:
+        """The others, which all use the same second operand, as the pixels of a convolution do."""
+        return self.outer[len(self.choosing) :]
 
     @property
     def steps(self) -> int:
@@ -181,10 +186,9 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
     far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
-    waits = (
-        t.outputs[0] is t.dtype
-    )  # or sums could not wait in the memory of the result, as where they are folded
-    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold and not _stays(t)
+    # Unfinished sums wait in the memory of the result: they can't if it is of another type, or where they are folded.
+    waits = t.outputs[0] is t.dtype
+    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold
     level, block = _blocks(t) if long else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
@@ -207,20 +211,6 @@ def _steps_far(t: Tiles) -> bool:
     far = abs(t.taps[-1].a) * t.dtype.itemsize >= _FAR and t.a.stride == 1 and t.m.size > _IN_PLACE
     return far and not any(tap.guard for tap in t.taps)
 
-
-#: Bytes of the second operand that stay in the second-level cache.
-NEAR = 3 << 18
-
-
-def _stays(t: Tiles) -> bool:
-    """Whether one panel is the whole second operand of many tiles, and stays in the cache: no need for blocks."""
-    panel = t.b.stride == 1 and t.taps[-1].b == t.n.size
-    many = bool(t.shared) and t.m.size >= _IMAGES
-    return panel and many and t.steps * t.n.size * t.dtype.itemsize <= NEAR
-
-
-#: So many rows are images of a batch, which lie far apart.
-_IMAGES = 24
 
 #: Panels, at most, that one unit goes through.
 _SHARED = 4

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
-from ...kernel.tiles import ENOUGH, NEAR, Tiles, rows_size, scratch_size, tiling
+from ...kernel.tiles import ENOUGH, Tiles, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .build import I1, I64, PTR, Build
 from .expressions import Lanes
@@ -44,16 +44,17 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     cut = tiling(t, target)
     if not (cut.blocked or cut.pack):
         return t.outer
-    count = len(t.outer) - len(t.shared)
-    found = size([v.size for v in t.outer[:count]]) * _groups(t, target) * cut.bands
+    count = len(t.choosing)
+    found = size([v.size for v in t.choosing]) * _groups(t, target) * cut.bands
     while count < len(t.outer) and (found < ENOUGH or (not cut.pack and _reads_far(t, count))):
         found *= t.outer[count].size
         count += 1
     return t.outer[:count]
 
 
-#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block.
-_NEAR = 3 << 19
+#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block, and of
+#: the second one, all its columns, while one row of units after the other reads it.
+_ROWS_CACHED, _COLUMNS_CACHED = 3 << 19, 1 << 18
 
 
 def _reads_far(t: Tiles, count: int) -> bool:
@@ -62,7 +63,7 @@ def _reads_far(t: Tiles, count: int) -> bool:
     rest = sum([abs(t.a.base.stride(v) or 0) * (v.size - 1) for v in t.outer[count + 1 :]])
     rest += abs(t.a.stride) * (t.m.size - 1) + sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
     own = abs(t.a.base.stride(t.outer[count]) or 0) * (t.outer[count].size - 1)
-    return t.outer[count].size == 1 or ((own + rest) * t.dtype.itemsize > _NEAR and own > rest)
+    return t.outer[count].size == 1 or ((own + rest) * t.dtype.itemsize > _ROWS_CACHED and own > rest)
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -84,6 +85,9 @@ class _Emitter:
         with self.b.goto_entry_block():
             self.scratch = self._memory(scratch_size(t, build.target)) if self.cut.pack else None
             self.row_scratch = self._memory(rows_size(t, build.target)) if self.cut.pack_rows else None
+        #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
+        self.inside = t.outer[len(_parallel(t, build.target)) :]
+        self.band_tiles = -(-self.cut.tiles // self.cut.bands)
         if self._fetches_ahead():
             lines = self.tile.unroll * self.cut.vectors * self.lanes * self.tile.size // LINE
             self.tile.lines = -(-lines // self._shared_by())
@@ -191,7 +195,7 @@ class _Emitter:
             with self.build.loop(*panels, name="pack") as panel:
                 to = packed(panel)
                 self._by_width(panel, lambda tile: self._pack(replace(tile, values=values), to, block))
-        for here in self.tile.positions(self.t.outer[len(values) :], values):
+        for here in self.tile.positions(self.inside, values):
             a = self._first_operand(here, block)
             for top, height, _ in self._tops(band):
                 rows = self._tile_rows(a, top, height, block)
@@ -210,14 +214,11 @@ class _Emitter:
 
     def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
         """The values of the outer variables at a position of their flattened range, and what is left of it."""
-        order, shared = _parallel(self.t, self.build.target), self.t.shared
-        columns = (
-            size([v.size for v in self.t.outer[: len(self.t.outer) - len(self.t.shared)]]) * self.t.n.size
-        )
-        if (
-            not self.cut.blocked and self.t.steps * columns * self.tile.size <= NEAR
-        ):  # all columns of some rows first
-            order = (*[v for v in order if v in shared], *[v for v in order if v not in shared])
+        order, t = _parallel(self.t, self.build.target), self.t
+        columns = t.n.size * size([v.size for v in t.choosing])
+        if not self.cut.blocked and t.steps * columns * self.tile.size <= _COLUMNS_CACHED:
+            # Some rows meet all columns before the next rows do.
+            order = (*[v for v in order if v in t.shared], *[v for v in order if v in t.choosing])
         values: dict[Var, ir.Value] = {}
         for v in reversed(order):
             values[v], position = self._split(position, v.size)
@@ -227,7 +228,7 @@ class _Emitter:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
         if self.cut.pack:
             self._pack(tile, self.scratch, block)
-        for here in self.tile.positions(self.t.outer[len(tile.values) :], tile.values):
+        for here in self.tile.positions(self.inside, tile.values):
             inside = replace(tile, values=here)
             b = self.scratch if self.cut.pack else self._columns(inside, block)
             self._rows(inside, self._first_operand(here, block), b, band, block)
@@ -333,15 +334,14 @@ class _Emitter:
 
     def _shared_by(self) -> int:
         """How many tiles one after the other use a block of the second operand."""
-        inside = self.t.outer[len(_parallel(self.t, self.build.target)) :]
-        return size([v.size for v in inside]) * -(-self.cut.tiles // self.cut.bands)
+        return size([v.size for v in self.inside]) * self.band_tiles
 
     def _next_block(self, b: ir.Value, values: dict[Var, ir.Value], tile: ir.Value) -> ir.Value:
         """Where a tile, the given one of its band, begins to fetch; when all is fetched, it does so again."""
         number = I64(0)
-        for v in self.t.outer[len(_parallel(self.t, self.build.target)) :]:
+        for v in self.inside:
             number = self.b.add(self.b.mul(number, I64(v.size)), values[v])
-        number = self.b.add(self.b.mul(number, I64(-(-self.cut.tiles // self.cut.bands))), tile)
+        number = self.b.add(self.b.mul(number, I64(self.band_tiles)), tile)
         block = self.cut.block * self.cut.vectors * self.lanes
         done = self.b.mul(
             number, I64(self.cut.block // self.tile.unroll * self.tile.lines * LINE // self.tile.size)
