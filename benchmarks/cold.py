@@ -1,7 +1,7 @@
 """Cold costs (w9): python benchmarks/cold.py --py torch=PYTHON torch torch_compile jax ...   -> Markdown
 
 import: fresh process, import statement only (NumPy included). process: a whole process that trains w1 once
-and exits (wall, peak RSS). size: files of the packages and of everything they require, from their records.
+and exits (wall, peak RSS); compile caches are empty the first time. size: files of the packages and of everything they require, from their records.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from compare import RUN, interpreter, interpreters
+from compare import RUN, environment, interpreter, interpreters
 
 # adapter: (import statement, packages to weigh); a new adapter adds a line
 PACKAGES = {
@@ -56,17 +56,11 @@ def locked(path):
         yield
 
 
-def timed(cmd, lock):
-    """Wall seconds and peak resident MB of a process with empty compile caches; NaN if it fails."""
-    with locked(lock), tempfile.TemporaryDirectory() as cache:
-        env = dict(
-            os.environ,
-            KERAS_BACKEND="tensorflow",
-            TF_CPP_MIN_LOG_LEVEL="3",
-            OMP_NUM_THREADS="2",
-            TORCHINDUCTOR_CACHE_DIR=cache + "/inductor",
-            CACHEDB=cache + "/tinygrad.db",
-        )
+def timed(cmd, cache, lock):
+    """Wall seconds and peak resident MB of a process whose compile caches are in this folder; NaN if it fails."""
+    with locked(lock):
+        env = environment(cache)
+        env |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "2"}
         start = time.perf_counter()
         process = subprocess.Popen(cmd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -85,12 +79,15 @@ def main():
 
     pythons = interpreters(args.py)
     bare, imported, trained = ({f: [] for f in args.frameworks} for _ in range(3))
-    for _ in range(args.rounds):
-        for f in args.frameworks:
-            python, statement = interpreter(pythons, f), PACKAGES[f.split("_")[0]][0]
-            bare[f].append(timed([python, "-c", "pass"], args.lock)[0])
-            imported[f].append(timed([python, "-c", statement], args.lock)[0])
-            trained[f].append(timed([python, RUN, f, "w1", "--cold"], args.lock))
+    with tempfile.TemporaryDirectory() as caches:
+        for _ in range(args.rounds):
+            for f in args.frameworks:
+                python, statement = interpreter(pythons, f), PACKAGES[f.split("_")[0]][0]
+                cache = os.path.join(caches, f)
+                os.makedirs(cache, mode=0o700, exist_ok=True)
+                bare[f].append(timed([python, "-c", "pass"], cache, args.lock)[0])
+                imported[f].append(timed([python, "-c", statement], cache, args.lock)[0])
+                trained[f].append(timed([python, RUN, f, "w1", "--cold"], cache, args.lock))
 
     columns = (
         "framework",

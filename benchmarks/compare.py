@@ -100,12 +100,18 @@ def report(row):
     print(f"{row['workload']:8} {row['framework']:14} r{row['round']} {text}", file=sys.stderr)
 
 
+def environment(cache):
+    """For the runs: compile caches in this folder; Python keeps its byte code, as it does for installed packages."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"TORCHINDUCTOR_CACHE_DIR": cache + "/inductor", "CACHEDB": cache + "/tinygrad.db"}
+    return env | {"WEFT_CACHE_DIR": cache + "/weft"}
+
+
 def run_all(args):
     """Rows of all rounds. Compile caches start empty unless --cache is given: round 0 pays the compilers."""
     pythons = interpreters(args.py)
     cache = args.cache or tempfile.mkdtemp(prefix="bench_cache_")
-    env = dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache + "/inductor", CACHEDB=cache + "/tinygrad.db")
-    env["WEFT_CACHE_DIR"] = cache + "/weft"
+    env = environment(cache)
     rows = []
     for workload in args.workloads.split(","):
         failed = set()

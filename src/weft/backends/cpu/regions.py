@@ -22,6 +22,7 @@ from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
+from ...kernel.ordering import in_order
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
@@ -157,7 +158,7 @@ class Control:
 
 def plan(graph: Graph, prefix: str = "k") -> Region:
     """The region of a prepared graph; its kernels are named with `prefix`."""
-    steps = schedule(graph, supported, prefix)
+    steps = in_order(schedule(graph, supported, prefix), {*graph.inputs, *graph.outputs})
     inner: dict[Step, Control] = {}
     for i, step in enumerate(steps):
         if step.kernel is None and step.node.prim in (scan, while_loop, cond, call):
