@@ -1,7 +1,8 @@
 """Cold costs (w9): python benchmarks/cold.py --py torch=PYTHON torch torch_compile jax ...   -> Markdown
 
-import: fresh process, import statement only (NumPy included). process: a whole process that trains w1 once
-and exits (wall, peak RSS); compile caches are empty the first time. size: files of the packages and of everything they require, from their records.
+import: fresh process, import statement only (NumPy included). process: a whole process that trains w1 once and
+exits (wall, peak RSS); compile caches are empty the first time. size: files of the packages and of everything
+they require, from their records.
 """
 
 import argparse
