@@ -15,6 +15,7 @@ from ...kernel.tiles import Guard, Tap, Tiles, Tiling, packed_rows
 from . import instructions as ir
 from .build import I1, I64, Build, memory_type, register_type
 from .expressions import Expressions, Lanes
+from .fetching import LINE, along_results, fetches_results, lines_of_rows
 from .scalar import combine
 from .words import multiply_pairs, multiply_quads
 
@@ -23,9 +24,6 @@ UNROLL = 4
 
 #: The same where several elements of the first operand are read as one vector, which holds on to registers.
 UNROLL_NEON = 2
-
-#: Bytes of a line of the cache.
-LINE = 64
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Place:
     height: int
     vectors: int
     mask: ir.Value | None  #: of the last vector
-    ahead: ir.Value | None = None  #: what of the second operand to fetch meanwhile, for the next block
+    #: what to fetch meanwhile of an operand, for the next block or tap, and lines in each turn of the innermost loop
+    ahead: tuple[ir.Value, int] | None = None
 
     def cells(self) -> list[tuple[int, int]]:
         return [(r, v) for r in range(self.height) for v in range(self.vectors)]
@@ -75,7 +74,7 @@ class RegisterTile:
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
-        self.lines = 0  #: lines that a tile fetches ahead in each turn of its innermost loop
+        self.results = along_results(t) if fetches_results(t, cut) else None  #: what is fetched with them
         self.slots: list[ir.Value] = []
         with self.b.goto_entry_block():
             for _ in range(max([h for _, h in cut.heights], default=0) * cut.vectors):
@@ -160,6 +159,9 @@ class RegisterTile:
         if rest:
             with self.build.loop(I64(0), count, name="tap") as k:
                 a_k = self.offset(a, self.b.mul(k, I64(a_step)))
+                if taps == self.t.taps:
+                    tile = self._with_next_rows(tile, self.offset(a_k, a_step))
+                    self._fetch_results(tile, k)
                 self._nest(tile, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
         else:
             self._innermost(tile, a, b, a_step, step, count)
@@ -221,11 +223,36 @@ class RegisterTile:
                 )
                 self._rank_one(tile, a_k, b_k)
 
-    def _fetch(self, ahead: ir.Value, k: ir.Value) -> None:
+    def _with_next_rows(self, tile: Place, rows: ir.Value) -> Place:
+        """The tile, fetching these rows, which the next step of the outermost tap needs."""
+        lines = lines_of_rows(self.t, self.cut, tile.height, self.unroll)
+        return replace(tile, ahead=(rows, lines)) if lines else tile
+
+    def _fetch_results(self, tile: Place, k: ir.Value) -> None:
+        """Some of the lines that the epilogue reads and writes, a part in each step k of the outermost tap."""
+        if self.results is None:
+            return
+        t, last = self.t, I64(tile.height - 1)
+        part = -(-tile.height // t.taps[0].count)
+        for i in range(part):
+            row = self.b.add(self.b.mul(k, I64(part)), I64(i))
+            row = self.b.select(self.b.icmp_signed("<", row, last), row, last)
+            for v in range(tile.vectors):
+                values = {**tile.values, t.m: self.b.add(tile.top, row)}
+                values[t.n] = self.b.add(tile.column, I64(v * self.lanes))
+                for e in self.results:
+                    at = self.expressions.index(e.index, Lanes(values))
+                    self.build.prefetch(self.offset(self.expressions.bases[e.buffer], at, e.dtype))
+                at = self._out(tile, row, v)
+                base = self.expressions.bases[t.out.buffer]
+                self.build.prefetch(self.offset(base, at, t.outputs[0]), write=True)
+
+    def _fetch(self, ahead: tuple[ir.Value, int], k: ir.Value) -> None:
         """The turn of the innermost loop that begins with step k fetches some lines."""
-        start = self.b.mul(k, I64(self.lines * LINE // self.size // self.unroll))
-        for i in range(self.lines):
-            self.build.prefetch(self.offset(self.offset(ahead, start), i * LINE // self.size))
+        pointer, lines = ahead
+        start = self.b.mul(k, I64(lines * LINE // self.size // self.unroll))
+        for i in range(lines):
+            self.build.prefetch(self.offset(self.offset(pointer, start), i * LINE // self.size))
 
     def _rank_one(self, tile: Place, a: ir.Value, b: ir.Value) -> None:
         """acc[r, v] += a[r] * b[v] for all rows and vectors of the tile."""
@@ -253,10 +280,10 @@ class RegisterTile:
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _out(self, tile: Place, r: int, v: int) -> ir.Value:
+    def _out(self, tile: Place, r: ir.Value, v: int) -> ir.Value:
         out = self.t.out
         at = self.expressions.index(out.base, Lanes(tile.values))
-        at = self.b.add(at, self.b.mul(self.b.add(tile.top, I64(r)), I64(out.stride)))
+        at = self.b.add(at, self.b.mul(self.b.add(tile.top, r), I64(out.stride)))
         column = self.b.add(tile.column, I64(v * self.lanes))
         return self.b.add(at, self.b.mul(column, I64(self.t.out_step)))
 
@@ -264,7 +291,7 @@ class RegisterTile:
         """Move the accumulators to the result's memory, or back."""
         t = self.t
         for i, (r, v) in enumerate(tile.cells()):
-            at = self._out(tile, r, v)
+            at = self._out(tile, I64(r), v)
             lanes = Lanes({}, t.n, self.lanes, tile.mask_of(v))
             if load:
                 self.b.store(self.expressions.get(t.out.buffer, at, t.out_step, lanes), self.slots[i])
@@ -284,7 +311,7 @@ class RegisterTile:
             lanes = Lanes(values, t.n, self.lanes, tile.mask_of(v))
             self.expressions.totals = [self.b.load(self.slots[i], typ=self.vector)]
             value = self.build.splat(self.expressions.value(t.epilogue, lanes, {}), self.lanes)
-            place = self._out(tile, r, v)
+            place = self._out(tile, I64(r), v)
             if t.fold:
                 before = self.expressions.get(t.out.buffer, place, t.out_step, lanes)
                 value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))

@@ -17,8 +17,9 @@ from ...kernel.tiles import ENOUGH, Tiles, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .build import I1, I64, PTR, Build
 from .expressions import Lanes
+from .fetching import LINE
 from .pack import pack_panel, pack_rows
-from .register_tile import LINE, Block, Place, RegisterTile
+from .register_tile import Block, Place, RegisterTile
 
 
 def units(t: Tiles, target: Target) -> int:
@@ -88,9 +89,10 @@ class _Emitter:
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
         self.inside = t.outer[len(_parallel(t, build.target)) :]
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
+        self.lines = 0  #: of the next block, that a tile fetches in each turn of its innermost loop
         if self._fetches_ahead():
             lines = self.tile.unroll * self.cut.vectors * self.lanes * self.tile.size // LINE
-            self.tile.lines = -(-lines // self._shared_by())
+            self.lines = -(-lines // self._shared_by())
 
     def _memory(self, size: int) -> ir.Value:
         """So many elements, addressed as vectors as well."""
@@ -292,8 +294,8 @@ class _Emitter:
         """The tiles of a band, top to bottom."""
         for top, height, number in self._tops(band):
             here = replace(tile, top=top, height=height)
-            if self.tile.lines:
-                here = replace(here, ahead=self._next_block(b, tile.values, number))
+            if self.lines:
+                here = replace(here, ahead=(self._next_block(b, tile.values, number), self.lines))
             self.tile.compute(here, self._tile_rows(a, top, height, block), b, block)
 
     def _tops(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
@@ -344,7 +346,7 @@ class _Emitter:
         number = self.b.add(self.b.mul(number, I64(self.band_tiles)), tile)
         block = self.cut.block * self.cut.vectors * self.lanes
         done = self.b.mul(
-            number, I64(self.cut.block // self.tile.unroll * self.tile.lines * LINE // self.tile.size)
+            number, I64(self.cut.block // self.tile.unroll * self.lines * LINE // self.tile.size)
         )
         done = self.b.select(self.b.icmp_signed("<", done, I64(block)), done, I64(0))
         return self.tile.offset(b, self.b.add(done, I64(block)))
