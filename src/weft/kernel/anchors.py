@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
+from .borders import Border, border_of, low_of
 from .index import Index, Var, as_index, quotient, remainder
 from .loops import (
     Apply,
@@ -51,13 +52,18 @@ class Common:
     anchor: Node | None
     lowering: Lowering
     inputs: tuple[DType, ...]
-    pooled: Node | None = (
-        None  #: what the root is the greatest of, in windows; the anchor's epilogue ends there
-    )
+    #: what `inner` is the greatest of, in windows; the anchor's epilogue ends there
+    pooled: Node | None = None
+    framed: Node | None = None  #: what lies in the middle of the root, the border of which is zero
+
+    @property
+    def inner(self) -> Node:
+        """What the kernel computes: the root, or what lies in the middle of it."""
+        return self.root if self.framed is None else self.framed
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.root.shape  # type: ignore[return-value]
+        return self.inner.shape  # type: ignore[return-value]
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -70,13 +76,20 @@ class Common:
 
     def place(self, indices: tuple[Index, ...]) -> Index:
         """Where in memory an element of the result goes."""
+        if self.framed is not None:
+            indices = tuple([i + n for i, n in zip(indices, low_of(self.root), strict=True)])
         return self.lowering.place(self.root, indices)
+
+    def border(self) -> Border | None:
+        if self.framed is None:
+            return None
+        return border_of(self.shape, self.root.shape, low_of(self.root), self.order)  # type: ignore[arg-type]
 
     def result(self, indices: tuple[Index, ...]) -> Expr:
         """The value to store once the anchor's total is known."""
         if self.anchor is not None:
             self.lowering.totals[self.anchor] = 0
-        return self.lowering.value(self.root, indices)
+        return self.lowering.value(self.inner, indices)
 
     def kernel(self, outer: tuple[Var, ...], stages: tuple[Stage, ...], across: bool) -> Kernel:
         notes = (

@@ -218,6 +218,7 @@ def tiles(
         inputs=c.inputs,
         outputs=(c.root.dtype,),
         fold=fold,
-        notes=(c.anchor.prim.name, c.root.prim.name),
+        notes=(c.anchor.prim.name, c.inner.prim.name),
+        border=c.border(),
     )
     return in_words(found) if found.dtype is int32 else found

@@ -20,7 +20,7 @@ from .tiles import Guard, Tiles
 def convolution(c: Common) -> Kernel | Tiles:
     """Products summed over channels and taps; what lies outside the image is skipped."""
     found = _as_tiles(c)
-    assert found is not None or c.pooled is None
+    assert found is not None or (c.pooled is None and c.framed is None)
     return found or _as_loops(c)
 
 
@@ -121,7 +121,7 @@ def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
     the result comes from: pixel(d, i) along axis d."""
     if c.pooled is None:
         return (), lambda d, i: i
-    found = windows_of(c.root)
+    found = windows_of(c.inner)
     assert found is not None
     fold, stride = variables(found.attrs["kernel"], "w"), found.attrs["stride"]
     return fold, lambda d, i: i * stride[d] + as_index(fold[d])

@@ -18,6 +18,7 @@ from ..ops.movement import identity, pad, permute, reshape
 from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
+from .borders import read_inside
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -64,7 +65,7 @@ def separate_operands(graph: Graph) -> Graph:
     """`graph` with a copy in front of every operand of a convolution that is not in the right order by itself.
 
     A copy is an `identity` node, which is then given a layout of its own. With few images the copy of the input
-    also carries the padding, so that all pixels of a row have the same taps.
+    also carries the padding, so that all pixels of a row have the same taps, and others read it there (`borders`).
     """
     inputs = set(graph.inputs)
 
@@ -83,7 +84,7 @@ def separate_operands(graph: Graph) -> Graph:
             x = identity(x)
         return old.prim(x, _copied_kernel(old, w), **attrs)
 
-    return eliminate_common(rewrite(graph, separate))
+    return read_inside(eliminate_common(rewrite(graph, separate)))
 
 
 def by_pixels(conv: Node) -> bool:

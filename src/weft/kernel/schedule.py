@@ -15,9 +15,10 @@ from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
-from ..ops.movement import identity, reshape
+from ..ops.movement import identity, permute, reshape, slice_
 from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
 from .anchors import Common, builders
+from .borders import inside_of, is_narrow
 from .elementwise import domain, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
@@ -112,6 +113,9 @@ class _Plan:
         self.anchor: dict[Node, Node] = {}
         self.rows: dict[Node, list[Node]] = {}
         self.pooled: dict[Node, Node] = {}  #: pooling -> what it pools, the end of a convolution's epilogue
+        self.framed: dict[
+            Node, Node
+        ] = {}  #: image with a border -> what a convolution makes in the middle of it
         grouped: set[Node] = set()
         for root, (reductions, inside) in find_rows(
             graph.nodes, self.users, self._fixed(graph, supported), supported
@@ -228,6 +232,11 @@ class _Plan:
             self.stored.discard(root)
             self.pooled[pool] = root
             root = pool
+        home = self._home(anchor, root)
+        if home is not None:
+            self.stored.discard(root)
+            self.framed[home] = root
+            root = home
         self.stored.add(root)
         self.anchor[root] = anchor
 
@@ -240,11 +249,30 @@ class _Plan:
         pool = pooling_after(anchor, end, self._uses)
         if pool is None or pool in self.rows:
             return None
-        x, w = (_behind_views(a) if a.prim is reshape else a for a in anchor.args)
         between = pool.args[0]
         while between is not end and between not in self.stored:
             between = between.args[0]
-        return pool if x in self.stored and w in self.stored and between is end else None
+        return pool if self._in_memory(anchor) and between is end else None
+
+    def _home(self, anchor: Node, end: Node) -> Node | None:
+        """The image with a border of zeros that the kernel of a convolution can write its results into."""
+        if anchor.prim.name != "conv" or not convolution.fits(anchor) or is_narrow(anchor):
+            return None
+        if end in self.outputs or end.dtype is not anchor.dtype or len(self._uses(end)) != 1:
+            return None
+        (home,) = self._uses(end)
+        if home not in self.stored and len(self._uses(home)) == 1:
+            (home,) = self._uses(home)
+        if home not in self.stored or inside_of(home) is not end or home in self.rows:
+            return None
+        return home if self._in_memory(anchor) else None
+
+    def _in_memory(self, conv: Node) -> bool:
+        """Whether both operands of a convolution are stored, or parts of what is, or kernels in panels."""
+        x, w = conv.args
+        while x not in self.stored and x.value is None and x.prim in (slice_, permute):
+            x = x.args[0]
+        return x in self.stored and (_behind_views(w) if w.prim is reshape else w) in self.stored
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
         """Whether another operand of `user` has an anchor inside, so that one kernel would have two."""
@@ -327,7 +355,9 @@ def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     found = plan.anchor.get(roots[0])
     types = tuple([real_dtype(n.dtype) for n in reads])
-    common = Common(name, roots[0], found, lowering, types, plan.pooled.get(roots[0]))
+    framed = plan.framed.get(roots[0])
+    pooled = plan.pooled.get(roots[0] if framed is None else framed)
+    common = Common(name, roots[0], found, lowering, types, pooled, framed)
     if roots[0] in plan.rows:
         return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)

@@ -29,6 +29,8 @@ def _outer(variables: tuple[Var, ...], lines: list[str]) -> str:
 
 def _tiles(t: Tiles) -> str:
     lines = _head(t, "tiles")
+    if t.border is not None:
+        lines.append(f"  b{t.out.buffer}[around] = 0.0")
     pad = _outer((*t.outer, t.m, t.n), lines)
     place = _sum(t.out.base, [(t.out.stride, t.m.name), (t.out_step, t.n.name)])
     for v in t.fold:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..ir.dtype import DType
+from .borders import Border
 from .index import Index, Var
 from .loops import Expr, has_lookup
 from .target import Target
@@ -78,6 +79,7 @@ class Tiles:
     outputs: tuple[DType, ...]
     fold: tuple[Var, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    border: Border | None = None  #: of zeros, around what is computed
     words: int = 1  #: neighbouring elements that both operands are read by; places and taps count words
 
     def type_of(self, x: Operand) -> DType:

@@ -15,6 +15,7 @@ from ...kernel.index import Var, as_index
 from ...kernel.target import Target
 from ...kernel.tiles import ENOUGH, Tiles, rows_size, scratch_size, tiling
 from . import instructions as ir
+from .borders import fill_border
 from .build import I1, I64, PTR, Build
 from .expressions import Lanes
 from .fetching import LINE
@@ -105,6 +106,8 @@ class _Emitter:
         begin, end = self.build.function.args[1:]
         target = self.build.target
         groups, bands = _groups(self.t, target), self.cut.bands
+        if self.t.border is not None:
+            fill_border(self.build, self.tile.expressions, self.t, units(self.t, target))
         with self.build.loop(begin, end, name="unit") as unit:
             if self.t.shared and not self.cut.blocked:
                 group, rest = self._split(unit, groups)
