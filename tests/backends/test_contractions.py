@@ -11,15 +11,20 @@ import weft as wf
 import weft.ops
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.instructions import Module
+from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.tiles import emit_tiles
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
-from weft.kernel.tiles import Tiles
+from weft.kernel.loops import show
+from weft.kernel.tiles import Tiles, of_columns, tiling
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.ops.movement import permute, reshape
+from weft.ops.transcendental import rsqrt
 from weft.runtime.buffer import Buffer
 
 
@@ -56,6 +61,24 @@ def test_batches_several_axes_and_an_epilogue():
         return maximum(dot_general(x, y, contract=((1, 3), (3, 0)), batch=((0,), (2,))) + b, 0)
 
     check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
+
+
+def test_what_all_rows_of_a_column_share_is_computed_once():
+    """The factor of a batch norm: one root for each vector of columns, however many rows a tile has."""
+
+    def f(x, y, mean, variance, rows):
+        z = dot_general(x, y, contract=((1,), (0,)), batch=((), ()))
+        return (z - mean) * rsqrt(variance * variance + 1e-5) + rows
+
+    graph = trace_graph(f, [Aval(s, float32) for s in [(90, 30), (30, 70), (70,), (70,), (90, 1)]])
+    check(graph)
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
+    assert sorted(show(e)[:5] for e in of_columns(kernel)) == ["b2[n]", "rsqrt"]
+    module, target = Module("test"), host_target()
+    emit_tiles(module, kernel, target)
+    cut = tiling(kernel, target)
+    roots = sum("sqrt" in line and "call" in line for line in str(module).splitlines())
+    assert 0 < roots <= 2 * len(cut.heights) * cut.vectors
 
 
 def test_a_sum_in_blocks_for_columns_that_lie_apart():

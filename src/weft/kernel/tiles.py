@@ -16,7 +16,19 @@ from dataclasses import dataclass, field
 from ..ir.dtype import DType
 from .borders import Border
 from .index import Index, Var
-from .loops import Expr, has_lookup
+from .loops import (
+    Expr,
+    Inside,
+    Literal,
+    Load,
+    Lookup,
+    Position,
+    Scalar,
+    Search,
+    Total,
+    has_lookup,
+    operands,
+)
 from .target import Target
 
 
@@ -134,6 +146,33 @@ def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
         else:
             out.append(t)
     return tuple(out) if out else (Tap(1, 0, 0),)
+
+
+def of_columns(t: Tiles) -> list[Expr]:
+    """The largest parts of the epilogue that follow from the column alone, such as a bias: the same for all rows."""
+    found: dict[Expr, None] = {}
+
+    def follows(e: Expr) -> bool:
+        if isinstance(e, Total):
+            return False
+        places = [e.index] if isinstance(e, (Load, Position)) else []
+        if isinstance(e, (Lookup, Search)):
+            places = [e.base]
+        elif isinstance(e, Inside):
+            places = [i for i, _, _ in e.conditions]
+        return not any(t.m in i.variables() for i in places) and all(follows(a) for a in operands(e))
+
+    def collect(e: Expr) -> None:
+        if isinstance(e, (Literal, Scalar)):
+            return
+        if follows(e):
+            found[e] = None
+        elif not isinstance(e, Inside):  # what a condition guards is not to be read elsewhere
+            for a in operands(e):
+                collect(a)
+
+    collect(t.epilogue)
+    return list(found)
 
 
 @dataclass(frozen=True)

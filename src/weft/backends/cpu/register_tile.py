@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ...ir.dtype import DType
 from ...kernel.index import Var
-from ...kernel.tiles import Guard, Tap, Tiles, Tiling, packed_rows
+from ...kernel.tiles import Guard, Tap, Tiles, Tiling, of_columns, packed_rows
 from . import instructions as ir
 from .build import I1, I64, Build, memory_type, register_type
 from .expressions import Expressions, Lanes
@@ -75,6 +75,7 @@ class RegisterTile:
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
         self.results = along_results(t) if fetches_results(t, cut) else None  #: what is fetched with them
+        self.columns = of_columns(t)  #: parts of the epilogue that all rows of a column have in common
         self.slots: list[ir.Value] = []
         with self.b.goto_entry_block():
             for _ in range(max([h for _, h in cut.heights], default=0) * cut.vectors):
@@ -305,14 +306,21 @@ class RegisterTile:
         first = I1(1)
         for v in t.fold:
             first = self.b.and_(first, self.b.icmp_signed("==", tile.values[v], I64(0)))
-        for i, (r, v) in enumerate(tile.cells()):
-            values = {**tile.values, t.m: self.b.add(tile.top, I64(r))}
-            values[t.n] = self.b.add(tile.column, I64(v * self.lanes))
-            lanes = Lanes(values, t.n, self.lanes, tile.mask_of(v))
-            self.expressions.totals = [self.b.load(self.slots[i], typ=self.vector)]
-            value = self.build.splat(self.expressions.value(t.epilogue, lanes, {}), self.lanes)
-            place = self._out(tile, I64(r), v)
-            if t.fold:
-                before = self.expressions.get(t.out.buffer, place, t.out_step, lanes)
-                value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
-            self.expressions.put(t.out.buffer, place, t.out_step, value, lanes)
+        for v in range(tile.vectors):
+            column = {**tile.values, t.n: self.b.add(tile.column, I64(v * self.lanes))}
+            lanes = Lanes(column, t.n, self.lanes, tile.mask_of(v))
+            shared = {e: self.expressions.value(e, lanes, {}) for e in self.columns}
+            for r in range(tile.height):
+                values = {**column, t.m: self.b.add(tile.top, I64(r))}
+                lanes = replace(lanes, values=values)
+                self.expressions.totals = [self.b.load(self.slots[r * tile.vectors + v], typ=self.vector)]
+                found = self.expressions.value(t.epilogue, lanes, dict(shared))
+                self._put(tile, r, v, self.build.splat(found, self.lanes), lanes, first)
+
+    def _put(self, tile: Place, r: int, v: int, value: ir.Value, lanes: Lanes, first: ir.Value) -> None:
+        """Store results, or the greater ones of them and those before, if they are not the first."""
+        t, place = self.t, self._out(tile, I64(r), v)
+        if t.fold:
+            before = self.expressions.get(t.out.buffer, place, t.out_step, lanes)
+            value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
+        self.expressions.put(t.out.buffer, place, t.out_step, value, lanes)
