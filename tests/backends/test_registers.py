@@ -24,6 +24,7 @@ from weft.kernel.tiles import Tiles
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
+from weft.ops.movement import slice_axis
 
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
 
@@ -69,6 +70,18 @@ def product(m, k, n, form, dtype=float32):
     return [trace_graph(f, (x, y, Aval((n,), dtype)))]
 
 
+def gates(count, m=32, k=128, n=128):
+    """A product whose columns are read in slices by what follows it."""
+
+    def f(a, b):
+        total, *rest = [slice_axis(a @ b, 1, i * n, (i + 1) * n) for i in range(count)]
+        for x in rest:
+            total = maximum(total, x)
+        return total
+
+    return [trace_graph(f, (Aval((m, k), float32), Aval((k, count * n), float32)))]
+
+
 def convolution(n, size, channels, filters, kernel=3, stride=1, pad=0):
     """Forward, and the gradients of both operands."""
     avals = (Aval((n, channels, size, size), float32), Aval((filters, channels, kernel, kernel), float32))
@@ -95,6 +108,7 @@ PRODUCTS = [
 CASES = {
     **{f"{form} {m}x{k}x{n}": lambda m=m, k=k, n=n, form=form: product(m, k, n, form)
        for m, k, n in PRODUCTS for form in ("nn", "tn", "nt")},
+    **{f"{count} slices": lambda count=count: gates(count) for count in (2, 3, 4, 5)},
     "float64": lambda: product(96, 96, 96, "nn", float64),
     "bfloat16": lambda: product(96, 96, 96, "nn", bfloat16),
     "conv 28 1->32": lambda: convolution(64, 28, 1, 32),

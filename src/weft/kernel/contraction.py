@@ -9,9 +9,9 @@ from ..ir.dtype import DType, float32, int32
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor, size
 from .index import Index, Var, as_index, flatten_index, unflatten_index
-from .loops import Apply, Expr, Kernel, Load, Reduction
+from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
-from .tiles import LONG, Guard, Operand, Tap, Tiles, merge_taps
+from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
 from .words import SMALL, in_words
 
 #: Types that are contracted in tiles; int32 from smaller integers.
@@ -53,7 +53,7 @@ def stored(e: Expr) -> Load | None:
     return e if isinstance(e, Load) else None
 
 
-def _sides(c: Common) -> tuple[int, list[int], list[int]]:
+def sides(c: Common) -> tuple[int, list[int], list[int]]:
     """How many batch axes the result has, and the free axes of the two operands."""
     assert c.anchor is not None
     x, y = c.anchor.args
@@ -63,12 +63,12 @@ def _sides(c: Common) -> tuple[int, list[int], list[int]]:
     return len(bx), free_x, free_y
 
 
-def _operands(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[Expr, Expr]:
+def factors(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[Expr, Expr]:
     """The two factors, for indices of the result and of the contracted axes."""
     assert c.anchor is not None
     x, y = c.anchor.args
     (cx, cy), (bx, by) = c.anchor.attrs["contract"], c.anchor.attrs["batch"]
-    lead, free_x, free_y = _sides(c)
+    lead, free_x, free_y = sides(c)
     at_x = dict(zip((*bx, *free_x, *cx), (*out[: lead + len(free_x)], *inner), strict=True))
     at_y = dict(zip((*by, *free_y, *cy), (*out[:lead], *out[lead + len(free_x) :], *inner), strict=True))
     left = c.lowering.value(x, tuple([at_x[a] for a in range(x.ndim)]))
@@ -84,7 +84,7 @@ def _as_loops(c: Common) -> Kernel:
         gone = {v: as_index(0) for v in outer if v.size == 1}
         outer, out = tuple([v for v in outer if v not in gone]), tuple([i.substitute(gone) for i in out])
     inner = variables(contracted, "k")  # type: ignore[arg-type]
-    left, right = _operands(c, out, as_indices(inner))
+    left, right = factors(c, out, as_indices(inner))
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
     reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
     across = bool(outer) and not (op == "sum" and inner and _runs_along(stored(right), outer[-1], inner[-1]))
@@ -102,7 +102,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     assert anchor is not None
     if anchor.dtype.name not in IN_TILES or not can_round(anchor, c.root.dtype):
         return None
-    lead, free_x, _ = _sides(c)
+    lead, free_x, _ = sides(c)
     contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
     shape = c.shape
     rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
@@ -110,7 +110,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     m, n = Var("m", size(rows)), Var("n", size(columns))
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
-    left, right = [stored(e) for e in _operands(c, at, as_indices(inner))]
+    left, right = [stored(e) for e in factors(c, at, as_indices(inner))]
     if n.size < 2 or left is None or right is None:
         return None
     parts = split((m, n, *inner), (left.index, right.index, c.place(at)))
@@ -184,18 +184,21 @@ def tiles(
     strides: Mapping[Var, int | None] | None = None,
     fold: tuple[Var, ...] = (),
     epilogue: Expr | None = None,
+    stores: Sequence[Store] = (),
 ) -> Tiles | None:
     """A contraction over `inner`, if each variable moves each operand by a fixed stride.
 
     `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives. With
-    `fold`, the result at `at` is the greatest `epilogue`.
+    `fold`, the result at `at` is the greatest `epilogue`. Other results than that at `at` may be given as `stores`.
     """
     assert c.anchor is not None
-    out = c.place(at)
+    if not stores:
+        stores = [Store(len(c.inputs), c.place(at), c.result(at) if epilogue is None else epilogue)]
     strides = strides or {}
     moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
-    sides = [left.index.stride(m), right.index.stride(n), out.stride(m), out.stride(n)]
-    if any(x is None for pair in moves for x in pair) or any(x is None for x in sides):
+    moved = [left.index.stride(m), right.index.stride(n)]
+    moved += [s.index.stride(v) for s in stores for v in (m, n)]
+    if any(x is None for pair in moves for x in pair) or any(x is None for x in moved):
         return None
     if any(left.index.stride(v) is None for v in fold):
         return None
@@ -203,17 +206,19 @@ def tiles(
         return None
     taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
     gone = {v: as_index(0) for v in (m, n, *inner)}
+    results = [
+        Result(Operand(s.buffer, s.index.substitute(gone), s.index.stride(m)), s.index.stride(n), s.value)  # type: ignore[arg-type]
+        for s in stores
+    ]
     found = Tiles(
         name=c.name,
         outer=outer,
         m=m,
         n=n,
         taps=merge_taps(taps),
-        a=Operand(left.buffer, left.index.substitute(gone), sides[0]),  # type: ignore[arg-type]
-        b=Operand(right.buffer, right.index.substitute(gone), sides[1]),  # type: ignore[arg-type]
-        out=Operand(len(c.inputs), out.substitute(gone), sides[2]),  # type: ignore[arg-type]
-        out_step=sides[3],  # type: ignore[arg-type]
-        epilogue=c.result(at) if epilogue is None else epilogue,
+        a=Operand(left.buffer, left.index.substitute(gone), moved[0]),  # type: ignore[arg-type]
+        b=Operand(right.buffer, right.index.substitute(gone), moved[1]),  # type: ignore[arg-type]
+        results=tuple(results),
         dtype=c.anchor.dtype,
         inputs=c.inputs,
         outputs=(c.root.dtype,),

@@ -35,7 +35,7 @@ def work_of(step: Step) -> Work:
     sizes = [int(n.size) * n.dtype.itemsize for n in step.reads]
     if isinstance(kernel, Tiles):
         outer = (*kernel.outer, *kernel.fold, kernel.m, kernel.n)
-        flops = kernel.flops + _times(outer) * _operations([kernel.epilogue])
+        flops = kernel.flops + _times(outer) * _operations([r.value for r in kernel.results])
         return Work(flops, sum(sizes), _bytes(step))
     if isinstance(kernel, Sort):
         return Work(kernel.work, sum(sizes), int(step.writes[0].size) * step.writes[0].dtype.itemsize)

@@ -30,7 +30,7 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     """The values of one or several nodes of one shape, element by element."""
 
     def made(indices: tuple[Index, ...]) -> list[Store]:
-        return [s for i, r in enumerate(roots) for s in _stores(c, r, len(c.inputs) + i, indices)]
+        return [s for i, r in enumerate(roots) for s in written(c, r, len(c.inputs) + i, indices)]
 
     best: tuple[float, tuple[Var, ...], tuple[Index, ...], list[Store]] | None = None
     for outer, indices in _collapsed(domain(c.root, c.lowering.layouts), c.order, "i"):
@@ -96,7 +96,7 @@ def _places(e: Expr) -> Iterator[Index]:
         yield from _places(a)
 
 
-def _stores(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
+def written(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
     """How an element is written: a complex one as its two parts next to each other."""
     if root.shape != domain(root, c.lowering.layouts):
         return _parts(c, root, buffer, indices)

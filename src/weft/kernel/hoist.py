@@ -7,7 +7,7 @@ beginning to end by the tiles above each other. Packing it in each step would co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild
@@ -18,6 +18,7 @@ from ..ops.movement import identity, permute, reshape
 from ..passes.pipeline import run_passes
 from ..passes.rewrite import rewrite
 from .anchors import REDUCTIONS
+from .slices import slices_of, users_of
 
 #: Given a body and how many constants are its first inputs: the body with more constants after these, and a
 #: function of the constants that gives them; None if there is nothing to do.
@@ -120,28 +121,37 @@ _SMALL = 1024
 #: Columns of a panel: two vectors of the widest kind, or eight where there are too few rows to keep those busy.
 _PANEL, _WIDE_PANEL, _FEW_ROWS = 128, 512, 4  # bytes, bytes, rows
 
+#: And of one slice of it, at least.
+_VECTOR = 64  # bytes
+
 Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _Packing:
-    """Constant number `const`: first its axes `order`, contracted ones first, in panels of `width` columns."""
+    """Constant number `const`: first its axes `order`, contracted ones first, in panels of `width` columns.
+
+    Where columns are read in `slices`, a panel has as many of each."""
 
     const: int
     order: Axes
     contracted: int
+    slices: int
     width: int
 
     def pack(self, x: Node) -> Node:
-        """(panels, contracted, width) of a constant."""
+        """(panels, contracted, columns of a panel) of a constant."""
         x = permute(x, axes=self.order)
         rows = size_of(x.shape[: self.contracted])
-        x = reshape(x, shape=(rows, x.size // rows // self.width, self.width))
-        return permute(x, axes=(1, 0, 2))
+        panels = x.size // rows // self.slices // self.width
+        x = reshape(x, shape=(rows, self.slices, panels, self.width))
+        x = permute(x, axes=(2, 0, 1, 3))
+        return reshape(x, shape=(panels, rows, self.slices * self.width))
 
     def unpack(self, packed: Node, shape: Axes) -> Node:
         """The constant of this shape, as a view of what was packed."""
-        x = permute(packed, axes=(1, 0, 2))
+        x = reshape(packed, shape=(*packed.shape[:2], self.slices, self.width))
+        x = permute(x, axes=(1, 2, 0, 3))
         x = reshape(x, shape=tuple([shape[a] for a in self.order]))
         return permute(x, axes=tuple([self.order.index(a) for a in range(len(self.order))]))
 
@@ -150,8 +160,9 @@ def _packed(body: Graph, consts: int) -> tuple[Graph, Callable[[Sequence[Node]],
     number = {n: i for i, n in enumerate(body.inputs[:consts])}
     wanted: dict[_Packing, Node] = {}
     uses: dict[Node, _Packing] = {}
+    users = users_of(body)
     for node in body.nodes:
-        packing = _packing(node, number)
+        packing = _packing(node, number, users)
         if packing is not None:
             uses[node] = packing
             wanted.setdefault(packing, fresh_inputs([packing.pack(node.args[1]).aval])[0])
@@ -171,7 +182,7 @@ def _packed(body: Graph, consts: int) -> tuple[Graph, Callable[[Sequence[Node]],
     return changed, lambda args: [identity(p.pack(args[p.const])) for p in wanted]
 
 
-def _packing(node: Node, number: dict[Node, int]) -> _Packing | None:
+def _packing(node: Node, number: Mapping[Node, int], users: Mapping[Node, Sequence[Node]]) -> _Packing | None:
     """How the second factor of a product should lie, if it is a constant that lies otherwise."""
     if node.value is not None or node.prim.name != "dot_general" or node.args[1] not in number:
         return None
@@ -182,7 +193,12 @@ def _packing(node: Node, number: dict[Node, int]) -> _Packing | None:
     free = tuple([a for a in range(weight.ndim) if a not in contract])
     columns = int(size_of([weight.shape[a] for a in free]))
     rows = int(node.size) // columns if columns else 0
-    width = (_WIDE_PANEL if rows < _FEW_ROWS else _PANEL) // weight.dtype.itemsize
-    if not contract or columns % width or (columns == width and weight.ndim - 1 in free):
+    panel, slices = _WIDE_PANEL if rows < _FEW_ROWS else _PANEL, slices_of(node, users)
+    while slices > 1 and panel * slices > (_WIDE_PANEL if rows < _FEW_ROWS else _PANEL) and panel > _VECTOR:
+        panel //= 2
+    width = panel // weight.dtype.itemsize
+    if columns % (slices * width):
+        slices, width = 1, columns
+    if not contract or (columns == width and weight.ndim - 1 in free):
         return None
-    return _Packing(number[weight], (*contract, *free), len(contract), width)
+    return _Packing(number[weight], (*contract, *free), len(contract), slices, width)

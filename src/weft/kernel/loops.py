@@ -9,6 +9,7 @@ Everything is immutable data: two kernels that are equal have equal code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -248,6 +249,18 @@ def operands(e: Expr) -> tuple[Expr, ...]:
     if isinstance(e, Lookup):
         return tuple([i for i, _, _ in e.parts])
     return (e.key,) if isinstance(e, Search) else ()
+
+
+def found_in(values: Iterable[Expr]) -> list[Expr]:
+    """The different expressions that some are made of, these included."""
+    seen: dict[Expr, None] = {}
+    waiting = list(values)
+    while waiting:
+        e = waiting.pop()
+        if e not in seen:
+            seen[e] = None
+            waiting.extend(operands(e))
+    return list(seen)
 
 
 def has_lookup(e: Expr) -> bool:

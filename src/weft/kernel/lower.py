@@ -44,6 +44,7 @@ class Lowering:
         self.buffers = dict(buffers)
         self.layouts = layouts
         self.totals: dict[Node, int] = {}
+        self.sums: dict[Node, list[Indices]] = {}  # of nodes with a total for each element that is asked for
         self.places: dict[Node, Indices] = {}  # where totals that belong to one row may be used
         self.refuse: type[Exception] = AssertionError
         self._memo: dict[tuple[Node, Indices], Expr] = {}
@@ -78,6 +79,11 @@ class Lowering:
             if self.places.get(node, indices) != indices:
                 raise self.refuse(node)
             return Total(total, node.dtype)
+        sums = self.sums.get(node)
+        if sums is not None:
+            if indices not in sums:
+                sums.append(indices)
+            return Total(sums.index(indices), node.dtype)
         if node.value is not None:
             return literal(node.value, node.dtype)
         rule = pulls.get(node.prim.name)

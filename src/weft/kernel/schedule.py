@@ -27,6 +27,7 @@ from .merge import merge
 from .pooling import pooling_after
 from .rows import find_rows, row_kernel
 from .running import FINAL
+from .slices import first_readers, sliced
 from .sorting import Sort
 from .tiles import LONG, Tiles
 
@@ -87,14 +88,31 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
         return [a.args[0] if a.prim is pick_prim else a for a in reads]
 
     groups = merge(roots, joins, after)
+    products = plan.followed(groups, joins)
+    if products:  # these groups read what their products read, and so may others join them
+        inside = {product for product, _ in products.values()}
+        groups = merge(
+            roots, joins, lambda r: [y for x in after(r) for y in (x, *(after(x) if x in inside else ()))]
+        )
+        products = plan.followed(groups, joins)
     wanted = set(graph.outputs)
     for group in groups:
         wanted.update(_reads(group, plan.stored) if native(group[0]) else group[0].args)
+    inside = {product for product, _ in products.values()}
     steps: list[Step] = []
     for group in groups:
-        root = group[0]
+        root, name = group[0], f"{prefix}{len(steps)}"
+        if root in inside:
+            continue  # it is made where it is read first
+        if root in products:
+            step = _sliced_step(group, products[root], wanted, plan, name)
+            if step is not None:
+                steps.append(step)
+                continue
+            steps.append(_kernel_step([products[root][0]], wanted, plan, name))
+            name = f"{prefix}{len(steps)}"
         if native(root):
-            steps.append(_kernel_step(group, wanted, plan, f"{prefix}{len(steps)}"))
+            steps.append(_kernel_step(group, wanted, plan, name))
         else:
             steps.append(Step(root, None, list(root.args), plan.results(root)))
     return steps
@@ -201,6 +219,20 @@ class _Plan:
             if node.value is None and (node.prim is pick_prim or not supported(node)):
                 hosted.update((node, *node.args))
         return hosted
+
+    def followed(
+        self, groups: list[list[Node]], joins: Callable[[Node], object | None]
+    ) -> dict[Node, tuple[Node, bool]]:
+        """By the first root of a group of elementwise kernels: a matrix product that this group reads first, and
+        whether it is needed elsewhere."""
+
+        def plain(root: Node) -> bool:
+            anchor = self.anchor.get(root)
+            return root not in self.layouts and anchor is not None and anchor.prim.name == "dot_general"
+
+        products = {g[0] for g in groups if len(g) == 1 and plain(g[0])}
+        found = first_readers(groups, lambda g: _reads(g, self.stored), products)
+        return {r: (p, more or p in self.outputs) for r, (p, more) in found.items() if joins(r) is not None}
 
     def results(self, node: Node) -> list[Node]:
         """The node itself, or the picks of its results."""
@@ -348,16 +380,35 @@ def _looks_up(root: Node, stored: set[Node]) -> bool:
     return False
 
 
-def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> Step:
-    """The kernel of a group. What of it only the others in the group need stays in registers."""
-    reads = _reads(group, plan.stored)
+def _common(
+    group: list[Node], wanted: set[Node], plan: _Plan, name: str, stored: set[Node], anchor: Node | None
+) -> tuple[Common, list[Node], list[Node]]:
+    """(what the kernel of a group is built from, what it reads, the roots that it stores).
+
+    What of the group only the others in it need stays in registers."""
+    reads = _reads(group, stored)
     roots = [r for r in group if r in wanted] or group
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
-    found = plan.anchor.get(roots[0])
     types = tuple([real_dtype(n.dtype) for n in reads])
     framed = plan.framed.get(roots[0])
     pooled = plan.pooled.get(roots[0] if framed is None else framed)
-    common = Common(name, roots[0], found, lowering, types, pooled, framed)
+    return Common(name, roots[0], anchor, lowering, types, pooled, framed), reads, roots
+
+
+def _sliced_step(
+    group: list[Node], product: tuple[Node, bool], wanted: set[Node], plan: _Plan, name: str
+) -> Step | None:
+    """The kernel of a group and of the product that it reads, if that can be one."""
+    node, needed = product
+    common, reads, roots = _common(group, wanted, plan, name, plan.stored - {node}, plan.anchor[node])
+    kernel = sliced(common, roots, node if needed else None)
+    return None if kernel is None else Step(roots[0], kernel, reads, [*roots, node] if needed else roots)
+
+
+def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> Step:
+    """The kernel of a group."""
+    found = plan.anchor.get(group[0])
+    common, reads, roots = _common(group, wanted, plan, name, plan.stored, found)
     if roots[0] in plan.rows:
         return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)

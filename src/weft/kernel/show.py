@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .index import Index, Var
 from .loops import Kernel, show
 from .sorting import Sort
@@ -30,9 +32,8 @@ def _outer(variables: tuple[Var, ...], lines: list[str]) -> str:
 def _tiles(t: Tiles) -> str:
     lines = _head(t, "tiles")
     if t.border is not None:
-        lines.append(f"  b{t.out.buffer}[around] = 0.0")
+        lines.append(f"  b{t.results[0].out.buffer}[around] = 0.0")
     pad = _outer((*t.outer, t.m, t.n), lines)
-    place = _sum(t.out.base, [(t.out.stride, t.m.name), (t.out_step, t.n.name)])
     for v in t.fold:
         lines.append(f"{pad}for {v.name} < {v.size}:")
         pad += "  "
@@ -40,9 +41,13 @@ def _tiles(t: Tiles) -> str:
     for k, tap in enumerate(t.taps):
         lines.append(f"{inner}for k{k} < {tap.count}{_guard(tap, k)}:")
         inner += "  "
-    sides = [_element(t.a, t.m, t.taps, "a"), _element(t.b, t.n, t.taps, "b")]
-    lines.append(f"{inner}t0 += {' * '.join(sides)}")
-    lines.append(f"{pad}b{t.out.buffer}[{place}] {'max' if t.fold else ''}= {show(t.epilogue)}")
+    left = _element(t.a, t.m, t.taps, "a")
+    for s, start in enumerate(t.starts):
+        columns = replace(t.b, base=t.b.base + start)
+        lines.append(f"{inner}t{s} += {left} * {_element(columns, t.n, t.taps, 'b')}")
+    for r in t.results:
+        place = _sum(r.out.base, [(r.out.stride, t.m.name), (r.step, t.n.name)])
+        lines.append(f"{pad}b{r.out.buffer}[{place}] {'max' if t.fold else ''}= {show(r.value)}")
     return "\n".join(lines)
 
 

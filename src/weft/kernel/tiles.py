@@ -2,6 +2,9 @@
 
 out[o..., m, n] = epilogue(sum over taps k... of a[o..., m, k...] * b[o..., n, k...])
 
+There may be several sums for each m and n, with columns of b that lie at fixed distances (see `slices`), and several
+results.
+
 The micro-kernel holds a tile of rows (m) times vectors (n) in registers and adds products tap by tap in a fixed
 order, one fused multiply-add for each element and step. So every element of the result is one sequential sum, and
 its bits do not depend on how m and n are cut.
@@ -64,16 +67,25 @@ class Operand:
     stride: int
 
 
+@dataclass(frozen=True)
+class Result:
+    """What is stored for each m and n: an expression over the outer variables, m and n; `Total(s)` is sum number s."""
+
+    out: Operand  #: `stride` is that of m; that of n is `step`
+    step: int
+    value: Expr
+
+
 #: (types of the operands) -> how many of them are read as one word of 32 bits: see `words`.
 WORDS = {("uint8", "int8"): 4, ("int16", "int16"): 2}
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """A contraction. `epilogue` is an expression over the outer variables, m and n; `Total(0)` is the sum.
+    """A contraction, and what is computed from its sums and stored.
 
-    With a `fold`, what is stored is the greatest of the epilogues at all values of these variables: a convolution and
-    the pooling of it.
+    With a `fold`, there is one result, and what is stored is the greatest of its values at all values of these
+    variables: a convolution and the pooling of it.
     """
 
     name: str
@@ -83,9 +95,7 @@ class Tiles:
     taps: tuple[Tap, ...]
     a: Operand
     b: Operand
-    out: Operand  #: `stride` is that of m; that of n is `out_step`
-    out_step: int
-    epilogue: Expr
+    results: tuple[Result, ...]
     dtype: DType
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
@@ -93,6 +103,9 @@ class Tiles:
     notes: tuple[str, ...] = field(default=(), compare=False)
     border: Border | None = None  #: of zeros, around what is computed
     words: int = 1  #: neighbouring elements that both operands are read by; places and taps count words
+    starts: tuple[int, ...] = (
+        0,
+    )  #: of the columns of each sum, in elements of the second operand from its base
 
     def type_of(self, x: Operand) -> DType:
         """The type in which an operand is read from memory."""
@@ -100,8 +113,14 @@ class Tiles:
 
     @property
     def checked(self) -> bool:
-        """Whether its epilogue reads at places known only at run time."""
-        return has_lookup(self.epilogue)
+        """Whether a result reads at places known only at run time."""
+        return any(has_lookup(r.value) for r in self.results)
+
+    @property
+    def waits(self) -> bool:
+        """Whether unfinished sums can wait in the memory of the result: it must be of their type, and theirs alone."""
+        alone = len(self.starts) == len(self.results) == 1 and not self.fold
+        return alone and self.outputs[0] is self.dtype
 
     @property
     def choosing(self) -> tuple[Var, ...]:
@@ -126,9 +145,15 @@ class Tiles:
         return total
 
     @property
+    def column_bytes(self) -> int:
+        """Bytes of the second operand that meet the same rows."""
+        columns = math.prod([v.size for v in self.choosing]) * self.n.size * len(self.starts)
+        return self.steps * columns * self.dtype.itemsize
+
+    @property
     def flops(self) -> int:
         outer = math.prod([v.size for v in (*self.outer, *self.fold)])
-        return 2 * self.m.size * self.n.size * self.steps * self.words * outer
+        return 2 * self.m.size * self.n.size * len(self.starts) * self.steps * self.words * outer
 
 
 def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
@@ -149,7 +174,7 @@ def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
 
 
 def of_columns(t: Tiles) -> list[Expr]:
-    """The largest parts of the epilogue that follow from the column alone, such as a bias: the same for all rows."""
+    """The largest parts of the results that follow from the column alone, such as a bias: the same for all rows."""
     found: dict[Expr, None] = {}
 
     def follows(e: Expr) -> bool:
@@ -171,7 +196,8 @@ def of_columns(t: Tiles) -> list[Expr]:
             for a in operands(e):
                 collect(a)
 
-    collect(t.epilogue)
+    for result in t.results:
+        collect(result.value)
     return list(found)
 
 
@@ -180,7 +206,7 @@ class Tiling:
     """How a contraction is cut."""
 
     rows: int  #: most rows of a tile
-    vectors: int  #: vectors in a row of a tile
+    vectors: int  #: vectors in a row of a tile, of each sum
     heights: tuple[tuple[int, int], ...]  #: (tiles, rows of each): m split evenly
     level: int  #: the tap that is cut into blocks; those outside it go step by step
     block: int  #: steps of this tap for which the accumulators stay in registers
@@ -188,6 +214,7 @@ class Tiling:
     blocked: bool  #: whether there is more than one block
     group: int  #: panels that one unit of work goes through, sharing what it reads of the first operand
     bands: int  #: into how many bands the rows are cut; a unit of work has one
+    rows_first: bool  #: whether some rows meet all columns before the next rows do
     pack_rows: bool = False  #: whether the rows of a tile are copied before it is computed
 
     @property
@@ -220,22 +247,33 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     lanes = target.lanes(t.dtype.itemsize)
     wide, narrow = _SHAPES[target.registers, target.vector_bytes]
     rows, vectors = narrow if t.n.size <= lanes else wide
+    sums = len(t.starts)
     if t.m.size in _FEW[target.registers]:
-        rows, vectors = t.m.size, min(_FEW[target.registers][t.m.size], -(-t.n.size // lanes))
-    count = -(-t.m.size // rows)
-    height, rest = divmod(t.m.size, count) if count else (0, 0)
-    heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
+        most = max(1, _FEW[target.registers][t.m.size] // sums)
+        rows, vectors = t.m.size, min(most, -(-t.n.size // lanes))
+    elif sums > 1:
+        room = min(
+            wide[0] * wide[1], target.registers - 1 - sums
+        )  # beside a vector of each slice, and a row's element
+        rows, vectors = max(1, room // sums), 1
     outer, pack = t.taps[0], t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
     far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
-    # Unfinished sums wait in the memory of the result: they can't if it is of another type, or where they are folded.
-    waits = t.outputs[0] is t.dtype
-    long = t.steps > (_LONG_FAR if far and waits else LONG) and not t.fold
+    long = t.steps > (_LONG_FAR if far and t.waits else LONG) and not t.fold
     level, block = _blocks(t) if long else (0, outer.count)
     blocked = level > 0 or block < outer.count
     panels = -(-t.n.size // (vectors * lanes))
+    alone = t.a.base.variables().isdisjoint(t.outer)  # not one of several products
+    cached = alone and not (pack or blocked) and t.column_bytes <= COLUMNS_CACHED
+    least = min(ENOUGH, t.m.size // _BAND) if cached else 1
+    count = -(-t.m.size // rows)
+    count = -(-count // least) * least if least > 1 else count
+    height, rest = divmod(t.m.size, count) if count else (0, 0)
+    heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
     group, bands = _shares(t, pack, blocked, panels, count, rows)
+    bands = max(bands, least)
     pack_rows = _widened(t, t.a) or (pack and group >= _SHARED and _steps_far(t))
-    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, pack_rows)
+    rows_first = (cached or len(t.shared) > 0) and not blocked
+    return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, pack_rows)
 
 
 #: So few rows widen the second operand as they read it.
@@ -258,6 +296,11 @@ _SHARED = 4
 
 #: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
 ENOUGH = 4
+
+
+#: Bytes of the second operand, all its columns, that lie in the second-level cache while one row of units after the
+#: other reads it; and rows of a band, at least, where each thread has rows of its own.
+COLUMNS_CACHED, _BAND = 1 << 18, 16
 
 
 #: Units that are enough where none of them takes long.
@@ -330,7 +373,7 @@ def _block_steps(t: Tiles, cut: Tiling) -> int:
 def scratch_size(t: Tiles, target: Target) -> int:
     """Elements of the packed panels of a unit."""
     cut = tiling(t, target)
-    return cut.group * _block_steps(t, cut) * cut.vectors * target.lanes(t.dtype.itemsize)
+    return cut.group * _block_steps(t, cut) * len(t.starts) * cut.vectors * target.lanes(t.dtype.itemsize)
 
 
 def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:

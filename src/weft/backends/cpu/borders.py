@@ -19,7 +19,7 @@ def fill_border(build: Build, expressions: Expressions, t: Tiles, units: int) ->
     assert border is not None
     b, (begin, end) = build.b, build.function.args[1:]
     dtype = t.outputs[0]
-    base, lanes = expressions.bases[t.out.buffer], build.target.lanes(dtype.itemsize)
+    base, lanes = expressions.bases[t.results[0].out.buffer], build.target.lanes(dtype.itemsize)
     type_ = register_type(dtype)
     low, high = (b.udiv(b.mul(u, I64(border.gaps)), I64(units)) for u in (begin, end))
     with build.loop(low, high, name="gap") as gap:

@@ -37,11 +37,13 @@ SYSCALL, FUTEX, YIELD = (
     50,
 )  #: how to sleep until woken and to give way; SYSCALL is 0 where threads cannot
 NAP, NAP_TIME = 51, 52  #: there, a function that sleeps for a while, and for how long
+THREADS = 56  #: how many there are, the caller included
 WORDS = 64
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
-# (0: the step runs on one thread; -1: and may take so long that the clock is looked at after it). Function 0 is a
-# jump: the table holds a pointer to how many steps it goes ahead.
+# (0: the step runs on one thread; -1: and may take so long that the clock is looked at after it; more than there are:
+# each thread takes one portion, all as large). Function 0 is a jump: the table holds a pointer to how many steps it
+# goes ahead.
 STEP_WORDS = 4
 
 # The arguments of `run`: how many there are, those that are pointers, and the place of some.
@@ -403,6 +405,9 @@ class _Emitter:
 
         If time is up before all units are claimed, the rest is withdrawn and left for the next call."""
         b = self.b
+        threads = b.load(self._word(pool, THREADS), typ=I64)
+        portion = b.udiv(b.sub(b.add(units, threads), I64(1)), threads)
+        grain = b.select(b.icmp_signed(">", grain, units), portion, grain)
         generation = b.add(self._get(pool, GENERATION), I64(1))
         stamp = b.shl(generation, I64(32))
         first = b.load(self.unit, typ=I64)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from ...kernel.loops import Expr, Load, operands
+from ...kernel.loops import Load, found_in
 from ...kernel.tiles import Tiles, Tiling
 
 #: Bytes of a line of the cache.
@@ -32,17 +31,10 @@ def lines_of_rows(t: Tiles, cut: Tiling, height: int, unroll: int) -> int:
 def fetches_results(t: Tiles, cut: Tiling) -> bool:
     """Whether a tile fetches the lines of its results: a product of a few steps would take longer for it."""
     size = math.prod([v.size for v in t.outer]) * t.m.size * t.n.size * t.outputs[0].itemsize
-    return not cut.blocked and len(t.taps) > 1 and t.out_step == 1 and size >= _RESULTS
+    return not cut.blocked and len(t.taps) > 1 and all(r.step == 1 for r in t.results) and size >= _RESULTS
 
 
 def along_results(t: Tiles) -> list[Load]:
-    """What the epilogue reads as it writes: row after row, vectors of neighbours."""
-    found = dict.fromkeys(_loads(t.epilogue))
+    """What the results are computed from and lies as they do: row after row, vectors of neighbours."""
+    found = [e for e in found_in([r.value for r in t.results]) if isinstance(e, Load)]
     return [e for e in found if e.index.stride(t.m) and e.index.stride(t.n) == 1]
-
-
-def _loads(e: Expr) -> Iterator[Load]:
-    if isinstance(e, Load):
-        yield e
-    for a in operands(e):
-        yield from _loads(a)

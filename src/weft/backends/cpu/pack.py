@@ -14,22 +14,28 @@ from .build import I1, I64, Build
 
 
 def pack_panel(
-    build: Build, type_: ir.Type, t: Tiles, source: ir.Value, target: ir.Value, columns: int, width: int
+    build: Build,
+    type_: ir.Type,
+    t: Tiles,
+    source: ir.Value,
+    target: ir.Value,
+    columns: tuple[int, int],
+    step: int,
 ) -> None:
-    """target[k..., n] = source[n * stride + k...], n < columns, filled with zeros up to `width`."""
-    _Packer(build, type_, t, columns, width).taps(source, target, t.taps)
+    """target[k * step + n] = source[n * stride + k...]: so many columns n, filled up with zeros to so many."""
+    _Packer(build, type_, t, columns, step).taps(source, target, t.taps)
 
 
 class _Packer:
     """The second operand as panels."""
 
-    def __init__(self, build: Build, type_: ir.Type, t: Tiles, columns: int, width: int) -> None:
+    def __init__(self, build: Build, type_: ir.Type, t: Tiles, columns: tuple[int, int], step: int) -> None:
         self.build = build
         self.b = build.b
         self.type = type_
         self.t = t
-        self.columns = columns
-        self.width = width
+        self.columns, self.width = columns
+        self.step = step  #: from one row of the panel to the next
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.vector = ir.VectorType(type_, self.lanes)
         self.size = t.dtype.itemsize
@@ -47,7 +53,7 @@ class _Packer:
         if not rest:
             self._matrix(source, target, tap)
             return
-        inner = self.width
+        inner = self.step
         for r in rest:
             inner *= r.count
         with self.build.loop(I64(0), I64(tap.count), name="pack.tap") as k:
@@ -60,7 +66,7 @@ class _Packer:
         mask = self.build.first_lanes(over, self.lanes)
         with self.build.loop(I64(0), I64(tap.count), name="pack.row") as k:
             from_ = self.b.mul(k, I64(tap.b))
-            to = self._offset(target, self.b.mul(k, I64(self.width)))
+            to = self._offset(target, self.b.mul(k, I64(self.step)))
             for v in range(0, self.width, self.lanes):
                 whole = v + self.lanes <= self.columns
                 x = self._read(source, self.b.add(from_, I64(v)), self.lanes, None if whole else mask)
@@ -72,7 +78,7 @@ class _Packer:
             return
         if self.columns < self.width:
             with self.build.loop(I64(0), I64(tap.count), name="pack.zero") as k:
-                at = self.b.add(self.b.mul(k, I64(self.width)), I64(self.width - self.lanes))
+                at = self.b.add(self.b.mul(k, I64(self.step)), I64(self.width - self.lanes))
                 zero = self.build.const(0, self.vector)
                 self.b.store(zero, self._offset(target, at), align=self.size)
         square = tap.b == 1 and self.columns >= self.lanes and self.lanes > 1
@@ -94,7 +100,7 @@ class _Packer:
         with loop(I64(columns[0]), I64(columns[1])) as n, loop(I64(rows[0]), I64(rows[1])) as k:
             at = self.b.add(self.b.mul(n, I64(self.t.b.stride)), self.b.mul(k, I64(tap.b)))
             x = self._read(source, at, 1)
-            to = self._offset(target, self.b.add(self.b.mul(k, I64(self.width)), n))
+            to = self._offset(target, self.b.add(self.b.mul(k, I64(self.step)), n))
             self.b.store(x, to, align=self.size)
 
     def _transpose(self, source: ir.Value, target: ir.Value, k: ir.Value, v: int) -> None:
@@ -106,7 +112,7 @@ class _Packer:
             rows.append(self._read(source, at, n))
         rows = self.build.transposed(rows)
         for r in range(n):
-            at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.width)), I64(v * n))
+            at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.step)), I64(v * n))
             self.b.store(rows[r], self._offset(target, at), align=self.size)
 
 

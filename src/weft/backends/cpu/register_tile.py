@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from ...ir.dtype import DType
 from ...kernel.index import Var
-from ...kernel.tiles import Guard, Tap, Tiles, Tiling, of_columns, packed_rows
+from ...kernel.loops import Expr
+from ...kernel.tiles import Guard, Result, Tap, Tiles, Tiling, of_columns, packed_rows
 from . import instructions as ir
-from .build import I1, I64, Build, memory_type, register_type
+from .build import I1, I64, PTR, Build, memory_type, register_type
 from .expressions import Expressions, Lanes
 from .fetching import LINE, along_results, fetches_results, lines_of_rows
 from .scalar import combine
@@ -70,16 +71,22 @@ class RegisterTile:
         self.vector = ir.VectorType(self.type, self.lanes)
         self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
         self.size = t.dtype.itemsize
+        self.vector_bytes = self.size * self.lanes
         self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
         self.results = along_results(t) if fetches_results(t, cut) else None  #: what is fetched with them
-        self.columns = of_columns(t)  #: parts of the epilogue that all rows of a column have in common
-        self.slots: list[ir.Value] = []
+        self.columns = of_columns(t)  #: parts of the results that all rows of a column have in common
+        self.slots: list[ir.Value] = []  #: the sums of a tile: those with the first columns come first
         with self.b.goto_entry_block():
-            for _ in range(max([h for _, h in cut.heights], default=0) * cut.vectors):
+            for _ in range(len(t.starts) * max([h for _, h in cut.heights], default=0) * cut.vectors):
                 self.slots.append(self.b.alloca(self.vector))
+            #: Where the finished sums of a tile lie while results that are much work are computed from them.
+            self.kept = None
+            if len(t.starts) > 1:
+                self.kept = self.b.alloca(self.type, len(self.slots) // cut.vectors * self.lanes)
+                self.kept.align, self.kept.type = self.vector_bytes, PTR
 
     def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
         """`by` elements further: of the operands as they are in memory, or else of the type that products have."""
@@ -123,12 +130,20 @@ class RegisterTile:
                 self._exchange(tile, load=False)
 
     def _clear(self, tile: Place) -> None:
-        for i, _ in enumerate(tile.cells()):
-            self.b.store(self.build.const(0.0, self.vector), self.slots[i])
+        for slot in self.slots[: len(self.t.starts) * len(tile.cells())]:
+            self.b.store(self.build.const(0.0, self.vector), slot)
 
     def _step(self, tap: Tap, tile: Place) -> int:
         """How far the second operand moves for one step of a tap."""
-        return tap.b if not self.cut.pack else self._packed_step(tap, tile.vectors * self.lanes)
+        return tap.b if not self.cut.pack else self._packed_step(tap, self.panel_width(tile))
+
+    def panel_width(self, tile: Place) -> int:
+        """Columns of a packed panel: those of all sums beside each other."""
+        return len(self.t.starts) * tile.vectors * self.lanes
+
+    def panel_starts(self, tile: Place) -> tuple[int, ...]:
+        """Where the columns of each sum begin in a panel."""
+        return tuple([s * tile.vectors * self.lanes for s in range(len(self.t.starts))])
 
     def _packed_step(self, tap: Tap, width: int) -> int:
         """The same where the steps of the innermost tap are `width` apart."""
@@ -244,9 +259,12 @@ class RegisterTile:
                 for e in self.results:
                     at = self.expressions.index(e.index, Lanes(values))
                     self.build.prefetch(self.offset(self.expressions.bases[e.buffer], at, e.dtype))
-                at = self._out(tile, row, v)
-                base = self.expressions.bases[t.out.buffer]
-                self.build.prefetch(self.offset(base, at, t.outputs[0]), write=True)
+                for result in t.results:
+                    base, dtype = (
+                        x[result.out.buffer] for x in (self.expressions.bases, self.expressions.dtypes)
+                    )
+                    at = self._place(result, tile, row, v)
+                    self.build.prefetch(self.offset(base, at, dtype), write=True)
 
     def _fetch(self, ahead: tuple[ir.Value, int], k: ir.Value) -> None:
         """The turn of the innermost loop that begins with step k fetches some lines."""
@@ -256,18 +274,23 @@ class RegisterTile:
             self.build.prefetch(self.offset(self.offset(pointer, start), i * LINE // self.size))
 
     def _rank_one(self, tile: Place, a: ir.Value, b: ir.Value) -> None:
-        """acc[r, v] += a[r] * b[v] for all rows and vectors of the tile."""
+        """acc[s, r, v] += a[r] * b[s, v] for all sums, rows and vectors of the tile."""
         right = []
-        for v in range(tile.vectors):
-            mask = None if self.cut.pack else tile.mask_of(v)
-            right.append(self._load(self._offset_b(b, v * self.lanes), mask))
+        for start in self.panel_starts(tile) if self.cut.pack else self.t.starts:
+            for v in range(tile.vectors):
+                mask = None if self.cut.pack else tile.mask_of(v)
+                right.append((v, self._load(self._offset_b(b, start + v * self.lanes), mask)))
         for r in range(tile.height):
             x = self.b.load(self.offset(a, r * self.a_steps[0]), typ=self.type, align=self.size)
             left = self.build.splat(x, self.lanes)
-            for v in range(tile.vectors):
-                slot = self.slots[r * tile.vectors + v]
+            for i, (v, columns) in enumerate(right):
+                slot = self._slot(tile, i // tile.vectors, r, v)
                 total = self.b.load(slot, typ=self.vector)
-                self.b.store(self._multiply_add(left, right[v], total), slot)
+                self.b.store(self._multiply_add(left, columns, total), slot)
+
+    def _slot(self, tile: Place, s: int, r: int, v: int) -> ir.Value:
+        """Where sum s of a row and vector of the tile is kept."""
+        return self.slots[(s * tile.height + r) * tile.vectors + v]
 
     def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
         if self.t.words == 1:
@@ -281,46 +304,68 @@ class RegisterTile:
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _out(self, tile: Place, r: ir.Value, v: int) -> ir.Value:
-        out = self.t.out
-        at = self.expressions.index(out.base, Lanes(tile.values))
-        at = self.b.add(at, self.b.mul(self.b.add(tile.top, r), I64(out.stride)))
+    def _place(self, result: Result, tile: Place, r: ir.Value, v: int) -> ir.Value:
+        """Where in its buffer a result of a cell goes."""
+        at = self.expressions.index(result.out.base, Lanes(tile.values))
+        at = self.b.add(at, self.b.mul(self.b.add(tile.top, r), I64(result.out.stride)))
         column = self.b.add(tile.column, I64(v * self.lanes))
-        return self.b.add(at, self.b.mul(column, I64(self.t.out_step)))
+        return self.b.add(at, self.b.mul(column, I64(result.step)))
 
     def _exchange(self, tile: Place, load: bool) -> None:
         """Move the accumulators to the result's memory, or back."""
-        t = self.t
-        for i, (r, v) in enumerate(tile.cells()):
-            at = self._out(tile, I64(r), v)
-            lanes = Lanes({}, t.n, self.lanes, tile.mask_of(v))
+        (result,) = self.t.results
+        buffer, step = result.out.buffer, result.step
+        for r, v in tile.cells():
+            at, slot = self._place(result, tile, I64(r), v), self._slot(tile, 0, r, v)
+            lanes = Lanes({}, self.t.n, self.lanes, tile.mask_of(v))
             if load:
-                self.b.store(self.expressions.get(t.out.buffer, at, t.out_step, lanes), self.slots[i])
+                self.b.store(self.expressions.get(buffer, at, step, lanes), slot)
             else:
-                value = self.b.load(self.slots[i], typ=self.vector)
-                self.expressions.put(t.out.buffer, at, t.out_step, value, lanes)
+                self.expressions.put(buffer, at, step, self.b.load(slot, typ=self.vector), lanes)
 
     def _finish(self, tile: Place) -> None:
-        """Apply the epilogue to the sums and store the results, or the greatest of them so far."""
+        """Compute the results from the sums and store them, or the greatest of them so far."""
         t = self.t
         first = I1(1)
         for v in t.fold:
             first = self.b.and_(first, self.b.icmp_signed("==", tile.values[v], I64(0)))
+        slots = [
+            [[self._slot(tile, i, r, v) for i in range(len(t.starts))] for r in range(tile.height)]
+            for v in range(tile.vectors)
+        ]
         for v in range(tile.vectors):
             column = {**tile.values, t.n: self.b.add(tile.column, I64(v * self.lanes))}
             lanes = Lanes(column, t.n, self.lanes, tile.mask_of(v))
             shared = {e: self.expressions.value(e, lanes, {}) for e in self.columns}
-            for r in range(tile.height):
-                values = {**column, t.m: self.b.add(tile.top, I64(r))}
-                lanes = replace(lanes, values=values)
-                self.expressions.totals = [self.b.load(self.slots[r * tile.vectors + v], typ=self.vector)]
-                found = self.expressions.value(t.epilogue, lanes, dict(shared))
-                self._put(tile, r, v, self.build.splat(found, self.lanes), lanes, first)
+            for r, sums in self._rows_of_sums(slots[v]):
+                values = {**column, t.m: self.b.add(tile.top, r)}
+                self.expressions.totals = sums
+                self._store_results(tile, r, v, replace(lanes, values=values), dict(shared), first)
 
-    def _put(self, tile: Place, r: int, v: int, value: ir.Value, lanes: Lanes, first: ir.Value) -> None:
-        """Store results, or the greater ones of them and those before, if they are not the first."""
-        t, place = self.t, self._out(tile, I64(r), v)
-        if t.fold:
-            before = self.expressions.get(t.out.buffer, place, t.out_step, lanes)
-            value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
-        self.expressions.put(t.out.buffer, place, t.out_step, value, lanes)
+    def _rows_of_sums(self, slots: list[list[ir.Value]]) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
+        """Each row and its sums: one after the other, or, where results are much work, in a loop."""
+        if self.kept is None:
+            for r, row in enumerate(slots):
+                yield I64(r), [self.b.load(slot, typ=self.vector) for slot in row]
+            return
+        size, sums = self.vector_bytes, len(self.t.starts)
+        for i, slot in enumerate([slot for row in slots for slot in row]):
+            total = self.b.load(slot, typ=self.vector)
+            self.b.store(total, self.offset(self.kept, i * self.lanes), align=size)
+        with self.build.loop(I64(0), I64(len(slots)), name="row") as r:
+            at = self.offset(self.kept, self.b.mul(r, I64(sums * self.lanes)))
+            places = [self.offset(at, i * self.lanes) for i in range(sums)]
+            yield r, [self.b.load(place, typ=self.vector, align=size) for place in places]
+
+    def _store_results(
+        self, tile: Place, r: ir.Value, v: int, lanes: Lanes, known: dict[Expr, ir.Value], first: ir.Value
+    ) -> None:
+        """Store the results of a row and vector, or the greater ones of them and those before, if not the first."""
+        t = self.t
+        for result in t.results:
+            value = self.build.splat(self.expressions.value(result.value, lanes, known), self.lanes)
+            place, buffer, step = self._place(result, tile, r, v), result.out.buffer, result.step
+            if t.fold:
+                before = self.expressions.get(buffer, place, step, lanes)
+                value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
+            self.expressions.put(buffer, place, step, value, lanes)

@@ -81,6 +81,7 @@ class Pool:
             self._words[driver.SYSCALL : driver.SYSCALL + 3] = calls
         elif (nap := nap_call()) is not None:
             self._words[driver.NAP : driver.NAP + 2] = nap
+        self._words[driver.THREADS] = threads
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):

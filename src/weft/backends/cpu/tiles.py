@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
-from ...kernel.tiles import ENOUGH, Tiles, rows_size, scratch_size, tiling
+from ...kernel.tiles import COLUMNS_CACHED, ENOUGH, Tiles, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
 from .build import I1, I64, PTR, Build
@@ -54,9 +54,8 @@ def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
     return t.outer[:count]
 
 
-#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block, and of
-#: the second one, all its columns, while one row of units after the other reads it.
-_ROWS_CACHED, _COLUMNS_CACHED = 3 << 19, 1 << 18
+#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block.
+_ROWS_CACHED = 3 << 19
 
 
 def _reads_far(t: Tiles, count: int) -> bool:
@@ -109,7 +108,7 @@ class _Emitter:
         if self.t.border is not None:
             fill_border(self.build, self.tile.expressions, self.t, units(self.t, target))
         with self.build.loop(begin, end, name="unit") as unit:
-            if self.t.shared and not self.cut.blocked:
+            if self.cut.rows_first:
                 group, rest = self._split(unit, groups)
                 values, band = self._decode(rest)
             else:
@@ -220,8 +219,7 @@ class _Emitter:
     def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
         """The values of the outer variables at a position of their flattened range, and what is left of it."""
         order, t = _parallel(self.t, self.build.target), self.t
-        columns = t.n.size * size([v.size for v in t.choosing])
-        if not self.cut.blocked and t.steps * columns * self.tile.size <= _COLUMNS_CACHED:
+        if not self.cut.blocked and t.column_bytes <= COLUMNS_CACHED:
             # Some rows meet all columns before the next rows do.
             order = (*[v for v in order if v in t.shared], *[v for v in order if v in t.choosing])
         values: dict[Var, ir.Value] = {}
@@ -275,8 +273,12 @@ class _Emitter:
 
         def copy(count: int) -> None:
             level = self.cut.level
-            taps = (replace(t.taps[level], count=count), *t.taps[level + 1 :])
-            pack_panel(self.build, self.tile.type, replace(t, taps=taps), source, target, columns, width)
+            part = replace(t, taps=(replace(t.taps[level], count=count), *t.taps[level + 1 :]))
+            for start, to in zip(t.starts, self.tile.panel_starts(tile), strict=True):
+                from_ = self.tile.offset(source, start, self.tile.b_type)
+                panel = self.tile.offset(target, to)
+                step = self.tile.panel_width(tile)
+                pack_panel(self.build, self.tile.type, part, from_, panel, (columns, width), step)
 
         whole = t.taps[self.cut.level].count
         rest = whole % self.cut.block if block is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...kernel.anchors import size
 from ...kernel.loops import Apply, Expr, Kernel, Lookup, Search, operands
 from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
@@ -9,6 +10,13 @@ from ...kernel.tiles import Tiles
 
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
+
+#: Work below which all threads take equally many units, as they follow each other: what a thread finds in its cache
+#: is then what it left there in the step before. More work is cut finer, for threads that are interrupted.
+EVEN = 2_000_000
+
+#: As the units taken at a time: so many that each thread gets one portion.
+ALIKE = 1 << 40
 
 #: Work that takes longer than anybody minds to look at the clock.
 LONG = 200_000
@@ -28,7 +36,11 @@ def work_of(step: Step) -> int:
     """A rough count of operations."""
     kernel = step.kernel
     if isinstance(kernel, Tiles):
-        return kernel.flops // 8
+        after: set[Expr] = set()
+        results = sum(_cost(r.value, after) for r in kernel.results)
+        return kernel.flops // 8 + results * size(
+            [v.size for v in (*kernel.outer, *kernel.fold, kernel.m, kernel.n)]
+        )
     if isinstance(kernel, Sort):
         return kernel.work
     assert kernel is not None
@@ -41,10 +53,12 @@ def hardly_pays(step: Step) -> bool:
 
 
 def grain_of(step: Step, units: int) -> int:
-    """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long."""
+    """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long; `ALIKE`."""
     work = work_of(step)
     if units < 2 or work < SERIAL:
         return 0 if work < LONG else -1
+    if work < EVEN:
+        return ALIKE
     return max(1, units // 512, min(units // 2, units * PORTION // work))
 
 
