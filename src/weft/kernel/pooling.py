@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from ..ir.node import Node
-from ..ops.movement import reshape, slice_
+from ..ops.elementwise import maximum, minimum
+from ..ops.movement import identity, pad, reshape, slice_
 from ..ops.window import windows
 from .layout import FEW, is_kernel_gradient
 
@@ -14,10 +15,8 @@ from .layout import FEW, is_kernel_gradient
 _FEW_PIXELS = 4
 
 
-def windows_of(root: Node) -> Node | None:
-    """The windows of the trailing axes that `root` is the greatest of, each element in at most one of them."""
-    if root.prim.name != "max" or root.value is not None:
-        return None
+def windows_reduced(root: Node) -> Node | None:
+    """The windows of the trailing axes that a reduction goes over."""
     (x,), axes = root.args, root.attrs["axes"]
     found = x.args[0] if x.value is None and x.prim is reshape else x
     if found.value is not None or found.prim is not windows:
@@ -27,6 +26,29 @@ def windows_of(root: Node) -> Node | None:
     flat = (*found.shape[:count], math.prod(kernel))
     if (x.shape, axes) not in ((flat, (count,)), (found.shape, tuple(range(count, found.ndim)))):
         return None
+    return found
+
+
+def goes_over_taps(root: Node) -> bool:
+    """Whether a node is the greatest, or smallest, of several parts of one value, perhaps with a border around it.
+
+    Its kernel reads the value in many places: it is not to be computed there, in each of them."""
+    while root.value is None and root.prim in (identity, pad):
+        root = root.args[0]
+    if root.value is not None or root.prim not in (maximum, minimum):
+        return False
+    parts = [a.args[1] if a.value is None and a.prim is root.prim else a for a in root.args]
+    return all(a.value is None and a.prim is slice_ for a in parts) and parts[0].args == parts[1].args
+
+
+def windows_of(root: Node) -> Node | None:
+    """The windows of the trailing axes that `root` is the greatest of, each element in at most one of them."""
+    if root.prim.name != "max" or root.value is not None:
+        return None
+    found = windows_reduced(root)
+    if found is None:
+        return None
+    kernel = found.attrs["kernel"]
     apart = all(s >= k for s, k in zip(found.attrs["stride"], kernel, strict=True))
     return found if apart and all(d == 1 for d in found.attrs["dilation"]) else None
 

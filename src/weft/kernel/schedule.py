@@ -24,7 +24,7 @@ from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .merge import merge
-from .pooling import pooling_after
+from .pooling import goes_over_taps, pooling_after
 from .rows import find_rows, row_kernel
 from .running import FINAL
 from .slices import first_readers, sliced
@@ -36,6 +36,9 @@ _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not
 
 #: How many operations one expression may be made of.
 _LARGE = 150
+
+#: With more uses a value that is moved before it is used is stored, though movement costs nothing.
+_OFTEN = 3
 
 #: And how many it may be deep: code is written by recursion over it.
 _DEEP = 64
@@ -79,7 +82,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     @cache
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
-        alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3
+        alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3 or goes_over_taps(root)
         return None if alone else (domain(root, plan.layouts), plan.layouts.get(root))
 
     def after(root: Node) -> list[Node]:
@@ -167,7 +170,7 @@ class _Plan:
                 stored.add(node)
             if node.value is None and node.prim.name in _CONTRACTIONS:
                 stored.update(_behind_views(a) for a in node.args)
-            if self._is_shared_number(node):
+            if self._is_shared_number(node) or self._is_read_often(node):
                 stored.add(node)
         self.depth = _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
@@ -184,6 +187,15 @@ class _Plan:
             return free and len(after) == 1 and after[0] in users
 
         return [u for u in users if not on_the_way(u)]
+
+    def _is_read_often(self, node: Node) -> bool:
+        """Whether a node that has to be computed is used many times, moved about: by every tap of a window, say."""
+        if node.value is not None or node.prim.movement or node.prim.name in _FREE:
+            return False
+        users = self.users.get(node, [])
+        while len(users) == 1 and users[0].prim.movement and users[0].prim is not identity:
+            users = self.users.get(users[0], [])
+        return len(users) > _OFTEN
 
     def _is_shared_number(self, node: Node) -> bool:
         """Whether a node is one number that many elements are computed from: not to be computed for each of them."""

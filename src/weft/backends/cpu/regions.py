@@ -24,6 +24,7 @@ from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
 from ...kernel.schedule import Step, builders, schedule
+from ...kernel.taps import spread_windows
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
 from ...ops.define import constant
@@ -104,6 +105,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("split complex numbers", split_complex),
     ("sum by rows", sum_by_rows),
     ("separate operands", separate_operands),
+    ("spread windows", spread_windows),
 )
 
 
