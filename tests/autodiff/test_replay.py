@@ -1,12 +1,16 @@
 """Backward passes that are made from a list: the same gradients, errors and hooks as when they are worked out."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import weft as wf
 from weft import nn
 from weft.autodiff import replay
-from weft.base.errors import GradientError, IndexingError
+from weft.base.errors import GradientError, IndexingError, NumericError
+from weft.ir.graph import extract, verify
+from weft.runtime.executor import Pending
 
 
 @pytest.fixture(autouse=True)
@@ -95,12 +99,57 @@ def test_hooks_are_called_every_time():
 
 
 def test_an_error_in_the_backward_pass_names_the_line():
-    for _ in range(2):
+    line = inspect.currentframe().f_lineno + 3
+    for _ in range(3):
         w = leaf(1.0, 2.0, 3.0)
-        wrong = wf.take(w, wf.tensor([7]))  # the line
+        wrong = wf.take(w, wf.tensor([7]))
         wrong.sum().backward()
-        with pytest.raises(IndexingError, match="test_replay"):
+        del wrong
+        with pytest.raises(IndexingError, match=f"test_replay.py:{line}"):
             w.grad.numpy()
+
+
+def test_nans_of_the_backward_pass_are_found_at_the_line():
+    line = inspect.currentframe().f_lineno + 5
+    for _ in range(3):
+        w = leaf(0.0, 1.0)
+        x = w * 1.0
+        with wf.config(debug_nan=True):
+            y = wf.sqrt(x)
+            loss = y.sum()
+            loss.backward()
+            with pytest.raises(NumericError, match=f"test_replay.py:{line}"):
+                w.grad.numpy()
+
+
+def test_one_node_stands_for_the_pass_and_programs_never_see_it():
+    programs = []
+    for _ in range(3):
+        w, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
+        (w * v).sum().backward()
+        nodes = [t.grad._node for t in (w, v)]
+        parents = {n.args[0] for n in nodes}
+        assert len(parents) == 1 and parents.pop().prim.name == "script"
+        graph = extract(nodes, [w._node, v._node])
+        verify(graph)
+        assert "script" not in {n.prim.name for n in graph.nodes}
+        programs.append(graph)
+        assert w.grad.tolist() == [3.0, 4.0] and v.grad.tolist() == [1.0, 2.0]
+    assert programs[0] == programs[1] == programs[2]
+
+
+def test_what_is_known_is_not_computed_again():
+    w = leaf(1.0, 2.0)
+    for looked in (False, True, False, True):
+        w.grad = None
+        loss = nn.functional.cross_entropy((w * 2.0)[None], wf.tensor([1]))
+        if looked:
+            loss.item()
+        loss.backward()
+        pending = Pending([w.grad._node])
+        forward = [n for n in pending.nodes if n.attrs.get("name") == "cross_entropy"]
+        assert len(forward) == (0 if looked else 1)
+        np.testing.assert_allclose(w.grad.numpy(), [0.2384058, -0.2384058], rtol=1e-5)
 
 
 def test_second_derivatives_are_worked_out_anew():

@@ -32,6 +32,7 @@ NO_CODE = {
     "leaf": "a value that is there already",
     "input": "a value that the caller gives",
     "pick": "a result of another node",
+    "script": "the nodes that it stands for take its place",
     "call": "decomposed before code is made",
 }
 

@@ -24,6 +24,7 @@ WITHOUT_SAMPLES = {
     "leaf": "a value, not an operation",
     "input": "a graph's input, not an operation",
     "pick": "one result of another node, known to every transformation",
+    "script": "the nodes that it stands for take its place in every graph",
 }
 for _name, _prim in registry.items():
     if _prim.higher_order:

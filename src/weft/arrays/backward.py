@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..autodiff.replay import known, path_of, write_down
+from ..autodiff.replay import known, note, passed_back, path_of
 from ..autodiff.reverse import pullback
 from ..base.checked import checked
 from ..base.errors import GradientError, ShapeError
@@ -151,16 +151,16 @@ def _gradients_of_leaves(
     path = None
     if len(nodes) == 1 and gradients[0] is None and not create_graph and not state.ambient:
         path = path_of(nodes[0])
-        replay = None if path is None else known(path)
-        if path is not None and replay is not None:
-            return path.order, path.leaves, replay.run(path)
+        script = None if path is None else known(path)
+        if path is not None and script is not None:
+            return path.order, path.leaves, passed_back(script, path)
     seeds = [_seed(o, g, "backward()") for o, g in zip(outputs, gradients, strict=True)]
     order = _path(nodes, lambda n: bool(n.flags & LEAF))
     leaves = [n for n in order if n.flags & LEAF]
     with recording(create_graph):
         found = pullback(nodes, seeds, leaves, GRAD)
-    if path is not None:
-        write_down(path, leaves, found)
+    if path is not None and (script := note(path, leaves, found)) is not None:
+        return path.order, path.leaves, passed_back(script, path)
     return order, leaves, found
 
 

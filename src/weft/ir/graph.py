@@ -8,7 +8,7 @@ from typing import Any
 from ..base.errors import GraphError
 from ..base.state import state
 from .node import GRAD, Aval, Node, make_node
-from .primitive import Primitive, input_prim, leaf_prim, pick, pick_prim, placeholder
+from .primitive import Primitive, input_prim, leaf_prim, pick, pick_prim, placeholder, script_prim
 from .shape import Dim
 
 
@@ -152,24 +152,39 @@ def extract(outputs: Sequence[Node], cuts: Sequence[Node]) -> Graph:
 
     Whatever else `outputs` depend on must be constants, or placeholders among `cuts`.
     """
-    return extract_with_map(outputs, cuts)[0]
+    return extract_with_origins(outputs, cuts)[0]
 
 
-def extract_with_map(outputs: Sequence[Node], cuts: Sequence[Node]) -> tuple[Graph, dict[Node, Node]]:
-    """As `extract`; also returns which node of the graph stands for which node outside."""
+def extract_with_origins(
+    outputs: Sequence[Node], cuts: Sequence[Node]
+) -> tuple[Graph, dict[Node, tuple[Node, int]]]:
+    """As `extract`; also returns for each node of the graph the one outside that it stands for and, where that is a
+    script, the number of the line among its sites, else -1."""
     known = set(cuts)
     order = toposort(outputs, lambda n: () if n in known or _has_value(n) else n.args)
     inputs = fresh_inputs([n.aval for n in cuts])
     env = dict(zip(cuts, inputs, strict=True))
+    scripts: dict[Node, list[Node]] = {}
+    origins: dict[Node, tuple[Node, int]] = {}
     for node in order:
         if node in env:
             continue
         if _has_value(node):
             env[node] = node
+        elif node.sig.prim is script_prim:
+            script, args = node.sig.attrs["script"], [env[a] for a in node.args]
+            slots = script.unrolled(args, node.site)
+            scripts[node] = [slots[s] for s in script.slots]
+            for new, (_, _, _, line) in zip(slots[len(args) :], script.steps, strict=True):
+                new.site = node.site[line]
+                origins[new] = node, line
+        elif node.args and node.args[0] in scripts:
+            env[node] = scripts[node.args[0]][node.sig.attrs["index"]]
         else:
             new = env[node] = rebuild(node, tuple([env[a] for a in node.args]))
             new.site = node.site
-    return Graph(inputs, [env[n] for n in outputs]), env
+            origins[new] = node, -1
+    return Graph(inputs, [env[n] for n in outputs]), origins
 
 
 def _has_value(node: Node) -> bool:

@@ -221,6 +221,11 @@ def _picks(sig: Signature) -> list[Signature]:
     return sig.picks
 
 
+script_prim = Primitive(
+    "script", _no_value, _no_value, attrs=("script",), doc="A node that stands for several: see `ir.script`."
+).nondifferentiable("it stands for nodes that were made where gradients are not recorded")
+
+
 def results(node: Node) -> tuple[Node, ...]:
     """All results of a node, as single-result nodes."""
     if type(node.sig.out) is tuple:

@@ -20,6 +20,7 @@ from ..ops.movement import zeros
 from . import clocks
 from .group import Choice, ParamGroup, Range
 from .state_dict import load_state, save_state
+from .update import Update, updated
 
 
 class Optimizer:
@@ -215,41 +216,41 @@ class Optimizer:
         return loss
 
     def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
-        numbers = group.numbers()
-        attributes = self.rule.attrs(self.attributes(group))
-        common: dict[Cell, tuple[Node, ...]] = {}
         own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
         names_for: dict[Aval, frozenset[str]] = {}
+        counts: dict[Cell, int] = {}  # of steps, with their numbers
+        cells: list[Cell] = []  # of each parameter and its slots
+        gradients: list[Node] = []
+        rows: list[tuple[int, frozenset[str]]] = []  # of each parameter: the number of its count, its slots
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
             cell = p._cell
             gradient = cell.grad if state.traces else cell._grad
             if gradient is None:
                 continue
-            aval = cell.node.sig.out
-            if gradient._cell.node.sig.out is not aval:
+            aval, node = cell.node.sig.out, gradient._cell.node
+            if node.sig.out is not aval:
                 _refuse_gradient(group, i, p, gradient)
             names = names_for.get(aval)
             if names is None:
                 names = names_for[aval] = frozenset(self.own_slots(group, p))
             if not slots.keys() >= names:
                 self._fill(group, p, slots)
-            held = [slots[n]._cell if n in names else None for n in own_slots]
-            nodes = [None if c is None else c.node for c in held]
-            shared: tuple[Node, ...] = ()
-            if self.clock is not None:
-                count = slots["step"]._cell
-                if count not in common:
-                    after, *rest = self.clock(count.node, *numbers)
-                    common[count] = tuple(rest)
-                    replaced.append((count, count.node))
-                    count.rebind(after)
-                shared = common[count]
-            args = (cell.node, gradient._cell.node, *nodes, *shared, *numbers)
-            new = iter(self.rule.bind(args, attributes))
-            for c in (cell, *held):
-                if c is not None:
-                    replaced.append((c, c.node))
-                    c.rebind(next(new))
+            gradients.append(node)
+            cells.append(cell)
+            cells += [slots[n]._cell for n in own_slots if n in names]
+            rows.append(
+                (0 if self.clock is None else counts.setdefault(slots["step"]._cell, len(counts)), names)
+            )
+        changing = [*counts, *cells]
+        before = [c.node for c in changing]
+        update = Update(
+            self.rule, self.clock, self.rule.attrs(self.attributes(group)), own_slots, tuple(rows)
+        )
+        first = len(counts)
+        after = updated(update, before[:first], before[first:], gradients, group.numbers())
+        for c, old, new in zip(changing, before, after, strict=True):
+            replaced.append((c, old))
+            c.rebind(new)
 
     def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
         """Make the slots of a parameter that are not there yet."""

@@ -10,7 +10,7 @@ from ..autodiff.residuals import vjp_reads
 from ..base.errors import TraceError, WeftError
 from ..base.locks import new_lock
 from ..base.state import isolated, state
-from ..ir.graph import extract_with_map, toposort
+from ..ir.graph import extract_with_origins, toposort
 from ..ir.node import GRAD, LEAF, LEVEL, SPENT, Node
 from ..ir.primitive import input_prim, leaf_signature, pick, pick_prim
 from .buffer import Buffer, Value
@@ -97,19 +97,21 @@ class Pending:
             if n.sig.prim is input_prim:
                 raise TraceError(LOOKED_AT)
         with isolated():
-            graph, made = extract_with_map(wanted, self.leaves)
-        old = {new: i for i, n in enumerate(self.nodes) if (new := made.get(n)) is not None}
-        return Located(Program(graph), [old[n] for n in graph.nodes])
+            graph, origins = extract_with_origins(wanted, self.leaves)
+        number = {n: i for i, n in enumerate(self.nodes)}
+        places = [(number[n], line) for n, line in [origins[n] for n in graph.nodes]]
+        return Located(Program(graph), places)
 
 
 class Located:
-    """A program, and for each node of its graph the number of the pending node it stands for."""
+    """A program, and for each node of its graph the number of the pending node it comes from, with the number of its
+    line if that is a script, else -1."""
 
-    __slots__ = ("positions", "program")
+    __slots__ = ("origins", "program")
 
-    def __init__(self, program: Program, positions: list[int]) -> None:
+    def __init__(self, program: Program, origins: list[tuple[int, int]]) -> None:
         self.program = program
-        self.positions = positions
+        self.origins = origins
 
 
 def realize(roots: Sequence[Node]) -> None:
@@ -129,8 +131,10 @@ def realize(roots: Sequence[Node]) -> None:
     failed: list[Node] = []
 
     def site(i: int) -> Any:
-        failed.append(pending.nodes[found.positions[i]])
-        return failed[0].site
+        number, line = found.origins[i]
+        node = pending.nodes[number]
+        failed.append(node)
+        return node.site if line < 0 else node.site[line]
 
     try:
         values = found.program.run(pending.buffers, site)
@@ -189,13 +193,13 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     for node, value in zip(wanted, values, strict=True):
         node.value = value
     for node in wanted:
+        if node.flags & LEAF:
+            node.sig, node.args = leaf_signature(node.sig.out), ()  # type: ignore[arg-type]
+            continue
+        if node.sig.prim is pick_prim and (parent := node.args[0]).flags & bits:
+            if parent.parts is None:
+                parent.parts = [None] * len(parent.sig.outs)
+            parent.parts[node.sig.attrs["index"]] = node.value
         if not node.flags & bits:
             node.args = ()
             node.flags &= SPENT
-        elif node.flags & LEAF:
-            node.sig, node.args = leaf_signature(node.sig.out), ()  # type: ignore[arg-type]
-        elif node.sig.prim is pick_prim:
-            parent = node.args[0]
-            if parent.parts is None:
-                parent.parts = [None] * len(parent.sig.outs)
-            parent.parts[node.attrs["index"]] = node.value
