@@ -129,14 +129,15 @@ def backward(
         state.grad = create_graph
         for leaf, gradient in zip(leaves, found, strict=True):
             cell = leaf.cell() if leaf.cell is not None else None
-            if cell is not None and gradient is not None:
-                before = cell.grad if traced else cell._grad
-                if before is None:
-                    cell.grad = Tensor(gradient)
-                elif create_graph:
-                    cell.grad = Tensor(before._node + gradient)
-                else:  # in place: whoever holds the gradient sees the sum, and a compiled step captures one cell
-                    before._cell.rebind(before._node + gradient)
+            if cell is None or gradient is None:
+                continue
+            before = cell.grad if traced else cell._grad
+            if before is None:
+                cell.grad = Tensor(gradient)
+            elif create_graph:
+                cell.grad = Tensor(before._node + gradient)
+            else:  # in place: whoever holds the gradient sees the sum, and a compiled step captures one cell
+                before._cell.rebind(before._node + gradient)
     finally:
         state.grad = saved
     if not (retain_graph or create_graph):

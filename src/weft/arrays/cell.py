@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -52,7 +53,7 @@ class Cell:
             pending = state.pending
             pending.append(reference)
             if len(pending) > state.patience:
-                _cut(node)
+                cut(node)
 
     @property
     def grad(self) -> Tensor | None:
@@ -97,7 +98,7 @@ class Cell:
             state.undo.append((reference, old, len(pending)))
             pending.append(reference)
             if len(pending) > state.patience:
-                _cut(node)
+                cut(node)
 
     def require_grad(self, wanted: bool) -> None:
         """Make the cell a leaf that `backward` accumulates into, or stop that."""
@@ -122,6 +123,23 @@ class Cell:
         self.node = node
         register(self, node)
         version.bump()
+
+
+def rebind_all(cells: Sequence[Cell], nodes: Sequence[Node]) -> None:
+    """`rebind` each of the cells to one of the nodes, with gradients not recorded, before a flush."""
+    pending, undo = state.pending, state.undo
+    for cell, node in zip(cells, nodes, strict=True):
+        old = cell.node
+        known = node.flags or node.cell is not None or node.value is not None or not node.args
+        if known or state.traces or node.sig.out is not old.sig.out:
+            cell.rebind(node)
+            continue
+        if cell.requires_grad:
+            node.flags = GRAD | LEAF
+        cell.node = node
+        node.cell = reference = ref(cell)
+        undo.append((reference, old, len(pending)))
+        pending.append(reference)
 
 
 def alias(node: Node) -> Node:
@@ -156,10 +174,10 @@ def register(cell: Cell, node: Node) -> None:
         pending = state.pending
         pending.append(reference)
         if len(pending) > state.patience:
-            _cut(node)
+            cut(node)
 
 
-def _cut(node: Node) -> None:
+def cut(node: Node) -> None:
     """Compute what is pending: in eager mode, or where a program has grown long without being looked at."""
     if state.eager:
         flush()
@@ -246,6 +264,7 @@ def looked_at() -> TraceError:
 def value_of(cell: Cell) -> Any:
     """The buffer or number behind a cell, computed now if it is pending."""
     node = cell.node
+    state.looks += 1
     if state.ambient & TRACED:
         raise looked_at()
     if node.value is None:

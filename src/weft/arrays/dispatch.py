@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
@@ -14,19 +15,22 @@ from ..base.site import user_site
 from ..base.state import state
 from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, complex128, float64, promote, weak_dtype
 from ..ir.dtype import dtype as to_dtype
-from ..ir.node import Aval, Node, make_node
+from ..ir.node import GRAD, LEAF, Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
 from ..ir.shape import Dim
 from ..ops.composite.define import Composite
 from ..ops.elementwise import cast
 from ..ops.gather import size_node
 from ..runtime.buffer import Buffer
-from .cell import Handle
+from .cell import Cell, Handle, cut
 
 if TYPE_CHECKING:
     from .tensor import Tensor, WeakScalar
 else:
     Tensor = WeakScalar = None  # tensor.py, which imports this module, hands over its classes: see install()
+
+#: The flags of nodes in ordinary work: those of leaves and what is computed from them.
+_RECORDED = GRAD | LEAF
 
 #: Kinds of tensor whose dtype counts in promotion: all but WeakScalar. They take the fast path.
 strong: set[type] = set()
@@ -51,6 +55,26 @@ def install(tensor: type, weak: type) -> None:
 def wrap(node: Node) -> Tensor:
     """A new tensor that stands for a node."""
     return Tensor(node)
+
+
+def fresh(node: Node) -> Tensor:
+    """The same for a pending node that is new, so that no cell has it. Written out: this runs for every operation."""
+    cell = _new(Cell)
+    cell.node = node
+    cell._grad = None
+    cell.requires_grad = False
+    cell.depth = len(state.traces)
+    node.cell = reference = ref(cell)
+    pending = state.pending
+    pending.append(reference)
+    if len(pending) > state.patience:
+        cut(node)
+    tensor = _new(Tensor)
+    tensor._cell = cell
+    return tensor
+
+
+_new: Callable[[type], Any] = object.__new__
 
 
 def is_number(x: Any) -> bool:
@@ -194,9 +218,10 @@ def binary(prim: Primitive, x: Any, y: Any) -> Any:
             return _binary_first(prim, x, y)
         a, b = Node(number, (), x, 0, None), y._cell.node
     flags = state.ambient | a.flags | b.flags
-    if flags:
+    if flags & ~_RECORDED:
         return Tensor(make_node(sig, (a, b)))
-    return Tensor(Node(sig, (a, b), None, 0, state.site or user_site(1)))
+    flags = GRAD if flags and state.grad and sig.differentiable else 0
+    return fresh(Node(sig, (a, b), None, flags, state.site or user_site(1)))
 
 
 def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
@@ -251,9 +276,10 @@ def unary(prim: Primitive, node: Node) -> Any:
         _pairs[prim, node.sig.out, None] = new.sig
         return Tensor(new)
     flags = state.ambient | node.flags
-    if flags:
+    if flags & ~_RECORDED:
         return Tensor(make_node(sig, (node,)))
-    return Tensor(Node(sig, (node,), None, 0, state.site or user_site(1)))
+    flags = GRAD if flags and state.grad and sig.differentiable else 0
+    return fresh(Node(sig, (node,), None, flags, state.site or user_site(1)))
 
 
 def matrix_product(prim: Primitive, x: Any, y: Any) -> Any:

@@ -254,6 +254,7 @@ def known(node: Node, why: str, instead: str) -> np.ndarray:
         raise TraceError(
             f"{why}: the shape of the result depends on data, which a traced program cannot have. {instead}"
         )
+    state.looks += 1
     if node.value is None:
         flush(node)
     value = node.value

@@ -19,6 +19,7 @@ from ..ops import movement as m
 from .cell import Handle
 from .dispatch import buffer_leaf, converted, is_number, node_of, wrap
 from .index_plan import known
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -29,7 +30,7 @@ Axes = int | tuple[int, ...]
 # -- reshape and friends --------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     """The same elements in row-major order in another shape; one size may be -1 and is worked out.
 
@@ -61,7 +62,7 @@ def target_shape(node: Node, shape: Any) -> Shape:
     return (*known[:at], found, *known[at:])
 
 
-@checked
+@remembered
 def flatten(x: Tensor, /, start: int = 0, end: int = -1) -> Tensor:
     """x with the axes `start` to `end` (included) merged into one. A tensor of no dimensions gets one."""
     node = node_of(x)
@@ -74,7 +75,7 @@ def flatten(x: Tensor, /, start: int = 0, end: int = -1) -> Tensor:
     return wrap(m.reshape.bind((node,), ((*s[:first], size_of(s[first : last + 1]), *s[last + 1 :]),)))
 
 
-@checked
+@remembered
 def permute_dims(x: Tensor, /, axes: Any) -> Tensor:
     """x with its axes in another order: axis i of the result is axis `axes[i]` of x."""
     node = node_of(x)
@@ -82,7 +83,7 @@ def permute_dims(x: Tensor, /, axes: Any) -> Tensor:
     return wrap(m.permute.bind((node,), (order,)))
 
 
-@checked
+@remembered
 def swapaxes(x: Tensor, axis1: int, axis2: int, /) -> Tensor:
     """x with two axes swapped."""
     node = node_of(x)
@@ -92,7 +93,7 @@ def swapaxes(x: Tensor, axis1: int, axis2: int, /) -> Tensor:
     return wrap(m.permute.bind((node,), (tuple(order),)))
 
 
-@checked
+@remembered
 def matrix_transpose(x: Tensor, /) -> Tensor:
     """The transpose of each matrix of a stack: the last two axes swapped."""
     node = node_of(x)
@@ -101,7 +102,7 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
     return swapaxes(x, -1, -2)
 
 
-@checked
+@remembered
 def moveaxis(x: Tensor, source: Axes, destination: Axes, /) -> Tensor:
     """x with the axes `source` moved to the places `destination`; the others keep their order."""
     node = node_of(x)
@@ -117,7 +118,7 @@ def moveaxis(x: Tensor, source: Axes, destination: Axes, /) -> Tensor:
     return wrap(m.permute.bind((node,), (tuple(order),)))
 
 
-@checked
+@remembered
 def expand_dims(x: Tensor, /, axis: Axes = 0) -> Tensor:
     """x with new axes of size 1 at the places `axis` of the result."""
     node = node_of(x)
@@ -128,7 +129,7 @@ def expand_dims(x: Tensor, /, axis: Axes = 0) -> Tensor:
     return wrap(m.reshape.bind((node,), (shape,)))
 
 
-@checked
+@remembered
 def squeeze(x: Tensor, /, axis: Axes | None = None) -> Tensor:
     """x without the axes `axis`, which must have size 1; without all axes of size 1 for None."""
     node = node_of(x)
@@ -147,13 +148,13 @@ def squeeze(x: Tensor, /, axis: Axes | None = None) -> Tensor:
 # -- broadcasting ---------------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def broadcast_shapes(*shapes_: Any) -> Shape:
     """The common shape of several, by NumPy's rule."""
     return shapes.broadcast_shapes(*[check_shape(s) for s in shapes_]) if shapes_ else ()
 
 
-@checked
+@remembered
 def broadcast_to(x: Tensor, /, shape: Any) -> Tensor:
     """x repeated to fill `shape`: sizes are aligned at the right and must be equal, or 1 in x."""
     node, want = node_of(x), check_shape(shape)
@@ -163,14 +164,14 @@ def broadcast_to(x: Tensor, /, shape: Any) -> Tensor:
     return wrap(m.broadcast_in_dim.bind((node,), (want, tuple(range(first, len(want))))))
 
 
-@checked
+@remembered
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """All tensors broadcast to their common shape; dtypes stay."""
     shape = broadcast_shapes(*[node_of(a).shape for a in arrays])
     return tuple([broadcast_to(a, shape) for a in arrays])
 
 
-@checked
+@remembered
 def expand(x: Tensor, /, shape: Any) -> Tensor:
     """x broadcast to `shape`, in which -1 keeps the size of an axis."""
     node, items = node_of(x), tuple(shape)
@@ -205,7 +206,7 @@ def _joined(arrays: Any, name: str) -> list[Node]:
     return [n if dtype is None else converted(n, dtype) for n in nodes]
 
 
-@checked
+@remembered
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     """Tensors joined along an existing axis; with None each is flattened first. Dtypes are promoted.
 
@@ -233,7 +234,7 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
 concatenate = concat
 
 
-@checked
+@remembered
 def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis at place `axis`. Dtypes are promoted."""
     nodes = _joined(arrays, "stack")
@@ -249,7 +250,7 @@ def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     return wrap(wide[0] if len(wide) == 1 else m.concatenate(*wide, axis=at))
 
 
-@checked
+@remembered
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along an axis, one tensor for each index."""
     node = node_of(x)
@@ -272,7 +273,7 @@ def _cut(node: Node, axis: int, ends: Sequence[Size]) -> list[Node]:
     return out
 
 
-@checked
+@remembered
 def split(x: Tensor, sections: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """x cut into pieces along an axis: pieces of size `sections` (the last may be smaller), or of the sizes listed."""
     node = node_of(x)
@@ -292,14 +293,14 @@ def split(x: Tensor, sections: int | Sequence[int], /, *, axis: int = 0) -> tupl
 # -- order and repetition -------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def flip(x: Tensor, /, *, axis: Axes | None = None) -> Tensor:
     """x in reverse order along the given axes, or along all of them."""
     node = node_of(x)
     return wrap(m.flip(node, axes=normalize_axes(axis, node.ndim)))
 
 
-@checked
+@remembered
 def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None) -> Tensor:
     """x shifted along axes by `shift` places; what leaves at one end comes in at the other.
 
@@ -336,7 +337,7 @@ def roll(x: Tensor, /, shift: int | tuple[int, ...], *, axis: Axes | None = None
     return wrap(m.identity.bind((node,)))
 
 
-@checked
+@remembered
 def tile(x: Tensor, repetitions: Sequence[int], /) -> Tensor:
     """x repeated as a whole, `repetitions[i]` times along axis i; both are padded with ones on the left."""
     node = node_of(x)

@@ -16,6 +16,7 @@ from ..ir import dtype as d
 from ..ir.shape import show_shape
 from . import dtypes, elementwise, manipulation, reductions, searching
 from .cell import Handle
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -139,6 +140,7 @@ class Methods(Handle):
         """The number of elements."""
         return self.size
 
+    @remembered
     def reshape(self: Tensor, *shape: Any) -> Tensor:
         """The same elements in another shape, one size of which may be -1: `x.reshape(2, -1)`, `x.reshape((2, -1))`."""
         return manipulation.reshape(self, _spread(shape))

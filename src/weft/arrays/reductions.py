@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, int64, uint64
 from ..ir.dtype import dtype as to_dtype
@@ -17,6 +16,7 @@ from ..ops import reduce as r
 from ..ops import statistics
 from ..ops.comparison import truth
 from .dispatch import converted, node_of, number_leaf, wrap
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -47,7 +47,7 @@ def _floating(node: Node, name: str) -> Node:
     return node if node.dtype.inexact else converted(node, DEFAULT_FLOAT)
 
 
-@checked
+@remembered
 def sum(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """The sum of the elements over `axis` (one, several, or all for None). Nothing sums to 0.
 
@@ -58,7 +58,7 @@ def sum(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = 
     return _kept(r.sum_.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def prod(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """The product of the elements over `axis`. Nothing multiplies to 1. Dtypes as in `sum`."""
     node = _accumulator(node_of(x), dtype)
@@ -66,7 +66,7 @@ def prod(x: Tensor, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool =
     return _kept(r.prod.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`. Integers are averaged as float32. The mean of nothing is NaN."""
     node = _floating(node_of(x), "mean")
@@ -74,7 +74,7 @@ def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _kept(statistics.mean(node, axes), node, axes, keepdims)
 
 
-@checked
+@remembered
 def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The variance over `axis`: squared distances from the mean, summed and divided by n - correction.
 
@@ -87,7 +87,7 @@ def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
     return _kept(statistics.var(node, axes, float(correction)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis`: the square root of `var`."""
     node = _floating(node_of(x), "std")
@@ -97,7 +97,7 @@ def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
     return _kept(e.sqrt(statistics.var(node, axes, float(correction))), node, axes, keepdims)
 
 
-@checked
+@remembered
 def max(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The largest element over `axis`. A NaN wins. Elements that tie share the gradient evenly.
 
@@ -109,7 +109,7 @@ def max(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _kept(r.max_.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The smallest element over `axis`. A NaN wins. Elements that tie share the gradient evenly.
 
@@ -121,7 +121,7 @@ def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _kept(r.min_.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def all(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether every element over `axis` differs from zero. Of nothing it is True."""
     node = truth(node_of(x))
@@ -129,7 +129,7 @@ def all(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _kept(r.all_.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def any(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether some element over `axis` differs from zero. Of nothing it is False."""
     node = truth(node_of(x))
@@ -137,7 +137,7 @@ def any(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _kept(r.any_.bind((node,), (axes,)), node, axes, keepdims)
 
 
-@checked
+@remembered
 def count_nonzero(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """How many elements over `axis` differ from zero."""
     node = converted(truth(node_of(x)), DEFAULT_INT)
@@ -162,7 +162,7 @@ def _with_initial(node: Node, at: int, initial: int) -> Node:
     return m.concatenate.bind((first, node), (at,))
 
 
-@checked
+@remembered
 def cumulative_sum(
     x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
@@ -176,7 +176,7 @@ def cumulative_sum(
     return wrap(_with_initial(out, at, 0) if include_initial else out)
 
 
-@checked
+@remembered
 def cumulative_prod(
     x: Tensor, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
@@ -190,7 +190,7 @@ def cumulative_prod(
     return wrap(_with_initial(out, at, 1) if include_initial else out)
 
 
-@checked
+@remembered
 def diff(x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
     """Differences of neighbours along `axis`, `n` times over; each time one element fewer.
 

@@ -35,6 +35,7 @@ class ThreadState(threading.local):
     )
     backend: str = ""  #: what runs programs; `config` has the default
     debug_nan: bool = False
+    looks: int = 0  #: how often the value of a tensor was asked for
     debug: int = 0
 
     def __init__(self) -> None:

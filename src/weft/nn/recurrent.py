@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 from ..arrays.dispatch import apply
+from ..arrays.manipulation import permute_dims
+from ..arrays.remembered import remembered
 from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, ShapeError
 from ..ir.node import Aval
 from ..ir.shape import show_shape
 from ..ops.composite import recurrent as r
-from ..ops.movement import concatenate, permute, reshape, slice_axis, zeros
+from ..ops.movement import concatenate, reshape, slice_axis, zeros
 from ..ops.rearrange import stack
 from . import functional as F
 from . import init
@@ -121,7 +123,7 @@ class _Recurrent(Module):
         if lone:
             x = Tensor(reshape(x._node, shape=(x.shape[0], 1, x.shape[1])))
         elif batch_first:
-            x = Tensor(permute(x._node, axes=(1, 0, 2)))
+            x = permute_dims(x, (1, 0, 2))
         states = self._start(x, given, lone)
         finals: list[list[Tensor]] = [[] for _ in range(self._states)]
         for layer in range(self.num_layers):
@@ -142,8 +144,7 @@ class _Recurrent(Module):
         rows = self.num_layers * self._directions
         widths = (self._width, self.hidden_size)[: self._states]
         if given is None:
-            nothing = {width: Tensor(zeros(Aval((x.shape[1], width), x.dtype))) for width in set(widths)}
-            return [[nothing[width]] * rows for width in widths]
+            return [[s] * rows for s in _nothing(x, *widths)]
         shapes = [(rows, x.shape[1], width) for width in widths]
         states = []
         for s, shape in zip(given, shapes, strict=True):
@@ -162,12 +163,12 @@ class _Recurrent(Module):
     def _finish(
         self, x: Tensor, finals: list[list[Tensor]], lone: bool, batch_first: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        stacked = tuple([Tensor(stack([s._node for s in kept], 0)) for kept in finals])
+        stacked = tuple([_stacked(*kept) for kept in finals])
         if lone:
             x = Tensor(reshape(x._node, shape=(x.shape[0], x.shape[2])))
             return x, tuple([Tensor(reshape(s._node, shape=(s.shape[0], s.shape[2]))) for s in stacked])
         if batch_first:
-            x = Tensor(permute(x._node, axes=(1, 0, 2)))
+            x = permute_dims(x, (1, 0, 2))
         return x, stacked
 
     def extra_repr(self) -> str:
@@ -178,6 +179,23 @@ class _Recurrent(Module):
             if getattr(self, name) != default:
                 shown += f", {name}={getattr(self, name)}"
         return shown + (", bidirectional=True" if self.bidirectional else "")
+
+
+@remembered
+def _nothing(x: Tensor, *widths: int) -> tuple[Tensor, ...]:
+    """States of zeros beside sequences x (T, N, features)."""
+    return tuple([Tensor(zeros(Aval((x.shape[1], width), x.dtype))) for width in widths])
+
+
+@remembered
+def _stacked(*states: Tensor) -> Tensor:
+    return Tensor(stack([s._node for s in states], 0))
+
+
+@remembered
+def _applied(kind: str, *tensors: Tensor | None, **options: Any) -> tuple[Tensor, ...]:
+    """All outputs and the final states of one direction of one layer."""
+    return apply(getattr(r, kind), *tensors, **options)
 
 
 def _row(x: Tensor, index: int) -> Tensor:
@@ -230,7 +248,7 @@ class RNN(_Recurrent):
         self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
     ) -> tuple[Tensor, ...]:
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reverse": reverse}
-        return apply(r.rnn, x, *states, *self._weights(suffix), lengths, **options)
+        return _applied("rnn", x, *states, *self._weights(suffix), lengths, **options)
 
     def forward(self, x: Any, hx: Tensor | None = None, *, lengths: Any = None) -> tuple[Any, Tensor]:
         out, (h,) = self._run(x, None if hx is None else (hx,), lengths)
@@ -279,7 +297,7 @@ class LSTM(_Recurrent):
         self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
     ) -> tuple[Tensor, ...]:
         projection = getattr(self, f"weight_hr_{suffix}", None)
-        return apply(r.lstm, x, *states, *self._weights(suffix), projection, lengths, reverse=reverse)
+        return _applied("lstm", x, *states, *self._weights(suffix), projection, lengths, reverse=reverse)
 
     def forward(
         self, x: Any, hx: tuple[Tensor, Tensor] | None = None, *, lengths: Any = None
@@ -336,7 +354,7 @@ class GRU(_Recurrent):
     def _direction(
         self, x: Tensor, states: list[Tensor], suffix: str, reverse: bool, lengths: Tensor | None
     ) -> tuple[Tensor, ...]:
-        return apply(r.gru, x, *states, *self._weights(suffix), lengths, reverse=reverse)
+        return _applied("gru", x, *states, *self._weights(suffix), lengths, reverse=reverse)
 
     def forward(self, x: Any, hx: Tensor | None = None, *, lengths: Any = None) -> tuple[Any, Tensor]:
         out, (h,) = self._run(x, None if hx is None else (hx,), lengths)

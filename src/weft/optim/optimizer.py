@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..arrays.cell import Cell, flush, register
+from ..arrays.cell import Cell, flush, rebind_all, register
 from ..arrays.grad import enable_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
@@ -248,9 +248,8 @@ class Optimizer:
         )
         first = len(counts)
         after = updated(update, before[:first], before[first:], gradients, group.numbers())
-        for c, old, new in zip(changing, before, after, strict=True):
-            replaced.append((c, old))
-            c.rebind(new)
+        replaced += zip(changing, before, strict=True)
+        rebind_all(changing, after)
 
     def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
         """Make the slots of a parameter that are not there yet."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...base.locks import new_lock
 from ...runtime.buffer import Buffer
 
 ALIGNMENT = 64
@@ -22,13 +21,14 @@ Block = tuple[np.ndarray, int, int]
 POISONED = os.environ.get("WEFT_POISON", "0") == "1"
 _POISON = 0x7FFF
 
-#: Free blocks by size, and how many bytes may lie idle.
+#: Free blocks by size, so many bytes of them at most, and how many may still be added before they are counted again.
+#: Nothing here takes a lock: what is done to one list or one dictionary is done at once, and a count that two threads
+#: have changed at the same time is soon put right.
 _free: dict[int, list[Block]] = {}
-_idle = 0
 _LIMIT = 512 << 20
-_lock = new_lock(rank=50)
+_room = _LIMIT
 
-#: Small blocks come and go by the dozen in a step: a list for each size, without a lock, and of limited length.
+#: Small blocks come and go by the dozen in a step: each list of them has a limited length.
 _SMALL = 4096
 _small: list[list[Block]] = [[] for _ in range(_SMALL // ALIGNMENT + 1)]
 _MOST = 512
@@ -44,22 +44,13 @@ def _rounded(size: int) -> int:
 
 def _take_block(size: int) -> Block:
     """A block with room for at least `size` bytes, 64-byte aligned."""
-    if size > _SMALL:
-        return _take_large(_rounded(size))
     try:
-        return _small[(size + ALIGNMENT - 1) // ALIGNMENT or 1].pop()
-    except IndexError:
+        if size <= _SMALL:
+            return _small[(size + ALIGNMENT - 1) // ALIGNMENT or 1].pop()
+        step = 1 << (size.bit_length() - 4)
+        return _free[-(-size // step) * step].pop()
+    except (IndexError, KeyError):
         return _fresh(_rounded(size))
-
-
-def _take_large(size: int) -> Block:
-    global _idle
-    with _lock:
-        stack = _free.get(size)
-        if stack:
-            _idle -= size
-            return stack.pop()
-    return _fresh(size)
 
 
 def _fresh(size: int) -> Block:
@@ -85,28 +76,31 @@ take_block = poisoned(_take_block) if POISONED else _take_block
 
 def give_back(block: Block) -> None:
     """Take back a block that nobody uses any more."""
+    global _room
     size = len(block[0]) - ALIGNMENT
-    if size > _SMALL:
-        _give_back_large(block, size)
-    elif len(stack := _small[size // ALIGNMENT]) < _MOST:
+    if size <= _SMALL:
+        if len(stack := _small[size // ALIGNMENT]) < _MOST:
+            stack.append(block)
+        return
+    _room -= size
+    if _room >= 0 or _has_room(size):
+        stack = _free.get(size)
+        if stack is None:
+            stack = _free.setdefault(size, [])
         stack.append(block)
 
 
-def _give_back_large(block: Block, size: int) -> None:
-    global _idle
-    with _lock:
-        if _idle + size <= _LIMIT:
-            _idle += size
-            _free.setdefault(size, []).append(block)
+def _has_room(size: int) -> bool:
+    """Whether so many more bytes may lie idle: those that do are counted."""
+    global _room
+    idle = sum([each * len(stack) for each, stack in list(_free.items())])
+    _room = _LIMIT - idle - size
+    return _room >= 0
 
 
 def trim() -> None:
     """Give all idle memory back to the system."""
-    global _idle
-    with _lock:
-        _free.clear()
-        _idle = 0
-    for stack in _small:
+    for stack in [*_free.values(), *_small]:
         stack.clear()
 
 

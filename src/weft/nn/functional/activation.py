@@ -7,9 +7,9 @@ from typing import Any
 from ...arrays import random
 from ...arrays.dispatch import apply
 from ...arrays.manipulation import moveaxis
+from ...arrays.remembered import remembered
 from ...arrays.searching import argmax
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError, ShapeError
 from ...ir.dtype import DType
 from ...ir.dtype import dtype as as_dtype
@@ -37,7 +37,7 @@ def _unary(composite: Composite, x: Any, *numbers: Any, **attrs: Any) -> Tensor:
     return apply(composite, _floating(composite.name, x), *numbers, **attrs)
 
 
-@checked_call
+@remembered
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with derivative 0 at 0. `inplace` is accepted and means nothing: values are never shared.
 
@@ -46,7 +46,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return apply(a.relu, checked("relu", input))
 
 
-@checked_call
+@remembered
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6).
 
@@ -55,7 +55,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.relu6, input)
 
 
-@checked_call
+@remembered
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """min(max(x, min_val), max_val), with derivative 0 outside.
 
@@ -66,7 +66,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     return _unary(a.hardtanh, input, min_val, max_val)
 
 
-@checked_call
+@remembered
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, else negative_slope * x.
 
@@ -75,7 +75,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return _unary(a.leaky_relu, input, negative_slope)
 
 
-@checked_call
+@remembered
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x for x > 0, else weight * x.
 
@@ -93,7 +93,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return apply(a.prelu, x, weight)
 
 
-@checked_call
+@remembered
 def rrelu(
     input: Tensor,
     lower: float = 1 / 8,
@@ -118,7 +118,7 @@ def rrelu(
     return apply(a.prelu, x, random.uniform(x.shape, lower, upper, generator=generator).astype(x.dtype))
 
 
-@checked_call
+@remembered
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha (e**x - 1).
 
@@ -127,7 +127,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _unary(a.elu, input, alpha)
 
 
-@checked_call
+@remembered
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, else alpha (e**(x / alpha) - 1).
 
@@ -136,7 +136,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _unary(a.celu, input, alpha)
 
 
-@checked_call
+@remembered
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """1.0507 x for x > 0, else 1.0507 * 1.67326 (e**x - 1): the self-normalising scaled ELU.
 
@@ -145,7 +145,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.selu, input)
 
 
-@checked_call
+@remembered
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the probability that a standard normal number is below x.
 
@@ -159,7 +159,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return _unary(a.gelu, input, approximate=approximate)
 
 
-@checked_call
+@remembered
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x) = x / (1 + e**-x), also called swish.
 
@@ -168,7 +168,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.silu, input)
 
 
-@checked_call
+@remembered
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(log(1 + e**x)).
 
@@ -177,7 +177,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.mish, input)
 
 
-@checked_call
+@remembered
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e**-x).
 
@@ -186,7 +186,7 @@ def sigmoid(input: Tensor) -> Tensor:
     return _unary(a.sigmoid, input)
 
 
-@checked_call
+@remembered
 def logsigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + e**-x)), accurate for very negative x.
 
@@ -195,7 +195,7 @@ def logsigmoid(input: Tensor) -> Tensor:
     return _unary(a.log_sigmoid, input)
 
 
-@checked_call
+@remembered
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e**(beta x)) / beta, and x itself where beta x > threshold.
 
@@ -204,7 +204,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return _unary(a.softplus, input, beta, threshold)
 
 
-@checked_call
+@remembered
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent (e**x - e**-x) / (e**x + e**-x).
 
@@ -213,7 +213,7 @@ def tanh(input: Tensor) -> Tensor:
     return Tensor(tanh_.bind((_floating("tanh", input)._node,)))
 
 
-@checked_call
+@remembered
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x / 6 + 1/2, 0), 1).
 
@@ -222,7 +222,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.hardsigmoid, input)
 
 
-@checked_call
+@remembered
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x min(max(x + 3, 0), 6) / 6.
 
@@ -231,7 +231,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return _unary(a.hardswish, input)
 
 
-@checked_call
+@remembered
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|).
 
@@ -240,7 +240,7 @@ def softsign(input: Tensor) -> Tensor:
     return _unary(a.softsign, input)
 
 
-@checked_call
+@remembered
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x).
 
@@ -249,7 +249,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     return _unary(a.tanhshrink, input)
 
 
-@checked_call
+@remembered
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: x - lambd above lambd, x + lambd below -lambd, else 0.
 
@@ -258,7 +258,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return _unary(a.softshrink, input, lambd)
 
 
-@checked_call
+@remembered
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
@@ -267,7 +267,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return _unary(a.hardshrink, input, lambd)
 
 
-@checked_call
+@remembered
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value.
 
@@ -276,7 +276,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _unary(a.threshold, input, threshold, value)
 
 
-@checked_call
+@remembered
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a sigmoid(b), where a and b are the first and second half of the input along `dim`.
 
@@ -309,7 +309,7 @@ def _along(composite: Composite, x: Any, dim: Any, dtype: Any) -> Tensor:
     return apply(composite, x, axis=normalize_axis(dim, x.ndim, "dim"))
 
 
-@checked_call
+@remembered
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """e**x_i / sum_j e**x_j along `dim`, without overflow: the largest element is taken off first.
 
@@ -322,7 +322,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return _along(s.softmax, input, dim, dtype)
 
 
-@checked_call
+@remembered
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """e**-x_i / sum_j e**-x_j along `dim`: `softmax` of the negated input.
 
@@ -331,7 +331,7 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return _along(s.softmax, -checked("softmin", input), dim, dtype)
 
 
-@checked_call
+@remembered
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """x_i - log sum_j e**x_j along `dim`: the logarithm of `softmax`, accurate where that would be 0.
 
@@ -340,7 +340,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return _along(s.log_softmax, input, dim, dtype)
 
 
-@checked_call
+@remembered
 def gumbel_softmax(
     logits: Tensor,
     tau: float = 1.0,

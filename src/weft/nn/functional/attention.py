@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays.dispatch import apply
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ...ops.composite import attention as a
@@ -27,7 +27,7 @@ def _repeated(x: Tensor, heads: Any) -> Tensor:
     return x if count == 1 else Tensor(repeat(x._node, count, axis))
 
 
-@checked_call
+@remembered
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays.dispatch import apply
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ShapeError
 from ...ir.shape import divide, normalize_axis, show_shape, size_of
 from ...ops.composite import linear as c
@@ -14,7 +14,7 @@ from ...ops.movement import reshape
 from .operands import checked, maybe
 
 
-@checked_call
+@remembered
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
 
@@ -26,7 +26,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(c.linear, checked("linear", input), checked("linear", weight), maybe("linear", bias))
 
 
-@checked_call
+@remembered
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A map that is linear in each of two inputs, and a bias.
 
@@ -39,7 +39,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return apply(c.bilinear, first, second, checked("bilinear", weight), maybe("bilinear", bias))
 
 
-@checked_call
+@remembered
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim as one.
 
@@ -65,7 +65,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     )
 
 
-@checked_call
+@remembered
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Axis `dim` split into `sizes`, of which one may be -1.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays.creation import asarray
 from ...arrays.dispatch import apply, check_choice
+from ...arrays.remembered import remembered
 from ...arrays.searching import take
 from ...arrays.tensor import Tensor
 from ...base.checked import checked as checked_call
@@ -26,7 +27,7 @@ def _compare(composite: Any, x: Any, y: Any, *numbers: Any, reduction: str, **at
     return apply(composite, x, y, *numbers, reduction=reduction, **attrs)
 
 
-@checked_call
+@remembered
 def mse_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
 ) -> Tensor:
@@ -42,7 +43,7 @@ def mse_loss(
     return _compare(c.mse_loss, input, target, maybe("mse_loss", weight), reduction=reduction)
 
 
-@checked_call
+@remembered
 def l1_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", *, weight: Tensor | None = None
 ) -> Tensor:
@@ -58,7 +59,7 @@ def l1_loss(
     return _compare(c.l1_loss, input, target, maybe("l1_loss", weight), reduction=reduction)
 
 
-@checked_call
+@remembered
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """With d = |input - target|: d**2 / (2 beta) below beta, d - beta / 2 above; averaged, summed or as it is.
 
@@ -74,7 +75,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     return _compare(c.smooth_l1_loss, input, target, float(beta), reduction=reduction)
 
 
-@checked_call
+@remembered
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -99,7 +100,7 @@ def huber_loss(
     return _compare(c.huber_loss, input, target, float(delta), weight, reduction=reduction)
 
 
-@checked_call
+@remembered
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -116,7 +117,7 @@ def binary_cross_entropy(
     )
 
 
-@checked_call
+@remembered
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -138,7 +139,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
-@checked_call
+@remembered
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target (log target - input) for log-probabilities `input`.
 
@@ -153,7 +154,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     return apply(c.kl_div, input, target, reduction=reduction, log_target=bool(log_target))
 
 
-@checked_call
+@remembered
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -179,7 +180,7 @@ def nll_loss(
     return apply(c.nll_loss, input, target, weight, ignore_index=int(ignore_index), reduction=reduction)
 
 
-@checked_call
+@remembered
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -229,7 +230,7 @@ def cross_entropy(
     )
 
 
-@checked_call
+@remembered
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,

@@ -8,8 +8,8 @@ from ...arrays.cell import own_node
 from ...arrays.dispatch import apply
 from ...arrays.elementwise import maximum
 from ...arrays.linalg import vector_norm
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ir.shape import check_shape, normalize_axis
 from ...ops.composite import normalization as c
@@ -17,7 +17,7 @@ from ..factory import positive_int
 from .operands import checked
 
 
-@checked_call
+@remembered
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -37,7 +37,7 @@ def layer_norm(
     )
 
 
-@checked_call
+@remembered
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -52,7 +52,7 @@ def rms_norm(
     return apply(c.rms_norm, input, weight, eps, shape=check_shape(normalized_shape))
 
 
-@checked_call
+@remembered
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -71,7 +71,7 @@ def group_norm(
     return apply(c.group_norm, checked("group_norm", input), weight, bias, eps, groups=groups)
 
 
-@checked_call
+@remembered
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -104,7 +104,7 @@ def batch_norm(
     return y
 
 
-@checked_call
+@remembered
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -135,7 +135,7 @@ def instance_norm(
     return y
 
 
-@checked_call
+@remembered
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
@@ -147,7 +147,7 @@ def local_response_norm(
     return apply(c.local_response_norm, checked("local_response_norm", input), alpha, beta, k, size=size)
 
 
-@checked_call
+@remembered
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm(x), eps), with the p-norm along `dim`: vectors of length 1. What is shorter than eps stays short.
 

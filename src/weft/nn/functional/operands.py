@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...arrays.dispatch import node_of
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import DTypeError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +39,6 @@ def public(name: str, words: str) -> Callable[[F], F]:
     def give(function: F) -> F:
         function.__name__ = function.__qualname__ = name
         function.__doc__ = words
-        return checked_call(function)
+        return remembered(function)
 
     return give

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...arrays.dispatch import apply
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.dtype import weak_dtype
 from ...ir.shape import show_shape
@@ -16,7 +16,7 @@ from ...ops.define import constant
 from .operands import checked
 
 
-@checked_call
+@remembered
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """More elements around a tensor.
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...arrays.dispatch import apply
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError
 from ...ops.composite import pooling as p
 from .conv import sizes
@@ -91,7 +91,7 @@ def _average(
     )
 
 
-@checked_call
+@remembered
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.elementwise import minimum
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
-from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, ShapeError
 from ...ir.shape import show_shape
 from ...ops.composite import margins as m
@@ -34,7 +34,7 @@ def _power(p: float) -> float | None:
     return None if p == 2 else float(p)
 
 
-@checked_call
+@remembered
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norms of the differences of all pairs of rows of a matrix.
 
@@ -59,7 +59,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     )
 
 
-@checked_call
+@remembered
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`: the cosine of their angle.
 
@@ -72,7 +72,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return apply(c.cosine_similarity, a, b, eps, axis=dim)
 
 
-@checked_call
+@remembered
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -86,7 +86,7 @@ def pairwise_distance(
     return out.reshape((*out.shape, 1)) if keepdim else out
 
 
-@checked_call
+@remembered
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -97,7 +97,7 @@ def margin_ranking_loss(
     return _loss(c.margin_ranking_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
-@checked_call
+@remembered
 def hinge_embedding_loss(
     input: Tensor, target: Tensor, *, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
@@ -108,7 +108,7 @@ def hinge_embedding_loss(
     return _loss(c.hinge_embedding_loss, (input, target), float(margin), reduction=reduction)
 
 
-@checked_call
+@remembered
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """log(1 + e**(-target * input)) for targets 1 and -1.
 
@@ -117,7 +117,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     return _loss(c.soft_margin_loss, (input, target), reduction=reduction)
 
 
-@checked_call
+@remembered
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, *, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -129,7 +129,7 @@ def cosine_embedding_loss(
     return _loss(c.cosine_embedding_loss, (input1, input2, target), float(margin), reduction=reduction)
 
 
-@checked_call
+@remembered
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -154,7 +154,7 @@ def triplet_margin_loss(
     )
 
 
-@checked_call
+@remembered
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -188,7 +188,7 @@ def _reduce(x: Tensor, reduction: str) -> Tensor:
     return x if reduction == "none" else x.sum() if reduction == "sum" else x.mean()
 
 
-@checked_call
+@remembered
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -219,7 +219,7 @@ def multi_margin_loss(
     )
 
 
-@checked_call
+@remembered
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(sum over a sample's classes y and the others i of max(0, 1 - x[y] + x[i])) / C, for scores x.
 
@@ -229,7 +229,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "m
     return _loss(m.multilabel_margin_loss, (input, target), reduction=reduction)
 
 
-@checked_call
+@remembered
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -242,7 +242,7 @@ def multilabel_soft_margin_loss(
     return _loss(m.multilabel_soft_margin_loss, (input, target), weight, reduction=reduction)
 
 
-@checked_call
+@remembered
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -262,7 +262,7 @@ def poisson_nll_loss(
     return _loss(c.poisson_nll_loss, (input, target), float(eps), reduction=reduction, **options)
 
 
-@checked_call
+@remembered
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.grad import no_grad
+from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
 from ...base.checked import checked as checked_call
 from ...base.errors import ArgumentError, DTypeError
@@ -25,7 +26,7 @@ def _padding(name: str, padding_idx: int | None, rows: Any) -> int | None:
     return int(padding_idx) % rows
 
 
-@checked_call
+@remembered
 def embedding(
     input: Tensor,
     weight: Tensor,

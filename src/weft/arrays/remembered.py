@@ -1,0 +1,145 @@
+"""Functions that remember what they build.
+
+Most functions do nothing with their tensors but look at types, check options, and build a node or a few. What they
+build then follows from the types and options alone, so it is worked out once, with all checks, and from then on made at
+once: that is what makes the second step of an undecorated loop cheap.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..base.checked import checked
+from ..base.site import user_site
+from ..base.state import state
+from ..ir.dtype import DType
+from ..ir.graph import toposort
+from ..ir.node import GRAD, LEAF, Node, Signature
+from ..ir.primitive import leaf_prim
+from . import dispatch
+from .dispatch import fresh, strong
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Options of these types are told apart by value and type; with any other argument a function is called as it is.
+_OPTIONS = frozenset((int, bool, float, str, type(None), DType))
+_MOST = 2048
+
+
+class _Recipe:
+    """What a call built, over slots: the tensors given, numbers, then one for each step."""
+
+    __slots__ = ("kind", "numbers", "outputs", "steps")
+
+    def __init__(
+        self,
+        numbers: list[Node],
+        steps: list[tuple[Signature, tuple[int, ...], int]],
+        outputs: list[int],
+        kind: type | None,
+    ) -> None:
+        self.numbers = numbers
+        self.steps = steps  #: signature, slots of the arguments, flags
+        self.outputs = outputs
+        self.kind = kind  #: what the outputs are returned as: tuple, list, or None if there is one
+
+
+def remembered(function: F) -> F:
+    """`checked`, for a public function of tensors and plain options that does nothing but build nodes from them.
+
+    What depends on anything else (values, a draw of random numbers, a tensor that is not an argument or is changed in
+    place) is noticed and not remembered. Numbers that change from call to call belong to operands, not to options.
+    """
+    known: dict[Any, _Recipe | None] = {}
+    plainly = checked(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        slots: list[Node] = []
+        key: list[Any] = [state.grad]
+        for a in (*args, *kwargs.values()) if kwargs else args:
+            kind = type(a)
+            if kind in strong:
+                node = a._cell.node
+                slots.append(node)
+                key += node.sig.out, node.flags
+            elif kind is tuple:
+                key += a, tuple(map(type, a))
+            elif kind in _OPTIONS:
+                key += a, kind
+            else:
+                return plainly(*args, **kwargs)
+        if kwargs:
+            key += kwargs
+        if state.ambient:
+            return plainly(*args, **kwargs)
+        try:
+            recipe = known[tuple(key)]
+        except KeyError:
+            return _first(plainly, args, kwargs, slots, known, tuple(key))
+        except TypeError:  # a list inside of a tuple
+            return plainly(*args, **kwargs)
+        if recipe is None:
+            return plainly(*args, **kwargs)
+        slots += recipe.numbers
+        site = state.site or user_site(1)
+        for sig, at, flags in recipe.steps:
+            slots.append(Node(sig, tuple([slots[i] for i in at]), None, flags, site))
+        if recipe.kind is None:
+            return fresh(slots[-1])
+        return recipe.kind([fresh(slots[i]) for i in recipe.outputs])
+
+    return call  # type: ignore[return-value]
+
+
+def _first(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    given: list[Node],
+    known: dict[Any, _Recipe | None],
+    key: tuple[Any, ...],
+) -> Any:
+    """Call the function, and note what it built, or that it must be called every time."""
+    before = state.looks, len(state.undo)
+    out = function(*args, **kwargs)
+    options = [a for a in (*args, *kwargs.values()) if type(a) not in strong]
+    if len(set(given)) == len(given) and not state.eager and all(map(_settled, options)):
+        if len(known) >= _MOST:
+            known.clear()
+        known[key] = _recipe(given, out) if (state.looks, len(state.undo)) == before else None
+    return out
+
+
+def _settled(option: Any) -> bool:
+    """Whether an option that is equal and of the same type is the same. -0.0 is not 0.0; a NaN is not even itself."""
+    if type(option) is tuple:
+        return all(type(o) in _OPTIONS and type(o) is not float for o in option)
+    return type(option) is not float or (option != 0 and option == option)
+
+
+def _recipe(given: list[Node], out: Any) -> _Recipe | None:
+    """How `out` was built from the given nodes; None where it depends on anything else."""
+    tensors = list(out) if type(out) in (tuple, list) else [out]
+    if (
+        not tensors
+        or not all(type(t) is dispatch.Tensor for t in tensors)
+        or any(n.flags & ~(GRAD | LEAF) for n in given)
+    ):
+        return None
+    results = [t._cell.node for t in tensors]
+    order = toposort(results, lambda n: () if n in set(given) else n.args)
+    numbers = [
+        n for n in order if n.sig.prim is leaf_prim and isinstance(n.value, (bool, int, float, complex))
+    ]
+    slot = {n: i for i, n in enumerate([*given, *numbers])}
+    made = [n for n in order if n not in slot]
+    if any(n.value is not None for n in made) or len(set(results) & set(made)) < len(results):
+        return None
+    steps = []
+    for n in made:
+        steps.append((n.sig, tuple([slot[a] for a in n.args]), n.flags))
+        slot[n] = len(slot)
+    return _Recipe(numbers, steps, [slot[n] for n in results], None if tensors[0] is out else type(out))

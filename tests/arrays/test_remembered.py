@@ -1,0 +1,183 @@
+"""Functions that remember what they build: the same nodes as when they are called plainly, and nothing else remembered."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import weft as wf
+from weft import nn
+from weft.arrays import remembered as module
+from weft.arrays.remembered import remembered
+from weft.base.errors import ArgumentTypeError, ShapeError
+
+F = nn.functional
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts the calls that were worked out."""
+    found = []
+    first = module._first
+    monkeypatch.setattr(module, "_first", lambda f, *rest: found.append(f) or first(f, *rest))
+    return found
+
+
+def structure(*tensors):
+    """What tensors are computed by, as plain data."""
+    number = {}
+
+    def walk(n):
+        if n not in number:
+            key = (
+                n.sig,
+                n.flags,
+                tuple(walk(a) for a in n.args),
+                n.value if isinstance(n.value, float) else None,
+            )
+            number[n] = key
+        return number[n]
+
+    return [walk(t._node) for t in tensors]
+
+
+def data(*shape, grad=False):
+    x = wf.asarray(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    x.requires_grad = grad
+    return x
+
+
+FUNCTIONS = {
+    "reshape": lambda x: x.reshape(-1, 2),
+    "swapaxes": lambda x: wf.swapaxes(x, 0, 1),
+    "split": lambda x: wf.split(x, 2, axis=1),
+    "mean": lambda x: wf.mean(x, axis=0, keepdims=True),
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "linear": lambda x: F.linear(x, x * 2.0, None),
+    "layer_norm": lambda x: F.layer_norm(x, (4,), None, None, 1e-3),
+    "max_pool2d": lambda x: F.max_pool2d(x[None, None], 2),
+    "cross_entropy": lambda x: F.cross_entropy(x, wf.asarray([0, 1, 2, 3])),
+    "softmax": lambda x: F.softmax(x, 1),
+}
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_built_is_what_was_built(name, grad):
+    x = data(4, 4, grad=grad) * 1.0
+    found = [FUNCTIONS[name](x) for _ in range(3)]
+    several = [f if isinstance(f, tuple) else (f,) for f in found]
+    assert type(found[0]) is type(found[1])
+    assert structure(*several[0]) == structure(*several[1]) == structure(*several[2])
+    with wf.no_grad():
+        plain = FUNCTIONS[name](x)
+    assert all(not t.requires_grad for t in (plain if isinstance(plain, tuple) else (plain,)))
+    for a, b in zip(several[0], several[2]):
+        assert a.requires_grad == b.requires_grad == grad
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_call_of_known_types_is_not_worked_out_again(calls):
+    for _ in range(3):
+        F.silu(data(3, 5) * 1.0)
+    assert len(calls) == 1
+    F.silu(data(5, 3) * 1.0)
+    F.silu(data(3, 5, grad=True) * 1.0)
+    with wf.no_grad():
+        F.silu(data(3, 5, grad=True) * 1.0)
+    assert len(calls) == 4
+
+
+def test_options_are_told_apart_by_type_too():
+    x = data(2, 2)
+    assert x.reshape(4, 1).shape == (4, 1)
+    for wrong in ((4.0, 1), (4, 1.0), ((4.0, 1),)):
+        with pytest.raises((ArgumentTypeError, ShapeError)):
+            x.reshape(*wrong)
+    assert F.threshold(-x * x, 0.0, -0.0).numpy().tobytes() != F.threshold(-x * x, 0.0, 0.0).numpy().tobytes()
+
+
+def test_one_tensor_twice_is_not_two():
+    x, y = data(3, 3), data(3, 3) + 1.0
+    for _ in range(2):
+        np.testing.assert_allclose(F.linear(x, x).numpy(), x.numpy() @ x.numpy().T, rtol=1e-5)
+        np.testing.assert_allclose(F.linear(x, y).numpy(), x.numpy() @ y.numpy().T, rtol=1e-5)
+        np.testing.assert_allclose(F.linear(y, y).numpy(), y.numpy() @ y.numpy().T, rtol=1e-5)
+
+
+def test_what_depends_on_more_than_arguments_is_called_every_time():
+    outside = [data(2), data(2) + 1.0]
+    changed, called = wf.zeros(2), []
+
+    @remembered
+    def captures(x):
+        called.append(x)
+        return x + outside[len(called) % 2]
+
+    @remembered
+    def changes(x):
+        changed.__iadd__(x)
+        return x * 2.0
+
+    @remembered
+    def gives_back(x):
+        return x
+
+    @remembered
+    def looks(x, y):
+        return x * 2.0 if y.item() > 0 else x * 3.0
+
+    @remembered
+    def nothing(*tensors):
+        return [t * 2.0 for t in tensors]
+
+    x = data(2)
+    for turn in range(4):
+        captures(x)
+        changes(x)
+        assert gives_back(x) is x
+        assert looks(wf.ones(1), wf.asarray([turn % 2 - 0.5])).item() == 3 - turn % 2
+        assert nothing() == []
+    assert len(called) == 4
+    np.testing.assert_allclose(changed.numpy(), 4 * x.numpy(), rtol=1e-6)
+    torn = [nn.functional.rrelu(-wf.ones(8), training=True).tolist() for _ in range(2)]
+    assert torn[0] != torn[1]
+
+
+def test_batch_statistics_move_every_time():
+    layer = nn.BatchNorm1d(3)
+    x = data(5, 3)
+    seen = []
+    for _ in range(3):
+        layer(x)
+        seen.append(layer.running_mean.tolist())
+    assert seen[0] != seen[1] != seen[2]
+
+
+def test_lines_are_those_of_each_call():
+    table, indices = wf.ones((2, 2)), wf.asarray([5])
+    for line in (1, 2):
+        if line == 1:
+            wrong, here = F.embedding(indices, table), inspect.currentframe().f_lineno
+        else:
+            wrong, here = F.embedding(indices, table), inspect.currentframe().f_lineno
+        with pytest.raises(IndexError, match=f"test_remembered.py:{here}"):
+            wrong.numpy()
+
+
+def test_inside_of_traces_and_eager_mode():
+    x = data(4, 4)
+    want = F.gelu(x).numpy()
+    with wf.config(eager=True):
+        for _ in range(2):
+            y = F.gelu(x)
+            assert y._node.value is not None
+    np.testing.assert_array_equal(wf.compile(F.gelu)(x).numpy(), want)
+    np.testing.assert_allclose(wf.vmap(F.gelu)(x).numpy(), want, rtol=1e-6)
+    np.testing.assert_array_equal(F.gelu(x).numpy(), want)
+
+
+def test_signatures_and_words_are_those_of_the_function():
+    assert "weight" in inspect.signature(F.linear).parameters and "weight" in F.linear.__doc__
+    with pytest.raises(ArgumentTypeError, match="linear"):
+        F.linear(wf.ones((2, 2)), nonsense=1)
