@@ -1,4 +1,4 @@
-"""Functions that remember what they build: the same nodes as when they are called plainly, and nothing else remembered."""
+"""Functions that remember what they build: the same nodes as when they are called plainly, and nothing else."""
 
 import inspect
 
