@@ -47,7 +47,7 @@ def updated(
     held: Sequence[Node],
     gradients: Sequence[Node],
     numbers: Sequence[Node],
-) -> Sequence[Node | None]:
+) -> Sequence[Node]:
     """`update.build`; outside of traces by one node."""
     nodes = [*counts, *held, *gradients, *numbers]
     if state.traces or len(set(nodes)) < len(nodes):
@@ -62,4 +62,4 @@ def updated(
         if len(_known) >= _MOST:
             _known.clear()
         _known[key] = script
-    return script.outputs(nodes, [state.site], state.site)
+    return script.outputs(nodes, [state.site], state.site)  # type: ignore[return-value]  # all of them are there
