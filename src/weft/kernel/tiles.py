@@ -272,6 +272,7 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     group, bands = _shares(t, pack, blocked, panels, count, rows)
     bands = max(bands, least)
     pack_rows = _widened(t, t.a) or (pack and group >= _SHARED and _steps_far(t))
+    cached = cached and bands <= least
     rows_first = (cached or len(t.shared) > 0) and not blocked
     return Tiling(rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, pack_rows)
 
@@ -303,14 +304,18 @@ ENOUGH = 4
 COLUMNS_CACHED, _BAND = 1 << 18, 16
 
 
+#: Rows of a band, at least, of which each has the panels packed for itself.
+_PACKED_BAND = 128
+
 #: Units that are enough where none of them takes long.
 _MANY = 64
 
 
 def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
     """(panels that one unit of work goes through, bands of rows)."""
-    if pack:  # panels that are packed serve all rows
-        return max(1, min(_SHARED, panels // ENOUGH)), 1
+    if pack:  # panels that are packed serve many rows
+        group = max(1, min(_SHARED, panels // ENOUGH))
+        return group, max(1, min(ENOUGH // -(-panels // group), tiles * rows // _PACKED_BAND))
     if not blocked:
         if t.shared and _overlap(t):  # and lie in the cache together
             return 1, _at_most(tiles, -(-_MANY // max(1, panels * math.prod([v.size for v in t.outer]))))

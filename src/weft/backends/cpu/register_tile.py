@@ -76,7 +76,9 @@ class RegisterTile:
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
-        self.results = along_results(t) if fetches_results(t, cut) else None  #: what is fetched with them
+        self.fetches_results = fetches_results(t, cut)
+        #: What results are computed from that tiles fetch: several sums take long enough for it to arrive.
+        self.beside = along_results(t) if self.fetches_results or len(t.starts) > 1 else []
         self.columns = of_columns(t)  #: parts of the results that all rows of a column have in common
         self.slots: list[ir.Value] = []  #: the sums of a tile: those with the first columns come first
         with self.b.goto_entry_block():
@@ -227,6 +229,8 @@ class RegisterTile:
                 self.offset(a, self.b.mul(k, I64(a_step))),
                 self._offset_b(b, self.b.mul(k, I64(b_step))),
             )
+            if len(self.t.taps) == 1:
+                self._fetch_results(tile, self.b.udiv(k, I64(unroll)))
             for j in range(unroll):
                 self._rank_one(tile, self.offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
             if tile.ahead is not None:
@@ -245,21 +249,23 @@ class RegisterTile:
         return replace(tile, ahead=(rows, lines)) if lines else tile
 
     def _fetch_results(self, tile: Place, k: ir.Value) -> None:
-        """Some of the lines that the epilogue reads and writes, a part in each step k of the outermost tap."""
-        if self.results is None:
+        """Some of the lines that results are computed from, and that they go to: a part in each step k of the outermost
+        tap or, where it is the only one, in each turn k of its loop."""
+        if not self.beside and not self.fetches_results:
             return
         t, last = self.t, I64(tile.height - 1)
-        part = -(-tile.height // t.taps[0].count)
+        turns = t.taps[0].count if len(t.taps) > 1 else t.taps[0].count // self.unroll
+        part = -(-tile.height // turns)
         for i in range(part):
             row = self.b.add(self.b.mul(k, I64(part)), I64(i))
             row = self.b.select(self.b.icmp_signed("<", row, last), row, last)
             for v in range(tile.vectors):
                 values = {**tile.values, t.m: self.b.add(tile.top, row)}
                 values[t.n] = self.b.add(tile.column, I64(v * self.lanes))
-                for e in self.results:
+                for e in self.beside:
                     at = self.expressions.index(e.index, Lanes(values))
                     self.build.prefetch(self.offset(self.expressions.bases[e.buffer], at, e.dtype))
-                for result in t.results:
+                for result in t.results if self.fetches_results else ():
                     base, dtype = (
                         x[result.out.buffer] for x in (self.expressions.bases, self.expressions.dtypes)
                     )
