@@ -254,7 +254,8 @@ class RegisterTile:
         if not self.beside and not self.fetches_results:
             return
         t, last = self.t, I64(tile.height - 1)
-        turns = t.taps[0].count if len(t.taps) > 1 else t.taps[0].count // self.unroll
+        outermost, *others = t.taps
+        turns = outermost.count if others else outermost.count // self.unroll
         part = -(-tile.height // turns)
         for i in range(part):
             row = self.b.add(self.b.mul(k, I64(part)), I64(i))
