@@ -165,6 +165,20 @@ def test_no_border_where_none_is_read(case):
     check(graph)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4, 5])
+@pytest.mark.parametrize("size", [(15,), (12, 11), (5, 6, 7)], ids=str)
+def test_few_channels_that_come_in_are_copied_plane_by_plane(channels, size):
+    rank = len(size)
+    how = attrs(rank, 3, stride=2, padding=2)
+    shapes = [(2, channels, *size), (8, channels, *[3] * rank)]
+    graph = trace_graph(lambda x, w: conv(x, w, **how), [Aval(s, float32) for s in shapes])
+    tiles = next(k for k in kernels_of(graph) if isinstance(k, Tiles))
+    in_planes = np.prod([n + 4 for n in size]) if 1 < channels < 5 else 1
+    assert tiles.taps[-1].a == in_planes
+    check(graph)
+    check(vjp_pair(graph, (True, True)).backward)
+
+
 def test_an_image_that_comes_out_is_copied():
     def f(x, v, w):
         y = conv(x, v, **attrs(2, 3, padding=1))

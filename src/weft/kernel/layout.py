@@ -18,7 +18,7 @@ from ..ops.movement import identity, pad, permute, reshape
 from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
-from .borders import read_inside
+from .borders import inside_of, read_inside
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -34,6 +34,10 @@ _WAY = 4096
 
 #: Channels that are too few for the rows of a tile.
 _THIN = 12
+
+#: So few channels of an image are copied into a border as they come, plane by plane: put next to each other they make
+#: runs too short for vectors, and a tile reads single elements in either order.
+_PLANES = 4
 
 #: With fewer rows than this a tile is wider than a panel.
 _FEW_ROWS = 4
@@ -148,13 +152,14 @@ def assign_layouts(
 
     Those that are seen from outside or by the host (`hosted`) keep their order.
     """
-    outside = {*graph.inputs, *graph.outputs, *hosted}
+    inputs = set(graph.inputs)
+    outside = {*inputs, *graph.outputs, *hosted}
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
             for operand, order in _operand_orders(node):
                 if operand in stored and operand not in outside and operand.prim is identity:
-                    layouts[operand] = order
+                    layouts[operand] = tuple(range(operand.ndim)) if _in_planes(operand, inputs) else order
     for node in graph.nodes:
         if node not in stored or node in outside or node.value is not None or type(node.sig.out) is tuple:
             continue
@@ -165,6 +170,12 @@ def assign_layouts(
         elif _is_image(node, stored, anchor, layouts):
             layouts[node] = channels_last(node.ndim)
     return layouts
+
+
+def _in_planes(copy: Node, inputs: set[Node]) -> bool:
+    """Whether a copy is one of few channels of an input between zeros."""
+    x = inside_of(copy)
+    return x is not None and x in inputs and x.shape[1] <= _PLANES  # type: ignore[operator]
 
 
 def _operand_orders(conv: Node) -> list[tuple[Node, Order]]:
