@@ -181,3 +181,20 @@ def test_signatures_and_words_are_those_of_the_function():
     assert "weight" in inspect.signature(F.linear).parameters and "weight" in F.linear.__doc__
     with pytest.raises(ArgumentTypeError, match="linear"):
         F.linear(wf.ones((2, 2)), nonsense=1)
+
+
+def test_tensors_of_other_classes_are_left_to_the_function():
+    class Loud(wf.Tensor):
+        __slots__ = ()
+
+        def __mul__(self, other):
+            return super().__mul__(other) + 100.0
+
+    @remembered
+    def doubled(x):
+        return x * 2.0
+
+    loud = Loud(wf.ones(2)._node)
+    for _ in range(2):
+        assert doubled(loud).tolist() == [102.0, 102.0]
+        assert doubled(wf.ones(2)).tolist() == [2.0, 2.0]

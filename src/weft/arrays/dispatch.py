@@ -35,6 +35,9 @@ _RECORDED = GRAD | LEAF
 #: Kinds of tensor whose dtype counts in promotion: all but WeakScalar. They take the fast path.
 strong: set[type] = set()
 
+#: Those that are Weft's own, and so are nothing but tensors to every function.
+ours: set[type] = set()
+
 #: (primitive, type of x, type of y) -> the signature of x op y, where both operands can be used as they are; for a
 #: Python number its type stands for it, and the value is (signature, signature of the number's leaf, least, greatest).
 _pairs: dict[tuple[Primitive, Any, Any], Any] = {}
@@ -50,6 +53,7 @@ def install(tensor: type, weak: type) -> None:
     """Make the tensor classes known here."""
     globals().update(Tensor=tensor, WeakScalar=weak)
     strong.add(tensor)
+    ours.add(tensor)
 
 
 def wrap(node: Node) -> Tensor:

@@ -19,7 +19,7 @@ from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, Node, Signature
 from ..ir.primitive import leaf_prim
 from . import dispatch
-from .dispatch import fresh, strong
+from .dispatch import fresh, ours
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,7 +61,7 @@ def remembered(function: F) -> F:
         key: list[Any] = [state.grad]
         for a in (*args, *kwargs.values()) if kwargs else args:
             kind = type(a)
-            if kind in strong:
+            if kind in ours:
                 node = a._cell.node
                 slots.append(node)
                 key += node.sig.out, node.flags
@@ -105,7 +105,7 @@ def _first(
     """Call the function, and note what it built, or that it must be called every time."""
     before = state.looks, len(state.undo)
     out = function(*args, **kwargs)
-    options = [a for a in (*args, *kwargs.values()) if type(a) not in strong]
+    options = [a for a in (*args, *kwargs.values()) if type(a) not in ours]
     if len(set(given)) == len(given) and not state.eager and all(map(_settled, options)):
         if len(known) >= _MOST:
             known.clear()

@@ -50,6 +50,8 @@ class Tensor(Methods, Handle):
         super().__init_subclass__(**kwargs)
         if not weak:
             dispatch.strong.add(cls)
+        if not weak and cls.__module__.startswith("weft."):
+            dispatch.ours.add(cls)
 
     # -- what it is -----------------------------------------------------------------------------------------
 

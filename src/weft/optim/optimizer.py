@@ -192,7 +192,7 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             if self.kind_of(group).clock is not None:
-                clocks.part(group, [i for i, p in enumerate(group.params) if p.grad is not None])
+                clocks.part(group, [i for i, p in enumerate(group.params) if _gradient(p) is not None])
         if state.traces:
             self._announce()
         replaced: list[tuple[Cell, Node]] = []  # with what they held
@@ -224,7 +224,7 @@ class Optimizer:
         rows: list[tuple[int, frozenset[str]]] = []  # of each parameter: the number of its count, its slots
         for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
             cell = p._cell
-            gradient = cell.grad if state.traces else cell._grad
+            gradient = _gradient(p)
             if gradient is None:
                 continue
             aval, node = cell.node.sig.out, gradient._cell.node
@@ -336,6 +336,11 @@ class _States(Mapping[Any, dict[str, Tensor]]):
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+
+def _gradient(p: Tensor) -> Tensor | None:
+    """`p.grad`, of which open traces must hear."""
+    return p._cell.grad if state.traces else p._cell._grad
 
 
 def slot_type(name: str, p: Tensor) -> Aval:

@@ -56,8 +56,15 @@ class Pending:
                     continue
                 value = a.value
                 if value is None or type(value) is list:  # several results: their picks have the values
+                    args = a.args
+                    if len(args) == 1 and args[0] in number:  # most often a further result of a node
+                        number[a] = len(number)
+                        key.append(a.sig)
+                        key.append(number[args[0]])
+                        nodes.append(a)
+                        continue
                     above.append((node, rest))
-                    node, rest = a, iter(a.args)
+                    node, rest = a, iter(args)
                     break
                 number[a] = len(number)
                 key.append(a.sig.out)
@@ -192,14 +199,13 @@ def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     """Hand out the values and let go of arguments nobody can differentiate through any more."""
     for node, value in zip(wanted, values, strict=True):
         node.value = value
-    for node in wanted:
         if node.flags & LEAF:
             node.sig, node.args = leaf_signature(node.sig.out), ()  # type: ignore[arg-type]
             continue
         if node.sig.prim is pick_prim and (parent := node.args[0]).flags & bits:
             if parent.parts is None:
                 parent.parts = [None] * len(parent.sig.outs)
-            parent.parts[node.sig.attrs["index"]] = node.value
+            parent.parts[node.sig.attrs["index"]] = value
         if not node.flags & bits:
             node.args = ()
             node.flags &= SPENT
