@@ -3,7 +3,9 @@
 An ordinary call (`Traced.run`) looks up everything that the program reads, takes memory for everything that it
 makes, and puts new nodes and tensors in the place of the old. After a few such calls it is known what the next one
 will find, and a `Ready` call only looks whether it does. It uses the nodes of the state and the tensors of the
-gradients again, and two buffers for each, which take turns: one is read, the other written, and they change places.
+gradients again, and their memory. What the program can write over, once everything else has succeeded, it writes in
+place (an optimiser's update). The rest has two buffers, which take turns: one is read, the other written, and they
+change places.
 
 Nobody can tell, because a node, tensor or buffer is used again only if nobody else holds it: the number of references
 to each must be what this module accounts for. So `old = p.detach()`, `p.numpy()`, a gradient that is kept, an
@@ -12,8 +14,10 @@ operation that waits, all lead to an ordinary call, as does everything else that
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from functools import partial
+from itertools import chain
 from sys import getrefcount
 from threading import get_ident
 from typing import Any
@@ -70,8 +74,10 @@ class Ready:
         self._owners = [owner for owner, exists in found.grads if exists]
         self._without = [owner for owner, exists in found.grads if not exists]
         self._turns = [_Turn(standing)]
-        if self._cells or self._owners:
-            self._turns.append(_Turn(traced.program.standing(_steady(found))))  # type: ignore[arg-type]
+        if any(
+            len(self._results) + k not in standing.in_place for k in range(len(self._cells + self._owners))
+        ):
+            self._turns.append(_Turn(traced.program.standing(_steady(found), _replaced(found))))  # type: ignore[arg-type]
         self.adopt(found)
 
     def adopt(self, found: Capture) -> None:
@@ -92,14 +98,20 @@ class Ready:
         grads: list[Any] = [cell._grad for cell, exists in found.gradient_cells() if exists]
         self._grad_nodes = [g._cell.node for g in grads]
         self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
+        self._moving: int | None = None  #: the number of one of them that goes from buffer to buffer
         if not self._replaced:
             return
-        # In the first turn the state goes into new buffers, in the second into those where it is now.
-        first = len(self._results)
+        # In the first turn the state goes into new buffers, or where it is; in the second into those where it is now.
+        first, in_place = len(self._results), self._turns[0].standing.in_place
         now = [n.value for n in self._replaced]
-        fresh = [self._turns[0].standing.take(first + k) for k in range(len(now))]
-        for turn, sources, targets in zip(self._turns, (now, fresh), (fresh, now), strict=True):
-            turn.adopt(first, targets, self._replaced, [*grads, *[g._cell for g in grads]])
+        fresh = [
+            b if first + k in in_place else self._turns[0].standing.take(first + k) for k, b in enumerate(now)
+        ]
+        same = [b is f for b, f in zip(now, fresh, strict=True)]
+        self._moving = same.index(False) if False in same else None
+        held = _held(len(self._turns), len(self._replaced), len(grads), same)
+        for turn, sources, targets in zip(self._turns, (now, fresh), (fresh, now), strict=False):
+            turn.adopt(first, targets, self._replaced, [*grads, *[g._cell for g in grads]], held)
             for cell, buffer in zip(cells, sources, strict=False):
                 if cell in place:
                     turn.standing.place(place[cell], buffer.address)
@@ -127,7 +139,7 @@ class Ready:
         try:
             # An interrupt may have come before or after the buffers of the state changed places.
             turn = self._turns[0]
-            if self._replaced and self._replaced[0].value is turn.targets[0]:
+            if (k := self._moving) is not None and self._replaced[k].value is turn.targets[k]:
                 turn = self._turns[1]
             standing = turn.standing
             # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
@@ -154,9 +166,15 @@ class Ready:
             if list(map(getrefcount, turn.reused)) != turn.counts:
                 return MISSED
             buffers = [r.buffer(standing) for r in self._results]
-            if standing.run() is not None:
+            failed = standing.run() is not None
+            if not failed:  # a step that no signal can cut in two
+                deque(
+                    chain(map(_set_value, self._replaced, turn.targets), map(operator.call, standing.last)), 0
+                )
+            if standing.in_place:
+                standing.leave()
+            if failed:
                 return MISSED
-            deque(map(_set_value, self._replaced, turn.targets), 0)  # a step that no signal can cut in two
         except (
             AttributeError
         ) as error:  # of a cell that is gone, or something else than a tensor with a value
@@ -206,7 +224,7 @@ def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> R
     if before is not None and before.fits(args):
         before.adopt(found)
         return before
-    standing = traced.program.standing(_steady(found))
+    standing = traced.program.standing(_steady(found), _replaced(found))
     return None if standing is None else Ready(function, traced, key, args, standing)
 
 
@@ -217,6 +235,14 @@ def _steady(found: Capture) -> list[int]:
     return [
         first + k for k, c in enumerate(captured) if c not in replaced and isinstance(c.node.value, Buffer)
     ]
+
+
+def _replaced(found: Capture) -> dict[int, int]:
+    """The numbers of the outputs that replace what the program reads, each with that of its input."""
+    captured = found.cells()
+    first = len(found.graph.inputs) - len(captured)
+    place = {c: first + k for k, c in enumerate(captured)}
+    return {found.tensors + k: place[c] for k, c in enumerate(found.rebound_cells()) if c in place}
 
 
 #: Types of arguments that are known by their value, and cannot be another value while they are the same object.
@@ -235,17 +261,27 @@ class _Turn:
             Any
         ] = []  #: the buffers that were read last, if the program keeps something of them
 
-    def adopt(self, first: int, targets: list[Buffer], nodes: list[Node], gradients: list[Any]) -> None:
+    def adopt(
+        self, first: int, targets: list[Buffer], nodes: list[Node], gradients: list[Any], held: list[int]
+    ) -> None:
         """Leave the outputs from number `first` on in these buffers."""
         self.targets = targets
         self.reused = (*nodes, *gradients, *targets, *[b.witness for b in targets])
-        # A node is held by four lists here (its own and `_replaced`, and `reused` of both turns) and by its cell; a
-        # gradient or its cell by two and by what it belongs to; a target by its list and `reused`, until it is in a
-        # node; what a target's arrays hold by `reused` and the target.
-        held = [5] * len(nodes) + [3] * len(gradients) + [2] * (2 * len(targets))
         self.counts = [_ALONE - 1 + n for n in held]
         for k, buffer in enumerate(targets):
             self.standing.place_output(first + k, buffer.address)
+
+
+def _held(turns: int, nodes: int, grads: int, in_place: list[bool]) -> list[int]:
+    """How often everything in the `reused` of a turn is held, if nobody else does.
+
+    A node by two lists (its own and `_replaced`), by `reused` of each turn and by its cell; a gradient or its cell by
+    these and by what it belongs to; a target by its list and `reused`, and if it is in place by those of all turns and
+    by its node; what a target's arrays hold by `reused`, in place by that of all turns, and by the target.
+    """
+    targets = [2 * turns + 1 if same else 2 for same in in_place]
+    witnesses = [turns + 1 if same else 2 for same in in_place]
+    return [3 + turns] * nodes + [1 + turns] * (2 * grads) + targets + witnesses
 
 
 def _references(buffer: Buffer) -> int:

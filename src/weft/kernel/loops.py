@@ -9,7 +9,7 @@ Everything is immutable data: two kernels that are equal have equal code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -261,6 +261,15 @@ def found_in(values: Iterable[Expr]) -> list[Expr]:
             seen[e] = None
             waiting.extend(operands(e))
     return list(seen)
+
+
+def always_read(e: Expr) -> Iterator[Load | Scalar]:
+    """What an expression reads whatever the conditions in it say."""
+    if isinstance(e, (Load, Scalar)):
+        yield e
+    if not isinstance(e, Inside):
+        for a in operands(e):
+            yield from always_read(a)
 
 
 def has_lookup(e: Expr) -> bool:

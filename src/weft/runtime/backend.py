@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from .buffer import Buffer, Value
 
 #: Called with (position of the node in graph.nodes, its results) as a program runs, where observation was asked for.
 Observer = Callable[[int, Sequence[np.ndarray]], None]
+
+#: No outputs that replace inputs.
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 class Fault(Exception):
@@ -31,21 +35,27 @@ class Executable(Protocol):
         """Compute the outputs. Inputs stay intact; a failing node raises `Fault` and nothing is written."""
         ...
 
-    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+    def standing(
+        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+    ) -> Standing | None:
         """The program laid out for calls that follow one another; None where it cannot be, or is not worth it.
 
-        `steady` are the numbers of inputs that seldom change."""
+        `steady` are the numbers of inputs that seldom change; `replaced` those of outputs, each with that of the input
+        whose place it is to take."""
         ...
 
 
 class Standing(Protocol):
     """A program that is laid out in memory, for runs that follow one another.
 
-    What has been said of an input or output counts until something else is said. Outputs must not lie where inputs do:
-    an interrupted run leaves parts of them. Not for use by two threads at a time.
+    What has been said of an input or output counts until something else is said. Outputs must not lie where inputs do,
+    since an interrupted run leaves parts of them; but those `in_place` must lie where the inputs do that they replace.
+    They are written by `last`, after a run has succeeded. Not for use by two threads at a time.
     """
 
     keeps: bool  #: whether something that is computed from the steady inputs is kept from run to run
+    in_place: Collection[int]  #: the numbers of outputs that take the place of inputs
+    last: Sequence[Callable[[], Any]]  #: what writes them: foreign calls, which no signal comes between
 
     def forget(self) -> None:
         """Say that steady inputs have changed."""
@@ -68,7 +78,12 @@ class Standing(Protocol):
         ...
 
     def run(self) -> int | None:
-        """Compute the outputs. Anything but None: it failed; an ordinary run will fail in the same way and say how."""
+        """Compute the outputs, but for those in place. Anything but None: it failed; an ordinary run will fail in the
+        same way and say how."""
+        ...
+
+    def leave(self) -> None:
+        """Say that `last` has been called, or will not be: memory that it needs is free."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..ir.node import Node
 from ..ir.primitive import pick, pick_prim
 from ..ir.shape import Dim, show_shape
 from . import debug, profile
-from .backend import Executable, Fault, Standing, get_backend
+from .backend import NOTHING, Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
 
 
@@ -60,13 +60,16 @@ class Program:
             self._report(time.perf_counter() - start)
         return outs
 
-    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+    def standing(
+        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+    ) -> Standing | None:
         """The program laid out for calls that follow one another; None where it cannot be, or would show nothing.
 
-        `steady` are the numbers of inputs that seldom change."""
+        `steady` are the numbers of inputs that seldom change, `replaced` those of outputs and of the inputs whose
+        places they take."""
         if self._static is None or state.debug or state.debug_nan:
             return None
-        return self._static.standing(steady)
+        return self._static.standing(steady, replaced)
 
     def _exact(self, fault: Fault, inputs: Sequence[Value]) -> Fault:
         """The fault with the index that is wrong, where the backend knows only that one is: the reference looks for it,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from ...base.errors import BackendError, IndexingError, OutOfMemoryError, WeftEr
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.primitive import pick_prim
+from ...kernel.in_place import updates
 from ...kernel.lower import looked_up
 from ...kernel.memory import plan_arena
 from ...kernel.running import FINAL
@@ -22,9 +23,10 @@ from ...kernel.show import show_kernel
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...ops.loops import while_loop
 from ...ops.movement import identity
 from ...runtime import debug, profile
-from ...runtime.backend import Fault, Observer
+from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
@@ -33,13 +35,16 @@ from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
 from .jit import host_target
-from .regions import Region, numbered, plan, prepare
+from .regions import Region, numbered, own_results, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
 from .work import SPECIAL, grain_of, hardly_pays, work_of
 
 #: How many runs of one program at a time find memory that is laid out already.
 _SPARE = 4
+
+#: Operations of a program that is over in less time than somebody who presses Ctrl-C would notice.
+_SHORT = 1 << 26
 
 
 class CpuBackend:
@@ -49,7 +54,7 @@ class CpuBackend:
 
     def compile(self, graph: Graph, recurs: bool = False) -> CpuProgram:
         start = numbered(graph)
-        return CpuProgram(prepare(start, debug.watch(start)), graph, recurs)
+        return CpuProgram(own_results(prepare(start, debug.watch(start))), graph, recurs)
 
     def describe(self) -> str:
         target = host_target()
@@ -83,13 +88,12 @@ class CpuProgram:
         self._uses = dict(zip(native, uses, strict=True))
         self._tiers = Tiers(native, uses, repeats)
         self._constants: dict[Node, np.ndarray] = {}
-        made = {n for s in self.region.steps for n in s.writes}
-        self._made = [n for n in dict.fromkeys(graph.outputs) if n in made]
-        self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *self._made)]
-        self._direct = (
-            list(graph.outputs) == self._made
-        )  # no output is an input, a constant or another output
+        self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)
+        endless = any(s.node.prim is while_loop for s in self.steps)
+        work = sum(work_of(s) * repeats[s] for s in native)
+        #: whether a signal can wait for its end, and nothing but a signal would end it before
+        self._short = not endless and not self._code_of.checked and work < _SHORT
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
@@ -98,7 +102,7 @@ class CpuProgram:
         """The steps laid out for the driver, and the slots of inputs, outputs and stored values."""
         assembler = Assembler(self._code, self._constant_address, self._values_address)
         env: dict[Node, Slot] = {n: assembler.slot("input") for n in self.graph.inputs}
-        env.update({n: assembler.slot("output") for n in self._made})
+        env.update({n: assembler.slot("output") for n in self.graph.outputs})
         assembler.region(region, env, 0)
         return assembler.finish(), env
 
@@ -133,10 +137,7 @@ class CpuProgram:
             raise self._too_large() from None
         if wrong is not None:
             self._raise_index_error(*self._code_of.checked[wrong])
-        if self._direct:
-            return outs
-        made = dict(zip(self._made, outs, strict=True))
-        return [made.pop(n) if n in made else self._copied(n, inputs, outs) for n in self.graph.outputs]
+        return outs
 
     def _computed(self, inputs: Sequence[Value]) -> tuple[list[Buffer], int | None]:
         """What the program makes, and the number of the first of the checked steps that failed, if one did."""
@@ -158,25 +159,39 @@ class CpuProgram:
         found.set_pool()
         return found
 
-    def _standing(self, code: Assembled, env: dict[Node, Slot], arena: int, kept: int = 0) -> Standing:
-        ins, outs = ([env[n].number for n in nodes] for nodes in (self.graph.inputs, self._made))
-        return Standing(self, code, ins, outs, self._types, arena, kept)
+    def _standing(self, code: Assembled, env: dict[Node, Slot], arena: int, **more: Any) -> Standing:
+        ins, outs = ([env[n].number for n in nodes] for nodes in (self.graph.inputs, self.graph.outputs))
+        return Standing(self, code, ins, outs, self._types, arena, **more)
 
-    def standing(self, steady: Collection[int] = ()) -> Standing | None:
+    def standing(
+        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+    ) -> Standing | None:
         """The program laid out for calls that follow one another, if it is one foreign call.
 
         The inputs with the numbers `steady` seldom change: what is only a copy of them in another order is kept.
+        `replaced` are the outputs that replace an input: those that can be written in its place are.
         """
-        if not self._one_call or not self._direct or self._tiers.generic:
+        if not self._one_call or self._tiers.generic:
             return None
-        known = {self.graph.inputs[k] for k in steady}
+        ins, outs = self.graph.inputs, self.graph.outputs
+        known = {ins[k] for k in steady}
         kept = [s for s in self.region.steps if s.node.prim is identity and known.issuperset(s.reads)]
-        if not kept:
+        first = set(kept)
+        found = updates(
+            [*kept, *[s for s in self.region.steps if s not in first]],
+            {outs[k]: ins[i] for k, i in replaced.items()},
+        )
+        if not kept and not found.results:
             return self._laid_out()
-        steps = [*kept, *[s for s in self.region.steps if s not in set(kept)]]
-        arena = plan_arena(self.graph, steps, {n for s in kept for n in s.writes})
-        code, env = self._assemble(replace(self.region, steps=steps, arena=arena))
-        return self._standing(code, env, arena.size, len(kept))
+        arena = plan_arena(self.graph, found.steps, {n for s in kept for n in s.writes})
+        code, env = self._assemble(replace(self.region, steps=found.steps, arena=arena))
+        over = None
+        if found.results and self._short:
+            over = len(kept)
+        elif found.results:
+            over = next(i for i, s in enumerate(code.origins) if s in found.last)
+        in_place = frozenset([k for k in replaced if outs[k] in found.results])
+        return self._standing(code, env, arena.size, kept=len(kept), over=over, in_place=in_place)
 
     def _run_parts(self, words: np.ndarray) -> None:
         """Run a program that is more than one foreign call, or that a profile wants to know about."""
@@ -226,16 +241,6 @@ class CpuProgram:
         x = node.args[0].aval
         error = IndexingError(f"{node.prim.name}: an index is out of bounds for {x.describe()}")
         raise Fault((node.site if site is step.node.site else site)[1], error)
-
-    def _copied(self, node: Node, inputs: Sequence[Value], outs: list[Buffer]) -> Buffer:
-        """An output that is an input, a constant or another output: in memory of its own."""
-        if node in self._made:
-            source = outs[self._made.index(node)].array
-        elif node in self._constants:
-            source = self._constants[node]
-        else:
-            source = _array(inputs[self.graph.inputs.index(node)], node)
-        return Buffer(np.array(source, copy=True).reshape(node.shape))  # type: ignore[arg-type]
 
 
 def _indexed(step: Step) -> Node:

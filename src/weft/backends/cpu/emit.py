@@ -12,7 +12,7 @@ from typing import Any
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, operands
+from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
 from ...kernel.target import Target
 from . import instructions as ir
 from . import streams
@@ -70,15 +70,6 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     for stage in kernel.stages:
         sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
     return target.lanes(max([4, *sizes]))
-
-
-def _always_read(e: Expr) -> Iterator[Load]:
-    """The loads in an expression that no condition guards."""
-    if isinstance(e, Load):
-        yield e
-    if not isinstance(e, Inside):
-        for a in operands(e):
-            yield from _always_read(a)
 
 
 def _repeats(var: Var) -> bool:
@@ -250,8 +241,12 @@ class _KernelEmitter(Expressions):
         step, last = stage.variables[-2:]
         if step.size % self.lanes or last.size % self.lanes:
             return []
-        loads = dict.fromkeys(e for s in stage.stores for e in _always_read(s.value))
-        return [e for e in loads if e.index.stride(step) == 1 and e.index.stride(last) not in (0, 1, None)]
+        loads = [e for s in stage.stores for e in always_read(s.value) if isinstance(e, Load)]
+        return [
+            e
+            for e in dict.fromkeys(loads)
+            if e.index.stride(step) == 1 and e.index.stride(last) not in (0, 1, None)
+        ]
 
     def _squares(self, stage: Stage, across: Sequence[Load], outer: Lanes) -> None:
         """The two inner loops of a stage in squares of lanes x lanes, of which `across` are transposed in registers."""

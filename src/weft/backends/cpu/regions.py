@@ -6,7 +6,7 @@ needs. One with a step for the host inside is left to the host as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -182,7 +182,7 @@ def _control(step: Step, prefix: str) -> Control | None:
         if node.prim is scan or (node.prim is while_loop and k == 1):
             keep = _unchanged(node, body)
         source = Graph(body.inputs, [body.outputs[i] for i in wanted])
-        own = _own_results(prepare(numbered(source)), keep)
+        own = own_results(prepare(numbered(source)), keep)
         regions.append(plan(own, f"{prefix}{k}_"))
         regions[-1].source = source
         if not regions[-1].native:
@@ -231,12 +231,13 @@ def _unchanged(node: Node, body: Graph) -> dict[int, int]:
     return {i: first + i for i in range(count)}
 
 
-def _own_results(graph: Graph, keep: dict[int, int]) -> Graph:
+def own_results(graph: Graph, keep: Mapping[int, int] | None = None) -> Graph:
     """`graph` with every output in memory of its own: copies of inputs, constants and outputs that occur twice.
 
     `keep`: outputs that may be the given input. One output may be both a carry and a result of the step; carries
     (the outputs in `keep`) may be the same value.
     """
+    keep = keep or {}
     made = {n for n in graph.nodes if n.value is None}
     seen: set[Node] = set()
     wanted: list[bool] = []
@@ -248,7 +249,9 @@ def _own_results(graph: Graph, keep: dict[int, int]) -> Graph:
             seen.add(o)
     if not any(wanted):
         return graph
+    outputs = []
     with isolated():
-        return split_complex(
-            Graph(graph.inputs, [identity(o) if w else o for o, w in zip(graph.outputs, wanted, strict=True)])
-        )
+        for o, w in zip(graph.outputs, wanted, strict=True):
+            outputs.append(identity(o) if w else o)
+            outputs[-1].site = o.site
+        return split_complex(Graph(graph.inputs, outputs))

@@ -6,7 +6,8 @@ slot of its value and to the tables of the kernels that use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,13 @@ class Standing:
         outputs: Sequence[int],
         types: Sequence[Any],
         arena: int,
-        kept: int,
+        kept: int = 0,
+        over: int | None = None,
+        in_place: frozenset[int] = frozenset(),
     ) -> None:
         """`program` is what the code lives with; `inputs` and `outputs` are numbers of slots, `types` shapes and
-        dtypes, first those of the inputs. The results of the first `kept` steps are good until `forget` is called."""
+        dtypes, first those of the inputs. The results of the first `kept` steps are good until `forget` is called.
+        From step number `over` on inputs are written over, by the outputs `in_place`."""
         self._program = program
         self._code = code
         self._types = types
@@ -54,11 +58,16 @@ class Standing:
         stays = kept or (arena <= _SMALL and not memory.POISONED)
         self._arena = memory.take_block(arena) if stays else None
         self.keeps = kept > 0
+        self.in_place: Collection[int] = in_place
+        self.last: Sequence[Callable[[], Any]] = ()
+        self._over = over
         self._after = kept << 32
         self._arena_at = 0
         self._place_arena(0 if self._arena is None else self._arena[1])
         self._arguments = np.zeros(RUN_WORDS, np.int64)
         self._arguments_at = address_of(self._arguments)
+        self._rest = np.zeros(RUN_WORDS, np.int64)  # the arguments of `last`
+        self._held: memory.Block | None = None
         self._pool: threads.Pool | None = None
         self._slice = -1
         self.set_pool()
@@ -73,8 +82,14 @@ class Standing:
         first, count = segment if isinstance(segment, tuple) else (0, 0)
         steps = self._code.address + 8 * STEP_WORDS * first
         workers = 0 if pool is None else pool.address
+        if self._over is not None:
+            # Nothing can be done about a signal any more: this call takes what time it needs.
+            self._rest[:] = workers, steps, count, self.address, self._over << 32, 0, 0
+            self.last = (partial(self._enter, address_of(self._rest)),)
+            count = self._over
         self._arguments[:] = workers, steps, count, self.address, 0, threads.SLICE, 0
         self._end = count << 32
+        self._idle = False  #: whether all that `run` has to do is done
 
     # -- where things are ---------------------------------------------------------------------------------------
 
@@ -146,7 +161,8 @@ class Standing:
     # -- running ------------------------------------------------------------------------------------------------
 
     def run(self, parts: Callable[[np.ndarray], None] | None = None) -> int | None:
-        """Compute the outputs. None, or the number of the first of the checked steps that met an index outside.
+        """Compute the outputs, but for those in place. None, or the number of the first of the checked steps that met
+        an index outside.
 
         `parts` runs a program that is more than one foreign call.
         """
@@ -154,22 +170,32 @@ class Standing:
         if arena is None:
             arena = memory.take_block(self._arena_size)
             self._place_arena(arena[1])
-        if parts is None:
+        if parts is not None:
+            parts(self.array)
+        elif not self._idle:
             position = self._enter(self._arguments_at)
             if position != self._end:
                 self._go_on(position)
             self._arguments[POSITION] = self._after
-        else:
-            parts(self.array)
+            self._idle = self._after == self._end
         if self._arena is None:
-            memory.give_back(arena)
+            self._held = arena
+        if self._over is None:
+            self.leave()
         if self._pool is not None and self._pool.retired:
             self._pool.retire()
         return self._faulty() if self._code.status else None
 
+    def leave(self) -> None:
+        """Say that `last` has been called, or will not be."""
+        held, self._held = self._held, None
+        if held is not None:
+            memory.give_back(held)
+
     def forget(self) -> None:
         """Make the next run one of all steps: steady inputs have changed."""
         self._arguments[POSITION] = 0
+        self._idle = False
 
     def _faulty(self) -> int | None:
         words, status = self._words, self._code.status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...ir.primitive import pick_prim
 from ...ops.composite.classes import COUNTING_FROM_ZERO, in_users_words
 from ...ops.control import call
 from ...runtime import profile
-from ...runtime.backend import Fault, Observer, register_backend
+from ...runtime.backend import NOTHING, Fault, Observer, register_backend
 from ...runtime.buffer import Buffer, Value, to_array
 from .control import LOWERINGS
 
@@ -64,7 +64,7 @@ class Interpreter:
             outs = self.evaluate(arrays, observe)
         return [Buffer(_own(o, arrays)) for o in outs]
 
-    def standing(self, steady: Collection[int] = ()) -> None:
+    def standing(self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING) -> None:
         """A list of NumPy calls has nothing to lay out."""
 
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:

@@ -1,0 +1,75 @@
+"""State that is written where it lies: which results of a program may take the place of what they replace.
+
+An optimiser's update reads each element of the old state and writes the new one. It needs no second buffer, if
+everything else has read the old state by then, and if nothing can go wrong any more: so updates come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..ir.node import Node
+from .loops import Expr, Kernel, Load, Lookup, Scalar, Search, Stage, Store, always_read, found_in
+from .schedule import Step
+
+
+@dataclass(frozen=True)
+class Updates:
+    """The steps of a program with those that update state at the end, and the results that they write in place."""
+
+    steps: list[Step]
+    last: frozenset[Step]
+    results: frozenset[Node]
+
+
+def updates(steps: list[Step], replaced: Mapping[Node, Node]) -> Updates:
+    """Which results, of those that replace an input (`replaced`: result -> input), may lie where the input does."""
+    readers: dict[Node, list[Step]] = {}
+    for step in steps:
+        for n in step.reads:
+            readers.setdefault(n, []).append(step)
+    last = {s for s in steps if any(n in replaced and _updates(s, replaced[n], n) for n in s.writes)}
+    while early := [s for s in last if any(r not in last for n in s.writes for r in readers.get(n, ()))]:
+        last.difference_update(early)
+    order = [s for s in steps if s not in last] + [s for s in steps if s in last]
+    place = {s: i for i, s in enumerate(order)}
+
+    def safe(step: Step, result: Node) -> bool:
+        old = replaced[result]
+        return _updates(step, old, result) and all(place[r] <= place[step] for r in readers.get(old, ()))
+
+    results = {n for s in last for n in s.writes if n in replaced and safe(s, n)}
+    return Updates(order, frozenset(last), frozenset(results))
+
+
+def _updates(step: Step, old: Node, new: Node) -> bool:
+    """Whether a step may write `new` over `old`: every element of it is read before the one in its place is written.
+
+    What is read once in an iteration stays in a register for the stores that follow.
+    """
+    kernel = step.kernel
+    if not isinstance(kernel, Kernel) or kernel.checked or old.dtype.kind == "c":
+        return False
+    if old not in step.reads:
+        return True
+    read, written = step.reads.index(old), len(step.reads) + step.writes.index(new)
+    (stage,) = [x for x in kernel.stages if any(store.buffer == written for store in x.stores)]
+    if stage.reductions or stage.carries or any(_reads(x, read) for x in kernel.stages if x is not stage):
+        return False
+    known: set[Expr] = set()
+    for store in stage.stores:
+        assert isinstance(store, Store)  # others are checked
+        known.update(always_read(store.value))
+        if store.buffer == written:
+            break
+    uses = _reads(stage, read)
+    if kernel.iterations == 1 and not stage.variables:
+        return uses <= known
+    return uses <= known and uses <= {Load(read, store.index, kernel.inputs[read])}
+
+
+def _reads(stage: Stage, buffer: int) -> set[Expr]:
+    """Where the expressions of a stage read a buffer."""
+    values = found_in([x.value for x in (*stage.reductions, *stage.carries, *stage.stores)])
+    return {e for e in values if isinstance(e, (Load, Scalar, Lookup, Search)) and e.buffer == buffer}
