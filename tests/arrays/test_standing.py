@@ -143,6 +143,44 @@ def test_what_is_done_between_calls_shows_as_in_the_loop_as_written(what, often)
         np.testing.assert_array_equal(a, b)
 
 
+def test_results_may_be_what_is_read_or_one_another():
+    captured, alone = wf.tensor([1.0, 2.0, 3.0]).realize(), wf.tensor([[4.0], [5.0]]).realize()
+
+    @wf.compile
+    def f(x):
+        y = x + captured
+        return captured, alone, y, y, x, wf.ones(2)
+
+    found = [f(wf.full((3,), float(i)).realize()) for i in range(8)]
+    for i, results in enumerate(found):
+        y = [i + 1.0, i + 2.0, i + 3.0]
+        assert [v.tolist() for v in results] == [
+            [1.0, 2.0, 3.0], [[4.0], [5.0]], y, y, [float(i)] * 3, [1.0, 1.0]
+        ]  # fmt: skip
+    assert f.programs[-1].life.ready.used >= 4
+
+
+def test_arguments_may_be_pending():
+    """Batches are often slices of a larger tensor, which nobody has computed when the call comes."""
+    found = []
+    for compiled in (True, False):
+        t, (x, y) = Training(compiled), batches(1, rows=60)[0]
+        losses = [t.step(x[i : i + 5], y[i : i + 5] * 1.0).item() for i in range(0, 60, 5)]
+        found.append([*losses, *t.weight.tolist()])
+        if compiled:
+            assert t.quick >= 9
+    assert found[0] == found[1]
+
+
+def test_arguments_may_depend_on_the_state():
+    found = []
+    for compiled in (True, False):
+        t, (x, y) = Training(compiled), batches(1)[0]
+        losses = [t.step(x + t.weight.detach().sum(), y).item() for _ in range(9)]
+        found.append([*losses, *t.weight.tolist()])
+    assert found[0] == found[1]
+
+
 def test_what_was_looked_at_stays_as_it_was():
     t, seen = Training(), []
     for x, y in batches(10):

@@ -30,6 +30,7 @@ from ..runtime import profile
 from ..runtime.backend import Standing
 from ..runtime.buffer import Buffer
 from .capture import Capture
+from .cell import flush
 from .tensor import Tensor
 from .traced import Traced, returned
 
@@ -145,9 +146,12 @@ class Ready:
             # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
             inputs = [a._cell.node for a in args]
             for place, node in enumerate(inputs):
-                value = node.value
                 if node.sig.out is not self._avals[place] or node.flags & GRAD:
                     return MISSED
+                value = node.value
+                if value is None:  # a part of a larger tensor, say
+                    flush(node)
+                    value = node.value
                 standing.place(place, value._address or value.address)
             if self._read:
                 values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]

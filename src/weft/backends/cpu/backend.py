@@ -174,8 +174,9 @@ class CpuProgram:
         if not self._one_call or self._tiers.generic:
             return None
         ins, outs = self.graph.inputs, self.graph.outputs
-        known = {ins[k] for k in steady}
-        kept = [s for s in self.region.steps if s.node.prim is identity and known.issuperset(s.reads)]
+        known, results = {ins[k] for k in steady}, set(outs)
+        copies = [s for s in self.region.steps if s.node.prim is identity and results.isdisjoint(s.writes)]
+        kept = [s for s in copies if known.issuperset(s.reads)]
         first = set(kept)
         found = updates(
             [*kept, *[s for s in self.region.steps if s not in first]],
