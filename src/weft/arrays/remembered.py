@@ -50,7 +50,8 @@ def remembered(function: F) -> F:
     """`checked`, for a public function of tensors and plain options that does nothing but build nodes from them.
 
     What depends on anything else (values, a draw of random numbers, a tensor that is not an argument or is changed in
-    place) is noticed and not remembered. Numbers that change from call to call belong to operands, not to options.
+    place) is noticed and not remembered. Settings that are not arguments are not noticed: do not read any. Numbers that
+    change from call to call belong to operands, not to options.
     """
     known: dict[Any, _Recipe | None] = {}
     plainly = checked(function)
