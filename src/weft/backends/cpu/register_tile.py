@@ -19,12 +19,17 @@ from .expressions import Expressions, Lanes
 from .fetching import LINE, along_results, fetches_results, lines_of_rows
 from .scalar import combine
 from .words import multiply_pairs, multiply_quads
+from .work import after_sums
 
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
 
 #: The same where several elements of the first operand are read as one vector, which holds on to registers.
 UNROLL_NEON = 2
+
+
+#: So many operations on the sums of an element, an exponential or the like, are written once for all rows of a tile.
+_MUCH = 12
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class RegisterTile:
                 self.slots.append(self.b.alloca(self.vector))
             #: Where the finished sums of a tile lie while results that are much work are computed from them.
             self.kept = None
-            if len(t.starts) > 1:
+            if len(t.starts) > 1 or after_sums(t) >= _MUCH:
                 self.kept = self.b.alloca(self.type, len(self.slots) // cut.vectors * self.lanes)
                 self.kept.align, self.kept.type = self.vector_bytes, PTR
 

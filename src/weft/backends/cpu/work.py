@@ -36,15 +36,19 @@ def work_of(step: Step) -> int:
     """A rough count of operations."""
     kernel = step.kernel
     if isinstance(kernel, Tiles):
-        after: set[Expr] = set()
-        results = sum(_cost(r.value, after) for r in kernel.results)
-        return kernel.flops // 8 + results * size(
+        return kernel.flops // 8 + after_sums(kernel) * size(
             [v.size for v in (*kernel.outer, *kernel.fold, kernel.m, kernel.n)]
         )
     if isinstance(kernel, Sort):
         return kernel.work
     assert kernel is not None
     return kernel.iterations * _per_iteration(kernel)
+
+
+def after_sums(t: Tiles) -> int:
+    """A rough count of operations on the sums of one element."""
+    seen: set[Expr] = set()
+    return sum(_cost(r.value, seen) for r in t.results)
 
 
 def hardly_pays(step: Step) -> bool:
