@@ -264,6 +264,37 @@ class _KernelEmitter(Expressions):
                 here = replace(outer.at(step, self.b.add(i, I64(j))).at(last, k), vector=last, count=n)
                 self._store(stage, here, {e: columns[e][j] for e in across})
 
+    def _rows_across(self, stage: Stage, outer: Lanes) -> list[Load]:
+        """What a reduction reads along its last variable, in rows that lie apart from lane to lane."""
+        if self.holes or outer.mask is not None or outer.count != self.lanes or self.lanes < 4:
+            return []
+        if outer.vector is None or not stage.variables or stage.variables[-1].size < self.lanes:
+            return []
+        loads = [e for r in stage.reductions for e in always_read(r.value) if isinstance(e, Load)]
+        last = stage.variables[-1]
+        rows = [e for e in loads if e.index.stride(last) == 1 and e.dtype.itemsize >= 4]
+        return [e for e in dict.fromkeys(rows) if e.index.stride(outer.vector) not in (0, 1, None)]
+
+    def _turned(self, stage: Stage, rows: Sequence[Load], outer: Lanes, step: Callable[..., None]) -> None:
+        """The innermost loop of a reduction, in squares of its rows that are transposed in registers; each lane adds
+        up in the order of the loop."""
+        last, n, vector = stage.variables[-1], self.lanes, outer.vector
+        assert vector is not None
+        whole = last.size // n * n
+        with self.build.loop(I64(0), I64(whole), n, name=last.name) as i:
+            columns = {}
+            for e in rows:
+                found = []
+                for r in range(n):
+                    here = outer.at(vector, self.b.add(outer.values[vector], I64(r))).at(last, i)
+                    found.append(self.value(e, replace(here, vector=last, count=n), {}))
+                columns[e] = self.build.transposed(found)
+            for j in range(n):
+                step(outer.at(last, self.b.add(i, I64(j))), {e: columns[e][j] for e in rows})
+        if last.size % n:
+            with self.build.loop(I64(whole), I64(last.size), name=f"{last.name}.rest") as i:
+                step(outer.at(last, i))
+
     def _lanes_of(self, stage: Stage) -> int:
         """Lanes along a stage's last variable. They decide in which order is added up: what else is in the kernel must
         not show."""
@@ -346,8 +377,8 @@ class _KernelEmitter(Expressions):
             self.b.store(self.build.const(identity_of(r.op, r.dtype), type_), slot)
             slots.append((r, slot, type_))
 
-        def step(here: Lanes) -> None:
-            memo: dict[Expr, ir.Value] = {}
+        def step(here: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
+            memo: dict[Expr, ir.Value] = dict(known or {})
             for r, slot, type_ in slots:
                 before = self.b.load(slot, typ=type_)
                 if r.op == "dot":
@@ -362,7 +393,11 @@ class _KernelEmitter(Expressions):
             self._store(stage, here, memo)
 
         past, self.past = self.past, False  # what is stored here is read again soon
-        self._nest(stage, outer, step)
+        rows = self._rows_across(stage, outer)
+        if rows:
+            self._serial(stage.variables[:-1], outer, lambda lanes: self._turned(stage, rows, lanes, step))
+        else:
+            self._nest(stage, outer, step)
         self.past = past
         return [self._finish(r, self.b.load(slot, typ=type_), across) for r, slot, type_ in slots]
 
