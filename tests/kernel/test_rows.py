@@ -7,13 +7,17 @@ import pytest
 
 import weft.ops  # noqa: F401
 from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.emit import lane_count
+from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.regions import supported
-from weft.ir.dtype import float32
+from weft.ir.dtype import float32, int64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.loops import Kernel, show
 from weft.kernel.schedule import schedule
-from weft.ops.elementwise import exp, sqrt
+from weft.ops.contraction import dot_general
+from weft.ops.elementwise import equal, exp, log, sqrt, where
+from weft.ops.indexing import iota_along
 from weft.ops.movement import broadcast_in_dim, permute, reshape
 from weft.ops.reduce import max_, restore, sum_
 from weft.passes.pipeline import run_passes
@@ -33,11 +37,23 @@ def layer_norm(x, axes):
     return centred / sqrt(restore(sum_(centred * centred, axes=axes) / n, x, axes) + 1e-5)
 
 
+def log_sum(x, axes):
+    e = exp(x - restore(max_(x, axes=axes), x, axes))
+    return log(sum_(e, axes=axes))
+
+
+def deviation(x, axes):
+    """A number of each row, with the axes that it was taken over."""
+    centred = x - restore(sum_(x, axes=axes) / 4, x, axes)
+    total = sum_(centred * centred, axes=axes)
+    return sqrt(reshape(total, shape=tuple([1 if a in axes else n for a, n in enumerate(x.shape)])))
+
+
 def run(graph: Graph, args):
     return [b.array for b in CpuBackend().compile(graph).run([Buffer(a) for a in args])]
 
 
-@pytest.mark.parametrize("function", [softmax, layer_norm])
+@pytest.mark.parametrize("function", [softmax, layer_norm, log_sum, deviation])
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [((6, 50), (1,)), ((6, 10), (1,)), ((50, 6), (0,)), ((3, 4, 40), (2,)), ((3, 4, 40), (1, 2))],
@@ -50,6 +66,87 @@ def test_one_kernel_and_the_same_bits_as_step_by_step(function, shape, axes):
     apart = [n for n in graph.nodes if n.value is None]
     whole = Graph(graph.inputs, [*graph.outputs, *apart])
     assert run(graph, args)[0].tobytes() == run(whole, args)[0].tobytes()
+
+
+def stored_sizes(graph: Graph) -> list[list[int]]:
+    """For each kernel how many elements its results have."""
+    return [[int(n.size) for n in step.writes] for step in schedule(run_passes(graph), supported)]
+
+
+def test_what_a_gradient_needs_of_each_row_is_stored_beside_the_result():
+    """The maximum and the sum, and not the row less the maximum."""
+
+    def f(x):
+        top = max_(x, axes=(1,))
+        centred = x - restore(top, x, (1,))
+        logs = log(sum_(exp(centred), axes=(1,)))
+        loss = sum_(logs, axes=(0,))
+        return logs, loss * exp(centred - restore(logs, x, (1,)))
+
+    graph = trace_graph(f, (Aval((6, 50), float32),))
+    assert stored_sizes(graph) == [[6, 6], [1], [300]]
+    x = np.random.default_rng(0).normal(size=(6, 50)).astype(np.float32)
+    logs, share = run(graph, [x])
+    softmax = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    np.testing.assert_allclose(share, logs.sum() * softmax, rtol=1e-5)
+    np.testing.assert_allclose(logs, np.log(np.exp(x - x.max(1, keepdims=True)).sum(1)), rtol=1e-5)
+
+
+def test_statistics_that_are_results_are_stored_beside_the_rows():
+    def f(x):
+        mean = sum_(x, axes=(1,)) / 50
+        centred = x - restore(mean, x, (1,))
+        scale = sqrt(sum_(centred * centred, axes=(1,)) / 50)
+        return mean, centred / restore(scale, x, (1,)), scale
+
+    graph = trace_graph(f, (Aval((6, 50), float32),))
+    assert stored_sizes(graph) == [[300, 6, 6]]
+    x = np.random.default_rng(0).normal(size=(6, 50)).astype(np.float32)
+    mean, y, scale = run(graph, [x])
+    np.testing.assert_allclose(mean, x.mean(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scale, x.std(1), rtol=1e-5)
+    np.testing.assert_allclose(
+        y, (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_what_comes_before_the_rows_are_done_does_not_wait_for_them():
+    """A product adds numbers of rows that the rows themselves, further on, are computed from."""
+
+    def f(x, y, w):
+        s = sum_(x, axes=(0,))
+        product = dot_general(y, w, contract=((1,), (0,)), batch=((), ())) + s
+        return s, product * x
+
+    avals = [Aval((4, 5), float32), Aval((4, 3), float32), Aval((3, 5), float32)]
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=a.shape).astype(np.float32) for a in avals]
+    x, y, w = args
+    s, out = run(trace_graph(f, avals), args)
+    np.testing.assert_allclose(s, x.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(out, (y @ w + x.sum(0)) * x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 63, 64, 65, 200])
+def test_extremes_along_rows_of_any_length(size):
+    x = np.random.default_rng(size).normal(size=(5, size)).astype(np.float32)
+    x[1, size // 2] = np.nan
+    x[2, -1] = np.inf
+    graph = trace_graph(lambda x: max_(x, axes=(1,)), [Aval(x.shape, float32)])
+    np.testing.assert_array_equal(run(graph, [x])[0], x.max(1))
+
+
+def test_an_index_for_each_row_leaves_vectors_as_wide_as_the_row_s_type():
+    def f(x, i):
+        chosen = equal(iota_along(x.shape, 1), broadcast_in_dim(i, shape=x.shape, axes=(0,)))
+        return where(chosen, x, 0)
+
+    graph = trace_graph(f, (Aval((4, 40), float32), Aval((4,), int64)))
+    (step,) = schedule(run_passes(graph), supported)
+    assert lane_count(step.kernel, host_target()) == host_target().lanes(4)
+    x = np.random.default_rng(0).normal(size=(4, 40)).astype(np.float32)
+    i = np.array([0, 39, 7, 20])
+    np.testing.assert_array_equal(run(graph, [x, i])[0], np.where(np.arange(40) == i[:, None], x, 0))
 
 
 def test_a_reduction_used_in_another_row_is_not_fused():

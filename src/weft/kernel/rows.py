@@ -1,19 +1,20 @@
 """Row-wise groups: several reductions over the same rows, and what is computed from them, in one kernel.
 
 A softmax reads its row three times (for the maximum, the sum and the result) while it lies in the cache, and stores
-one value for each element; the numbers in between stay in registers.
+one value for each element; the numbers in between stay in registers. A log-sum-exp stores one value for each row. What
+others need of a row's numbers, such as a gradient the maximum and the sum, is stored beside the result.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..ir.node import Node
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .functions import functions
-from .index import Index
+from .index import Indices, as_index
 from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store
 from .lower import Lowering, can_pull, looked_up, variables
 
@@ -22,28 +23,50 @@ class NotARow(Exception):
     """A reduction is used at another place than its own row."""
 
 
-def find_rows(
-    order: Sequence[Node], users: dict[Node, list[Node]], fixed: set[Node], supported: Callable[[Node], bool]
-) -> dict[Node, tuple[list[Node], list[Node]]]:
-    """For each root of a group: (its reductions in order, all nodes that need not be stored).
+@dataclass(eq=False)
+class Group:
+    """What one kernel computes of the same rows."""
 
-    `order` are the graph's nodes, arguments first; `fixed` are those that must be stored whatever happens.
+    root: Node
+    whole: bool  #: whether the root has all elements of the rows, or one number for each
+    reductions: list[Node] = field(default_factory=list)  #: in order
+    inside: set[Node] = field(default_factory=set)  #: what need not be stored
+    shared: set[Node] = field(default_factory=set)  #: what others need, too, and compute again
+    beside: list[Node] = field(
+        default_factory=list
+    )  #: numbers of rows that others need, too: they are stored
+
+    def needs(self, node: Node) -> bool:
+        """Whether its kernel has to compute a node, or would if that were not stored."""
+        return node in self.inside or node in self.shared
+
+
+def find_rows(
+    order: Sequence[Node],
+    users: Mapping[Node, list[Node]],
+    fixed: set[Node],
+    stored: set[Node],
+    supported: Callable[[Node], bool],
+) -> dict[Node, Group]:
+    """The groups, by their roots.
+
+    `order` are the graph's nodes, arguments first; `fixed` are those that must be stored whatever happens, `stored`
+    those that would be if there were no groups.
     """
-    groups: dict[Node, tuple[list[Node], list[Node]]] = {}
+    groups: dict[Node, Group] = {}
     taken: set[Node] = set()
-    position = {n: i for i, n in enumerate(order)}
+    cones = _Cones({n: i for i, n in enumerate(order)}, users, fixed, stored, taken, supported)
     after = _after_reductions(order)
     for root in reversed(order):
         if root not in after or root in taken or root.value is not None or root.prim.name == "complex":
             continue
-        if not (root.prim.elementwise and supported(root)):
+        if not supported(root) or type(root.sig.out) is tuple:
             continue
-        inside = _cone(root, users, fixed, taken, position, supported)
-        reductions = [n for n in sorted(inside, key=position.__getitem__) if n.prim.name in REDUCTIONS]
-        if reductions and _fit(root, reductions, inside):
-            inside.discard(root)
-            groups[root] = reductions, list(inside)
-            taken |= {root, *inside}
+        ways = ((whole, beside) for whole in (True, False) for beside in (True, False))
+        group = next((g for g in (cones.group(root, *way) for way in ways) if g is not None), None)
+        if group is not None:
+            groups[root] = group
+            taken |= {root, *group.inside, *group.beside}
     return groups
 
 
@@ -57,51 +80,100 @@ def _after_reductions(order: Sequence[Node]) -> set[Node]:
     return found
 
 
-def _cone(
-    root: Node,
-    users: dict[Node, list[Node]],
-    fixed: set[Node],
-    taken: set[Node],
-    position: dict[Node, int],
-    supported: Callable[[Node], bool],
-) -> set[Node]:
-    """The nodes that only `root` depends on, as far down as elementwise work and reductions of one kind go."""
-    inside = {root}
-    rows: tuple[object, object] | None = None
-    waiting: list[tuple[int, Node]] = []  # the last in order first: all users of a node come before it
-    seen: set[Node] = set()
+class _Cones:
+    """What roots are computed from, as far down as elementwise work and reductions of one kind go."""
 
-    def wait(node: Node) -> None:
-        for a in node.args:
-            if a.value is None and a in position and a not in seen:
-                seen.add(a)
-                heapq.heappush(waiting, (-position[a], a))
+    def __init__(
+        self,
+        position: Mapping[Node, int],
+        users: Mapping[Node, list[Node]],
+        fixed: set[Node],
+        stored: set[Node],
+        taken: set[Node],
+        supported: Callable[[Node], bool],
+    ) -> None:
+        self.position = position
+        self.users = users
+        self.fixed = fixed
+        self.stored = stored
+        self.taken = taken
+        self.supported = supported
 
-    wait(root)
-    while waiting:
-        _, node = heapq.heappop(waiting)
-        if node in fixed or node in taken:
-            continue
-        if not all(u in inside for u in users[node]) or not supported(node) or node.prim.name in looked_up:
-            continue
-        if node.prim.name in REDUCTIONS:
-            kind = (node.args[0].shape, node.attrs["axes"])
-            if rows not in (None, kind) or node.args[0].shape != root.shape:
+    def group(self, root: Node, whole: bool, beside: bool) -> Group | None:
+        """The group of a root, with `beside` also with numbers of rows that are needed elsewhere; None without one."""
+        is_reduction = root.prim.name in REDUCTIONS
+        if not (root.prim.elementwise or (is_reduction and not whole)) or (not whole and root.size == 1):
+            return None
+        group = Group(root, whole)
+        self._walk(group, beside)
+        group.reductions.sort(key=self.position.__getitem__)
+        few = len(group.reductions) < (1 if whole else 2) or (
+            beside and not group.beside and not group.shared
+        )
+        return None if few or not _fit(group) else group
+
+    def _walk(self, group: Group, beside: bool) -> None:
+        """From the root down: the last in order first, so that all users of a node come before it."""
+        root, inside = group.root, {group.root}
+        waiting = [(-self.position[root], root)]
+        seen: set[Node] = set()
+        while waiting:
+            _, node = heapq.heappop(waiting)
+            if node in self.taken or not self.supported(node) or node.prim.name in looked_up:
                 continue
-            rows = kind
-        elif not can_pull(node) or not (node.prim.elementwise or node.prim.movement):
-            continue
-        inside.add(node)
-        wait(node)
-    return inside
+            reduces = node.prim.name in REDUCTIONS
+            if reduces and not _alike(node, group):
+                continue
+            if not reduces and (not can_pull(node) or not (node.prim.elementwise or node.prim.movement)):
+                continue
+            if node is not root:
+                own = node not in self.fixed and all(u in inside for u in self.users[node])
+                if not own and not (beside and self._kept(node, group, inside)):
+                    continue
+                if node not in group.shared:
+                    inside.add(node)
+            if reduces:
+                group.reductions.append(node)
+            for a in node.args:
+                if a.value is None and a in self.position and a not in seen:
+                    seen.add(a)
+                    heapq.heappush(waiting, (-self.position[a], a))
+        group.inside = inside - {root, *group.beside}
+
+    def _kept(self, node: Node, group: Group, inside: set[Node]) -> bool:
+        """Whether a node that others use, too, can be in a group: these must all come later."""
+        last = self.position[group.root]
+        for u in self.users.get(node, ()):
+            if u not in inside and u not in group.shared and self.position.get(u, -1) <= last:
+                return False
+        small = node.size < group.root.size if group.whole else node.size == group.root.size
+        if node not in self.stored and (node.prim.movement or not small):
+            group.shared.add(node)
+        elif small and node.size > 1 and (node.prim.name in REDUCTIONS or node.prim.elementwise):
+            group.beside.append(node)
+        else:
+            return False
+        return True
 
 
-def _fit(root: Node, reductions: Sequence[Node], inside: set[Node]) -> bool:
+def _alike(node: Node, group: Group) -> bool:
+    """Whether a reduction is one over the rows of the group."""
+    shape, axes = node.args[0].shape, node.attrs["axes"]
+    if group.reductions:
+        first = group.reductions[0]
+        return (shape, axes) == (first.args[0].shape, first.attrs["axes"])
+    if group.whole:
+        return shape == group.root.shape
+    return node.size == group.root.size != node.args[0].size
+
+
+def _fit(group: Group) -> bool:
     """Whether every reduction is used in its own row only: tried out, since indices say it best."""
-    outer_nodes = {a for n in inside for a in n.args if a not in inside and not _number(a)}
+    here = {group.root, *group.inside, *group.shared, *group.beside}
+    outer_nodes = {a for n in here for a in n.args if a not in here and not _number(a)}
     lowering = Lowering({n: i for i, n in enumerate(outer_nodes)}, {})
     try:
-        _stages(root, reductions, lowering, 0)
+        _stages(group, lowering, 0)
     except NotARow:
         return False
     return True
@@ -111,21 +183,40 @@ def _number(node: Node) -> bool:
     return isinstance(node.value, (bool, int, float, complex))
 
 
-def _stages(
-    root: Node, reductions: Sequence[Node], lowering: Lowering, out: int
-) -> tuple[tuple[Index, ...], tuple[Stage, ...]]:
-    first = reductions[0]
-    left, inner, at = at_reduction(first.args[0].shape, first.attrs["axes"])  # type: ignore[arg-type]
+def _stages(group: Group, lowering: Lowering, out: int) -> tuple[Stage, ...]:
+    """The stages of a group's kernel; the root is stored in buffer `out`, what lies beside it in the next ones."""
+    root, first = group.root, group.reductions[0]
+    shape, axes = first.args[0].shape, first.attrs["axes"]
+    left, inner, at = at_reduction(shape, axes)  # type: ignore[arg-type]
     lowering.refuse = NotARow
     stages = []
-    for k, node in enumerate(reductions):
+    for k, node in enumerate(group.reductions):
         value = lowering.value(node.args[0], at)
         stages.append(Stage(inner, reductions=(Reduction(node.prim.name, value, node.dtype),)))
         lowering.totals[node] = k
         lowering.places[node] = left
-    store = Store(out, lowering.place(root, at), lowering.value(root, at))
-    stages.append(Stage(inner, stores=(store,)))
-    return left, tuple(_computed_once(stages, store))
+
+    def store(node: Node, buffer: int, at: Indices) -> Store:
+        return Store(buffer, lowering.place(node, at), lowering.value(node, at))
+
+    numbers = [store(n, out + 1 + i, _of_row(n, shape, axes, left)) for i, n in enumerate(group.beside)]
+    if not group.whole:
+        result = store(root, out, _of_row(root, shape, axes, left))
+        return *stages, Stage((), stores=(result, *numbers))
+    result = store(root, out, at)
+    stages = _computed_once([*stages, Stage(inner, stores=(result,))], result)
+    return *stages, *([Stage((), stores=tuple(numbers))] if numbers else [])
+
+
+def _of_row(node: Node, shape: Sequence[object], axes: Sequence[int], left: Indices) -> Indices:
+    """The indices of a row's number: the reduced axes are gone, or of length 1."""
+    kept = [n for a, n in enumerate(shape) if a not in axes]
+    if list(node.shape) == kept:
+        return left
+    if list(node.shape) != [1 if a in axes else n for a, n in enumerate(shape)]:
+        raise NotARow
+    given = iter(left)
+    return tuple([as_index(0) if a in axes else next(given) for a in range(len(shape))])
 
 
 def _computed_once(stages: list[Stage], last: Store) -> list[Stage]:
@@ -171,14 +262,15 @@ def _left(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
     return tuple([n for a, n in enumerate(shape) if a not in axes])
 
 
-def row_kernel(c: Common, reductions: Sequence[Node]) -> Kernel:
+def row_kernel(c: Common, group: Group) -> Kernel:
     """The kernel of a group."""
-    first = reductions[0]
+    first = group.reductions[0]
     shape, axes = first.args[0].shape, first.attrs["axes"]
-    _, stages = _stages(c.root, reductions, c.lowering, len(c.inputs))
+    stages = _stages(group, c.lowering, len(c.inputs))
     # By size, and not by what is left in the indices: a variable of an empty axis is nowhere to be seen there, and its
     # loop must run no times.
     outer = tuple([v for v in variables(_left(shape, axes), "i") if v.size != 1])  # type: ignore[arg-type]
-    notes = (*[r.prim.name for r in reductions], c.root.prim.name)
+    notes = (*[r.prim.name for r in group.reductions], c.root.prim.name)
     across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
-    return Kernel(c.name, outer, stages, c.inputs, (c.root.dtype,), across, notes=notes)  # type: ignore[arg-type]
+    outputs = tuple([n.dtype for n in (group.root, *group.beside)])
+    return Kernel(c.name, outer, stages, c.inputs, outputs, across, notes=notes)  # type: ignore[arg-type]

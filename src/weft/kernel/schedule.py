@@ -7,8 +7,8 @@ follow it along, up to the node that is stored, as its epilogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ..ir.dtype import int32, real_dtype, uint8
@@ -25,7 +25,7 @@ from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .merge import merge
 from .pooling import goes_over_taps, pooling_after
-from .rows import find_rows, row_kernel
+from .rows import Group, find_rows, row_kernel
 from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
@@ -33,6 +33,9 @@ from .tiles import LONG, Tiles
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
+
+#: Operations of one instruction.
+_STEPS = ("add", "sub", "mul")
 
 #: How many operations one expression may be made of.
 _LARGE = 150
@@ -51,6 +54,18 @@ _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradi
 def _behind_views(node: Node) -> Node:
     """What a node is a view of, as far as strides can say; what is narrow is widened as it is read."""
     while node.value is None and (node.prim.name in _VIEWS or _widens(node)):
+        node = node.args[0]
+    return node
+
+
+def _source(node: Node, stored: set[Node]) -> Node:
+    """What of something stored, or computed, a node is a view of or a cast."""
+    while (
+        node not in stored
+        and node.value is None
+        and len(node.args) == 1
+        and (node.prim.movement or node.prim.name == "cast")
+    ):
         node = node.args[0]
     return node
 
@@ -75,6 +90,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     The names of the kernels begin with `prefix`."""
     plan = _Plan(graph, supported)
     roots = [n for n in graph.nodes if n in plan.stored and n.value is None and n.prim is not pick_prim]
+    roots = [n for n in roots if n not in plan.beside]
 
     def native(node: Node) -> bool:
         return supported(node) and (can_pull(node) or node.prim.name in builders)
@@ -87,8 +103,8 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
 
     def after(root: Node) -> list[Node]:
         """The roots that must come first; one result of several comes from the node that has them."""
-        reads = _reads([root], plan.stored) if native(root) else root.args
-        return [a.args[0] if a.prim is pick_prim else a for a in reads]
+        reads = _reads(plan.made([root]), plan.stored) if native(root) else root.args
+        return [a.args[0] if a.prim is pick_prim else plan.beside.get(a, a) for a in reads]
 
     groups = merge(roots, joins, after)
     products = plan.followed(groups, joins)
@@ -100,7 +116,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
         products = plan.followed(groups, joins)
     wanted = set(graph.outputs)
     for group in groups:
-        wanted.update(_reads(group, plan.stored) if native(group[0]) else group[0].args)
+        wanted.update(_reads(plan.made(group), plan.stored) if native(group[0]) else group[0].args)
     inside = {product for product, _ in products.values()}
     steps: list[Step] = []
     for group in groups:
@@ -132,19 +148,20 @@ class _Plan:
                 self.users.setdefault(a, []).append(node)
         self.stored = self._stored(graph, supported)
         self.anchor: dict[Node, Node] = {}
-        self.rows: dict[Node, list[Node]] = {}
+        self.rows: dict[Node, Group] = {}
+        self.beside: dict[Node, Node] = {}  #: numbers of rows -> the root of the kernel that stores them
         self.pooled: dict[Node, Node] = {}  #: pooling -> what it pools, the end of a convolution's epilogue
         self.framed: dict[
             Node, Node
         ] = {}  #: image with a border -> what a convolution makes in the middle of it
         grouped: set[Node] = set()
-        for root, (reductions, inside) in find_rows(
-            graph.nodes, self.users, self._fixed(graph, supported), supported
-        ).items():
-            self.rows[root] = reductions
-            self.stored.add(root)
-            self.stored -= set(inside)
-            grouped |= set(inside)
+        fixed = self._fixed(graph, supported)
+        for root, group in find_rows(graph.nodes, self.users, fixed, self.stored, supported).items():
+            self.rows[root] = group
+            self.beside.update(dict.fromkeys(group.beside, root))
+            self.stored -= group.inside
+            self.stored |= {root, *group.beside}
+            grouped |= {root, *group.inside, *group.beside}
         for node in graph.nodes:
             if node in grouped or node in self.pooled:
                 continue
@@ -166,7 +183,8 @@ class _Plan:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
             if node.value is None and node.prim is identity:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
-            if len(self._uses(node)) > 1 and not (node.prim.movement or node.prim.name in _FREE):
+            free = node.prim.movement or node.prim.name in _FREE or self._is_cheap(node, stored)
+            if len(self._uses(node)) > 1 and not free:
                 stored.add(node)
             if node.value is None and node.prim.name in _CONTRACTIONS:
                 stored.update(_behind_views(a) for a in node.args)
@@ -174,6 +192,18 @@ class _Plan:
                 stored.add(node)
         self.depth = _store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
+
+    def _is_cheap(self, node: Node, stored: set[Node]) -> bool:
+        """Whether a node is one operation on something stored and a number for each row: a row less its maximum, say.
+
+        Reading what is stored, and the number, again is no more than reading the result would be.
+        """
+        if node.value is not None or node.prim.name not in _STEPS or type(node.sig.out) is tuple:
+            return False
+        sources = [_source(a, stored) for a in node.args]
+        whole = [x for x in sources if x.size == node.size]
+        small = [x for x in sources if 8 * x.size <= node.size]
+        return len(whole) == 1 and whole[0] in stored and len(small) == len(sources) - 1
 
     def _uses(self, node: Node) -> list[Node]:
         """Who uses a node, without what is only on the way to another use: the x <= 0 of where(x <= 0, 0, x)."""
@@ -243,8 +273,12 @@ class _Plan:
             return root not in self.layouts and anchor is not None and anchor.prim.name == "dot_general"
 
         products = {g[0] for g in groups if len(g) == 1 and plain(g[0])}
-        found = first_readers(groups, lambda g: _reads(g, self.stored), products)
+        found = first_readers(groups, lambda g: _reads(self.made(g), self.stored), products)
         return {r: (p, more or p in self.outputs) for r, (p, more) in found.items() if joins(r) is not None}
+
+    def made(self, group: Sequence[Node]) -> list[Node]:
+        """The roots of a group and what their kernel stores beside them."""
+        return [n for r in group for n in ((r, *self.rows[r].beside) if r in self.rows else (r,))]
 
     def results(self, node: Node) -> list[Node]:
         """The node itself, or the picks of its results."""
@@ -319,10 +353,13 @@ class _Plan:
         return x in self.stored and (_behind_views(w) if w.prim is reshape else w) in self.stored
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
-        """Whether another operand of `user` has an anchor inside, so that one kernel would have two."""
+        """Whether another operand of `user` has an anchor inside, so that one kernel would have two, or is made by a
+        group of rows that needs `user`."""
         stack = [a for a in user.args if a is not path]
         while stack:
             node = stack.pop()
+            if node in self.beside and self.rows[self.beside[node]].needs(user):
+                return True
             if node in self.stored or node.value is not None:
                 continue
             if node.prim.name in builders:
@@ -420,9 +457,10 @@ def _sliced_step(
 def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> Step:
     """The kernel of a group."""
     found = plan.anchor.get(group[0])
-    common, reads, roots = _common(group, wanted, plan, name, plan.stored, found)
-    if roots[0] in plan.rows:
-        return Step(roots[0], row_kernel(common, plan.rows[roots[0]]), reads, roots)
+    common, reads, roots = _common(plan.made(group), wanted, plan, name, plan.stored, found)
+    if group[0] in plan.rows:
+        group = plan.made(group)
+        return Step(group[0], row_kernel(replace(common, root=group[0]), plan.rows[group[0]]), reads, group)
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
     if isinstance(kernel, Sort):
         roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses

@@ -107,6 +107,17 @@ CASES += [
 ]
 
 
+def _log_sums(x):
+    top, rest = s.log_sums(x, axis=1)
+    return top + rest
+
+
+CASES += [
+    Case("log_sums", _log_sums, (X,), _lse(1, True)),
+    Case("log_sums", _log_sums, (ROWS,), _lse(1, True), smooth=False, label="far apart"),
+]
+
+
 def test_logsumexp_of_nothing_has_gradient_zero():
     (out,), (gradient,) = gradients(lambda x: s.logsumexp(x, axes=(0,)), [np.full(3, -np.inf)])
     assert out == -np.inf and not gradient.any()

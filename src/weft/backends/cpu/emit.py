@@ -12,7 +12,22 @@ from typing import Any
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
+from ...kernel.loops import (
+    Apply,
+    Expr,
+    Inside,
+    Kernel,
+    Literal,
+    Load,
+    Position,
+    Reduction,
+    Scalar,
+    Scatter,
+    Stage,
+    Total,
+    always_read,
+    operands,
+)
 from ...kernel.target import Target
 from . import instructions as ir
 from . import streams
@@ -65,11 +80,62 @@ def several(kernel: Kernel, target: Target) -> int:
 
 
 def lane_count(kernel: Kernel, target: Target) -> int:
-    """Lanes of the kernel's vectors: as many as its widest type allows."""
-    sizes = [d.itemsize for d in (*kernel.inputs, *kernel.outputs)]
+    """Lanes of the kernel's vectors: as many as the widest type allows of what they hold."""
+    types = (*kernel.inputs, *kernel.outputs)
+    sizes = [4]
     for stage in kernel.stages:
         sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
-    return target.lanes(max([4, *sizes]))
+        along = _along_vectors(kernel, stage)
+        for x in (*stage.reductions, *stage.carries, *stage.stores):
+            sizes += [types[e.buffer].itemsize for e in _loads(x.value) if along in e.index.variables()]
+        for s in stage.stores:
+            if isinstance(s, Scatter) or along in s.index.variables():
+                sizes.append(types[s.buffer].itemsize)
+    return target.lanes(max(sizes))
+
+
+def _accumulators(stage: Stage) -> int:
+    """Vectors of results that a reduction along its vectors keeps: one comparison does not wait for the one before.
+
+    Sums keep one, in which they are added in order.
+    """
+    exact = stage.reductions and all(r.op in ("max", "min") for r in stage.reductions)
+    return WIDE if exact and not stage.stores else 1
+
+
+def _along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
+    """The variable that the vectors of a stage run along."""
+    if kernel.across:
+        return kernel.outer[-1]
+    return stage.variables[-1] if stage.variables else None
+
+
+def _loads(e: Expr) -> Iterator[Load]:
+    if isinstance(e, Load):
+        yield e
+    for a in operands(e):
+        yield from _loads(a)
+
+
+def _same_along(e: Expr, var: Var) -> Iterator[Expr]:
+    """The parts of an expression, as large as possible, that take an instruction and have one value in a whole loop."""
+    if isinstance(e, (Literal, Scalar, Total)):
+        return
+    if _is_same(e, var):
+        yield e
+    elif isinstance(e, Apply):
+        for a in e.args:
+            yield from _same_along(a, var)
+
+
+def _is_same(e: Expr, var: Var) -> bool:
+    if isinstance(e, (Literal, Scalar, Total)):
+        return True
+    if isinstance(e, (Load, Position)):
+        return var not in e.index.variables()
+    if isinstance(e, Inside) and any(var in i.variables() for i, _, _ in e.conditions):
+        return False
+    return isinstance(e, (Apply, Inside)) and all(_is_same(a, var) for a in operands(e))
 
 
 def _repeats(var: Var) -> bool:
@@ -108,10 +174,11 @@ class _KernelEmitter(Expressions):
         self.kernel = kernel
         self.lanes = lane_count(kernel, build.target)
         self.several = 1 if holes else several(kernel, build.target)
+        self.same: dict[Expr, ir.Value] = {}  #: what has one value in the whole innermost loop
 
     def emit(self) -> None:
         moved = 0 if self.holes else streams.bytes_moved(self.kernel)
-        self.ahead = streams.AHEAD if moved >= streams.LONG else 0
+        self.ahead = self.ahead_writing = streams.AHEAD if moved >= streams.LONG else 0
         if moved >= streams.HUGE and streams.stores_whole_vectors(self.kernel, self.lanes):
             with self.b.if_else(self._aligned()) as (yes, no):
                 with yes:
@@ -169,20 +236,20 @@ class _KernelEmitter(Expressions):
             if self.holes or last.size % width:
                 over = self.b.icmp_signed(">", stop, I64(last.size))
                 stop = self.b.select(over, I64(last.size), stop)
-            for lanes in self._along(last, start, stop, Lanes(values)):
+            for lanes in self._along(last, start, stop, Lanes(values), self.lanes, self.several):
                 self._stages(lanes)
 
     def _along(
-        self, var: Var, start: ir.Value, stop: ir.Value, outer: Lanes, lanes: int | None = None
+        self, var: Var, start: ir.Value, stop: ir.Value, outer: Lanes, lanes: int, several: int
     ) -> Iterator[Lanes]:
-        """Emit what the caller does with each yielded context twice: for whole vectors, and masked for the rest."""
-        lanes = lanes or self.lanes
+        """Emit what the caller does with each yielded context for several vectors at once, if it wants them, for whole
+        vectors, and masked for the rest."""
         if lanes == 1 or var.size == 1:
             with self.build.loop(start, stop, name=var.name) as i:
                 yield outer.at(var, i)
             return
-        if self.several > 1 and outer.vector is None and var is self.kernel.outer[-1]:
-            wide = self.several * self.lanes
+        wide = several * lanes
+        if several > 1 and (isinstance(var.size, Hole) or var.size >= wide):
             end = self.b.sub(stop, self.b.urem(self.b.sub(stop, start), I64(wide)))
             with self.build.loop(start, end, wide, name=f"{var.name}.wide") as i:
                 yield replace(outer.at(var, i), vector=var, count=wide)
@@ -207,7 +274,10 @@ class _KernelEmitter(Expressions):
 
     def _stages(self, outer: Lanes) -> None:
         self.totals = []
-        for stage in self.kernel.stages:
+        whole = self.ahead
+        for number, stage in enumerate(self.kernel.stages):
+            if whole and outer.vector is None:
+                self.ahead = streams.reading_ahead(self.kernel, number)
             found = self._reduce(stage, outer) if stage.reductions else []
             if stage.carries:
                 found += self._carry(stage, outer)
@@ -216,6 +286,7 @@ class _KernelEmitter(Expressions):
             elif stage.stores and not stage.reductions:
                 self._nest(stage, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             self.totals += found
+        self.ahead = whole
 
     def _nest(self, stage: Stage, outer: Lanes, body: Callable[[Lanes], None]) -> None:
         """The stage's loops around `body`."""
@@ -229,8 +300,14 @@ class _KernelEmitter(Expressions):
             return
 
         def innermost(lanes: Lanes) -> None:
-            for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage)):
+            self.same = {}
+            for x in (*stage.reductions, *stage.stores):
+                for e in _same_along(x.value, last):  # or LLVM reads it again after every store
+                    self.value(e, lanes, self.same)
+            several = _accumulators(stage)
+            for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
                 body(inner)
+            self.same = {}
 
         self._serial(tuple(before), outer, innermost)
 
@@ -312,7 +389,7 @@ class _KernelEmitter(Expressions):
 
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
         """Compute and store; the values of some expressions may be `known`."""
-        memo: dict[Expr, ir.Value] = dict(known or {})
+        memo: dict[Expr, ir.Value] = dict(self.same if known is None else known)
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
             if isinstance(store, Scatter):
@@ -370,16 +447,20 @@ class _KernelEmitter(Expressions):
             if across
             else (self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1)
         )
-        slots = []
+        first, several = lanes, 1 if across or lanes == 1 else _accumulators(stage)
+        slots: list[dict[int, Any]] = []  # for each reduction: lanes -> where they are
         for r in stage.reductions:
-            type_ = like(register_type(r.dtype), lanes)
-            slot = self._entry_alloca(type_)
-            self.b.store(self.build.const(identity_of(r.op, r.dtype), type_), slot)
-            slots.append((r, slot, type_))
+            slots.append({})
+            for count in {lanes, several * lanes}:
+                type_ = like(register_type(r.dtype), count)
+                slots[-1][count] = self._entry_alloca(type_), type_
+                self.b.store(self.build.const(identity_of(r.op, r.dtype), type_), slots[-1][count][0])
 
         def step(here: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
-            memo: dict[Expr, ir.Value] = dict(known or {})
-            for r, slot, type_ in slots:
+            memo = dict(self.same if known is None else known)
+            lanes = here.count if several > 1 else first
+            for r, places in zip(stage.reductions, slots, strict=True):
+                slot, type_ = places[lanes]
                 before = self.b.load(slot, typ=type_)
                 if r.op == "dot":
                     factors = [self.build.splat(self.value(x, here, memo), lanes) for x in operands(r.value)]
@@ -399,7 +480,28 @@ class _KernelEmitter(Expressions):
         else:
             self._nest(stage, outer, step)
         self.past = past
-        return [self._finish(r, self.b.load(slot, typ=type_), across) for r, slot, type_ in slots]
+        found = []
+        for r, places in zip(stage.reductions, slots, strict=True):
+            value = self.b.load(places[first][0], typ=places[first][1])
+            if several > 1:
+                more = self._halved(
+                    r, self.b.load(places[several * lanes][0], typ=places[several * lanes][1]), first
+                )
+                value = combine(self.build, r.op, more, value, r.dtype)
+            found.append(self._finish(r, value, across))
+        return found
+
+    def _halved(self, r: Reduction, value: ir.Value, lanes: int) -> ir.Value:
+        """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
+        while value.type.count > lanes:
+            half = value.type.count // 2
+            parts = []
+            for start in (0, half):
+                order = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(start, start + half)))
+                nothing = ir.Constant(value.type, ir.Undefined)
+                parts.append(self.b.shuffle_vector(value, nothing, order))
+            value = combine(self.build, r.op, *parts, r.dtype)
+        return value
 
     def _finish(self, r: Reduction, value: ir.Value, across: bool) -> ir.Value:
         if across or not isinstance(value.type, ir.VectorType):

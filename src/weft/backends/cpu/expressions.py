@@ -80,6 +80,7 @@ class Expressions:
                 self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
         self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
+        self.ahead_writing = 0  #: the same of those that are written
         self.past = False  #: whether whole vectors are written past the caches
         self._numbers: dict[Expr, ir.Value] = {}  #: what is computed once, before all loops
 
@@ -321,7 +322,7 @@ class Expressions:
 
     def _fetch(self, base: ir.Value, at: ir.Value, dtype: DType, write: bool) -> None:
         """Bring what comes some iterations after an element to the caches."""
-        ahead = self.b.add(at, I64(self.ahead // dtype.itemsize))
+        ahead = self.b.add(at, I64((self.ahead_writing if write else self.ahead) // dtype.itemsize))
         self.build.prefetch(self.build.address(base, ahead, dtype), write)
 
     def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
@@ -332,7 +333,7 @@ class Expressions:
             return
         value = self.build.splat(value, lanes.count)
         if step == 1:
-            if self.ahead and lanes.mask is None and not self.past:
+            if self.ahead_writing and lanes.mask is None and not self.past:
                 self._fetch(base, at, dtype, True)
             self.build.store(base, at, value, dtype, lanes.mask, self.past)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ...kernel.index import Var
@@ -9,6 +10,9 @@ from ...kernel.loops import Expr, Kernel, Load, Store, operands
 
 #: Bytes from which on lines are fetched ahead of their use, and how far.
 LONG, AHEAD = 4 << 20, 1 << 10
+
+#: A row of more bytes than this does not stay in the first-level cache from one stage to the next.
+_ROW = 24 << 10
 
 #: Bytes from which on results are written to memory and not to the caches: whoever reads them will not find them there
 #: anyway.
@@ -28,6 +32,18 @@ def bytes_moved(kernel: Kernel) -> int:
                     _size(s.index.factors) * kernel.outputs[s.buffer - len(kernel.inputs)].itemsize
                 )
     return sum(moved.values())
+
+
+def reading_ahead(kernel: Kernel, stage: int) -> int:
+    """By how many bytes a stage along rows fetches ahead of what it reads.
+
+    Where several stages go through the same rows, all but the first find them in the cache. The second one, which has
+    most to compute, fetches the next row meanwhile.
+    """
+    sizes = [math.prod([v.size for v in s.variables]) * 4 for s in kernel.stages if s.variables]
+    if len(sizes) < 2 or not 0 < sizes[0] <= _ROW:
+        return AHEAD
+    return 0 if stage != 1 else sizes[0] * -(-AHEAD // sizes[0])
 
 
 def _loads(e: Expr) -> Iterator[Load]:
@@ -51,6 +67,8 @@ def stores_whole_vectors(kernel: Kernel, lanes: int) -> bool:
             return False
         for s in stage.stores:
             along = kernel.outer[-1] if kernel.across else stage.variables[-1] if stage.variables else None
+            if along is None and isinstance(s, Store):
+                continue  # a number for each row
             if not isinstance(s, Store) or along is None or s.index.stride(along) != 1:
                 return False
             rest = [f for term, f in s.index.factors.items() if term is not along and term != along]

@@ -40,33 +40,42 @@ def expm1_near(a: Algebra, r: Value) -> Value:
     return a.fma(a.mul(r, r), horner(a, r, _EXP[a.bits]), r)
 
 
-def above(a: Algebra, x: Value, low: float, high: float) -> tuple[Value, Value]:
-    """(whether x is above `low`, x up to `high` where it is, else 0).
+def within(a: Algebra, x: Value, low: float, high: float) -> tuple[Value, Value]:
+    """(whether x is below `low`, x up to `high` where it is not, else 0). NaN stays.
 
     What vanishes is not computed: processors take many times as long for results below the normal range.
     """
-    more = a.less(a.const(low), x)
-    t = a.select(more, x, a.const(0.0))
-    return more, a.select(a.less(t, a.const(high)), t, a.const(high))
+    less = a.less(x, a.const(low))
+    t = a.select(less, a.const(0.0), x)
+    return less, a.select(a.less(a.const(high), t), a.const(high), t)
+
+
+def _scaled(a: Algebra, x: Value, n: Value) -> Value:
+    """x * 2**n for a whole number n. If both are NaN so is the result."""
+    found = a.scale(x, n)
+    if found is None:
+        n = a.select(a.unordered(n), a.const(0.0), n)
+        found = scale(a, x, n)
+    return found
 
 
 @function
 def exp(a: Algebra, x: Value) -> Value:
     low, high = (-104.0, 89.0) if a.bits == 32 else (-746.0, 710.0)
-    more, t = above(a, x, low, high)
+    vanishes, t = within(a, x, low, high)
     n, r = reduce_exp(a, t)
-    value = scale(a, a.add(expm1_near(a, r), a.const(1.0)), n)
-    return keep_nan(a, x, a.select(more, value, a.const(0.0)))
+    value = _scaled(a, a.add(expm1_near(a, r), a.const(1.0)), n)
+    return a.select(vanishes, a.const(0.0), value)
 
 
 @function
 def exp2(a: Algebra, x: Value) -> Value:
     low, high = (-151.0, 129.0) if a.bits == 32 else (-1076.0, 1025.0)
-    more, t = above(a, x, low, high)
+    vanishes, t = within(a, x, low, high)
     n = a.round(t)
     r = a.mul(a.sub(t, n), a.const(math.log(2.0)))
-    value = scale(a, a.add(expm1_near(a, r), a.const(1.0)), n)
-    return keep_nan(a, x, a.select(more, value, a.const(0.0)))
+    value = _scaled(a, a.add(expm1_near(a, r), a.const(1.0)), n)
+    return a.select(vanishes, a.const(0.0), value)
 
 
 @function

@@ -6,13 +6,13 @@ from ...base.errors import DTypeError, ShapeError
 from ...ir.node import Aval, Node
 from ...ir.shape import show_shape
 from ..elementwise import abs_, exp, less, less_equal, log, mul, not_equal, where
-from ..movement import broadcast_to, full
+from ..movement import broadcast_to, full, reshape
 from ..reduce import sum_
 from .activations import softplus_
 from .classes import pick_class, positions
 from .common import along, as_type, count, widened
 from .define import composite
-from .softmax import log_softmax
+from .softmax import log_softmax, log_sums
 
 
 def reduced(loss: Node, reduction: str, total: Node | None = None) -> Node:
@@ -203,14 +203,26 @@ def _class_weights(x: Node, safe: Node, valid: Node, weight: Node | None, axis: 
 
 
 def _indexed(
-    logs: Node, target: Node, weight: Node | None, axis: int, ignore_index: int
+    x: Node,
+    target: Node,
+    weight: Node | None,
+    axis: int,
+    ignore_index: int,
+    sums: tuple[Node, Node] | None = None,
 ) -> tuple[Node, Node]:
-    """-weight * log-probability of the target class for each sample, and the weight of each sample."""
+    """-weight * log-probability of the target class for each sample, and the weight of each sample.
+
+    x has log-probabilities, or else scores whose `log_sums` are given: only the scores that are picked become
+    log-probabilities.
+    """
     valid = not_equal(target, ignore_index)
     safe = where(valid, target, 0)
-    each = _class_weights(logs, safe, valid, weight, axis)
-    picked = where(valid, pick_class(logs, safe, axis=axis), 0)
-    return -picked * each, each
+    each = _class_weights(x, safe, valid, weight, axis)
+    picked = pick_class(x, safe, axis=axis)
+    if sums is not None:
+        top, log_sum = (reshape(s, shape=safe.shape) for s in sums)
+        picked = (picked - top) - log_sum
+    return -where(valid, picked, 0) * each, each
 
 
 def _mean_weight(each: Node) -> Node:
@@ -238,13 +250,15 @@ def cross_entropy(x, target, weight, smoothing, *, ignore_index=-100, reduction=
     """
     axis = _check_classes("cross_entropy", x, target, weight)
     target = positions(target)
-    logs = log_softmax(widened(x), axis=axis)
-    loss, each = _indexed(logs, target, weight, axis, ignore_index)
+    w = widened(x)
+    sums = log_sums(w, axis=axis)
+    loss, each = _indexed(w, target, weight, axis, ignore_index, sums)
     if smoothing is not None:
-        s = as_type(smoothing, logs.dtype)
-        scaled = logs if weight is None else logs * along(as_type(weight, logs.dtype), logs, axis)
+        s = as_type(smoothing, w.dtype)
+        logs = (w - sums[0]) - sums[1]
+        scaled = logs if weight is None else logs * along(as_type(weight, w.dtype), w, axis)
         spread = where(not_equal(target, ignore_index), -sum_(scaled, axes=(axis,)), 0)
-        loss = loss * (1 - s) + spread * (s / count(logs, (axis,)))
+        loss = loss * (1 - s) + spread * (s / count(w, (axis,)))
     return as_type(reduced(loss, reduction, _mean_weight(each)), x.dtype)
 
 

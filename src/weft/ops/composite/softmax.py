@@ -24,14 +24,17 @@ def _empty(x: Node, axes: tuple[int, ...]) -> bool:
 
 @composite
 def softmax(x, *, axis):
-    """e**x / sum(e**x) along `axis`. Computed in float32 for 16-bit floats. All -inf along the axis gives NaN."""
+    """e**x / sum(e**x) along `axis`. Computed in float32 for 16-bit floats. All -inf along the axis gives NaN.
+
+    One division for each row: its elements are multiplied by 1 / sum(e**x).
+    """
     _check("softmax", x)
     if _empty(x, (axis,)):
         return x
     w = widened(x)
     top = keep(max_(w, axes=(axis,)), w, (axis,))
     e = exp_or_zero(w - stop_gradient(top))
-    return as_type(e / keep(sum_(e, axes=(axis,)), e, (axis,)), x.dtype)
+    return as_type(e * keep(1 / sum_(e, axes=(axis,)), e, (axis,)), x.dtype)
 
 
 @softmax.vjp
@@ -56,6 +59,26 @@ def log_softmax(x, *, axis):
 def _(cts, outs, x, *, axis):
     y, ct = widened(outs[0]), widened(cts[0])
     return (as_type(ct - exp_or_zero(y) * keep(sum_(ct, axes=(axis,)), ct, (axis,)), x.dtype),)
+
+
+@composite
+def log_sums(x, *, axis):
+    """(max, log(sum(e**(x - max)))) along `axis`, which stays with length 1: log_softmax(x) is x less both.
+
+    What a loss keeps of each row of scores. The maximum is a number without a derivative, as in `log_softmax`.
+    """
+    if _empty(x, (axis,)):
+        nothing = keep(sum_(x, axes=(axis,)), x, (axis,))
+        return nothing, log(nothing)
+    top = stop_gradient(keep(max_(x, axes=(axis,)), x, (axis,)))
+    return top, log(keep(sum_(exp_or_zero(x - top), axes=(axis,)), x, (axis,)))
+
+
+@log_sums.vjp
+def _(cts, outs, x, *, axis):
+    if cts[1] is None:
+        return (None,)
+    return (cts[1] * exp_or_zero((x - outs[0]) - outs[1]),)
 
 
 @composite
