@@ -12,31 +12,14 @@ from typing import Any
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import (
-    Apply,
-    Expr,
-    Inside,
-    Kernel,
-    Literal,
-    Load,
-    Position,
-    Reduction,
-    Scalar,
-    Scatter,
-    Stage,
-    Total,
-    always_read,
-    operands,
-)
+from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
 from ...kernel.target import Target
 from . import instructions as ir
 from . import streams
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .scalar import combine, identity_of
-
-#: Vectors of results that a long reduction makes at once.
-WIDE = 4
+from .wideness import WIDE, accumulators, lane_count, same_along
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
 BLOCK = 256
@@ -77,65 +60,6 @@ def several(kernel: Kernel, target: Target) -> int:
         if not all(isinstance(r.value, Load) for r in stage.reductions):
             return 1
     return WIDE
-
-
-def lane_count(kernel: Kernel, target: Target) -> int:
-    """Lanes of the kernel's vectors: as many as the widest type allows of what they hold."""
-    types = (*kernel.inputs, *kernel.outputs)
-    sizes = [4]
-    for stage in kernel.stages:
-        sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
-        along = _along_vectors(kernel, stage)
-        for x in (*stage.reductions, *stage.carries, *stage.stores):
-            sizes += [types[e.buffer].itemsize for e in _loads(x.value) if along in e.index.variables()]
-        for s in stage.stores:
-            if isinstance(s, Scatter) or along in s.index.variables():
-                sizes.append(types[s.buffer].itemsize)
-    return target.lanes(max(sizes))
-
-
-def _accumulators(stage: Stage) -> int:
-    """Vectors of results that a reduction along its vectors keeps: one comparison does not wait for the one before.
-
-    Sums keep one, in which they are added in order.
-    """
-    exact = stage.reductions and all(r.op in ("max", "min") for r in stage.reductions)
-    return WIDE if exact and not stage.stores else 1
-
-
-def _along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
-    """The variable that the vectors of a stage run along."""
-    if kernel.across:
-        return kernel.outer[-1]
-    return stage.variables[-1] if stage.variables else None
-
-
-def _loads(e: Expr) -> Iterator[Load]:
-    if isinstance(e, Load):
-        yield e
-    for a in operands(e):
-        yield from _loads(a)
-
-
-def _same_along(e: Expr, var: Var) -> Iterator[Expr]:
-    """The parts of an expression, as large as possible, that take an instruction and have one value in a whole loop."""
-    if isinstance(e, (Literal, Scalar, Total)):
-        return
-    if _is_same(e, var):
-        yield e
-    elif isinstance(e, Apply):
-        for a in e.args:
-            yield from _same_along(a, var)
-
-
-def _is_same(e: Expr, var: Var) -> bool:
-    if isinstance(e, (Literal, Scalar, Total)):
-        return True
-    if isinstance(e, (Load, Position)):
-        return var not in e.index.variables()
-    if isinstance(e, Inside) and any(var in i.variables() for i, _, _ in e.conditions):
-        return False
-    return isinstance(e, (Apply, Inside)) and all(_is_same(a, var) for a in operands(e))
 
 
 def _repeats(var: Var) -> bool:
@@ -302,9 +226,9 @@ class _KernelEmitter(Expressions):
         def innermost(lanes: Lanes) -> None:
             self.same = {}
             for x in (*stage.reductions, *stage.stores):
-                for e in _same_along(x.value, last):  # or LLVM reads it again after every store
+                for e in same_along(x.value, last):  # or LLVM reads it again after every store
                     self.value(e, lanes, self.same)
-            several = _accumulators(stage)
+            several = accumulators(stage)
             for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
                 body(inner)
             self.same = {}
@@ -447,7 +371,7 @@ class _KernelEmitter(Expressions):
             if across
             else (self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1)
         )
-        first, several = lanes, 1 if across or lanes == 1 else _accumulators(stage)
+        first, several = lanes, 1 if across or lanes == 1 else accumulators(stage)
         slots: list[dict[int, Any]] = []  # for each reduction: lanes -> where they are
         for r in stage.reductions:
             slots.append({})

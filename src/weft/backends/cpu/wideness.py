@@ -1,0 +1,84 @@
+"""How many elements the vectors of a loop kernel hold, and what is the same in all iterations of an innermost loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...kernel.index import Var
+from ...kernel.loops import (
+    Apply,
+    Expr,
+    Inside,
+    Kernel,
+    Literal,
+    Load,
+    Position,
+    Scalar,
+    Scatter,
+    Stage,
+    Total,
+    operands,
+)
+from ...kernel.target import Target
+
+#: Vectors of results that a long reduction makes at once.
+WIDE = 4
+
+
+def lane_count(kernel: Kernel, target: Target) -> int:
+    """Lanes of the kernel's vectors: as many as the widest type allows of what they hold."""
+    types = (*kernel.inputs, *kernel.outputs)
+    sizes = [4]
+    for stage in kernel.stages:
+        sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
+        along = _along_vectors(kernel, stage)
+        for x in (*stage.reductions, *stage.carries, *stage.stores):
+            sizes += [types[e.buffer].itemsize for e in _loads(x.value) if along in e.index.variables()]
+        for s in stage.stores:
+            if isinstance(s, Scatter) or along in s.index.variables():
+                sizes.append(types[s.buffer].itemsize)
+    return target.lanes(max(sizes))
+
+
+def accumulators(stage: Stage) -> int:
+    """Vectors of results that a reduction along its vectors keeps: one comparison does not wait for the one before.
+
+    Sums keep one, in which they are added in order.
+    """
+    exact = stage.reductions and all(r.op in ("max", "min") for r in stage.reductions)
+    return WIDE if exact and not stage.stores else 1
+
+
+def _along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
+    """The variable that the vectors of a stage run along."""
+    if kernel.across:
+        return kernel.outer[-1]
+    return stage.variables[-1] if stage.variables else None
+
+
+def _loads(e: Expr) -> Iterator[Load]:
+    if isinstance(e, Load):
+        yield e
+    for a in operands(e):
+        yield from _loads(a)
+
+
+def same_along(e: Expr, var: Var) -> Iterator[Expr]:
+    """The parts of an expression, as large as possible, that take an instruction and have one value in a whole loop."""
+    if isinstance(e, (Literal, Scalar, Total)):
+        return
+    if _is_same(e, var):
+        yield e
+    elif isinstance(e, Apply):
+        for a in e.args:
+            yield from same_along(a, var)
+
+
+def _is_same(e: Expr, var: Var) -> bool:
+    if isinstance(e, (Literal, Scalar, Total)):
+        return True
+    if isinstance(e, (Load, Position)):
+        return var not in e.index.variables()
+    if isinstance(e, Inside) and any(var in i.variables() for i, _, _ in e.conditions):
+        return False
+    return isinstance(e, (Apply, Inside)) and all(_is_same(a, var) for a in operands(e))
