@@ -14,7 +14,6 @@ from unittest import mock
 
 import common
 from adapters import weft as adapter
-
 from weft.arrays import cell
 from weft.backends.cpu.standing import Standing
 from weft.optim import optimizer as optim_module
@@ -47,7 +46,7 @@ class Watch:
 def measure(name, rounds, kernels):
     """Seconds of each part of a step of a workload, the nodes that it finds, and the seconds of a whole step."""
     work = common.WORKLOADS[name]
-    net, reset = adapter.make(work.model)
+    net, _ = adapter.make(work.model)
     kind, lr, *o = work.opt
     opt = {
         "sgd": lambda: adapter.optim.SGD(net.parameters(), lr=lr, momentum=o[0]),
