@@ -34,15 +34,15 @@ def test_a_training_step():
     assert names[0] == "as written" and "decompose" in names
     assert any(n.prim.name == "call" for n in found.before.nodes)
     assert not any(n.prim.name == "call" for n in found.after.nodes)
-    first = found.rows[0]
-    assert first.operations == ("linear", "relu") and first.times == 1 and "test_kernels.py" in first.lines[0]
+    (first,) = [r for r in found.rows if r.operations == ("linear", "relu")]
+    assert first.times == 1 and "test_kernels.py" in first.lines[0]
     rest = 3 * 16 * 30  # the bias; a comparison and a choice
     assert (first.flops, first.read) == (2 * 16 * 30 * 40 + rest, 4 * (16 * 40 + 30 * 40 + 30))
     assert found.inputs >= 4 * (16 * 40 + 40 * 30 + 30 * 10) and found.arena > 0
     text = str(found)
     assert text.splitlines()[0].startswith("step: ") and "linear.vjp" in text
     assert "t0 += b0[40*m + k0] * b1[40*n + k0]" in found.loops
-    assert "define void" in first.llvm and "k0" in first.llvm and "k0:" in first.assembly
+    assert "define void" in first.llvm and first.name in first.llvm and f"{first.name}:" in first.assembly
     assert found.loops.count("kernel ") == sum(bool(r.loops) for r in found.rows)
 
 

@@ -192,3 +192,24 @@ def test_what_the_sum_and_the_result_share_is_computed_once():
     _, summed, last = kernel.stages
     assert [show(s.value) for s in summed.stores] == [show(r.value) for r in summed.reductions]
     assert "exp" in show(summed.stores[0].value) and "exp" not in show(last.stores[0].value)
+
+
+def test_a_product_s_epilogue_is_no_part_of_a_row_though_its_shape_is_that_of_a_row_s_numbers():
+    """Of (8, 8, 8) summed over the last axis, (8, 8) may be a number of each row, or be broadcast along the first."""
+    aval = Aval((8, 8), float32)
+
+    def f(a, b, c, x):
+        m = dot_general(a, b, contract=((1,), (0,)), batch=((), ())) * c
+        t = x * broadcast_in_dim(m, shape=(8, 8, 8), axes=(1, 2))
+        return t + restore(sum_(t, axes=(2,)), t, (2,)) + restore(sum_(x * t, axes=(2,)), t, (2,)), exp(m)
+
+    graph = trace_graph(f, (aval, aval, aval, Aval((8, 8, 8), float32)))
+    values = [
+        np.random.default_rng(i).normal(size=n.shape).astype(np.float32) for i, n in enumerate(graph.inputs)
+    ]
+    got = CpuBackend().compile(graph, recurs=True).run([Buffer(v) for v in values])
+    a, b, c, x = values
+    m = (a @ b) * c
+    want = x * m + (x * m).sum(-1, keepdims=True) + (x * x * m).sum(-1, keepdims=True), np.exp(m)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g.array, w, rtol=1e-4, atol=1e-5)

@@ -298,7 +298,7 @@ class _Plan:
             fits = user.prim.elementwise or _rounds(user, anchor)
             fits = fits and user.shape == anchor.shape and supported(user)
             fits = fits and user.dtype.kind != "c"
-            fits = fits and user not in self.rows
+            fits = fits and user not in self.rows and user not in self.beside
             if not fits or user in self.anchor or self._holds_anchor(user, root):
                 break
             path.append(root)
