@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import weft as wf
+from weft.backends.cpu import memory
 
 
 @pytest.fixture(params=["reference", "cpu"])
@@ -54,8 +55,6 @@ def test_exports_of_state_keep_their_values_when_it_is_replaced(backend):
 
 
 def test_memory_that_nobody_sees_is_used_again():
-    from weft.backends.cpu import memory
-
     with wf.config(backend="cpu"):
         y = wf.ones(1 << 12) * 3.0
         address = y.numpy().ctypes.data
@@ -77,3 +76,14 @@ def test_kernels_wait_for_the_results_of_steps_on_the_host():
             found.append([h[i][j].numpy() for i in range(2) for j in range(2)])
     for a, b in zip(*found):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_idle_blocks_of_a_size_that_is_not_needed_any_more_are_let_go():
+    memory.trim()
+    sizes = 1 << 20, 1 << 21
+    for size in sizes:
+        memory.give_back(memory.take_block(size))
+    memory.exchange(*sizes)
+    assert [len(memory._free.get(size, [])) for size in sizes] == [0, 1]
+    memory.exchange(1 << 21, (1 << 21) - 1)  # served by the same blocks
+    assert len(memory._free[1 << 21]) == 1

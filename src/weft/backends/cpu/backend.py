@@ -30,7 +30,7 @@ from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
-from . import emit, host, library, threads, tiles, watch
+from . import emit, host, library, memory, threads, tiles, watch
 from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
@@ -185,6 +185,7 @@ class CpuProgram:
         if not kept and not found.results:
             return self._laid_out()
         arena = plan_arena(self.graph, found.steps, {n for s in kept for n in s.writes})
+        memory.exchange(self.region.arena.size, arena.size)
         code, env = self._assemble(replace(self.region, steps=found.steps, arena=arena))
         over = None
         if found.results and self._short:

@@ -104,6 +104,12 @@ def trim() -> None:
         stack.clear()
 
 
+def exchange(old: int, new: int) -> None:
+    """Let go of idle blocks for `old` bytes, as blocks for `new` will be needed in their place."""
+    if old > _SMALL and _rounded(old) != _rounded(new):
+        _free.pop(_rounded(old), None)
+
+
 class Recycled(Buffer):
     """A buffer whose block is used again when nobody can see it any more.
 
