@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
+from scripts import run_script
 from weft.backends.cpu import emit, library
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.jit import host_target
@@ -101,10 +100,5 @@ print("fine")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is protected by Linux's means")
 @pytest.mark.parametrize("where", ["beginning", "end"])
 def test_nothing_else_is_read(where):
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, where],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_script(SCRIPT, where, folder=Path(__file__).parent)
     assert done.stdout.endswith("fine\n"), f"{done.returncode}: {done.stdout}\n{done.stderr[-2000:]}"

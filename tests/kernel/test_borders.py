@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 import weft as wf
 import weft.nn.functional as F
+from scripts import run_script
 from weft import nn
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
@@ -143,12 +142,7 @@ print("fine")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is protected by Linux's means")
 @pytest.mark.parametrize("where", ["beginning", "end"])
 def test_nothing_but_the_image_is_touched_and_all_of_it_is_written(where):
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, where],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_script(SCRIPT, where, folder=Path(__file__).parent)
     assert done.stdout.endswith("fine\n"), f"{done.returncode}: {done.stdout}\n{done.stderr[-2000:]}"
 
 

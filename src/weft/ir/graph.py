@@ -121,6 +121,15 @@ def trace_graph(function: Callable[..., Any], avals: Sequence[Aval]) -> Graph:
     return Graph(inputs, (out,) if isinstance(out, Node) else tuple(out))
 
 
+def users_of(graph: Graph) -> dict[Node, list[Node]]:
+    """Who uses each node of a graph, in the graph's order, each user once."""
+    users: dict[Node, list[Node]] = {}
+    for node in graph.nodes:
+        for a in dict.fromkeys(node.args):
+            users.setdefault(a, []).append(node)
+    return users
+
+
 def fresh_inputs(avals: Iterable[Aval]) -> list[Node]:
     """Placeholders for the inputs of a new graph."""
     return [placeholder(a, GRAD if a.dtype.inexact else 0) for a in avals]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.graph import Graph, rebuild
+from ..ir.graph import Graph, rebuild, users_of
 from ..ir.node import Node
 from ..ops.define import constant
 from ..ops.movement import identity, pad, permute, slice_
@@ -100,10 +100,7 @@ def read_inside(graph: Graph) -> Graph:
 
 def _shared_copies(graph: Graph) -> dict[Node, Node]:
     """value -> its copy with a border, where others read the value too and can as well read it there."""
-    users: dict[Node, list[Node]] = {}
-    for node in graph.nodes:
-        for a in dict.fromkeys(node.args):
-            users.setdefault(a, []).append(node)
+    users = users_of(graph)
     outside = {*graph.inputs, *graph.outputs}
     found: dict[Node, Node] = {}
     for node in graph.nodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -119,13 +120,25 @@ def _as_tiles(c: Common) -> Tiles | None:
     joined = {v: join(vs) for v, vs in parts.items()}
     left, right = (replace(x, index=x.index.substitute(joined)) for x in (left, right))
     at = tuple([i.substitute(joined) for i in at])
-    row = max(parts[m], key=lambda v: v.size)
-    column = max(parts[n], key=lambda v: (right.index.stride(v) == 1, v.size))
-    if m.size < 2 and right.index.stride(column) != 1:
-        return None  # a single row is not worth packing for
-    outer = (*batch, *[v for v in (*parts[m], *parts[n]) if v not in (row, column)])
+    chosen = sides_of_tiles(parts[m], parts[n], right.index)
+    if chosen is None:
+        return None
+    row, column, others = chosen
+    outer = (*batch, *others)
     taps = tuple([v for k in inner for v in parts[k]])
     return tiles(c, outer, row, column, taps, left, right, at, {})
+
+
+def sides_of_tiles(
+    rows: Sequence[Var], columns: Sequence[Var], right: Index
+) -> tuple[Var, Var, tuple[Var, ...]] | None:
+    """The variables that tiles run along, of those that rows and columns are cut into, and the others; None for a
+    single row whose columns lie apart in the second operand: it is not worth packing for."""
+    row = max(rows, key=lambda v: v.size)
+    column = max(columns, key=lambda v: (right.stride(v) == 1, v.size))
+    if math.prod([v.size for v in rows]) < 2 and right.stride(column) != 1:
+        return None
+    return row, column, tuple([v for v in (*rows, *columns) if v not in (row, column)])
 
 
 def split(variables: Sequence[Var], places: Sequence[Index]) -> dict[Var, tuple[Var, ...]] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild
+from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, users_of
 from ..ir.node import Node
 from ..ir.shape import size_of
 from ..ops.loops import scan, while_loop
@@ -18,7 +18,7 @@ from ..ops.movement import identity, permute, reshape
 from ..passes.pipeline import run_passes
 from ..passes.rewrite import rewrite
 from .anchors import REDUCTIONS
-from .slices import slices_of, users_of
+from .slices import slices_of
 
 #: Given a body and how many constants are its first inputs: the body with more constants after these, and a
 #: function of the constants that gives them; None if there is nothing to do.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ..ir.dtype import int32, real_dtype, uint8
-from ..ir.graph import Graph
+from ..ir.graph import Graph, users_of
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity, permute, reshape, slice_
@@ -142,10 +142,7 @@ class _Plan:
 
     def __init__(self, graph: Graph, supported: Callable[[Node], bool]) -> None:
         self.outputs = set(graph.outputs)
-        self.users: dict[Node, list[Node]] = {}
-        for node in graph.nodes:
-            for a in dict.fromkeys(node.args):
-                self.users.setdefault(a, []).append(node)
+        self.users = users_of(graph)
         self.stored = self._stored(graph, supported)
         self.anchor: dict[Node, Node] = {}
         self.rows: dict[Node, Group] = {}

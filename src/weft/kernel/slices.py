@@ -14,11 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.dtype import real_dtype
-from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.movement import slice_
 from .anchors import Common, size
-from .contraction import IN_TILES, factors, join, sides, split, stored, sum_length, tiles
+from .contraction import IN_TILES, factors, join, sides, sides_of_tiles, split, stored, sum_length, tiles
 from .elementwise import domain, written
 from .index import Index, Indices, Var, as_index, flatten_index, unflatten_index
 from .loops import Load, Store
@@ -27,15 +26,6 @@ from .tiles import LONG, Tiles
 
 #: Sums of one element, at most: a tile must have some rows of each.
 _MOST = 5
-
-
-def users_of(graph: Graph) -> dict[Node, list[Node]]:
-    """Who uses each node of a graph."""
-    users: dict[Node, list[Node]] = {}
-    for node in graph.nodes:
-        for a in dict.fromkeys(node.args):
-            users.setdefault(a, []).append(node)
-    return users
 
 
 def slices_of(product: Node, users: Mapping[Node, Sequence[Node]]) -> int:
@@ -127,11 +117,11 @@ def sliced(c: Common, roots: Sequence[Node], kept: Node | None = None) -> Tiles 
     if found is None or None in found.starts:
         return None
     left, right = found.left, found.right[0]
-    row = max(parts[m], key=lambda v: v.size)
-    column = max(parts[n], key=lambda v: (right.index.stride(v) == 1, v.size))
-    if m.size < 2 and right.index.stride(column) != 1:
-        return None  # a single row is not worth packing for
-    outer = (*batch, *[v for v in (*parts[m], *parts[n]) if v not in (row, column)])
+    chosen = sides_of_tiles(parts[m], parts[n], right.index)
+    if chosen is None:
+        return None
+    row, column, others = chosen
+    outer = (*batch, *others)
     steps = tuple([v for k in inner for v in parts[k]])
     made = tiles(c, outer, row, column, steps, left, right, (), {}, stores=found.stores)
     if made is None or made.words > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from ..ir.graph import Graph
+from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.elementwise import maximum, minimum
 from ..ops.movement import identity, pad, slice_
@@ -22,10 +22,7 @@ def spread_windows(graph: Graph) -> Graph:
     Windows that lie apart stay: they may be pooled by the kernel of a convolution. So do those that something else goes
     over, too, such as the gradient: rows of them are gone through together.
     """
-    users: dict[Node, list[Node]] = {}
-    for node in graph.nodes:
-        for a in dict.fromkeys(node.args):
-            users.setdefault(a, []).append(node)
+    users = users_of(graph)
 
     def goes_on(node: Node) -> bool:
         """Whether all that becomes of a node is a copy of it with a border: the kernel of that copy computes it."""
