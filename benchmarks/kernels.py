@@ -91,10 +91,7 @@ class Repeated:
         self.standing._place_arena(self.arena.ctypes.data + (-self.arena.ctypes.data) % 64)
         for k, x in enumerate(inputs):
             self.standing.place(k, x.address)
-        outs = [self.standing.take(k) for k in range(len(self.program._made))]
-        for k, x in enumerate(outs):
-            self.standing.place_output(k, x._address)
-        self.kept = inputs, outs
+        self.kept = inputs, self.standing.take_outputs()
         threads.run(self.code.address, len(self.code.words), self.standing.address)
 
     def seconds(self, contraction: bool) -> float:
