@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir.dtype import real_dtype
 from ..ir.node import Node
 from .anchors import Common, size
 from .index import Index, Var, as_index, unflatten_index
-from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, operands
+from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, found_in
 from .lower import as_indices, broadcast, variables
 
 
@@ -89,11 +89,8 @@ def _strips(last: Var, walk: tuple[Var, ...]) -> tuple[dict[Var, Index], tuple[V
     return split, (*far, turn), (high, step, low)
 
 
-def _places(e: Expr) -> Iterator[Index]:
-    if isinstance(e, Load):
-        yield e.index
-    for a in operands(e):
-        yield from _places(a)
+def _places(e: Expr) -> list[Index]:
+    return [x.index for x in found_in([e]) if isinstance(x, Load)]
 
 
 def written(c: Common, root: Node, buffer: int, indices: tuple[Index, ...]) -> list[Store]:
@@ -134,26 +131,29 @@ def _collapsed(
 
 def _straight(e: Expr, var: Var) -> bool:
     """Whether every load moves evenly (by 0 or 1, if it moves at all) as `var` grows."""
+    return all(_moves_evenly(x, var) for x in found_in([e]))
+
+
+def _moves_evenly(e: Expr, var: Var) -> bool:
     if isinstance(e, Load):
         return e.index.stride(var) in (0, 1)
     if isinstance(e, Position):
         return e.index.stride(var) is not None
-    if isinstance(e, Inside) and not all(i.stride(var) is not None for i, _, _ in e.conditions):
-        return False
-    if isinstance(e, (Lookup, Search)) and e.base.stride(var) is None:
-        return False
-    return all(_straight(a, var) for a in operands(e))
+    if isinstance(e, Inside):
+        return all(i.stride(var) is not None for i, _, _ in e.conditions)
+    return not isinstance(e, (Lookup, Search)) or e.base.stride(var) is not None
 
 
 def _cost(e: Expr, var: Var) -> int:
     """What an expression costs along `var`, in loads of whole vectors, roughly."""
-    if isinstance(e, Load):
-        stride = e.index.stride(var)
-        return 1 if stride in (0, 1) else 8 if stride is not None else 24
-    uneven = 0
-    if isinstance(e, Inside):
-        uneven = sum([24 for i, _, _ in e.conditions if i.stride(var) is None])
-    return uneven + sum([_cost(a, var) for a in operands(e)])
+    cost = 0
+    for x in found_in([e]):
+        if isinstance(x, Load):
+            stride = x.index.stride(var)
+            cost += 1 if stride in (0, 1) else 8 if stride is not None else 24
+        elif isinstance(x, Inside):
+            cost += sum([24 for i, _, _ in x.conditions if i.stride(var) is None])
+    return cost
 
 
 def _filled(size: int) -> float:

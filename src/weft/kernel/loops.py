@@ -9,12 +9,49 @@ Everything is immutable data: two kernels that are equal have equal code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..ir.dtype import DType
 from .index import Index, Var
+
+
+class _Shared:
+    """What is compared by what it says, however often its parts occur in each other.
+
+    The hash is computed once, of the parts' own. Two that are equal and not the same object are compared part by
+    part, each pair of parts once.
+    """
+
+    _hash: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((type(self).__name__, *vars(self).values())))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other) or hash(self) != hash(other):
+            return False
+        known: set[tuple[int, int]] = set()
+        waiting: list[tuple[Any, Any]] = [(self, other)]
+        while waiting:
+            a, b = waiting.pop()
+            if a is b or (id(a), id(b)) in known:
+                continue
+            known.add((id(a), id(b)))
+            if isinstance(a, _Shared) and type(a) is type(b) and hash(a) == hash(b):
+                waiting.extend(zip(operands(a), operands(b), strict=True))  # type: ignore[arg-type]
+                a, b = _besides(a), _besides(b)
+            if a != b:
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -42,8 +79,8 @@ class Load:
     dtype: DType
 
 
-@dataclass(frozen=True)
-class Lookup:
+@dataclass(frozen=True, eq=False)
+class Lookup(_Shared):
     """An element whose place depends on integers computed at run time.
 
     It is element base + sum of index * stride over `parts` = (index, size, stride). A negative index counts from
@@ -57,8 +94,8 @@ class Lookup:
     wraps: bool = True
 
 
-@dataclass(frozen=True)
-class Search:
+@dataclass(frozen=True, eq=False)
+class Search(_Shared):
     """How many of `size` sorted elements of a buffer, from `base` on and `stride` apart, lie before `key`.
 
     Those that are less than it, or, with `right`, not greater. NaN comes after everything else and equals NaN.
@@ -81,8 +118,8 @@ class Position:
     dtype: DType
 
 
-@dataclass(frozen=True)
-class Apply:
+@dataclass(frozen=True, eq=False)
+class Apply(_Shared):
     """An elementwise operation, named as its primitive."""
 
     op: str
@@ -90,8 +127,8 @@ class Apply:
     dtype: DType
 
 
-@dataclass(frozen=True)
-class Inside:
+@dataclass(frozen=True, eq=False)
+class Inside(_Shared):
     """`then` where every index lies in its range [low, high), else `other`; each reads memory there alone."""
 
     conditions: tuple[tuple[Index, int, int], ...]
@@ -227,16 +264,19 @@ class Kernel:
             for v in stage.variables:
                 lines.append(f"{inner}for {v.name} < {v.size}:")
                 inner += "  "
+            names = named([x.value for x in (*stage.reductions, *stage.carries, *stage.stores)])
+            for e, name in names.items():
+                lines.append(f"{inner}{name} = {show(e, {**names, e: ''})}")
             for r in stage.reductions:
-                lines.append(f"{inner}t{count} {r.op}= {show(r.value)}")
+                lines.append(f"{inner}t{count} {r.op}= {show(r.value, names)}")
                 count += 1
             for carry in stage.carries:
-                lines.append(f"{inner}t{count} = {show(carry.value)}")
+                lines.append(f"{inner}t{count} = {show(carry.value, names)}")
                 count += 1
             for s in stage.stores:
-                place = str(s.index) if isinstance(s, Store) else _show_place(s.base, s.parts)
+                place = str(s.index) if isinstance(s, Store) else _show_place(s.base, s.parts, names)
                 sign = "+=" if isinstance(s, Scatter) and s.add else "="
-                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value)}")
+                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value, names)}")
         return "\n".join(lines)
 
 
@@ -251,34 +291,81 @@ def operands(e: Expr) -> tuple[Expr, ...]:
     return (e.key,) if isinstance(e, Search) else ()
 
 
-def found_in(values: Iterable[Expr]) -> list[Expr]:
-    """The different expressions that some are made of, these included."""
+def _besides(e: Any) -> tuple[Any, ...]:
+    """What an expression says besides what it is made of."""
+    if isinstance(e, Apply):
+        return e.op, len(e.args), e.dtype
+    if isinstance(e, Inside):
+        return e.conditions, e.dtype
+    if isinstance(e, Lookup):
+        return e.buffer, e.base, [part[1:] for part in e.parts], e.dtype, e.wraps
+    assert isinstance(e, Search), e
+    return e.buffer, e.base, e.size, e.stride, e.right, e.dtype
+
+
+def found_in(values: Iterable[Expr], inside: Callable[[Expr], Iterable[Expr]] = operands) -> list[Expr]:
+    """The different expressions that some are made of, these included, each before what only it is made of.
+
+    An expression occurs in others many times over: whoever looks at all of its parts goes through this list.
+    """
     seen: dict[Expr, None] = {}
-    waiting = list(values)
+    waiting = [*values][::-1]
     while waiting:
         e = waiting.pop()
         if e not in seen:
             seen[e] = None
-            waiting.extend(operands(e))
+            waiting.extend([*inside(e)][::-1])
     return list(seen)
 
 
-def always_read(e: Expr) -> Iterator[Load | Scalar]:
+def always_read(e: Expr) -> list[Load | Scalar]:
     """What an expression reads whatever the conditions in it say."""
-    if isinstance(e, (Load, Scalar)):
-        yield e
-    if not isinstance(e, Inside):
-        for a in operands(e):
-            yield from always_read(a)
+    found = found_in([e], lambda e: () if isinstance(e, Inside) else operands(e))
+    return [x for x in found if isinstance(x, (Load, Scalar))]
 
 
 def has_lookup(e: Expr) -> bool:
     """Whether a `Lookup` occurs in an expression."""
-    return isinstance(e, Lookup) or any(has_lookup(a) for a in operands(e))
+    return any(isinstance(x, Lookup) for x in found_in([e]))
 
 
-def show(e: Expr) -> str:
-    """An expression as text."""
+#: Operations from which on what occurs several times in them is written once, and named.
+_MANY = 60
+
+
+def named(values: Sequence[Expr]) -> dict[Expr, str]:
+    """Names (e0, e1, ...) for what occurs several times in expressions too long to write out; parts come first."""
+    found = found_in(values)
+    uses = Counter([*values, *[a for e in found for a in operands(e)]])
+    size: dict[Expr, int] = {}
+    names: dict[Expr, str] = {}
+    for e in _parts_first(found):
+        size[e] = 1 + sum([size[a] for a in operands(e)])
+    if sum([size[v] for v in values]) > _MANY:
+        for e in size:
+            if uses[e] > 1 and operands(e):
+                names[e] = f"e{len(names)}"
+    return names
+
+
+def _parts_first(found: Sequence[Expr]) -> list[Expr]:
+    """Expressions, all parts of each among them, in an order in which each comes after its parts."""
+    done: dict[Expr, None] = {}
+    waiting = [*found][::-1]
+    while waiting:
+        e = waiting[-1]
+        parts = [a for a in operands(e) if a not in done]
+        if parts:
+            waiting.extend(parts[::-1])
+        else:
+            done[waiting.pop()] = None
+    return list(done)
+
+
+def show(e: Expr, names: Mapping[Expr, str] = MappingProxyType({})) -> str:
+    """An expression as text; what has a name is written as that."""
+    if names.get(e):
+        return names[e]
     if isinstance(e, Literal):
         return e.value
     if isinstance(e, Scalar):
@@ -286,21 +373,21 @@ def show(e: Expr) -> str:
     if isinstance(e, Load):
         return f"b{e.buffer}[{e.index}]"
     if isinstance(e, Lookup):
-        return f"b{e.buffer}[{_show_place(e.base, e.parts)}]"
+        return f"b{e.buffer}[{_show_place(e.base, e.parts, names)}]"
     if isinstance(e, Search):
-        return f"search(b{e.buffer}[{e.base} : +{e.size}], {show(e.key)})"
+        return f"search(b{e.buffer}[{e.base} : +{e.size}], {show(e.key, names)})"
     if isinstance(e, Position):
         return f"({e.index})"
     if isinstance(e, Total):
         return f"t{e.reduction}"
     if isinstance(e, Inside):
         tests = " and ".join(f"{low} <= {i} < {high}" for i, low, high in e.conditions)
-        return f"({show(e.then)} if {tests} else {show(e.other)})"
-    return f"{e.op}({', '.join(show(a) for a in e.args)})"
+        return f"({show(e.then, names)} if {tests} else {show(e.other, names)})"
+    return f"{e.op}({', '.join(show(a, names) for a in e.args)})"
 
 
-def _show_place(base: Index, parts: tuple[tuple[Expr, int, int], ...]) -> str:
-    return " + ".join([str(base), *[f"{show(i)}*{stride}" for i, _, stride in parts]])
+def _show_place(base: Index, parts: tuple[tuple[Expr, int, int], ...], names: Mapping[Expr, str]) -> str:
+    return " + ".join([str(base), *[f"{show(i, names)}*{stride}" for i, _, stride in parts]])
 
 
 def literal(value: Any, dtype: DType) -> Literal:

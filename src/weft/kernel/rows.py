@@ -8,14 +8,14 @@ others need of a row's numbers, such as a gradient the maximum and the sum, is s
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..ir.node import Node
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .functions import functions
 from .index import Indices, as_index
-from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store
+from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in
 from .lower import Lowering, can_pull, looked_up, variables
 
 
@@ -235,12 +235,9 @@ def _computed_once(stages: list[Stage], last: Store) -> list[Stage]:
     return stages
 
 
-def _parts(e: Expr) -> Iterator[Expr]:
+def _parts(e: Expr) -> list[Expr]:
     """An expression and what it is made of by operations, the whole first."""
-    yield e
-    if isinstance(e, Apply):
-        for a in e.args:
-            yield from _parts(a)
+    return found_in([e], lambda e: e.args if isinstance(e, Apply) else ())
 
 
 def _is_costly(e: Expr) -> bool:
@@ -251,11 +248,16 @@ def _is_costly(e: Expr) -> bool:
 
 
 def _substituted(e: Expr, old: Expr, new: Expr) -> Expr:
-    if e == old:
-        return new
-    if isinstance(e, Apply):
-        return replace(e, args=tuple([_substituted(a, old, new) for a in e.args]))
-    return e
+    known = {old: new}
+
+    def made(e: Expr) -> Expr:
+        found = known.get(e)
+        if found is None:
+            found = replace(e, args=tuple([made(a) for a in e.args])) if isinstance(e, Apply) else e
+            known[e] = found
+        return found
+
+    return made(e)
 
 
 def _left(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .index import Index, Var
-from .loops import Kernel, show
+from .loops import Kernel, named, show
 from .sorting import Sort
 from .tiles import Operand, Tap, Tiles
 
@@ -45,9 +45,11 @@ def _tiles(t: Tiles) -> str:
     for s, start in enumerate(t.starts):
         columns = replace(t.b, base=t.b.base + start)
         lines.append(f"{inner}t{s} += {left} * {_element(columns, t.n, t.taps, 'b')}")
+    names = named([r.value for r in t.results])
+    lines += [f"{pad}{name} = {show(e, {**names, e: ''})}" for e, name in names.items()]
     for r in t.results:
         place = _sum(r.out.base, [(r.out.stride, t.m.name), (r.step, t.n.name)])
-        lines.append(f"{pad}b{r.out.buffer}[{place}] {'max' if t.fold else ''}= {show(r.value)}")
+        lines.append(f"{pad}b{r.out.buffer}[{place}] {'max' if t.fold else ''}= {show(r.value, names)}")
     return "\n".join(lines)
 
 

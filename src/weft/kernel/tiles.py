@@ -29,6 +29,7 @@ from .loops import (
     Scalar,
     Search,
     Total,
+    found_in,
     has_lookup,
     operands,
 )
@@ -175,30 +176,29 @@ def merge_taps(taps: Sequence[Tap]) -> tuple[Tap, ...]:
 
 def of_columns(t: Tiles) -> list[Expr]:
     """The largest parts of the results that follow from the column alone, such as a bias: the same for all rows."""
-    found: dict[Expr, None] = {}
+    known: dict[Expr, bool] = {}
 
     def follows(e: Expr) -> bool:
-        if isinstance(e, Total):
-            return False
-        places = [e.index] if isinstance(e, (Load, Position)) else []
-        if isinstance(e, (Lookup, Search)):
-            places = [e.base]
-        elif isinstance(e, Inside):
-            places = [i for i, _, _ in e.conditions]
-        return not any(t.m in i.variables() for i in places) and all(follows(a) for a in operands(e))
+        found = known.get(e)
+        if found is None:
+            found = known[e] = not _by_row(e, t.m) and all(follows(a) for a in operands(e))
+        return found
 
-    def collect(e: Expr) -> None:
-        if isinstance(e, (Literal, Scalar)):
-            return
-        if follows(e):
-            found[e] = None
-        elif not isinstance(e, Inside):  # what a condition guards is not to be read elsewhere
-            for a in operands(e):
-                collect(a)
+    def within(e: Expr) -> tuple[Expr, ...]:  # what a condition guards is not to be read elsewhere
+        return () if isinstance(e, Inside) or follows(e) else operands(e)
 
-    for result in t.results:
-        collect(result.value)
-    return list(found)
+    found = found_in([r.value for r in t.results], within)
+    return [e for e in found if not isinstance(e, (Literal, Scalar)) and follows(e)]
+
+
+def _by_row(e: Expr, row: Var) -> bool:
+    """Whether an expression is another from row to row, even if what it is made of is not."""
+    places = [e.index] if isinstance(e, (Load, Position)) else []
+    if isinstance(e, (Lookup, Search)):
+        places = [e.base]
+    elif isinstance(e, Inside):
+        places = [i for i, _, _ in e.conditions]
+    return isinstance(e, Total) or any(row in i.variables() for i in places)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ...kernel.loops import (
     Scalar,
     Search,
     Total,
-    operands,
+    found_in,
 )
 from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
@@ -380,16 +380,18 @@ def _open_ends(at: Index, low: Any, high: Any) -> tuple[bool, bool]:
 
 def reads_alike(e: Expr, vector: Var | None) -> bool:
     """Whether an expression reads memory at a place that is the same for all lanes, or known only at run time."""
-    if isinstance(e, Load):
-        return vector is None or e.index.stride(vector) == 0
-    if isinstance(e, (Lookup, Search)):
-        return True
-    return any(reads_alike(a, vector) for a in operands(e))
+
+    def alike(x: Expr) -> bool:
+        if isinstance(x, Load):
+            return vector is None or x.index.stride(vector) == 0
+        return isinstance(x, (Lookup, Search))
+
+    return any(alike(x) for x in found_in([e]))
 
 
 def reads_memory(e: Expr) -> bool:
     """Whether an expression reads more than inputs of one element."""
-    return isinstance(e, (Load, Lookup, Search)) or any(reads_memory(a) for a in operands(e))
+    return any(isinstance(x, (Load, Lookup, Search)) for x in found_in([e]))
 
 
 def _suffix(value: ir.Value) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Load, Store, operands
+from ...kernel.loops import Kernel, Load, Store, found_in
 
 #: Bytes from which on lines are fetched ahead of their use, and how far.
 LONG, AHEAD = 4 << 20, 1 << 10
@@ -24,8 +23,9 @@ def bytes_moved(kernel: Kernel) -> int:
     moved: dict[int, int] = {}
     for stage in kernel.stages:
         for x in (*stage.reductions, *stage.carries, *stage.stores):
-            for e in _loads(x.value):
-                moved[e.buffer] = max(moved.get(e.buffer, 0), _size(e.index.factors) * e.dtype.itemsize)
+            for e in found_in([x.value]):
+                if isinstance(e, Load):
+                    moved[e.buffer] = max(moved.get(e.buffer, 0), _size(e.index.factors) * e.dtype.itemsize)
         for s in stage.stores:
             if isinstance(s, Store):
                 moved[s.buffer] = (
@@ -44,13 +44,6 @@ def reading_ahead(kernel: Kernel, stage: int) -> int:
     if len(sizes) < 2 or not 0 < sizes[0] <= _ROW:
         return AHEAD
     return 0 if stage != 1 else sizes[0] * -(-AHEAD // sizes[0])
-
-
-def _loads(e: Expr) -> Iterator[Load]:
-    if isinstance(e, Load):
-        yield e
-    for a in operands(e):
-        yield from _loads(a)
 
 
 def _size(factors: object) -> int:

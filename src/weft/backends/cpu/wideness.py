@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ...kernel.index import Var
 from ...kernel.loops import (
     Apply,
@@ -17,6 +15,7 @@ from ...kernel.loops import (
     Scatter,
     Stage,
     Total,
+    found_in,
     operands,
 )
 from ...kernel.target import Target
@@ -33,7 +32,8 @@ def lane_count(kernel: Kernel, target: Target) -> int:
         sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
         along = _along_vectors(kernel, stage)
         for x in (*stage.reductions, *stage.carries, *stage.stores):
-            sizes += [types[e.buffer].itemsize for e in _loads(x.value) if along in e.index.variables()]
+            loads = [e for e in found_in([x.value]) if isinstance(e, Load)]
+            sizes += [types[e.buffer].itemsize for e in loads if along in e.index.variables()]
         for s in stage.stores:
             if isinstance(s, Scatter) or along in s.index.variables():
                 sizes.append(types[s.buffer].itemsize)
@@ -56,29 +56,26 @@ def _along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
     return stage.variables[-1] if stage.variables else None
 
 
-def _loads(e: Expr) -> Iterator[Load]:
-    if isinstance(e, Load):
-        yield e
-    for a in operands(e):
-        yield from _loads(a)
-
-
-def same_along(e: Expr, var: Var) -> Iterator[Expr]:
+def same_along(e: Expr, var: Var) -> list[Expr]:
     """The parts of an expression, as large as possible, that take an instruction and have one value in a whole loop."""
-    if isinstance(e, (Literal, Scalar, Total)):
-        return
-    if _is_same(e, var):
-        yield e
-    elif isinstance(e, Apply):
-        for a in e.args:
-            yield from same_along(a, var)
+    known: dict[Expr, bool] = {}
+
+    def is_same(x: Expr) -> bool:
+        found = known.get(x)
+        if found is None:
+            found = known[x] = _is_same_itself(x, var) and all(is_same(a) for a in operands(x))
+        return found
+
+    def within(x: Expr) -> tuple[Expr, ...]:
+        return x.args if isinstance(x, Apply) and not is_same(x) else ()
+
+    return [x for x in found_in([e], within) if not isinstance(x, (Literal, Scalar, Total)) and is_same(x)]
 
 
-def _is_same(e: Expr, var: Var) -> bool:
-    if isinstance(e, (Literal, Scalar, Total)):
-        return True
+def _is_same_itself(e: Expr, var: Var) -> bool:
+    """Whether an expression has one value in a whole loop if what it is made of has."""
     if isinstance(e, (Load, Position)):
         return var not in e.index.variables()
-    if isinstance(e, Inside) and any(var in i.variables() for i, _, _ in e.conditions):
-        return False
-    return isinstance(e, (Apply, Inside)) and all(_is_same(a, var) for a in operands(e))
+    if isinstance(e, Inside):
+        return not any(var in i.variables() for i, _, _ in e.conditions)
+    return isinstance(e, (Literal, Scalar, Total, Apply))
