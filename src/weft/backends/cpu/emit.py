@@ -12,10 +12,21 @@ from typing import Any
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
+from ...kernel.loops import (
+    Expr,
+    Inside,
+    Kernel,
+    Load,
+    Reduction,
+    Scatter,
+    Stage,
+    always_read,
+    operands,
+)
 from ...kernel.target import Target
 from . import instructions as ir
 from . import streams
+from .bounded import all_inside, bounded
 from .build import I64, PTR, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .scalar import combine, identity_of
@@ -99,6 +110,7 @@ class _KernelEmitter(Expressions):
         self.lanes = lane_count(kernel, build.target)
         self.several = 1 if holes else several(kernel, build.target)
         self.same: dict[Expr, ir.Value] = {}  #: what has one value in the whole innermost loop
+        self.assumed: set[Inside] = set()  #: whose conditions are known to hold
 
     def emit(self) -> None:
         moved = 0 if self.holes else streams.bytes_moved(self.kernel)
@@ -194,6 +206,9 @@ class _KernelEmitter(Expressions):
                     mask = self.build.first_lanes(var.size % lanes, lanes)
                 yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask)
 
+    def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        return self.value(e.then, lanes, memo) if e in self.assumed else super()._inside(e, lanes, memo)
+
     # -- stages -------------------------------------------------------------------------------------------------
 
     def _stages(self, outer: Lanes) -> None:
@@ -228,12 +243,25 @@ class _KernelEmitter(Expressions):
             for x in (*stage.reductions, *stage.stores):
                 for e in same_along(x.value, last):  # or LLVM reads it again after every store
                     self.value(e, lanes, self.same)
-            several = accumulators(stage)
-            for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
-                body(inner)
+            checked = set() if self.holes else bounded(stage, last)
+            if not checked:
+                self._innermost(stage, last, lanes, body)
+            else:
+                with self.b.if_else(all_inside(self, checked, last, lanes)) as (yes, no):
+                    with yes:
+                        self.assumed = checked
+                        self._innermost(stage, last, lanes, body)
+                        self.assumed = set()
+                    with no:
+                        self._innermost(stage, last, lanes, body)
             self.same = {}
 
         self._serial(tuple(before), outer, innermost)
+
+    def _innermost(self, stage: Stage, last: Var, lanes: Lanes, body: Callable[[Lanes], None]) -> None:
+        several = accumulators(stage)
+        for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
+            body(inner)
 
     def _across(self, stage: Stage) -> list[Load]:
         """What a stage without sums reads along its last variable but one and stores along the last, in squares."""

@@ -15,6 +15,7 @@ from ...ir.dtype import int64, uint8
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick_prim, placeholder
+from ...kernel.blocks import reduce_in_blocks
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.hoist import hoist_invariants, pack_constants
@@ -104,6 +105,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("group small integers", _group_integers),
     ("split complex numbers", split_complex),
     ("sum by rows", sum_by_rows),
+    ("reduce in blocks", reduce_in_blocks),
     ("separate operands", separate_operands),
     ("spread windows", spread_windows),
 )

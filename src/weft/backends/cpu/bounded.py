@@ -1,0 +1,34 @@
+"""Conditions that hold in all turns of a loop but the last few rows': where a long axis was padded to whole blocks."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+
+from __future__ import annotations
+
+from ...kernel.index import Var
+from ...kernel.loops import Inside, Stage, found_in
+from . import instructions as ir
+from .build import I1, I64
+from .expressions import Expressions, Lanes
+
+#: Iterations of a reduction that are worth code of their own where nothing has to be checked.
+_LONG = 512
+
+
+def bounded(stage: Stage, last: Var) -> set[Inside]:
+    """What of a long reduction stays inside its bounds in most turns of the loops around it, along `last` at least."""
+    if not stage.reductions or last.size < _LONG:
+        return set()
+    found = [e for e in found_in([r.value for r in stage.reductions]) if isinstance(e, Inside)]
+    return {e for e in found if all(at.stride(last) is not None for at, _, _ in e.conditions)}
+
+
+def all_inside(code: Expressions, checked: set[Inside], last: Var, lanes: Lanes) -> ir.Value:
+    """Whether conditions hold in the first and the last turn of a loop, and so in all of them."""
+    holds: ir.Value = I1(1)
+    for at, low, high in dict.fromkeys(c for e in checked for c in e.conditions):
+        for end in (0, last.size - 1):
+            i = code.index(at, lanes.at(last, I64(end)))
+            holds = code.b.and_(holds, code.b.icmp_signed(">=", i, I64(low)))
+            holds = code.b.and_(holds, code.b.icmp_signed("<", i, I64(high)))
+    return holds

@@ -1,0 +1,142 @@
+"""Long reductions with few results, in two steps that many threads can share: blocks, then what they leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ..ir.dtype import DType, int32
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ops.comparison import equal, isnan, logical_or
+from ..ops.define import constant
+from ..ops.gather import iota_along
+from ..ops.movement import broadcast_in_dim, pad, reshape
+from ..ops.reduce import argmax, argmin, max_, min_
+from ..ops.selection import cast, where
+from ..passes.rewrite import rewrite
+from .anchors import REDUCTIONS, runs_across
+
+#: Elements that a reduction with few results has to go through to be made in blocks; for each result, if there are
+#: several: rows that stay in a cache had better be gone through by one thread, for all that is computed from them.
+_MANY, _LARGE = 1 << 16, 1 << 20
+
+#: Units of work from which on a reduction is shared well enough as it is, and the results of one unit where vectors
+#: run across them.
+_UNITS, _COLUMNS = 16, 64
+
+#: Elements of a block: at least, best, and at most.
+_LEAST, _BEST, _MOST = 1 << 12, 1 << 13, 1 << 15
+
+
+def reduce_in_blocks(graph: Graph) -> Graph:
+    """`graph` with every long reduction that leaves few results as a reduction of those of blocks.
+
+    The blocks follow from the shape and the axes alone, so the order in which elements are combined does, too.
+    """
+
+    def cut(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim.name in REDUCTIONS:
+            return _reduced(old.prim, args[0], old.attrs["axes"])
+        return _first_extreme(old, args[0]) if old.prim in (argmax, argmin) else None
+
+    return rewrite(graph, cut)
+
+
+def _is_long(shape: Sequence[int], axes: Sequence[int]) -> bool:
+    """Whether there is much to reduce to few results."""
+    left = [n for a, n in enumerate(shape) if a not in axes]
+    if not axes or math.prod(shape) < _MANY:
+        return False
+    if not runs_across(shape, axes):
+        results = math.prod(left)
+        return results == 1 or (results < _UNITS and math.prod(shape) >= results * _LARGE)
+    return math.prod(left[:-1]) * -(-left[-1] // _COLUMNS) < _UNITS
+
+
+def block_of(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, int] | None:
+    """(axis, length): what is combined first are pieces of that length of a reduced axis, and the reduced axes behind
+    it as a whole. None for a reduction that is made in one step.
+    """
+    if not _is_long(shape, axes):
+        return None
+    # Where vectors run across the results, these are computed together.
+    size = math.prod([n for a, n in enumerate(shape) if a not in axes]) if runs_across(shape, axes) else 1
+    for axis in sorted(axes, reverse=True):
+        if size >= _LEAST:
+            return axis + 1, 1  # the axes behind this one are enough
+        if size * shape[axis] > _MOST:
+            return axis, _length(shape[axis], size)
+        size *= shape[axis]
+    return None
+
+
+def _length(count: int, size: int) -> int:
+    """The length of the pieces of an axis of `count` elements, each of which stands for `size`.
+
+    One that divides the axis, if there is one, and rather one that is a multiple of long vectors.
+    """
+    best = max(_BEST // size, 1)
+    near = [d for d in range(max(best // 2, 2), min(4 * best, count) + 1) if count % d == 0]
+    found = max(near, key=lambda d: (d * size % 64 == 0, d * size % 16 == 0, -abs(d - best)), default=0)
+    if found:
+        return found
+    pieces = -(-count // best)
+    return -(-count // pieces // 16) * 16 if best > 256 else -(-count // pieces)
+
+
+def _reduced(prim: Callable[..., Node], x: Node, axes: tuple[int, ...]) -> Node | None:
+    """A reduction in two steps or more; None if one will do."""
+    shape: tuple[int, ...] = x.shape  # type: ignore[assignment]
+    block = block_of(shape, axes)
+    if block is None:
+        return None
+    axis, length = block
+    behind = tuple([a for a in axes if a >= axis])
+    if length > 1:
+        pieces = -(-shape[axis] // length)
+        if shape[axis] % length:
+            after = tuple([pieces * length - n if a == axis else 0 for a, n in enumerate(shape)])
+            fill = constant(_nothing(prim.name, x.dtype), x.dtype)  # type: ignore[attr-defined]
+            x = pad(x, fill, low=(0,) * x.ndim, high=after, interior=(0,) * x.ndim)
+        x = reshape(x, shape=(*shape[:axis], pieces, length, *shape[axis + 1 :]))
+        first = prim(x, axes=tuple([a + 1 for a in behind]))
+        rest = (*[a for a in axes if a < axis], axis)
+    else:
+        first = prim(x, axes=behind)
+        rest = tuple([a for a in axes if a < axis])
+    return _combined(prim, first, rest)
+
+
+def _combined(prim: Callable[..., Node], x: Node, axes: tuple[int, ...]) -> Node:
+    """A reduction in as many steps as it takes."""
+    found = _reduced(prim, x, axes)
+    return prim(x, axes=axes) if found is None else found
+
+
+def _nothing(name: str, dtype: DType) -> bool | int | float:
+    """What changes nothing in a reduction."""
+    if dtype.kind == "b":
+        return name in ("all", "min")
+    if name in ("sum", "prod"):
+        one = name == "prod"
+        return float(one) if dtype.kind == "f" else int(one)
+    if dtype.kind == "f":
+        return -math.inf if name == "max" else math.inf
+    low = 0 if dtype.kind == "u" else -(2 ** (dtype.bits - 1))
+    return low if name == "max" else low + 2**dtype.bits - 1
+
+
+def _first_extreme(old: Node, x: Node) -> Node | None:
+    """The least of the places where the extreme value, or a NaN, stands."""
+    axis = old.attrs["axis"]
+    if block_of(x.shape, (axis,)) is None:  # type: ignore[arg-type]
+        return None
+    best = _combined(max_ if old.prim is argmax else min_, x, (axis,))
+    kept = tuple([a for a in range(x.ndim) if a != axis])
+    hit = equal(x, broadcast_in_dim(best, shape=x.shape, axes=kept))
+    if x.dtype.kind == "f":
+        hit = logical_or(hit, isnan(x))
+    count = x.shape[axis]
+    places = where(hit, iota_along(x.shape, axis, int32 if count < 1 << 31 else old.dtype), count)
+    return cast(_combined(min_, places, (axis,)), dtype=old.dtype)
