@@ -112,6 +112,7 @@ CASES = {
     "float64": lambda: product(96, 96, 96, "nn", float64),
     "bfloat16": lambda: product(96, 96, 96, "nn", bfloat16),
     "conv 28 1->32": lambda: convolution(64, 28, 1, 32),
+    "conv 32 1->6, 5x5": lambda: convolution(4, 32, 1, 6, kernel=5),
     "conv 13 32->64": lambda: convolution(64, 13, 32, 64),
     "conv 5 64->64": lambda: convolution(64, 5, 64, 64),
     "conv 56 64->64, padded": lambda: convolution(8, 56, 64, 64, pad=1),

@@ -198,11 +198,13 @@ def tiles(
     fold: tuple[Var, ...] = (),
     epilogue: Expr | None = None,
     stores: Sequence[Store] = (),
+    rows: tuple[int, ...] = (),
 ) -> Tiles | None:
     """A contraction over `inner`, if each variable moves each operand by a fixed stride.
 
     `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives. With
     `fold`, the result at `at` is the greatest `epilogue`. Other results than that at `at` may be given as `stores`.
+    `rows` says where the rows of the first operand begin if these are not a stride apart.
     """
     assert c.anchor is not None
     if not stores:
@@ -238,5 +240,6 @@ def tiles(
         fold=fold,
         notes=(c.anchor.prim.name, c.inner.prim.name),
         border=c.border(),
+        rows=rows,
     )
     return in_words(found) if found.dtype is int32 else found

@@ -8,12 +8,18 @@ from dataclasses import replace
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
 from .contraction import IN_TILES, can_round, join, split, stored, tiles
-from .index import Index, Var, as_index, quotient, remainder
+from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .layout import by_pixels, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
 from .pooling import windows_of
 from .tiles import Guard, Tiles
+
+#: Elements of a vector, of the widest ones, and sums of a tile that keep the processor busy.
+_LANES, _SUMS = 16, 16
+
+#: Rows of a tile, at most, that are listed one by one.
+_LISTED = 28
 
 
 @anchor("conv")
@@ -96,7 +102,8 @@ def _as_tiles(c: Common) -> Tiles | None:
     panel, output, right, at = _in_panels(output, right, at)
     outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
     if c.pooled is None:
-        return tiles(c, outer, row, output, inner, moved, right, at, guards, strides)
+        outer, row, moved, at, rows = _listed_rows(c, outer, row, output, moved, right, at, guards)
+        return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, rows=rows)
     c.lowering.totals[node] = 0
     epilogue = c.lowering.value(c.pooled, (*at[:2], *[pixel(d, i) for d, i in enumerate(at[2:])]))
     return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, fold, epilogue)
@@ -155,6 +162,51 @@ def _longer_rows(
         at = tuple([i.substitute(cut) for i in at])
         outer, row = tuple([o for o in outer if o is not v]), long
     return outer, row, left, at
+
+
+def _listed_rows(
+    c: Common,
+    outer: tuple[Var, ...],
+    row: Var,
+    output: Var,
+    left: Load,
+    right: Load,
+    at: tuple[Index, ...],
+    guards: Mapping[Var, Guard],
+) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...], tuple[int, ...]]:
+    """The same with outer variables joined to a row that is too short for a tile, and where each row then begins in
+    the first operand: results go on where others end, but rows of this operand, say the taps of several rows of an
+    image, lie anywhere. Nothing is listed where they are a stride apart as it is."""
+    vectors = min(2, -(-output.size // _LANES))
+    guarded = {v for g in guards.values() for v in g.at.variables()}
+    place, parts, many = c.place(at), [row], row.size
+    listed: list[int] = []
+    for v in reversed(outer):
+        if left.dtype is not c.anchor.dtype or many * vectors >= _SUMS:  # type: ignore[union-attr]
+            break
+        step, short, *results = (x.stride(u) for x in (left.index, place) for u in (v, row))
+        if v.size == 1 or v.size * many > _LISTED or None in (step, short, *results):
+            continue
+        if v in guarded or v in right.index.variables():
+            continue
+        known = listed or [i * short for i in range(row.size)]  # type: ignore[operator]
+        above, below = results[0], place.stride(parts[-1])
+        if above == many * below:  # type: ignore[operator]
+            listed = [i * step + r for i in range(v.size) for r in known]  # type: ignore[operator]
+            parts = [v, *parts]
+        elif below == v.size * above:  # type: ignore[operator]
+            listed = [r + i * step for r in known for i in range(v.size)]  # type: ignore[operator]
+            parts = [*parts, v]
+        else:
+            continue
+        many *= v.size
+    if not listed:
+        return outer, row, left, at, ()
+    long = Var("".join([v.name for v in parts]), many)
+    cut = dict(zip(parts, unflatten_index(as_index(long), [v.size for v in parts]), strict=True))
+    at = tuple([i.substitute(cut) for i in at])
+    left = replace(left, index=left.index.substitute({v: as_index(0) for v in parts}))
+    return tuple([o for o in outer if o not in parts]), long, left, at, tuple(listed)
 
 
 def fits(node: Node) -> bool:

@@ -19,6 +19,7 @@ from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 from .borders import inside_of, read_inside
+from .parts import gradient_in_parts, in_parts
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -79,7 +80,7 @@ def separate_operands(graph: Graph) -> Graph:
         x, w = args
         attrs = dict(old.attrs)
         if is_kernel_gradient(old):
-            return _of_padded_images(old, x, w)
+            return _kernel_gradient(old, x, w)
         few = old.shape[0] < FEW or by_pixels(old)  # type: ignore[operator]
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
             x = _pad_images(x, attrs["padding"])
@@ -116,15 +117,27 @@ def _has_thin_rows(node: Node) -> bool:
     return node.prim.name == "conv" and is_kernel_gradient(node) and node.shape[0] < _THIN  # type: ignore[operator]
 
 
+def _kernel_gradient(old: Node, x: Node, w: Node) -> Node | None:
+    """The gradient of a kernel: where it has few channels, from padded images and in parts."""
+    padded = _of_padded_images(old, x, w)
+    grouped = old.attrs["feature_groups"] > 1 or old.attrs["batch_groups"] > 1
+    if grouped or not _has_thin_rows(old):
+        return padded
+    return in_parts(old.prim(x, w, **old.attrs) if padded is None else padded)
+
+
 def _of_padded_images(old: Node, x: Node, w: Node) -> Node | None:
     """The gradient of a kernel from the padded images that the convolution itself has read."""
     padding = old.attrs["padding"]
-    images = x.args[0] if x.value is None and x.prim is permute else None
-    if images is None or x.attrs["axes"][:2] != (1, 0) or images.shape[0] >= FEW:  # type: ignore[operator]
+    swapped = (1, 0, *range(2, x.ndim))
+    images = x.args[0] if x.value is None and x.prim is permute and x.attrs["axes"] == swapped else None
+    if images is None and _has_thin_rows(old):
+        images = permute(x, axes=swapped)
+    if images is None or (images.shape[0] >= FEW and not _has_thin_rows(old)):  # type: ignore[operator]
         return None
     if not _widens(padding) or any(d > 1 for d in old.attrs["input_dilation"]):
         return None
-    padded = permute(identity(_pad_images(images, padding)), axes=x.attrs["axes"])
+    padded = permute(identity(_pad_images(images, padding)), axes=swapped)
     return old.prim(padded, w, **{**old.attrs, "padding": ((0, 0),) * len(padding)})
 
 
@@ -165,7 +178,7 @@ def assign_layouts(
             continue
         if node.ndim <= 2 or node in layouts:
             continue
-        if node in anchor and _has_thin_rows(anchor[node]):
+        if node in anchor and _has_thin_rows(gradient_in_parts(anchor[node])):
             layouts[node] = kernel_order(node.ndim)
         elif _is_image(node, stored, anchor, layouts):
             layouts[node] = channels_last(node.ndim)
@@ -188,8 +201,10 @@ def _operand_orders(conv: Node) -> list[tuple[Node, Order]]:
     if images.prim is permute and is_kernel_gradient(conv):
         images = images.args[0]
     copies = [(images, channels_last(rank)), (kernel, weight_order(rank))]
-    if is_kernel_gradient(conv) and kernel.prim is permute:
-        copies[1] = (kernel.args[0], channels_last(rank))
+    if is_kernel_gradient(conv):
+        while kernel.value is None and kernel.prim in (reshape, permute):
+            kernel = kernel.args[0]
+        copies[1] = (kernel, channels_last(kernel.ndim))
     elif kernel.prim is reshape:
         copies[1] = (kernel.args[0], panel_order(rank + 1))
     return copies

@@ -107,6 +107,9 @@ class Tiles:
     starts: tuple[int, ...] = (
         0,
     )  #: of the columns of each sum, in elements of the second operand from its base
+    rows: tuple[
+        int, ...
+    ] = ()  #: where each row of the first operand begins, if not `a.stride` after the one before
 
     def type_of(self, x: Operand) -> DType:
         """The type in which an operand is read from memory."""
@@ -269,6 +272,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     count = -(-count // least) * least if least > 1 else count
     height, rest = divmod(t.m.size, count) if count else (0, 0)
     heights = tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
+    if t.rows:  # each tile has code of its own
+        heights = tuple([(1, height) for many, height in heights for _ in range(many)])
     group, bands = _shares(t, pack, blocked, panels, count, rows)
     bands = max(bands, least)
     pack_rows = _widened(t, t.a) or (pack and group >= _SHARED and _steps_far(t))

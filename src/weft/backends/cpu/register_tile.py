@@ -77,7 +77,7 @@ class RegisterTile:
         self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
         self.size = t.dtype.itemsize
         self.vector_bytes = self.size * self.lanes
-        self.unroll = UNROLL_NEON if build.target.name == "aarch64" else UNROLL
+        self.unroll = self._unroll()
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
@@ -94,6 +94,12 @@ class RegisterTile:
             if len(t.starts) > 1 or after_sums(t) >= _MUCH:
                 self.kept = self.b.alloca(self.type, len(self.slots) // cut.vectors * self.lanes)
                 self.kept.align, self.kept.type = self.vector_bytes, PTR
+
+    def _unroll(self) -> int:
+        sums = self.cut.vectors * max([h for _, h in self.cut.heights], default=0)
+        if self.t.rows and 8 * sums > 5 * self.build.target.registers:
+            return 1  # what rows of several steps have in common would be held on to
+        return UNROLL_NEON if self.build.target.name == "aarch64" else UNROLL
 
     def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
         """`by` elements further: of the operands as they are in memory, or else of the type that products have."""
@@ -293,12 +299,16 @@ class RegisterTile:
                 mask = None if self.cut.pack else tile.mask_of(v)
                 right.append((v, self._load(self._offset_b(b, start + v * self.lanes), mask)))
         for r in range(tile.height):
-            x = self.b.load(self.offset(a, r * self.a_steps[0]), typ=self.type, align=self.size)
+            x = self.b.load(self.offset(a, self._row(tile, r)), typ=self.type, align=self.size)
             left = self.build.splat(x, self.lanes)
             for i, (v, columns) in enumerate(right):
                 slot = self._slot(tile, i // tile.vectors, r, v)
                 total = self.b.load(slot, typ=self.vector)
                 self.b.store(self._multiply_add(left, columns, total), slot)
+
+    def _row(self, tile: Place, r: int) -> int:
+        """Where a row of the first operand begins, from where those of the tile do."""
+        return self.t.rows[tile.top.constant + r] if self.t.rows else r * self.a_steps[0]
 
     def _slot(self, tile: Place, s: int, r: int, v: int) -> ir.Value:
         """Where sum s of a row and vector of the tile is kept."""

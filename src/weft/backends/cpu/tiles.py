@@ -311,7 +311,8 @@ class _Emitter:
             low, high = self._range(*band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:
                 number = self.b.sub(self.b.add(i, I64(first)), start)
-                yield self.b.add(I64(row), self.b.mul(i, I64(height))), height, number
+                top = I64(row) if tiles == 1 else self.b.add(I64(row), self.b.mul(i, I64(height)))
+                yield top, height, number
             row += tiles * height
             first += tiles
 
