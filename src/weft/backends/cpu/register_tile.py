@@ -246,7 +246,10 @@ class RegisterTile:
                 self._rank_one(tile, self.offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
             if tile.ahead is not None:
                 self._fetch(tile.ahead, k)
-        if fixed is None or fixed % unroll:
+        if fixed is not None:
+            for k in range(fixed - fixed % unroll, fixed):
+                self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
+        else:
             with self.build.loop(whole, count, name="k.rest") as k:
                 a_k, b_k = (
                     self.offset(a, self.b.mul(k, I64(a_step))),
