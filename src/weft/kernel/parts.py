@@ -25,7 +25,7 @@ def parts_of(gradient: Node) -> int:
     images = gradient.args[0].shape[1]
     size = math.prod(gradient.shape)  # type: ignore[arg-type]
     work = size * math.prod(gradient.args[1].shape[1:])  # type: ignore[arg-type]
-    most = min(_MOST, work // _LEAST, _ELEMENTS // max(size, 1))
+    most = min(_MOST, work // _LEAST, _ELEMENTS // max(size, 1))  # type: ignore[operator]
     return max([n for n in range(1, most + 1) if images % n == 0], default=1)  # type: ignore[operator]
 
 
