@@ -1,6 +1,7 @@
 """What every test shares: one thread per worker, no window, verified graphs, reproducible random numbers."""
 
 import os
+from pathlib import Path
 
 # Before NumPy is imported: pytest-xdist already runs one worker per core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,6 +10,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Every graph is checked against the rules of the IR before it runs.
 os.environ.setdefault("WEFT_VERIFY", "1")
+# Kernels of the tests, of which random graphs have thousands, are kept apart from the user's own.
+os.environ.setdefault("WEFT_CACHE_DIR", str(Path(__file__).parent.parent / ".kernels"))
 
 import hypothesis
 import numpy as np

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.backends.cpu import cache as cache_module
 from weft.backends.cpu.cache import KernelCache, cache_folder, cache_limit
 from weft.base.errors import ArgumentError
 
@@ -20,6 +21,10 @@ MB = 1_000_000
 
 def key(n: int) -> str:
     return f"{n:064x}"
+
+
+#: A key whose writer looks at the whole folder.
+LOOKS = next(n for n in range(1000, 10_000) if cache_module._is_drawn(key(n)))
 
 
 def fresh(folder: Path, limit: int = MB) -> KernelCache:
@@ -168,8 +173,23 @@ def test_what_other_processes_wrote_counts(folder):
     for n in range(1, 40, 2):
         second.put(key(n), b"x" * 1000)
     third = fresh(folder, limit=20_000)
-    third.put(key(99), b"x")
+    third.put(key(LOOKS), b"x")
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 20_000
+
+
+def test_processes_that_write_little_seldom_look_at_the_whole_folder(folder, monkeypatch):
+    """It may hold hundreds of thousands of entries. Together they look as often as one process would."""
+    looks = []
+    entries = KernelCache.entries
+    monkeypatch.setattr(KernelCache, "entries", lambda self: looks.append(1) or entries(self))
+    for n in range(1000):
+        fresh(folder).put(key(n), b"x" * 1000)
+    assert 1 <= len(looks) <= 12
+    once = len(looks)
+    one = fresh(folder, limit=2 * MB)
+    for n in range(1000):
+        one.put(key(n), b"x" * 1000)
+    assert once < len(looks) <= once + 24
 
 
 def test_unfinished_files_of_killed_writers_go(folder):
@@ -178,7 +198,7 @@ def test_unfinished_files_of_killed_writers_go(folder):
         path = folder / f"{name}.part"
         path.write_bytes(b"half")
         os.utime(path, (time.time() - age,) * 2)
-    fresh(folder).put(key(2), b"code")
+    fresh(folder).put(key(LOOKS), b"code")
     assert sorted(p.name for p in folder.glob("*.part")) == ["young.part"]
     fresh(folder).clear()
     assert list(folder.iterdir()) == []

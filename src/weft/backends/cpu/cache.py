@@ -24,8 +24,11 @@ _SUFFIX = ".kernel"
 _HEAD = len(_MAGIC) + 32
 #: Unfinished files of processes that were killed are removed when they are this old.
 _STALE_SECONDS = 3600
-#: Entries written between two looks at the size of the whole folder.
-_CHECK_EVERY = 200
+#: One key in so many has its writer look at the size of the whole folder, which takes a while: together, processes that
+#: write little look as seldom as one that writes much.
+_LOOK_EVERY = 256
+#: And so does this part of the limit, written by one process.
+_PART = 16
 
 
 class KernelCache:
@@ -35,8 +38,7 @@ class KernelCache:
         self.folder = folder
         self.limit = limit
         self._usable: bool | None = None if folder is not None else False
-        self._size: int | None = None  # of all entries, as far as this process knows
-        self._written = 0
+        self._written = 0  # bytes, since the last look at the folder
 
     # -- entries
 
@@ -83,7 +85,9 @@ class KernelCache:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             return
-        self._grow(_HEAD + len(code))
+        self._written += _HEAD + len(code)
+        if self._written > self.limit // _PART or _is_drawn(key):
+            self._shrink()
 
     def _path(self, key: str) -> str:
         return os.path.join(str(self.folder), key + _SUFFIX)
@@ -134,28 +138,22 @@ class KernelCache:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         self._remove_stale(0.0)
-        self._size = None
         return len(entries)
 
-    def _grow(self, count: int) -> None:
-        """Note that the folder has grown, and make room if it is too large."""
-        self._written += 1
-        if self._size is None or self._written % _CHECK_EVERY == 0:  # others write, too
-            self._size = sum(size for _, size, _ in self.entries())
-            self._remove_stale(_STALE_SECONDS)
-        else:
-            self._size += count
-        if self._size <= self.limit:
-            return
+    def _shrink(self) -> None:
+        """Make room if the folder is too large; others write there, too."""
+        self._written = 0
+        self._remove_stale(_STALE_SECONDS)
         entries = self.entries()
         total = sum(size for _, size, _ in entries)
+        if total <= self.limit:
+            return
         for _, size, path in entries:
             if total <= self.limit * 3 // 4:
                 break
             with contextlib.suppress(OSError):
                 os.unlink(path)
             total -= size
-        self._size = total
 
     def _remove_stale(self, age: float) -> None:
         """Remove what writers that were killed have left."""
@@ -169,6 +167,10 @@ class KernelCache:
 
 def _checksum(key: str, code: bytes) -> bytes:
     return hashlib.sha256(key.encode() + b"\n" + code).digest()
+
+
+def _is_drawn(key: str) -> bool:
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % _LOOK_EVERY == 0
 
 
 def _is_own(found: os.stat_result) -> bool:
