@@ -1,6 +1,8 @@
 """What every test shares: one thread per worker, no window, verified graphs, reproducible random numbers."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 # Before NumPy is imported: pytest-xdist already runs one worker per core.
@@ -12,6 +14,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("WEFT_VERIFY", "1")
 # Kernels of the tests, of which random graphs have thousands, are kept apart from the user's own.
 os.environ.setdefault("WEFT_CACHE_DIR", str(Path(__file__).parent.parent / ".kernels"))
+
+# What a shell starts in the background ignores Ctrl-C, and so do the processes that it starts: some tests press it.
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis
 import numpy as np

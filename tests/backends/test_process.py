@@ -96,20 +96,27 @@ def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
     whole = time.perf_counter() - began
 
     before = w.numpy().copy()
-    when = []
-    def press():
-        time.sleep(whole / 8)
-        when.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=press).start()
-    try:
-        step(x)
-    except KeyboardInterrupt:
-        late = time.perf_counter() - when[0]
+    late = []
+    for _ in range(5):  # on a busy machine it may take a while until this process has its turn
+        when = []
+        def press():
+            time.sleep(whole / 8)
+            when.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+        presser = threading.Thread(target=press)
+        presser.start()
+        try:
+            step(x)
+        except KeyboardInterrupt:
+            late.append(time.perf_counter() - when[0])
+        else:
+            presser.join()
+            sys.exit("it was not interrupted")
+        assert (w.numpy() == before).all(), "half an update"
+        if late[-1] < max(0.5 * whole, 0.3):
+            break
     else:
-        sys.exit("it was not interrupted")
-    assert late < max(0.5 * whole, 0.3), (late, whole)
-    assert (w.numpy() == before).all(), "half an update"
+        sys.exit(str((late, whole)))
 
     first = step(x).item()
     after = w.numpy().copy()

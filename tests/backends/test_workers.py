@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import pytest
 
@@ -16,6 +17,7 @@ from weft.backends.cpu.jit import compiler, host_target
 from weft.backends.cpu.workers import Job, compile_all
 
 TARGET = host_target()
+OBJECT_CODE = compiling.Compiler.object_code
 
 
 def job(n: int) -> Job:
@@ -65,9 +67,10 @@ def ended(helpers):
     return all(h.returncode is not None and h.stdin.closed and h.stdout.closed for h in helpers)
 
 
+@cache
 def wanted():
     make = compiler(TARGET)
-    return {j.key: make.object_code(j.text, j.quick) for j in JOBS}
+    return {j.key: OBJECT_CODE(make, j.text, j.quick) for j in JOBS}
 
 
 def test_helpers_make_the_same_code(helpers, slowly, monkeypatch):

@@ -40,10 +40,12 @@ def out_of_memory():
     np.ones(2**31)
 
 
-def fit(dataset, folder, workers=1):
+def fit(dataset, folder, workers=1, timeout=100):
     wf.manual_seed(0)
     trainer = wf.Trainer(nn.Linear(3, 3), "cross_entropy", optim.Adam(lr=0.1))
-    loader = DataLoader(dataset, 4, shuffle=True, seed=3, num_workers=workers, timeout=5 if workers else None)
+    loader = DataLoader(
+        dataset, 4, shuffle=True, seed=3, num_workers=workers, timeout=timeout if workers else None
+    )
     files = ModelCheckpoint(folder / "run.safetensors", whole=True, every=1)
     history = trainer.fit(loader, epochs=2, progress=False, callbacks=[files], resume=True)
     return [p.numpy().tobytes() for p in trainer.model.parameters()], history.history
@@ -63,11 +65,11 @@ def fit(dataset, folder, workers=1):
     ],
     ids=["killed", "ends", "hangs", "memory", "raises"],
 )
-def test_nothing_is_lost(how, says, tmp_path):
+def test_nothing_is_lost(how, says, tmp_path, request):
     (tmp_path / "whole").mkdir()
     expected = fit(Mortal(tmp_path / "none", None), tmp_path / "whole", workers=0)
     (tmp_path / "once").touch()
     dataset = Mortal(tmp_path / "once", how)
     with pytest.raises(DataError, match=f"(?s){says}"):
-        fit(dataset, tmp_path)
+        fit(dataset, tmp_path, timeout=5 if "hangs" in request.node.name else 100)
     assert fit(dataset, tmp_path) == expected
