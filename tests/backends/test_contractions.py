@@ -110,6 +110,28 @@ def _run(function, *arrays):
     return CpuBackend().compile(graph).run([Buffer(np.ascontiguousarray(a)) for a in arrays])[0].array
 
 
+@pytest.mark.parametrize(("images", "size"), [(1, (9, 7)), (5, (8, 8)), (3, (40,)), (2, (4, 5, 6))])
+def test_convolutions_of_single_pixels_are_products(images, size):
+    """All pixels of all images, which lie one after the other, are rows of tiles."""
+    rank = len(size)
+    attrs = {
+        "input_dilation": (1,) * rank,
+        "kernel_dilation": (1,) * rank,
+        "feature_groups": 1,
+        "batch_groups": 1,
+    }
+
+    def f(x, w):
+        x = permute(x, axes=(0, rank + 1, *range(1, rank + 1)))
+        y = conv(x, w, stride=(1,) * rank, padding=((0, 0),) * rank, **attrs)
+        return permute(y, axes=(0, *range(2, rank + 2), 1))
+
+    graph = trace_graph(f, (Aval((images, *size, 20), float32), Aval((24, 20, *(1,) * rank), float32)))
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
+    assert kernel.m.size == images * np.prod(size)
+    check(graph)
+
+
 @pytest.mark.parametrize("shape", [(5, 7, 6), (30, 43, 37), (2, 900, 20)])
 def test_bits_follow_the_shape_alone(shape):
     """One sum in order for each element: however the operands lie, and whatever else is computed beside it."""

@@ -55,6 +55,14 @@ def test_division_agrees_with_numpy_and_bounds_hold(made, by):
     assert np.array_equal(plain % by, np.broadcast_to(remainder(x, by).evaluate(values), plain.shape))
 
 
+def test_quotients_of_remainders_are_put_together_again():
+    whole = Var("v", 4 * 6 * 10)
+    inner = remainder(as_index(whole), 60)
+    assert quotient(inner, 10) == remainder(quotient(as_index(whole), 10), 6)
+    parts = quotient(as_index(whole), 60), quotient(inner, 10), remainder(as_index(whole), 10)
+    assert flatten_index(parts, (4, 6, 10)) == as_index(whole)
+
+
 @st.composite
 def two_shapes(draw):
     factors = draw(st.lists(st.sampled_from([1, 2, 2, 3, 4, 5]), min_size=1, max_size=5))

@@ -219,6 +219,10 @@ def quotient(x: Index, by: int) -> Index:
         ((term, factor),) = rest.factors.items()
         if isinstance(term, Quotient) and factor == 1:  # (a // m) // n == a // (m n)
             return whole + quotient(term.of, term.by * by)
+        if (
+            isinstance(term, Remainder) and factor == 1 and term.by % by == 0
+        ):  # (a % (m n)) // n == (a // n) % m
+            return whole + remainder(quotient(term.of, by), term.by // by)
     return whole + Index({Quotient(rest, by): 1}, 0)
 
 
