@@ -175,11 +175,24 @@ def _steps(most: int) -> st.SearchStrategy[tuple[Step, ...]]:
 programs = st.tuples(
     _steps(25), st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3), st.integers(0, 99)
 )
-checked = settings(
-    max_examples=20,
+#: Rules of derivatives are the same on every backend, and most of the time would go into compiling.
+backends = st.integers(0, 5).map(lambda k: wf.config.backend if k == 5 else "reference")
+_often = settings(
+    max_examples=60,
     suppress_health_check=[HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
 )
+
+
+def checked(test: Callable[[Any], None]) -> Callable[[], None]:
+    """A test of random programs, each on a backend."""
+
+    def tested(program: Any, backend: str) -> None:
+        with wf.config(backend=backend):
+            test(program)
+
+    tested.__name__ = test.__name__
+    return _often(given(programs, backends)(tested))
 
 
 def _arrays(shapes: list[tuple[int, ...]], seed: int, *lead: int) -> list[Any]:
@@ -196,7 +209,6 @@ def _moved(xs: list[Any], vs: list[Any], by: float) -> list[Any]:
 
 
 @checked
-@given(programs)
 def test_forward_and_reverse_mode_agree(program):
     steps, shapes, seed = program
     xs, vs, us = (_arrays(shapes, seed + k) for k in range(3))
@@ -211,7 +223,6 @@ def test_forward_and_reverse_mode_agree(program):
 
 
 @checked
-@given(programs)
 def test_derivatives_are_limits_of_differences(program):
     steps, shapes, seed = program
     steps = tuple(s for s in steps if s.name != "half_stopped")  # whose derivative is not that of its value
@@ -231,7 +242,6 @@ def test_derivatives_are_limits_of_differences(program):
 
 
 @checked
-@given(programs)
 def test_vmap_is_the_loop(program):
     steps, shapes, seed = program
     xs = _arrays(shapes, seed, 3)
@@ -248,7 +258,6 @@ def test_vmap_is_the_loop(program):
 
 
 @checked
-@given(programs)
 def test_backward_agrees_with_grad_however_it_is_cut(program):
     steps, shapes, seed = program
     xs = _arrays(shapes, seed)
@@ -265,7 +274,6 @@ def test_backward_agrees_with_grad_however_it_is_cut(program):
 
 
 @checked
-@given(programs)
 def test_inside_loops_and_compiled(program):
     steps, shapes, seed = program
     xs = _arrays(shapes, seed)
