@@ -19,7 +19,7 @@ from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 from .borders import inside_of, read_inside
-from .parts import gradient_in_parts, in_parts
+from .parts import gradient_in_parts, in_parts, turned_around, turned_back
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -120,8 +120,13 @@ def _has_thin_rows(node: Node) -> bool:
 def _kernel_gradient(old: Node, x: Node, w: Node) -> Node | None:
     """The gradient of a kernel: where it has few channels, from padded images and in parts."""
     padded = _of_padded_images(old, x, w)
-    grouped = old.attrs["feature_groups"] > 1 or old.attrs["batch_groups"] > 1
-    if grouped or not _has_thin_rows(old):
+    if old.attrs["feature_groups"] > 1 or old.attrs["batch_groups"] > 1:
+        return padded
+    turned = turned_around(old, x, w)
+    if turned is not None:
+        found = _kernel_gradient(turned, *turned.args)
+        return turned_back(turned if found is None else found)
+    if not _has_thin_rows(old):
         return padded
     return in_parts(old.prim(x, w, **old.attrs) if padded is None else padded)
 

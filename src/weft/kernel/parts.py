@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ..ir.node import Node
-from ..ops.movement import permute, reshape
+from ..ops.movement import flip, permute, reshape
 from ..ops.reduce import sum_
 
 #: Parts, at most.
@@ -44,6 +44,33 @@ def in_parts(gradient: Node) -> Node:
     groups = reshape(cut, shape=(parts * outputs, some, *sizes))  # type: ignore[operator]
     found = gradient.prim(x, groups, **{**gradient.attrs, "feature_groups": parts})
     return sum_(reshape(found, shape=(inputs, parts, outputs, *found.shape[2:])), axes=(1,))
+
+
+#: Output channels that leave most of a vector empty.
+_FEW = 8
+
+
+def turned_around(gradient: Node, x: Node, w: Node) -> Node | None:
+    """The gradient of a kernel with few output channels and more input channels, these two exchanged: it is that of a
+    convolution of the outputs' cotangents, with zeros around, by the images. Its taps come out in reverse."""
+    a = gradient.attrs
+    outputs, inputs, taps = gradient.shape[1], gradient.shape[0], gradient.shape[2:]
+    if outputs >= _FEW or inputs < 2 * outputs:  # type: ignore[operator]
+        return None
+    if any(n != 1 for name in ("stride", "input_dilation", "kernel_dilation") for n in a[name]):
+        return None
+    low = [k - 1 - p for k, (p, _) in zip(taps, a["padding"], strict=True)]  # type: ignore[operator]
+    sizes = zip(taps, x.shape[2:], w.shape[2:], low, strict=True)
+    high = [k + n - 1 - m - p for k, n, m, p in sizes]  # type: ignore[operator]
+    if min(*low, *high, 0) < 0:
+        return None
+    return gradient.prim(w, x, **{**a, "padding": tuple(zip(low, high, strict=True))})
+
+
+def turned_back(gradient: Node) -> Node:
+    """The gradient of a kernel from that of a convolution `turned_around`."""
+    spatial = tuple(range(2, gradient.ndim))
+    return flip(permute(gradient, axes=(1, 0, *spatial)), axes=spatial)
 
 
 def gradient_in_parts(node: Node) -> Node:

@@ -18,6 +18,7 @@ from ...ir.primitive import pick_prim, placeholder
 from ...kernel.blocks import reduce_in_blocks
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
+from ...kernel.folding import fold_taps
 from ...kernel.hoist import hoist_invariants, pack_constants
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
@@ -106,6 +107,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("split complex numbers", split_complex),
     ("sum by rows", sum_by_rows),
     ("reduce in blocks", reduce_in_blocks),
+    ("fold taps", fold_taps),
     ("separate operands", separate_operands),
     ("spread windows", spread_windows),
 )
