@@ -42,6 +42,7 @@ NUMPY: dict[str, Any] = {
     "acosh": np.arccosh, "atanh": np.arctanh, "rsqrt": lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 
+
 def _inverse_error(x: Any) -> Any:
     """erfinv. SciPy takes a hundred times as long to say that it is none: half of all numbers are above 1."""
     return scipy.special.erfinv(x, where=np.abs(x) <= 1, out=np.full_like(x, np.nan))

@@ -19,7 +19,8 @@ from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.loops import show
-from weft.kernel.tiles import Tiles, of_columns, tiling
+from weft.kernel.tiles import Tiles, of_columns
+from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum

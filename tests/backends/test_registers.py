@@ -138,10 +138,10 @@ def test_the_inner_loops_of_contractions_do_not_spill(case):
 
 
 def test_a_tile_too_large_for_the_registers_is_found(monkeypatch):
-    from weft.kernel import tiles
+    from weft.kernel import tiling
 
     (kernel,) = tiles_of("nn 256x256x256")
-    monkeypatch.setattr(tiles, "_SHAPES", dict.fromkeys(tiles._SHAPES, ((20, 2), (28, 1))))
+    monkeypatch.setattr(tiling, "_SHAPES", {key: {2: 20, 1: 28} for key in tiling._SHAPES})
     for name in TARGETS:
         loops, found = spills(assembly(kernel, "kernel", LEVELS[name]))
         assert loops and found, name

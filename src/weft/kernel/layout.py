@@ -40,11 +40,9 @@ _THIN = 12
 #: runs too short for vectors, and a tile reads single elements in either order.
 _PLANES = 4
 
-#: With fewer rows than this a tile is wider than a panel.
-_FEW_ROWS = 4
-
-#: Output channels that lie next to each other in the copy of a kernel: a tile is so wide, or half or a quarter of it.
-PANEL = 32
+#: Rows -> output channels that lie next to each other in the copy of a kernel which meets at least so many: a tile is
+#: so wide, or half or a quarter of it, and those of many rows are the widest.
+_PANELS = {16: 64, 4: 32}
 
 
 def channels_last(rank: int) -> Order:
@@ -96,20 +94,21 @@ def by_pixels(conv: Node) -> bool:
     """Whether the rows of tiles are pixels of one image, not images at one pixel: where these are few, or where they
     lie so that the cache has few places for them all."""
     images, width = conv.shape[0], conv.shape[-1]
-    if images < FEW:  # type: ignore[operator]
-        return 2 * width > images  # type: ignore[operator]
     x = conv.args[0]
-    return width >= _WIDE and math.prod(x.shape[1:]) * x.dtype.itemsize % _WAY == 0  # type: ignore[operator, arg-type]
+    collide = math.prod(x.shape[1:]) * x.dtype.itemsize % _WAY == 0  # type: ignore[operator, arg-type]
+    if images < FEW:  # type: ignore[operator]
+        return (4 if collide else 2) * width > images  # type: ignore[operator]
+    return collide and width >= _WIDE  # type: ignore[operator]
 
 
 def _copied_kernel(conv: Node, w: Node) -> Node:
     """A copy of a kernel, in panels if all of them are full and meet enough rows."""
-    groups = conv.attrs["feature_groups"]
-    panels, rest = divmod(w.shape[0], PANEL)  # type: ignore[operator]
     rows = max(conv.shape[0], conv.shape[-1])  # type: ignore[type-var]
-    if rest or panels % groups or panels == groups or rows < _FEW_ROWS:
+    columns = w.shape[0] // conv.attrs["feature_groups"]  # type: ignore[operator]
+    width = next((n for least, n in _PANELS.items() if rows >= least and columns % n == 0), columns)  # type: ignore[operator]
+    if width == columns:
         return identity(w)
-    return reshape(identity(reshape(w, shape=(panels, PANEL, *w.shape[1:]))), shape=w.shape)
+    return reshape(identity(reshape(w, shape=(w.shape[0] // width, width, *w.shape[1:]))), shape=w.shape)  # type: ignore[operator]
 
 
 def _has_thin_rows(node: Node) -> bool:

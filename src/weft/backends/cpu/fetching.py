@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ...kernel.loops import Load, found_in
-from ...kernel.tiles import Tiles, Tiling
+from ...kernel.tiles import Tiles
+from ...kernel.tiling import Tiling
 
 #: Bytes of a line of the cache.
 LINE = 64

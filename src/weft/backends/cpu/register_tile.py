@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from ...ir.dtype import DType
 from ...kernel.index import Var
 from ...kernel.loops import Expr
-from ...kernel.tiles import Guard, Result, Tap, Tiles, Tiling, of_columns, packed_rows
+from ...kernel.tiles import Guard, Result, Tap, Tiles, of_columns
+from ...kernel.tiling import Tiling, packed_rows
 from . import instructions as ir
 from .build import I1, I64, PTR, Build, memory_type, register_type
 from .expressions import Expressions, Lanes

@@ -13,7 +13,8 @@ from dataclasses import replace
 from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
-from ...kernel.tiles import COLUMNS_CACHED, ENOUGH, Tiles, rows_size, scratch_size, tiling
+from ...kernel.tiles import Tiles
+from ...kernel.tiling import COLUMNS_CACHED, ENOUGH, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
 from .build import I1, I64, PTR, Build

@@ -1,0 +1,276 @@
+"""How contractions are cut: into register tiles, bands of rows, panels of columns and blocks of steps.
+
+What the cut is follows from the shapes and the instruction set alone. It never changes a result: every sum is made in
+one order, whether it stays in registers to its end or waits in memory between blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .target import Target
+from .tiles import LONG, Operand, Tiles
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a contraction is cut."""
+
+    rows: int  #: most rows of a tile
+    vectors: int  #: vectors in a row of a tile, of each sum
+    heights: tuple[tuple[int, int], ...]  #: (tiles, rows of each): m split evenly
+    level: int  #: the tap that is cut into blocks; those outside it go step by step
+    block: int  #: steps of this tap for which the accumulators stay in registers
+    pack: bool  #: whether the second operand is copied into panels first
+    blocked: bool  #: whether there is more than one block
+    group: int  #: panels that one unit of work goes through, sharing what it reads of the first operand
+    bands: int  #: into how many bands the rows are cut; a unit of work has one
+    rows_first: bool  #: whether some rows meet all columns before the next rows do
+    pack_rows: bool  #: whether the rows of a tile are copied before it is computed
+
+    @property
+    def tiles(self) -> int:
+        return sum(count for count, _ in self.heights)
+
+
+#: (vector registers, bytes of one) -> vectors in a row of a tile -> rows, at most: so many sums leave room for the
+#: operands and masks. Without a multiply-add, on the last, products need registers too.
+_SHAPES = {
+    (32, 64): {4: 6, 3: 8, 2: 12, 1: 28},
+    (32, 16): {2: 10, 1: 20},
+    (16, 32): {2: 6, 1: 8},
+    (16, 16): {2: 4, 1: 8},
+}
+
+#: What a step of a tile takes at least, in halves of a multiply-add's time: for the next in the same sum, for any
+#: number to be read, for a vector of columns to come from the second-level cache, or the first time from where they lie
+#: apart.
+_NEXT, _NUMBER, _COLUMN, _APART = 8, 1.2, 5, 12
+
+#: What a tile with one vector more saves in numbers that are read.
+_WIDER = 0.995
+
+
+def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
+    """(rows at most, vectors) of a tile: those that take the least time for all rows and columns."""
+    shapes = _SHAPES[target.registers, target.vector_bytes]
+    lanes = target.lanes(t.dtype.itemsize)
+    columns = -(-t.n.size // lanes)
+    if columns <= 1 or not t.m.size:
+        return shapes[1], 1
+
+    def time(vectors: int) -> float:
+        heights = _heights(t.m.size, shapes[vectors])
+        panels, rest = divmod(columns, vectors)
+        apart = not pack and t.taps[-1].b > vectors * lanes
+        return (panels * _step(heights, vectors, apart) + _step(heights, rest, apart)) * _WIDER**vectors
+
+    widest = 2 if t.a.stride == 1 and not pack else columns  # steps of both operands have lines of their own
+    vectors = min([v for v in shapes if 1 < v <= min(columns, widest)], key=time)
+    return shapes[vectors], vectors
+
+
+def _step(heights: Sequence[tuple[int, int]], vectors: int, apart: bool) -> float:
+    """A step of all tiles of a panel, whose columns lie apart or run on from step to step."""
+    if not vectors:
+        return 0
+    steps = [max(h * vectors, _NEXT, _NUMBER * (h + vectors)) for _, h in heights]
+    again = sum([n * max(step, _COLUMN * vectors) for (n, _), step in zip(heights, steps, strict=True)])
+    return again + (max(0, _APART * vectors - steps[0]) if apart else 0)
+
+
+def _heights(size: int, rows: int, least: int = 1) -> tuple[tuple[int, int], ...]:
+    """`size` rows cut evenly into a multiple of `least` tiles of at most so many: (tiles, rows of each)."""
+    count = -(-size // rows)
+    count = -(-count // least) * least
+    height, rest = divmod(size, count) if count else (0, 0)
+    return tuple([h for h in ((rest, height + 1), (count - rest, height)) if h[0] and h[1]])
+
+
+#: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
+_FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
+
+#: Steps of so many bytes find their lines in few places of the cache.
+_FAR = 1024
+
+#: The same as `LONG`, of steps that are far apart.
+_LONG_FAR = 448
+
+#: Steps of a block, about, and where columns are packed.
+_BLOCK, _LONG_BLOCK = 256, 1024
+
+#: Bytes of columns, at most, that tiles go through from end to end: where few rows meet them, many, and of packed ones.
+#: The second-level cache holds them beside the rows; few rows take less time than columns to come from memory, block
+#: after block, each fetched ahead.
+_RUN, _RUN_OF_MANY, _PACKED_RUN, _MANY_ROWS = 5 << 15, 5 << 16, 5 << 18, 512
+
+
+def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
+    """Steps of a block, about, if sums are made in blocks, else 0: each time they go to memory and come back."""
+    far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
+    if t.fold or t.steps <= (_LONG_FAR if far and t.waits else LONG):
+        return 0
+    if t.a.stride == 1 or (far and not pack):  # each step has lines of its own
+        return _BLOCK
+    panel = t.steps * vectors * lanes * t.dtype.itemsize
+    if pack:
+        panels = _group(-(-t.n.size // (vectors * lanes)))
+        return _LONG_BLOCK if panels * panel > _PACKED_RUN else 0
+    many = t.m.size * math.prod([v.size for v in t.shared]) >= _MANY_ROWS
+    return _BLOCK if panel > (_RUN_OF_MANY if many else _RUN) else 0
+
+
+def tiling(t: Tiles, target: Target) -> Tiling:
+    """The cut of a contraction: a function of its shape and the instruction set."""
+    lanes = target.lanes(t.dtype.itemsize)
+    sums = len(t.starts)
+    pack = t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
+    rows, vectors = _shape(t, target, pack)
+    if t.m.size in _FEW[target.registers]:
+        most = max(1, _FEW[target.registers][t.m.size] // sums)
+        rows, vectors = t.m.size, min(most, -(-t.n.size // lanes))
+    elif sums > 1:
+        most = max([r * v for v, r in _SHAPES[target.registers, target.vector_bytes].items() if v > 1])
+        room = min(most, target.registers - 1 - sums)  # beside a vector of each slice, and a row's element
+        rows, vectors = max(1, room // sums), 1
+    steps = _block(t, vectors, lanes, pack)
+    level, block = _blocks(t, steps) if steps else (0, t.taps[0].count)
+    blocked = level > 0 or block < t.taps[0].count
+    panels = -(-t.n.size // (vectors * lanes))
+    alone = t.a.base.variables().isdisjoint(t.outer)  # not one of several products
+    cached = alone and not (pack or blocked) and t.column_bytes <= COLUMNS_CACHED
+    least = max(1, min(ENOUGH, t.m.size // _BAND)) if cached else 1
+    heights = _heights(t.m.size, rows, least)
+    count = sum([n for n, _ in heights])
+    if t.rows:  # each tile has code of its own
+        heights = tuple([(1, height) for many, height in heights for _ in range(many)])
+    group, bands = _shares(t, pack, blocked, panels, count, rows)
+    bands = max(bands, least)
+    cached = cached and bands <= least
+    rows_first = (cached or len(t.shared) > 0) and not blocked
+    return Tiling(
+        rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, _widened(t, t.a)
+    )
+
+
+#: So few rows widen the second operand as they read it.
+_IN_PLACE = 3
+
+
+def _widened(t: Tiles, x: Operand) -> bool:
+    """Whether an operand lies in memory in another type than products are made in."""
+    return t.type_of(x) is not t.dtype
+
+
+#: Panels, at most, that one unit goes through.
+_SHARED = 4
+
+#: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
+ENOUGH = 4
+
+
+#: Bytes of the second operand, all its columns, that lie in the second-level cache while one row of units after the
+#: other reads it; and rows of a band, at least, where each thread has rows of its own.
+COLUMNS_CACHED, _BAND = 1 << 18, 16
+
+
+#: Rows of a band, at least, of which each has the panels packed for itself.
+_PACKED_BAND = 128
+
+#: Units that are enough where none of them takes long.
+_MANY = 64
+
+
+def _group(panels: int) -> int:
+    """How many of so many packed panels one unit goes through."""
+    return max(1, min(_SHARED, panels // ENOUGH))
+
+
+def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
+    """(panels that one unit of work goes through, bands of rows)."""
+    if pack:  # panels that are packed serve many rows
+        group = _group(panels)
+        return group, max(1, min(ENOUGH // -(-panels // group), tiles * rows // _PACKED_BAND))
+    if not blocked:
+        if t.shared and _overlap(t):  # and lie in the cache together
+            return 1, _at_most(tiles, -(-_MANY // max(1, panels * math.prod([v.size for v in t.outer]))))
+        if t.shared:  # a tile's rows stay in the cache for the next panel
+            return 1, tiles
+        return 1, _at_most(tiles, tiles * rows // 192)
+    if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
+        return _SHARED, _at_most(tiles, tiles * rows // 64)
+    # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
+    # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
+    enough = min(ENOUGH, panels * tiles)
+    options = []
+    for group in range(1, panels + 1):
+        groups = -(-panels // group)
+        bands = -(-enough // groups)
+        if bands <= tiles:
+            options.append((t.n.size * bands + t.m.size * groups, -group, bands))
+    _, group, bands = min(options)
+    return -group, bands
+
+
+def _overlap(t: Tiles) -> bool:
+    """Whether neighbouring rows have elements of the first operand in common, as neighbouring pixels do."""
+    return abs(t.a.stride) <= sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
+
+
+def _at_most(tiles: int, bands: int) -> int:
+    return max(1, min(tiles, bands))
+
+
+def _blocks(t: Tiles, steps: int) -> tuple[int, int]:
+    """(the tap to cut, so many steps of it) for blocks of about `steps`."""
+    level, inner = 0, t.steps // max(t.taps[0].count, 1)
+    while inner > steps and t.taps[level].guard is None and t.taps[level + 1].guard is None:
+        level += 1
+        inner //= t.taps[level].count
+    tap = t.taps[level]
+    return level, tap.count if tap.guard is not None else min(tap.count, max(1, steps // inner))
+
+
+#: With so many rows the copy of the other operand is nothing beside the product, however short the sums are.
+_TALL = 2048
+
+
+def _far_apart(t: Tiles) -> bool:
+    """Whether the rows of a second operand that is used again and again lie so far apart that copies pay."""
+    far = t.taps[-1].b * t.dtype.itemsize >= _FAR
+    return (
+        far
+        and (len(t.shared) > 0 or t.m.size >= 192)
+        and not any(tap.guard for tap in t.taps)
+        and (t.steps >= 256 or t.m.size >= _TALL)
+    )
+
+
+def _block_steps(t: Tiles, cut: Tiling) -> int:
+    return cut.block * math.prod([tap.count for tap in t.taps[cut.level + 1 :]])
+
+
+def scratch_size(t: Tiles, target: Target) -> int:
+    """Elements of the packed panels of a unit."""
+    cut = tiling(t, target)
+    return cut.group * _block_steps(t, cut) * len(t.starts) * cut.vectors * target.lanes(t.dtype.itemsize)
+
+
+def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
+    """How packed rows of a tile lie: (elements from one row to the next, from one step to the next).
+
+    Rows that lie next to each other stay so; else the steps of each row do, and rows are a little further apart.
+    """
+    cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
+    if t.a.stride == 1:
+        return 1, -(-max([h for _, h in cut.heights], default=0) // lanes) * lanes
+    return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
+
+
+def rows_size(t: Tiles, target: Target) -> int:
+    """Elements of the packed rows of a tile."""
+    cut = tiling(t, target)
+    row, step = packed_rows(t, target)
+    return step * _block_steps(t, cut) if row == 1 else row * max([h for _, h in cut.heights], default=0)
