@@ -1,14 +1,16 @@
-"""Minimax polynomials for the elementary functions, by Remez exchange in high precision (needs mpmath).
+"""Minimax polynomials for the elementary functions, by Remez exchange in high precision (needs mpmath and NumPy).
 
 python tools/minimax.py [name ...]     prints the coefficient tables that kernel/functions holds, all or those named
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 
 import mpmath as mp
+import numpy as np
 
 mp.mp.dps = 60
 
@@ -70,6 +72,9 @@ def exponentials() -> None:
     p = _series(lambda r: (mp.exp(r) - 1 - r) / r**2, mp.mpf(1) / 2)
     for bits, terms in ((32, 5), (64, 11)):
         show(f"EXP{bits}", remez(p, lambda r: r**2 / mp.exp(r) + mp.mpf("1e-30"), -half_ln2, half_ln2, terms))
+    # the same between 16 powers of two in an octave
+    near = half_ln2 / 16
+    show("EXP in pieces", remez(p, lambda r: r**2 / mp.exp(r) + mp.mpf("1e-30"), -near, near, 2))
 
 
 def logarithms() -> None:
@@ -191,9 +196,82 @@ def gamma() -> None:
         show("DIGAMMA", remez(g, lambda u: 1 / g(u), -0.5, 0.5, 23))
 
 
+def _single(x: mp.mpf) -> mp.mpf:
+    return mp.mpf(float(np.float32(float(x))))
+
+
+def _centre(f: Callable[[mp.mpf], mp.mpf], low: float, high: float) -> mp.mpf:
+    """A float32 number about the middle of a piece where f is very nearly one, too."""
+    middle, step = (mp.mpf(low) + high) / 2, (mp.mpf(high) - low) / 3000
+    tried = [_single(middle + k * step) for k in range(-300, 301)]
+    return min(tried, key=lambda c: abs(f(c) - _single(f(c))) / f(c))
+
+
+def in_pieces(
+    name: str, f: Callable[[mp.mpf], mp.mpf], pieces: list[tuple[float, float]], terms: int
+) -> None:
+    """A polynomial c[0] + u (c[1] + ...), u = t - centre, for each piece (low, high) of t >= 0 of an odd f.
+
+    The first piece, which begins at 0, has centre 0 and is u + u (c[1] + ...), the others have centres where f is
+    nearly a float32 number. Coefficients are rounded to float32 one after the other, each followed by a fit of those
+    behind it.
+    """
+    rows: list[list[mp.mpf]] = [[] for _ in range(terms + 1)]
+    worst = mp.mpf(0)
+    for begin, end in pieces:
+        first = begin == 0
+        centre = mp.mpf(0) if first else _centre(f, begin, end)
+        low, high = begin - centre, end - centre
+        nodes = [low + (high - low) * (1 - mp.cos(mp.pi * (i + mp.mpf("0.5")) / 96)) / 2 for i in range(96)]
+        wanted = [f(centre + u) for u in nodes]
+        known = [_single(f(centre))]
+
+        def made(
+            nodes: list[mp.mpf] = nodes, known: list[mp.mpf] = known, first: bool = first
+        ) -> list[mp.mpf]:
+            return [mp.polyval(list(reversed(known)), u) + (u if first else 0) for u in nodes]
+
+        widest = max(abs(low), abs(high))
+        for j in range(1, terms):
+            left = np.array([float((w - m) / w) for w, m in zip(wanted, made(), strict=True)])
+            powers = [
+                [float((u / widest) ** i / w) for i in range(j, terms)]
+                for u, w in zip(nodes, wanted, strict=True)
+            ]
+            fitted = np.linalg.lstsq(np.array(powers), left, rcond=None)[0]
+            known.append(_single(mp.mpf(fitted[0]) / widest**j))
+        worst = max(worst, *[abs(m / w - 1) for m, w in zip(made(), wanted, strict=True)])
+        for row, value in zip(rows, [centre, *known], strict=True):
+            row.append(value)
+    print(f"{name}  # error {mp.nstr(worst, 3)}")
+    for row in rows:
+        print("    (" + ", ".join(f"{float(x):.9g}" for x in row) + "),")
+
+
+def by_octaves(low: int) -> list[tuple[float, float]]:
+    """Four pieces of each of eight octaves from 2**low on, in the order of (bits >> 21) % 32; the first begins at 0."""
+    pieces: list[tuple[float, float]] = [(0, 0)] * 32
+    for k in range(32):
+        octave, quarter = divmod(k, 4)
+        edges = [math.ldexp(1 + (quarter + e) / 4, low + octave) for e in (0, 1)]
+        bits = int(np.float32(edges[0]).view(np.uint32))
+        pieces[(bits >> 21) % 32] = (edges[0] if k else 0.0, edges[1])
+    return pieces
+
+
+def alike(top: float, scale: float) -> list[tuple[float, float]]:
+    """The pieces in which round(t * scale) is 0, 1, ..., 31, as far as `top`."""
+    return [(max(0.0, (k - 0.5001) / scale), min(top, (k + 0.5001) / scale)) for k in range(32)]
+
+
+def tabulated() -> None:
+    in_pieces("TANH", mp.tanh, by_octaves(-4), 6)
+    in_pieces("ERF", mp.erf, alike(3.9375, 8.0), 6)
+
+
 FAMILIES = (
     exponentials, logarithms, trigonometric, inverse_trigonometric, hyperbolic, error_functions, scaled_complement,
-    inverse_error, gamma,
+    inverse_error, gamma, tabulated,
 )  # fmt: skip
 
 

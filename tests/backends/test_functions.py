@@ -7,7 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
-import weft.ops  # noqa: F401
+import weft as wf
+import weft.ops
 from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.probe import compiled
 from weft.backends.cpu.scalar import table
@@ -45,9 +46,23 @@ def test_code_has_the_bits_of_the_formula(name, level):
         x = numbers(dtype.numpy)
         args = (x, np.random.default_rng(1).permutation(x))[:operands]
         got = compiled(name, dtype, operands, len(x), target)(*args)
-        want = functions[name](NumpyAlgebra(dtype.bits, target.fma), *args)
+        want = functions[name](NumpyAlgebra(dtype.bits, target.fma, target.picks), *args)
         same = (got.view(whole) == want.view(whole)) | (np.isnan(got) & np.isnan(want))
         assert same.all(), (dtype, [a[~same][:5] for a in args], got[~same][:5], want[~same][:5])
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf"])
+def test_vectors_of_any_length_have_the_same_bits(name):
+    """Coefficients are picked sixteen at a time: in shorter and longer vectors and single numbers, too."""
+    x = np.linspace(-5, 5, 200, dtype=np.float32)
+    target, function = host_target(), getattr(wf, name, None) or getattr(wf.special, name)
+    want = functions[name](NumpyAlgebra(32, target.fma, target.picks), x)
+    t = wf.tensor(x)
+    np.testing.assert_array_equal(function(t).numpy(), want)
+    np.testing.assert_array_equal(function(t[37]).numpy(), want[37])
+    np.testing.assert_array_equal((function(t) + wf.tensor(np.zeros(200))).numpy(), want.astype(np.float64))
+    np.testing.assert_array_equal(wf.max(function(t)).numpy(), want.max())
+    np.testing.assert_array_equal(function(t[:3]).numpy(), want[:3])
 
 
 @pytest.mark.parametrize("name", ["shift_left", "shift_right", "floor_divide", "remainder", "pow"])

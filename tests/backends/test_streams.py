@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from weft.backends.cpu import streams
 from weft.backends.cpu.emit import emit_kernel, units
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.jit import Library, host_target
+from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import DType, bfloat16, float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.index import Var, as_index
 from weft.kernel.loops import Apply, Kernel, Load, Stage, Store
 from weft.kernel.schedule import schedule
+from weft.ops.composite.softmax import softmax
 from weft.ops.movement import reshape
 from weft.ops.reduce import max_
 
@@ -81,3 +84,33 @@ def test_places_that_are_not_multiples_of_a_vector_are_seen():
         (step,) = schedule(trace_graph(f, (Aval((30, columns), float32),)), lambda n: True)
         assert isinstance(step.kernel, Kernel)
         assert streams.stores_whole_vectors(step.kernel, 16) == wanted
+
+
+def softmax_rows(rows: int, columns: int) -> Kernel:
+    def f(x):
+        return softmax(x, axis=1)
+
+    graph = prepare(trace_graph(f, (Aval((rows, columns), float32),)))
+    (step,) = schedule(graph, lambda node: True)
+    return replace(step.kernel, name="kernel")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 64), (5, 1024), (1, 4096), (2, 4112)])
+def test_what_waits_for_the_sum_of_its_row_does_not_wait_in_the_result(rows, columns, monkeypatch):
+    kernel = softmax_rows(rows, columns)
+    found, size = streams.set_aside(kernel)
+    assert size == (columns if columns <= 4096 else 0)
+    assert streams.stores_whole_vectors(found, 16) == (columns <= 4096) and not streams.stores_whole_vectors(
+        kernel, 16
+    )
+    x = np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
+    usual, past = (placed(x.size, np.float32, 0) for _ in range(2))
+    assert "nontemporal" not in run(kernel, [x, usual])
+    monkeypatch.setattr(streams, "HUGE", 0)
+    assert ("nontemporal" in run(kernel, [x, past])) == (columns <= 4096)
+    assert past.tobytes() == usual.tobytes()
+
+
+def test_how_far_ahead_is_fetched():
+    assert streams.ahead_of(added(1000)) == streams.AHEAD // 2
+    assert streams.ahead_of(softmax_rows(4, 64)) == streams.AHEAD

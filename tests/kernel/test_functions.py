@@ -11,6 +11,7 @@ import pytest
 
 from weft.kernel.algebra import NumpyAlgebra, _fused64
 from weft.kernel.functions import functions, polygamma
+from weft.kernel.functions.tables import ERF, TANH
 
 INF, NAN = math.inf, math.nan
 LONG = np.finfo(np.longdouble).nmant >= 63
@@ -59,16 +60,24 @@ def ulps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.where(same, np.where(np.isfinite(rounded), np.minimum(off, 0.5), 0), off)
 
 
+def ways(bits: int, fused: bool = True) -> list[NumpyAlgebra]:
+    """The arithmetics of the processors with or without fused multiply-add; some of those with it pick numbers."""
+    return [
+        NumpyAlgebra(bits, fused, picks) for picks in ((False, True) if bits == 32 and fused else (False,))
+    ]
+
+
 def check(
     name: str, args: tuple[np.ndarray, ...], want: np.ndarray, fused: bool, bound: float, keep: Any = None
 ) -> None:
     bits = 32 if args[0].dtype == np.float32 else 64
-    got = functions[name](NumpyAlgebra(bits, fused), *args)
-    off = ulps(got, want)
-    assert got.dtype == args[0].dtype
-    off = off if keep is None else np.where(keep, off, 0)
-    k = int(off.argmax())
-    assert off.max() <= bound, (name, [a[k] for a in args], got[k], want[k], off[k])
+    for a in ways(bits, fused):
+        got = functions[name](a, *args)
+        off = ulps(got, want)
+        assert got.dtype == args[0].dtype
+        off = off if keep is None else np.where(keep, off, 0)
+        k = int(off.argmax())
+        assert off.max() <= bound, (name, a.picks, [v[k] for v in args], got[k], want[k], off[k])
 
 
 def in_digits(name: str, x: np.ndarray) -> np.ndarray:
@@ -233,8 +242,9 @@ ODD = ["expm1", "log1p", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", 
 def test_special_values(name, bits, fused):
     dtype = np.float32 if bits == 32 else np.float64
     points = VALUES[name]
-    got = functions[name](NumpyAlgebra(bits, fused), np.array(list(points), dtype))
-    np.testing.assert_array_equal(got, np.array(list(points.values()), dtype))
+    for a in ways(bits, fused):
+        got = functions[name](a, np.array(list(points), dtype))
+        np.testing.assert_array_equal(got, np.array(list(points.values()), dtype))
 
 
 def test_the_two_poles_of_digamma_at_zero():
@@ -246,12 +256,42 @@ def test_the_two_poles_of_digamma_at_zero():
 @pytest.mark.parametrize("name", ODD)
 def test_odd_functions_keep_the_sign_of_zero_and_the_smallest_numbers(name, bits):
     dtype = np.float32 if bits == 32 else np.float64
-    out = functions[name](NumpyAlgebra(bits), np.array([0.0, -0.0], dtype))
-    assert np.signbit(out).tolist() == [False, True]
-    if name not in ("erf", "erfinv"):
-        least = np.finfo(dtype).smallest_subnormal
-        x = np.array([least, -3 * least], dtype)
-        np.testing.assert_array_equal(functions[name](NumpyAlgebra(bits), x), x)
+    for a in ways(bits):
+        out = functions[name](a, np.array([0.0, -0.0], dtype))
+        assert np.signbit(out).tolist() == [False, True]
+        if name not in ("erf", "erfinv"):
+            least = np.finfo(dtype).smallest_subnormal
+            x = np.array([least, -3 * least], dtype)
+            np.testing.assert_array_equal(functions[name](a, x), x)
+
+
+#: function -> where its pieces end
+PIECES = {
+    "tanh": [
+        1.25 / 16,
+        *[math.ldexp(1 + q / 4, e) for e in range(-4, 3) for q in range(4) if (e, q) > (-4, 1)],
+        8.0,
+        9.5,
+    ],
+    "erf": [*[(k + 0.5) / 8 for k in range(31)], 3.937],
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_meet_at_their_seams(name):
+    a = NumpyAlgebra(32, picks=True)
+    for seam in PIECES[name]:
+        x = np.float32(seam) + np.arange(-300, 300) * np.spacing(np.float32(seam))
+        y = functions[name](a, x.astype(np.float32))
+        assert (np.diff(y) >= -1.1 * np.spacing(y[:-1])).all() and y.max() <= 1, (name, seam)
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_are_as_precise_where_all_of_them_are_used(name):
+    x = np.linspace(0.001, 10, 200_000, dtype=np.float32)
+    want = np.tanh(x.astype(np.float64)) if name == "tanh" else np.array([math.erf(v) for v in x.tolist()])
+    got = functions[name](NumpyAlgebra(32, picks=True), x)
+    assert ulps(got, want).max() <= 1.05 and len({len(row) for row in (*TANH, *ERF)} | {32}) == 1
 
 
 # -- two arguments ------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class Algebra(Protocol):
 
     bits: int  #: 32 or 64
     fused: bool  #: whether `fma` rounds once; where not, it is a product and a sum
+    picks: bool  #: whether `pick` is quick
 
     def const(self, x: float) -> Value: ...
     def iconst(self, x: int) -> Value: ...
@@ -42,8 +43,9 @@ class Algebra(Protocol):
     def sqrt(self, x: Value) -> Value: ...
     def round(self, x: Value) -> Value: ...
     def floor(self, x: Value) -> Value: ...
-    def scale(self, x: Value, n: Value) -> Value | None:
-        """x * 2**n for a whole number n, rounded once, as one instruction; None where there is none."""
+    def scale(self, x: Value, n: Value, vanishes: Value | None = None) -> Value | None:
+        """x * 2**n for the whole number below n or n itself, rounded once, as one instruction; None where there is
+        none. It is 0 where it `vanishes`."""
         ...
 
     def less(self, x: Value, y: Value) -> Value: ...
@@ -79,6 +81,10 @@ class Algebra(Protocol):
         """Entries of a table of 64-bit words; for 64 bits only."""
         ...
 
+    def pick(self, table: Sequence[float], index: Value) -> Value:
+        """Entries of a table of 16 or 32 numbers, by the last bits of the index; for 32 bits only."""
+        ...
+
     def double(self) -> Algebra:
         """The algebra of float64, for as many values."""
         ...
@@ -107,12 +113,14 @@ class Algebra(Protocol):
 class NumpyAlgebra:
     """The algebra on NumPy arrays, exact to the bit.
 
-    With `fused=False` it is that of a processor without fused multiply-add.
+    With `fused=False` it is that of a processor without fused multiply-add, with `picks` that of one which picks
+    numbers out of registers.
     """
 
-    def __init__(self, bits: int, fused: bool = True) -> None:
+    def __init__(self, bits: int, fused: bool = True, picks: bool = False) -> None:
         self.bits = bits
         self.fused = fused
+        self.picks = picks
         self._float: Any = np.float32 if bits == 32 else np.float64
         self._int: Any = np.int32 if bits == 32 else np.int64
         self._uint: Any = np.uint32 if bits == 32 else np.uint64
@@ -155,7 +163,7 @@ class NumpyAlgebra:
     def floor(self, x: Value) -> Value:
         return np.floor(x)
 
-    def scale(self, x: Value, n: Value) -> Value | None:
+    def scale(self, x: Value, n: Value, vanishes: Value | None = None) -> Value | None:
         return None
 
     def less(self, x: Value, y: Value) -> Value:
@@ -240,8 +248,11 @@ class NumpyAlgebra:
     def lookup(self, table: Sequence[int], index: Value) -> Value:
         return np.array(table, np.uint64).view(np.int64)[index]
 
+    def pick(self, table: Sequence[float], index: Value) -> Value:
+        return np.array(table, np.float32)[np.asarray(index) & (len(table) - 1)]
+
     def double(self) -> NumpyAlgebra:
-        return NumpyAlgebra(64, self.fused)
+        return NumpyAlgebra(64, self.fused, self.picks)
 
     def widen(self, x: Value) -> Value:
         return np.asarray(x, np.float64)

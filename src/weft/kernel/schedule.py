@@ -219,7 +219,7 @@ class _Plan:
         """Whether a node that has to be computed is used many times, moved about: by every tap of a window, say."""
         if node.value is not None or node.prim.movement or node.prim.name in _FREE:
             return False
-        users = self.users.get(node, [])
+        users = self._uses(node)
         while len(users) == 1 and users[0].prim.movement and users[0].prim is not identity:
             users = self.users.get(users[0], [])
         return len(users) > _OFTEN

@@ -21,6 +21,11 @@ class Target:
     half: bool = True  #: whether it converts between float16 and float32
     dots: bool = False  #: whether it adds four products of bytes to a sum at once
 
+    @property
+    def picks(self) -> bool:
+        """Whether an instruction picks numbers, one for each lane, out of two registers: with AVX-512."""
+        return self.vector_bytes == 64
+
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector."""
         return max(self.vector_bytes // itemsize, 1)

@@ -10,6 +10,7 @@ from composites import Case, composite_tests, functional, gradients, spread
 from weft.base.errors import ArgumentError
 from weft.ops.composite import activations as a
 from weft.ops.composite import softmax as s
+from weft.ops.elementwise import log
 
 X = spread(3, 4, low=-4, high=4)
 #: Kinks, both infinities and NaN: values are compared there, derivatives where they are finite.
@@ -108,13 +109,13 @@ CASES += [
 
 
 def _log_sums(x):
-    top, rest = s.log_sums(x, axis=1)
-    return top + rest
+    top, total = s.exp_sums(x, axis=1)
+    return top + log(total)
 
 
 CASES += [
-    Case("log_sums", _log_sums, (X,), _lse(1, True)),
-    Case("log_sums", _log_sums, (ROWS,), _lse(1, True), smooth=False, label="far apart"),
+    Case("exp_sums", _log_sums, (X,), _lse(1, True)),
+    Case("exp_sums", _log_sums, (ROWS,), _lse(1, True), smooth=False, label="far apart"),
 ]
 
 

@@ -27,6 +27,7 @@ class LlvmAlgebra:
         self.bits = 32 if element(type_) == F32 else 64
         self.int = like(ir.IntType(self.bits), self.lanes)
         self.fused = build.target.fma
+        self.picks = build.target.picks
 
     def const(self, x: float) -> ir.Value:
         return self.build.const(x, self.float)
@@ -66,12 +67,14 @@ class LlvmAlgebra:
     def floor(self, x: ir.Value) -> ir.Value:
         return self.build.call1("floor", x)
 
-    def scale(self, x: ir.Value, n: ir.Value) -> ir.Value | None:
+    def scale(self, x: ir.Value, n: ir.Value, vanishes: ir.Value | None = None) -> ir.Value | None:
         if self.build.target.vector_bytes != 64 or self.lanes * self.bits != 512:
             return None
         name = f"llvm.x86.avx512.mask.scalef.{'ps' if self.bits == 32 else 'pd'}.512"
-        every, as_set = ir.IntType(self.lanes)(-1), I32(4)
-        return self.build.intrinsic(name, self.float, (x, n, x, every, as_set))
+        mask, as_set = ir.IntType(self.lanes)(-1), I32(4)
+        if vanishes is not None:
+            mask = self.b.bitcast(self.b.not_(vanishes), ir.IntType(self.lanes))
+        return self.build.intrinsic(name, self.float, (x, n, self.const(0.0), mask, as_set))
 
     def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
         return self.b.fcmp_ordered("<", x, y)
@@ -162,6 +165,41 @@ class LlvmAlgebra:
         everywhere = self.build.const(1, ir.VectorType(I1, self.lanes))
         name = f"llvm.masked.gather.v{self.lanes}i64.v{self.lanes}p0"
         return self.build.intrinsic(name, self.int, (pointers, everywhere, self.iconst(0)))
+
+    def pick(self, table: Sequence[float], index: ir.Value) -> ir.Value:
+        halves = [
+            ir.Constant(ir.VectorType(F32, 16), list(table[k : k + 16])) for k in range(0, len(table), 16)
+        ]
+        found = [self._picked(halves, part) for part in self._by_sixteen(index)]
+        while len(found) > 1:
+            pairs = zip(found[::2], found[1::2], strict=True)
+            found = [self._shuffled(x, y, range(2 * x.type.count)) for x, y in pairs]
+        if self.lanes == 1:
+            return self.b.extract_element(found[0], I32(0))
+        if self.lanes < 16:
+            return self._shuffled(found[0], found[0], range(self.lanes))
+        return found[0]
+
+    def _picked(self, halves: Sequence[ir.Value], index: ir.Value) -> ir.Value:
+        type_ = halves[0].type
+        if len(halves) == 1:
+            return self.build.intrinsic("llvm.x86.avx512.permvar.sf.512", type_, (halves[0], index))
+        args = (halves[0], index, halves[1])
+        return self.build.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", type_, args)
+
+    def _by_sixteen(self, x: ir.Value) -> list[ir.Value]:
+        """The lanes of a vector (or a scalar) in vectors of 16."""
+        if self.lanes == 1:
+            return [self.b.insert_element(ir.Constant(ir.VectorType(I32, 16), ir.Undefined), x, I32(0))]
+        if self.lanes < 16:
+            return [self._shuffled(x, x, [min(k, self.lanes - 1) for k in range(16)])]
+        if self.lanes == 16:
+            return [x]
+        return [self._shuffled(x, x, range(k, k + 16)) for k in range(0, self.lanes, 16)]
+
+    def _shuffled(self, x: ir.Value, y: ir.Value, order: Sequence[int]) -> ir.Value:
+        places = ir.Constant(ir.VectorType(I32, len(order)), list(order))
+        return self.b.shuffle_vector(x, y, places)
 
     def _constant_table(self, table: Sequence[int]) -> ir.GlobalVariable:
         name = f"table.{zlib.crc32(repr(tuple(table)).encode()):08x}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir.dtype import DType, float32, float64
+from ...kernel.functions import ENDS
 from ...kernel.generic import Hole
 from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import (
@@ -28,7 +29,7 @@ from ...kernel.loops import (
 )
 from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
-from .build import I1, I64, PTR, Build, element, like, memory_type, register_type, suffix
+from .build import I1, I32, I64, PTR, Build, element, like, memory_type, register_type, suffix
 from .order import precedes
 from .scalar import operate
 
@@ -117,6 +118,13 @@ class Expressions:
             return self._position(e, lanes)
         if isinstance(e, Inside):
             return self._inside(e, lanes, memo)
+        if e.op == "exp" and (parts := vanishing(e.args[0])) is not None:
+            args = self.build.same(*[self.value(a, lanes, memo) for a in parts])
+            return operate(self.build, "exp_unless", args, [a.dtype for a in parts], e.dtype)
+        if e.op == "equal" and isinstance(e.args[0], Position) and lanes.vector is not None:
+            found = self._is_at(e.args[0], e.args[1], lanes, memo)
+            if found is not None:
+                return found
         args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
         if e.op == "cast":
             return self._cast(args[0], e.args[0].dtype, e.dtype)
@@ -138,7 +146,7 @@ class Expressions:
             return self.build.load(base, self.index(e.index, lanes), e.dtype)
         if step == 1:
             index = self.index(e.index, lanes)
-            if self.ahead and lanes.mask is None:
+            if self.ahead and lanes.mask is None and not isinstance(base, ir.Stack):
                 self._fetch(base, index, e.dtype, False)
             return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
         at = self.build.splat(self.indices(e.index, lanes), lanes.count)
@@ -233,6 +241,21 @@ class Expressions:
         if e.dtype.kind == "f":
             return self.b.sitofp(index, type_)
         return index if want.width == 64 else self.b.trunc(index, type_)
+
+    def _is_at(self, e: Position, other: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value | None:
+        """Whether a position along a vector is a number that is the same in all lanes, in 32 bits if these do."""
+        assert lanes.vector is not None
+        if e.dtype.bits != 64 or e.index.stride(lanes.vector) != 1 or _has_holes(e.index):
+            return None
+        low, high = e.index.bounds
+        place = self.value(other, lanes, memo)
+        if isinstance(place.type, ir.VectorType) or low < 0 or high + lanes.count >= 1 << 31:
+            return None
+        near = self.b.icmp_unsigned("<", place, I64(1 << 31))
+        place = self.b.select(near, self.b.trunc(place, I32), I32(-1))
+        first = self.b.trunc(self.index(e.index, lanes), I32)
+        here = self.b.add(self.build.splat(first, lanes.count), self.build.iota(I32, lanes.count))
+        return self.b.icmp_signed("==", here, self.build.splat(place, lanes.count))
 
     def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         condition: ir.Value = I1(1)
@@ -333,7 +356,8 @@ class Expressions:
             return
         value = self.build.splat(value, lanes.count)
         if step == 1:
-            if self.ahead_writing and lanes.mask is None and not self.past:
+            aside = isinstance(base, ir.Stack)
+            if self.ahead_writing and lanes.mask is None and not self.past and not aside:
                 self._fetch(base, at, dtype, True)
             self.build.store(base, at, value, dtype, lanes.mask, self.past)
             return
@@ -370,6 +394,13 @@ class Expressions:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
 
 
+def _has_holes(at: Index) -> bool:
+    """Whether an index has numbers that are known at run time only, or may have: its bounds are then not asked for."""
+    if not all(isinstance(t, Var) for t in at.factors):
+        return True
+    return any(isinstance(n, Hole) for n in (at.offset, *at.factors.values(), *[t.size for t in at.factors]))
+
+
 def _open_ends(at: Index, low: Any, high: Any) -> tuple[bool, bool]:
     """Which ends of a range an index may be beyond; in a generic kernel, the range itself says so."""
     if not (isinstance(low, int) and isinstance(high, int)):
@@ -392,6 +423,19 @@ def reads_alike(e: Expr, vector: Var | None) -> bool:
 def reads_memory(e: Expr) -> bool:
     """Whether an expression reads more than inputs of one element."""
     return any(isinstance(x, (Load, Lookup, Search)) for x in found_in([e]))
+
+
+def vanishing(e: Expr) -> tuple[Expr, Expr] | None:
+    """(x < least, x) of where(x < least, -inf, x), if e**x is greater than 0 for any other x."""
+    if not (isinstance(e, Apply) and e.op == "where" and e.args[1] == Literal("-inf", e.dtype)):
+        return None
+    less, _, x = e.args
+    if not (isinstance(less, Apply) and less.op == "less" and less.args[0] == x):
+        return None
+    least = less.args[1]
+    if not isinstance(least, Literal) or e.dtype.storage_only or isinstance(least.value, Hole):
+        return None
+    return (less, x) if float(least.value) >= ENDS[e.dtype.bits][0] else None
 
 
 def _suffix(value: ir.Value) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
-from ...kernel.functions import functions, polygamma
+from ...kernel.functions import exp_unless, functions, polygamma
 from . import instructions as ir
 from .algebra import LlvmAlgebra
 from .build import I1, Build, like, register_type
@@ -237,6 +237,12 @@ def _elementary(name: str) -> None:
         if dtype.kind != "f" and integers is not None:
             return integers(build, args, dtype, out)
         return functions[name](LlvmAlgebra(build, args[0].type), *args)
+
+
+@operation("exp_unless")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    vanishes, x = args
+    return exp_unless(LlvmAlgebra(build, x.type), vanishes, x)
 
 
 @operation("rsqrt")

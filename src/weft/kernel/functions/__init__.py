@@ -19,6 +19,7 @@ from . import (
     trigonometric,
 )
 from .define import Function, functions
+from .exponential import ENDS, exp_unless
 from .gamma import polygamma
 
-__all__ = ["Function", "functions", "polygamma"]
+__all__ = ["ENDS", "Function", "exp_unless", "functions", "polygamma"]

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from ..algebra import Algebra, Value
+from .tables import Pieces
 
 Function = Callable[..., Value]
 
@@ -42,6 +43,17 @@ def horner(a: Algebra, x: Value, coefficients: Sequence[float]) -> Value:
     for c in reversed(coefficients[:-1]):
         total = a.fma(total, x, a.const(c))
     return total
+
+
+def in_piece(a: Algebra, t: Value, pieces: Pieces, index: Value) -> Value:
+    """The value at t >= 0 of a function of which each piece is a polynomial (see `tables`)."""
+    centre, start, *rest = [a.pick(row, index) for row in pieces]
+    u = a.sub(t, centre)
+    total = rest[-1]
+    for c in reversed(rest[:-1]):
+        total = a.fma(total, u, c)
+    # In the piece that begins at 0 `start` is 0, in the others it is greater than any u that is used.
+    return a.fma(total, u, a.select(a.less(start, u), u, start))
 
 
 def clamp(a: Algebra, x: Value, low: float, high: float) -> Value:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from ..algebra import Algebra, Value
-from .define import clamp, function, horner, keep_nan, scale, through_double, with_sign
+from .define import clamp, function, horner, in_piece, keep_nan, scale, through_double, with_sign
 from .exponential import exp, expm1_near, reduce_exp
 from .logarithm import log
 from .pairs import two_product
+from .tables import ERF
 
 #: erf x = x + x (c[0] + c[1] z + ...), z = x**2
 _ERF = {
@@ -88,8 +89,21 @@ _INVERSE = (
 )  # fmt: skip
 
 
+#: Added to a small positive float32 number, it leaves that, rounded to a whole one, in the last bits.
+_ROUNDS = 1.5 * 2.0**23
+
+
+def _erf_in_pieces(a: Algebra, x: Value) -> Value:
+    t = a.abs(x)
+    t = a.select(a.less(a.const(3.937), t), a.const(3.937), t)  # a NaN stays
+    index = a.as_int(a.fma(t, a.const(8.0), a.const(_ROUNDS)))
+    return with_sign(a, in_piece(a, t, ERF, index), x)
+
+
 @function
 def erf(a: Algebra, x: Value) -> Value:
+    if a.bits == 32 and a.picks:
+        return _erf_in_pieces(a, x)
     small = a.fma(x, horner(a, a.mul(x, x), _ERF[a.bits]), x)
     parts = _ERFC[a.bits]
     t = clamp(a, a.abs(x), 1.0, parts[-1][0])

@@ -59,13 +59,54 @@ def _scaled(a: Algebra, x: Value, n: Value) -> Value:
     return found
 
 
+#: Where exp vanishes, and where it overflows, at the latest.
+ENDS = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
+
+#: 2**(k / 16), and e**r = 1 + r + r**2 (c[0] + c[1] r) for |r| up to a little over ln 2 / 32
+_POWERS = tuple([2.0 ** (k / 16) for k in range(16)])
+_EXP_NEAR = (0.50001616619912567632, 0.16666719025879369391)
+
+#: Added to a float32 number, it leaves that, rounded to whole sixteenths, in the last bits.
+_SIXTEENTHS = 1.5 * 2.0**19
+
+#: ln 2 in two parts; multiples of the first by up to 12 bits are not exact, but what they leave of x is.
+_LN2_NEAR = (0.693147182464599609375, -1.904654299957767e-09)
+
+
+def _by_sixteenths(a: Algebra, x: Value) -> tuple[Value, Value]:
+    """(value, n): e**x = value * 2**floor(n), from the next sixteenth of a power of two."""
+    shifted = a.fma(x, a.const(_LOG2E), a.const(_SIXTEENTHS))
+    n = a.sub(shifted, a.const(_SIXTEENTHS))
+    high, low = _LN2_NEAR
+    r = a.fma(n, a.const(-low), a.fma(n, a.const(-high), x))
+    power = a.pick(_POWERS, a.as_int(shifted))
+    p = a.fma(a.mul(r, r), a.fma(r, a.const(_EXP_NEAR[1]), a.const(_EXP_NEAR[0])), r)
+    return a.fma(power, p, power), n
+
+
 @function
 def exp(a: Algebra, x: Value) -> Value:
-    low, high = (-104.0, 89.0) if a.bits == 32 else (-746.0, 710.0)
-    vanishes, t = within(a, x, low, high)
-    n, r = reduce_exp(a, t)
-    value = _scaled(a, a.add(expm1_near(a, r), a.const(1.0)), n)
-    return a.select(vanishes, a.const(0.0), value)
+    return exp_unless(a, a.less(x, a.const(ENDS[a.bits][0])), x)
+
+
+def exp_unless(a: Algebra, vanishes: Value, x: Value) -> Value:
+    """e**x, or 0 where that `vanishes`: processors take many times as long for what is below the normal range."""
+    high = a.const(ENDS[a.bits][1])
+    x = a.select(a.less(high, x), high, x)
+    picks = a.bits == 32 and a.picks
+    if picks:
+        value, n = _by_sixteenths(a, x)
+        found = a.scale(value, n, vanishes)
+        if found is not None:
+            return found
+    x = a.select(vanishes, a.const(0.0), x)
+    if picks:
+        value, n = _by_sixteenths(a, x)
+        n = a.floor(n)
+    else:
+        n, r = reduce_exp(a, x)
+        value = a.add(expm1_near(a, r), a.const(1.0))
+    return a.select(vanishes, a.const(0.0), _scaled(a, value, n))
 
 
 @function

@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 
 from ..algebra import Algebra, Value
-from .define import by_width, clamp, function, horner, keep_nan, keep_zero, scale, through_double, with_sign
+from .define import (
+    by_width,
+    clamp,
+    function,
+    horner,
+    in_piece,
+    keep_nan,
+    keep_zero,
+    scale,
+    through_double,
+    with_sign,
+)
 from .exponential import exp, expm1_near, reduce_exp
 from .logarithm import log, log1p
+from .tables import TANH
 
 _TANH = {
     32: (
@@ -28,8 +40,18 @@ _SINH64 = (
 )  # fmt: skip
 
 
+def _tanh_in_pieces(a: Algebra, x: Value) -> Value:
+    t = a.abs(x)
+    t = a.select(a.less(a.const(9.5), t), a.const(9.5), t)  # a NaN stays
+    least = a.const(0.0625)
+    index = a.lshr(a.as_int(a.select(a.less(t, least), least, t)), 21)
+    return with_sign(a, in_piece(a, t, TANH, index), x)
+
+
 @function
 def tanh(a: Algebra, x: Value) -> Value:
+    if a.bits == 32 and a.picks:
+        return _tanh_in_pieces(a, x)
     z = a.mul(x, x)
     small = a.fma(a.mul(x, z), horner(a, z, _TANH[a.bits]), x)
     t = clamp(a, a.abs(x), 0.0, by_width(a, 10.0, 20.0))

@@ -12,7 +12,7 @@ from .activations import softplus_
 from .classes import pick_class, positions
 from .common import along, as_type, count, widened
 from .define import composite
-from .softmax import log_softmax, log_sums
+from .softmax import exp_sums, log_softmax
 
 
 def reduced(loss: Node, reduction: str, total: Node | None = None) -> Node:
@@ -212,7 +212,7 @@ def _indexed(
 ) -> tuple[Node, Node]:
     """-weight * log-probability of the target class for each sample, and the weight of each sample.
 
-    x has log-probabilities, or else scores whose `log_sums` are given: only the scores that are picked become
+    x has log-probabilities, or else scores whose `exp_sums` are given: only the scores that are picked become
     log-probabilities.
     """
     valid = not_equal(target, ignore_index)
@@ -220,8 +220,8 @@ def _indexed(
     each = _class_weights(x, safe, valid, weight, axis)
     picked = pick_class(x, safe, axis=axis)
     if sums is not None:
-        top, log_sum = (reshape(s, shape=safe.shape) for s in sums)
-        picked = (picked - top) - log_sum
+        top, total = (reshape(s, shape=safe.shape) for s in sums)
+        picked = (picked - top) - log(total)
     return -where(valid, picked, 0) * each, each
 
 
@@ -251,11 +251,11 @@ def cross_entropy(x, target, weight, smoothing, *, ignore_index=-100, reduction=
     axis = _check_classes("cross_entropy", x, target, weight)
     target = positions(target)
     w = widened(x)
-    sums = log_sums(w, axis=axis)
+    sums = exp_sums(w, axis=axis)
     loss, each = _indexed(w, target, weight, axis, ignore_index, sums)
     if smoothing is not None:
         s = as_type(smoothing, w.dtype)
-        logs = (w - sums[0]) - sums[1]
+        logs = (w - sums[0]) - log(sums[1])
         scaled = logs if weight is None else logs * along(as_type(weight, w.dtype), w, axis)
         spread = where(not_equal(target, ignore_index), -sum_(scaled, axes=(axis,)), 0)
         loss = loss * (1 - s) + spread * (s / count(w, (axis,)))

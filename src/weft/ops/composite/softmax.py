@@ -62,23 +62,24 @@ def _(cts, outs, x, *, axis):
 
 
 @composite
-def log_sums(x, *, axis):
-    """(max, log(sum(e**(x - max)))) along `axis`, which stays with length 1: log_softmax(x) is x less both.
+def exp_sums(x, *, axis):
+    """(max, sum(e**(x - max))) along `axis`, which stays with length 1.
 
-    What a loss keeps of each row of scores. The maximum is a number without a derivative, as in `log_softmax`.
+    What a loss keeps of each row of scores: log_softmax(x) is x less the maximum and the logarithm of the sum. The
+    maximum is a number without a derivative, as in `log_softmax`.
     """
     if _empty(x, (axis,)):
         nothing = keep(sum_(x, axes=(axis,)), x, (axis,))
-        return nothing, log(nothing)
+        return nothing, nothing
     top = stop_gradient(keep(max_(x, axes=(axis,)), x, (axis,)))
-    return top, log(keep(sum_(exp_or_zero(x - top), axes=(axis,)), x, (axis,)))
+    return top, keep(sum_(exp_or_zero(x - top), axes=(axis,)), x, (axis,))
 
 
-@log_sums.vjp
+@exp_sums.vjp
 def _(cts, outs, x, *, axis):
     if cts[1] is None:
         return (None,)
-    return (cts[1] * exp_or_zero((x - outs[0]) - outs[1]),)
+    return (cts[1] * exp_or_zero(x - outs[0]),)
 
 
 @composite
