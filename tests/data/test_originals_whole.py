@@ -57,16 +57,26 @@ def published():
     }
 
 
-@pytest.fixture
-def known(published, monkeypatch):
-    """The made-up files taken for the published ones."""
+@pytest.fixture(scope="module")
+def digests(published):
+    """Those of the files and, for one of the datasets, of what is in them."""
+    found = {}
     for kind, files in published.items():
-        digests = {}
-        for name, zipped in files.items():
-            plain = "sha256:" + hashlib.sha256(gzip.decompress(zipped)).hexdigest() if kind is MNIST else None
-            how = hashlib.sha256 if kind is MNIST else hashlib.md5
-            digests[name] = (f"{how().name}:{how(zipped).hexdigest()}", plain)
-        monkeypatch.setattr(kind, "digests", digests)
+        how = hashlib.sha256 if kind is MNIST else hashlib.md5
+        found[kind] = {
+            name: (f"{how().name}:{how(zipped).hexdigest()}", None) for name, zipped in files.items()
+        }
+    for name, (outside, _) in found[MNIST].items():
+        plain = hashlib.sha256(gzip.decompress(published[MNIST][name])).hexdigest()
+        found[MNIST][name] = outside, f"sha256:{plain}"
+    return found
+
+
+@pytest.fixture
+def known(published, digests, monkeypatch):
+    """The made-up files taken for the published ones."""
+    for kind in published:
+        monkeypatch.setattr(kind, "digests", digests[kind])
     return published
 
 
