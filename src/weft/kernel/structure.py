@@ -28,25 +28,29 @@ class _Writer:
 
     def text(self, x: Any) -> str:
         """`x`, or the number of its line. Parts come first, without recursion: expressions may be deep."""
+        known = self._known
+        parts: dict[int, Sequence[Any]] = {}
         stack = [x]
         while stack:
             top = stack[-1]
-            if isinstance(top, _PLAIN) or id(top) in self._known:
+            if type(top) in _PLAIN or id(top) in known:
                 stack.pop()
                 continue
-            parts = _parts(top)
-            waiting = [p for p in parts if not isinstance(p, _PLAIN) and id(p) not in self._known]
-            if waiting:
-                stack.extend(waiting)
-            else:
-                stack.pop()
-                self._known[id(top)] = self._line(top, parts)
+            found = parts.get(id(top))
+            if found is None:
+                found = parts[id(top)] = _parts(top)
+                waiting = [p for p in found if type(p) not in _PLAIN and id(p) not in known]
+                if waiting:
+                    stack.extend(waiting)
+                    continue
+            stack.pop()
+            known[id(top)] = self._line(top, found)
         return self._short(x)
 
     def _short(self, x: Any) -> str:
         if isinstance(x, DType):
             return x.name
-        return repr(x) if isinstance(x, _PLAIN) else self._known[id(x)]
+        return repr(x) if type(x) in _PLAIN else self._known[id(x)]
 
     def _line(self, x: Any, parts: Sequence[Any]) -> str:
         short = [self._short(p) for p in parts]
@@ -61,7 +65,7 @@ class _Writer:
         return f"#{self.lines.setdefault(line, len(self.lines))}"
 
 
-_PLAIN = (int, str, type(None), DType)
+_PLAIN = frozenset((bool, int, str, type(None), DType))
 
 
 def _parts(x: Any) -> Sequence[Any]:

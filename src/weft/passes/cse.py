@@ -24,7 +24,9 @@ def eliminate_common(graph: Graph) -> Graph:
         else:
             key = (old.sig, args)
         found = seen.get(key)
-        if found is None:
+        if found is None and args == old.args:
+            found = seen[key] = old
+        elif found is None:
             found = seen[key] = rebuild(old, args)
             found.site = old.site
         return found

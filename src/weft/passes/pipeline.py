@@ -31,8 +31,8 @@ def run_passes(
 ) -> Graph:
     """`graph` after all passes; `watch(name, graph)` sees it after each."""
     for name, step in passes:
-        graph = step(graph)
-        if config.verify:
+        before, graph = graph, step(graph)
+        if config.verify and graph is not before:
             verify(graph)
         if watch is not None:
             watch(name, graph)
