@@ -82,14 +82,17 @@ def gates(count, m=32, k=128, n=128):
     return [trace_graph(f, (Aval((m, k), float32), Aval((k, count * n), float32)))]
 
 
-def convolution(n, size, channels, filters, kernel=3, stride=1, pad=0):
+def convolution(n, size, channels, filters, kernel=3, stride=1, pad=0, groups=1):
     """Forward, and the gradients of both operands."""
-    avals = (Aval((n, channels, size, size), float32), Aval((filters, channels, kernel, kernel), float32))
+    avals = (
+        Aval((n, channels, size, size), float32),
+        Aval((filters, channels // groups, kernel, kernel), float32),
+    )
 
     def f(x, w):
         return conv(
             x, w, stride=(stride,) * 2, padding=((pad, pad),) * 2, input_dilation=(1, 1),
-            kernel_dilation=(1, 1), feature_groups=1, batch_groups=1,
+            kernel_dilation=(1, 1), feature_groups=groups, batch_groups=1,
         )  # fmt: skip
 
     graph = trace_graph(f, avals)
@@ -117,6 +120,9 @@ CASES = {
     "conv 5 64->64": lambda: convolution(64, 5, 64, 64),
     "conv 56 64->64, padded": lambda: convolution(8, 56, 64, 64, pad=1),
     "conv 14 256->256, padded": lambda: convolution(8, 14, 256, 256, pad=1),
+    "conv 28 64 in 64 groups, padded": lambda: convolution(4, 28, 64, 64, pad=1, groups=64),
+    "conv 16 40 in 40 groups, 5x5": lambda: convolution(4, 16, 40, 40, kernel=5, pad=2, groups=40),
+    "conv 28 64 in 64 groups, /2": lambda: convolution(4, 28, 64, 64, stride=2, pad=1, groups=64),
     "conv 7x7/2 224 3->64": lambda: convolution(2, 224, 3, 64, kernel=7, stride=2, pad=3),
 }  # fmt: skip
 

@@ -217,7 +217,8 @@ def tiles(
         return None
     if any(left.index.stride(v) is None for v in fold):
         return None
-    if left.index.stride(n) != 0 or right.index.stride(m) != 0:
+    along = left.index.stride(n) == 1 and left.dtype is c.anchor.dtype and c.anchor.dtype is not int32
+    if (left.index.stride(n) != 0 and not along) or right.index.stride(m) != 0:
         return None
     taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
     gone = {v: as_index(0) for v in (m, n, *inner)}
@@ -241,5 +242,6 @@ def tiles(
         notes=(c.anchor.prim.name, c.inner.prim.name),
         border=c.border(),
         rows=rows,
+        along=along,
     )
     return in_words(found) if found.dtype is int32 else found

@@ -9,7 +9,7 @@ from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
 from .contraction import IN_TILES, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder, unflatten_index
-from .layout import by_pixels, is_kernel_gradient
+from .layout import by_pixels, is_depthwise, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
 from .pooling import windows_of
@@ -60,12 +60,14 @@ def _as_tiles(c: Common) -> Tiles | None:
     """The rows of a tile run over images at one pixel, or, with few images, over the pixels of a row."""
     node = c.anchor
     assert node is not None
-    if not fits(node) or not can_round(node, c.root.dtype):
+    single = is_depthwise(node)
+    if not (single or _multiplies(node)) or not can_round(node, c.root.dtype):
         return None
     a = node.attrs
     x, w = node.args
     n_size, o_size, *out_size = node.shape
-    groups: int = a["feature_groups"]
+    batches: int = 1 if single else a["batch_groups"]
+    groups = 1 if single else a["feature_groups"] * batches  # of which only one is not 1
     rank = len(out_size)
     free = [_guarded(node, d) for d in range(rank)]
     gradient = is_kernel_gradient(node)
@@ -80,8 +82,13 @@ def _as_tiles(c: Common) -> Tiles | None:
     outer = tuple([v for v in (group, image, *pixels) if v is not row])
     channel = as_index(output) + as_index(group) * output.size
     at = (as_index(image), channel, *as_indices(pixels))
-    channels = as_index(depth) + as_index(group) * depth.size
-    left = stored(c.lowering.value(x, (as_index(image), channels, *as_indices(places))))
+    which = as_index(output) if single else as_index(group)  # of the groups
+    source, channels = as_index(image), as_index(depth)
+    if a["batch_groups"] > 1:
+        source = source + which * image.size
+    elif a["feature_groups"] > 1:
+        channels = channels + which * depth.size
+    left = stored(c.lowering.value(x, (source, channels, *as_indices(places))))
     right = stored(c.lowering.value(w, (channel, as_index(depth), *as_indices(taps))))
     if left is None or right is None:
         return None
@@ -210,12 +217,17 @@ def _listed_rows(
 
 
 def fits(node: Node) -> bool:
-    """Whether tiles can do a convolution whose operands lie in memory."""
+    """Whether tiles can do a convolution whose operands lie in memory, however."""
+    return node.attrs["batch_groups"] == 1 and _multiplies(node)
+
+
+def _multiplies(node: Node) -> bool:
+    """Whether each group of a convolution is a contraction."""
     a = node.attrs
-    if node.dtype.name not in IN_TILES or a["batch_groups"] > 1:
+    if node.dtype.name not in IN_TILES:
         return False
     plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
-    channels = node.shape[1] // a["feature_groups"]  # type: ignore[operator]
+    channels = node.shape[1] // (a["feature_groups"] * a["batch_groups"])  # type: ignore[operator]
     return (
         plain
         and channels >= 2

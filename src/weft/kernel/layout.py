@@ -78,7 +78,11 @@ def separate_operands(graph: Graph) -> Graph:
         x, w = args
         attrs = dict(old.attrs)
         if is_kernel_gradient(old):
-            return _kernel_gradient(old, x, w)
+            if not is_depthwise(old):
+                return _kernel_gradient(old, x, w)
+            x, w = (_copied_input(new, a, inputs) for new, a in zip(args, old.args, strict=True))
+            found = _kernel_gradient(old, x, w)
+            return old.prim(x, w, **attrs) if found is None else found
         few = old.shape[0] < FEW or by_pixels(old)  # type: ignore[operator]
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
             x = _pad_images(x, attrs["padding"])
@@ -94,6 +98,8 @@ def by_pixels(conv: Node) -> bool:
     """Whether the rows of tiles are pixels of one image, not images at one pixel: where these are few, or where they
     lie so that the cache has few places for them all."""
     images, width = conv.shape[0], conv.shape[-1]
+    if is_depthwise(conv):
+        return width > 1  # type: ignore[operator]
     x = conv.args[0]
     collide = math.prod(x.shape[1:]) * x.dtype.itemsize % _WAY == 0  # type: ignore[operator, arg-type]
     if images < FEW:  # type: ignore[operator]
@@ -109,6 +115,19 @@ def _copied_kernel(conv: Node, w: Node) -> Node:
     if width == columns:
         return identity(w)
     return reshape(identity(reshape(w, shape=(w.shape[0] // width, width, *w.shape[1:]))), shape=w.shape)  # type: ignore[operator]
+
+
+def _copied_input(x: Node, old: Node, inputs: set[Node]) -> Node:
+    """Images that are an input, with the axes of the batch and of the channels exchanged, as a view of a copy."""
+    swapped = (1, 0, *range(2, x.ndim))
+    if (
+        old.value is not None
+        or old.prim is not permute
+        or old.args[0] not in inputs
+        or x.attrs["axes"] != swapped
+    ):
+        return x
+    return permute(identity(x.args[0]), axes=swapped)
 
 
 def _has_thin_rows(node: Node) -> bool:
@@ -162,6 +181,18 @@ def is_kernel_gradient(node: Node) -> bool:
     return math.prod(node.args[1].shape[2:]) > math.prod(node.shape[2:])  # type: ignore[arg-type]
 
 
+def is_depthwise(node: Node) -> bool:
+    """Whether every channel of a convolution of floats is a group of its own: vectors run along these."""
+    a, (x, w) = node.attrs, node.args
+    if node.dtype.name not in ("float32", "float64") or not math.prod((*node.shape, *x.shape, *w.shape)):  # type: ignore[arg-type]
+        return False
+    plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
+    channels = node.shape[1]
+    forward = a["batch_groups"] == 1 and a["feature_groups"] == channels == x.shape[1]
+    backward = a["feature_groups"] == 1 and a["batch_groups"] == channels == x.shape[0]
+    return plain and channels != 1 and (forward or backward)
+
+
 def assign_layouts(
     graph: Graph, stored: set[Node], anchor: dict[Node, Node], hosted: set[Node]
 ) -> dict[Node, Order]:
@@ -175,8 +206,12 @@ def assign_layouts(
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
             for operand, order in _operand_orders(node):
-                if operand in stored and operand not in outside and operand.prim is identity:
+                if operand not in stored or operand in outside:
+                    continue
+                if operand.prim is identity:
                     layouts[operand] = tuple(range(operand.ndim)) if _in_planes(operand, inputs) else order
+                elif is_depthwise(node) and operand.value is None and order == channels_last(node.ndim):
+                    layouts[operand] = order
     for node in graph.nodes:
         if node not in stored or node in outside or node.value is not None or type(node.sig.out) is tuple:
             continue

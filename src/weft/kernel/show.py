@@ -42,6 +42,8 @@ def _tiles(t: Tiles) -> str:
         lines.append(f"{inner}for k{k} < {tap.count}{_guard(tap, k)}:")
         inner += "  "
     left = _element(t.a, t.m, t.taps, "a")
+    if t.along:
+        left = f"{left[:-1]} + {t.n.name}]"
     if t.rows:
         left = f"{left[:-1]} + {list(t.rows)}[{t.m.name}]]"
     for s, start in enumerate(t.starts):

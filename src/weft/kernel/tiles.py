@@ -109,9 +109,9 @@ class Tiles:
     starts: tuple[int, ...] = (
         0,
     )  #: of the columns of each sum, in elements of the second operand from its base
-    rows: tuple[
-        int, ...
-    ] = ()  #: where each row of the first operand begins, if not `a.stride` after the one before
+    #: Where each row of the first operand begins, if not `a.stride` after the one before.
+    rows: tuple[int, ...] = ()
+    along: bool = False  #: whether its columns are neighbours, too: a channel meets a channel
 
     def type_of(self, x: Operand) -> DType:
         """The type in which an operand is read from memory."""

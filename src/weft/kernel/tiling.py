@@ -92,6 +92,10 @@ def _heights(size: int, rows: int, least: int = 1) -> tuple[tuple[int, int], ...
 #: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
 _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 
+#: (vector registers) -> (rows, vectors) of a tile whose rows are vectors: of narrow results, of wide ones. Those that
+#: several steps read, one pixel further on, stay in registers.
+_ALONG = {32: ((12, 1), (6, 2)), 16: ((5, 1), (3, 2))}
+
 #: Steps of so many bytes find their lines in few places of the cache.
 _FAR = 1024
 
@@ -126,9 +130,11 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
     lanes = target.lanes(t.dtype.itemsize)
     sums = len(t.starts)
-    pack = t.b.stride != 1 or _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
+    pack = t.b.stride != 1 or (not t.along and _pays(t))
     rows, vectors = _shape(t, target, pack)
-    if t.m.size in _FEW[target.registers]:
+    if t.along:
+        rows, vectors = _ALONG[target.registers][t.n.size > lanes]
+    elif t.m.size in _FEW[target.registers]:
         most = max(1, _FEW[target.registers][t.m.size] // sums)
         rows, vectors = t.m.size, min(most, -(-t.n.size // lanes))
     elif sums > 1:
@@ -157,6 +163,11 @@ def tiling(t: Tiles, target: Target) -> Tiling:
 
 #: So few rows widen the second operand as they read it.
 _IN_PLACE = 3
+
+
+def _pays(t: Tiles) -> bool:
+    """Whether the second operand is read so often that it pays to copy it."""
+    return _far_apart(t) or (_widened(t, t.b) and t.m.size > _IN_PLACE)
 
 
 def _widened(t: Tiles, x: Operand) -> bool:

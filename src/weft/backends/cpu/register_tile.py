@@ -133,6 +133,8 @@ class RegisterTile:
 
     def compute(self, tile: Place, a: ir.Value, b: ir.Value, block: Block | None) -> None:
         """The sums of a tile from its rows at a and columns at b; with a block, that part of them."""
+        if self.t.along:
+            a = self.offset(a, tile.column)
         if block is None:
             start = I64(0)
             for here in self.positions(self.t.fold, tile.values):
@@ -315,12 +317,19 @@ class RegisterTile:
                 mask = None if self.cut.pack else tile.mask_of(v)
                 right.append((v, self._load(self._offset_b(b, start + v * self.lanes), mask)))
         for r in range(tile.height):
-            x = self.b.load(self.offset(a, self._row(tile, r)), typ=self.type, align=self.size)
-            left = self.build.splat(x, self.lanes)
+            row = self._left(tile, self.offset(a, self._row(tile, r)))
             for i, (v, columns) in enumerate(right):
                 slot = self._slot(tile, i // tile.vectors, r, v)
                 total = self.b.load(slot, typ=self.vector)
-                self.b.store(self._multiply_add(left, columns, total), slot)
+                self.b.store(self._multiply_add(row[v], columns, total), slot)
+
+    def _left(self, tile: Place, at: ir.Value) -> list[ir.Value]:
+        """What each vector of columns meets of a row of the first operand."""
+        if self.t.along:
+            cells = [(self.offset(at, v * self.lanes), tile.mask_of(v)) for v in range(tile.vectors)]
+            return [self.build.load(p, I64(0), self.a_type, self.lanes, mask) for p, mask in cells]
+        x = self.b.load(at, typ=self.type, align=self.size)
+        return [self.build.splat(x, self.lanes)] * tile.vectors
 
     def _row(self, tile: Place, r: int) -> int:
         """Where a row of the first operand begins, from where those of the tile do."""
