@@ -30,7 +30,9 @@ TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
 
 #: Without a multiply-add products need registers too: here one number in four steps waits on the stack, which costs
 #: less than the turns of a loop with fewer steps.
-WAIT = {("nn 32x784x128", "x86-64-v2"): 2, ("conv 32 1->6, 5x5", "x86-64-v2"): 2}
+WAIT = {
+    ("nn 32x784x128", "x86-64-v2"): 2, ("tn 32x784x128", "x86-64-v2"): 2, ("conv 32 1->6, 5x5", "x86-64-v2"): 2,
+}  # fmt: skip
 
 _JUMP = re.compile(r"\s+(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.L\w+)\b")
 _LABEL = re.compile(r"(\.L\w+):")

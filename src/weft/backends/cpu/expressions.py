@@ -146,7 +146,7 @@ class Expressions:
             return self.build.load(base, self.index(e.index, lanes), e.dtype)
         if step == 1:
             index = self.index(e.index, lanes)
-            if self.ahead and lanes.mask is None and not isinstance(base, ir.Stack):
+            if self.ahead and not isinstance(base, ir.Stack):
                 self._fetch(base, index, e.dtype, False)
             return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
         at = self.build.splat(self.indices(e.index, lanes), lanes.count)

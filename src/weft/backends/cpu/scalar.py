@@ -102,9 +102,10 @@ def extremum(build: Build, largest: bool, x: ir.Value, y: ir.Value, dtype: DType
     b = build.b
     sign = ">" if largest else "<"
     if dtype.kind == "f":
-        better = b.fcmp_ordered(sign, x, y)
-        nan = b.fcmp_unordered("uno", x, x)
-        return b.select(b.or_(better, nan), x, y)
+        # The comparison is one instruction, which gives the second if one is NaN. LLVM would make two comparisons of
+        # both if the NaN were not doubled, which leaves it what it is.
+        better = b.select(b.fcmp_ordered(sign, x, y), x, y)
+        return b.select(b.fcmp_unordered("uno", x, x), b.fadd(x, x), better)
     if dtype.kind == "b":
         return b.or_(x, y) if largest else b.and_(x, y)
     compare = b.icmp_unsigned if dtype.kind == "u" else b.icmp_signed
