@@ -10,17 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import weft as wf
+from compiled import check, run
 from weft import nn
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import DType, float32, float64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.tiles import Tiles
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
-from weft.runtime.buffer import Buffer
 
 
 def grouped(
@@ -39,22 +38,6 @@ def grouped(
 
 def backward(graph: Graph) -> Graph:
     return vjp_pair(graph, (True, True, True)).backward
-
-
-def arguments(graph: Graph) -> list[np.ndarray]:
-    rng = np.random.default_rng(8)
-    return [rng.normal(size=a.shape).astype(a.dtype.numpy) for a in graph.in_avals]
-
-
-def run(graph: Graph) -> list[np.ndarray]:
-    return [b.array for b in CpuBackend().compile(graph).run([Buffer(a) for a in arguments(graph)])]
-
-
-def check(graph: Graph) -> None:
-    args = [a.astype(np.float64) for a in arguments(graph)]
-    want = Interpreter(graph).evaluate(args)
-    for w, g in zip(want, run(graph), strict=True):
-        np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5 + 3e-6 * np.abs(w).max(initial=0))
 
 
 def tiles_of(graph: Graph) -> list[Tiles]:

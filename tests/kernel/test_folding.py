@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import weft as wf
 import weft.nn.functional as F
+from compiled import check, run
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import DType, float32, float64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
@@ -21,7 +21,6 @@ from weft.kernel.folding import fold_taps, folded_axes
 from weft.kernel.tiles import Tiles
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
-from weft.runtime.buffer import Buffer
 
 
 def convolution(
@@ -45,22 +44,6 @@ def input_gradient(x, filters, taps, stride=1, padding=0) -> Graph:
 
 def kernel_gradient(x, filters, taps, stride=1, padding=0) -> Graph:
     return vjp_pair(convolution(x, filters, taps, stride, padding), (False, True)).backward
-
-
-def arguments(graph: Graph) -> list[np.ndarray]:
-    rng = np.random.default_rng(8)
-    return [rng.normal(size=a.shape).astype(a.dtype.numpy) for a in graph.in_avals]
-
-
-def run(graph: Graph) -> list[np.ndarray]:
-    return [b.array for b in CpuBackend().compile(graph).run([Buffer(a) for a in arguments(graph)])]
-
-
-def check(graph: Graph) -> None:
-    args = [a.astype(np.float64) for a in arguments(graph)]
-    want = Interpreter(graph).evaluate(args)
-    for w, g in zip(want, run(graph), strict=True):
-        np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5 + 3e-6 * np.abs(w).max(initial=0))
 
 
 def axes_of(graph: Graph) -> list[int]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import weft as wf
+from compiled import arguments, run
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
@@ -38,15 +39,6 @@ def gradient(x, filters, taps, stride=1, padding=0, dilation=1, dtype: DType = f
     shape = (x[0], *x[2:], x[1]) if last else x
     graph = trace_graph(f, (Aval(shape, dtype), Aval((filters, x[1], *(taps,) * rank), dtype)))
     return vjp_pair(graph, (False, True)).backward
-
-
-def arguments(graph: Graph) -> list[np.ndarray]:
-    rng = np.random.default_rng(5)
-    return [rng.normal(size=a.shape).astype(a.dtype.numpy) for a in graph.in_avals]
-
-
-def run(graph: Graph) -> list[np.ndarray]:
-    return [b.array for b in CpuBackend().compile(graph).run([Buffer(a) for a in arguments(graph)])]
 
 
 def check(graph: Graph) -> None:
