@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,18 @@ from .loops import (
 from .lower import Lowering, as_indices, inside, variables, zero
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
+
+
+def identity_of(op: str, dtype: DType) -> bool | int | float:
+    """What a reduction starts from: what changes nothing in it."""
+    if op in ("max", "min") and dtype.kind in "iu":
+        low = 0 if dtype.kind == "u" else -(2 ** (dtype.bits - 1))
+        return low if op == "max" else low + 2**dtype.bits - 1
+    if op in ("max", "min") and dtype.kind == "f":
+        return -math.inf if op == "max" else math.inf
+    one = op in ("prod", "all", "min")
+    return bool(one) if dtype.kind == "b" else float(one) if dtype.kind == "f" else int(one)
+
 
 #: A builder gives a `Kernel`, `Tiles` or a `Sort`.
 Builder = Callable[["Common"], Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..ir.dtype import DType, int32
+from ..ir.dtype import int32
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.comparison import equal, isnan, logical_or
@@ -15,7 +15,7 @@ from ..ops.movement import broadcast_in_dim, pad, reshape
 from ..ops.reduce import argmax, argmin, max_, min_
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
-from .anchors import REDUCTIONS, runs_across
+from .anchors import REDUCTIONS, identity_of, runs_across
 
 #: Elements that a reduction with few results has to go through to be made in blocks; for each result, if there are
 #: several: rows that stay in a cache had better be gone through by one thread, for all that is computed from them.
@@ -97,7 +97,7 @@ def _reduced(prim: Callable[..., Node], x: Node, axes: tuple[int, ...]) -> Node 
         pieces = -(-shape[axis] // length)
         if shape[axis] % length:
             after = tuple([pieces * length - n if a == axis else 0 for a, n in enumerate(shape)])
-            fill = constant(_nothing(prim.name, x.dtype), x.dtype)  # type: ignore[attr-defined]
+            fill = constant(identity_of(prim.name, x.dtype), x.dtype)  # type: ignore[attr-defined]
             x = pad(x, fill, low=(0,) * x.ndim, high=after, interior=(0,) * x.ndim)
         x = reshape(x, shape=(*shape[:axis], pieces, length, *shape[axis + 1 :]))
         first = prim(x, axes=tuple([a + 1 for a in behind]))
@@ -112,19 +112,6 @@ def _combined(prim: Callable[..., Node], x: Node, axes: tuple[int, ...]) -> Node
     """A reduction in as many steps as it takes."""
     found = _reduced(prim, x, axes)
     return prim(x, axes=axes) if found is None else found
-
-
-def _nothing(name: str, dtype: DType) -> bool | int | float:
-    """What changes nothing in a reduction."""
-    if dtype.kind == "b":
-        return name in ("all", "min")
-    if name in ("sum", "prod"):
-        one = name == "prod"
-        return float(one) if dtype.kind == "f" else int(one)
-    if dtype.kind == "f":
-        return -math.inf if name == "max" else math.inf
-    low = 0 if dtype.kind == "u" else -(2 ** (dtype.bits - 1))
-    return low if name == "max" else low + 2**dtype.bits - 1
 
 
 def _first_extreme(old: Node, x: Node) -> Node | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -327,6 +327,20 @@ def always_read(e: Expr) -> list[Load | Scalar]:
 def has_lookup(e: Expr) -> bool:
     """Whether a `Lookup` occurs in an expression."""
     return any(isinstance(x, Lookup) for x in found_in([e]))
+
+
+def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
+    """An expression with one of the operations and operands that it is made of replaced, wherever it occurs."""
+    known: dict[Expr, Expr] = {old: new}
+
+    def made(e: Expr) -> Expr:
+        found = known.get(e)
+        if found is None:
+            found = replace(e, args=tuple([made(a) for a in e.args])) if isinstance(e, Apply) else e
+            known[e] = found
+        return found
+
+    return made(e)
 
 
 #: Operations from which on what occurs several times in them is written once, and named.

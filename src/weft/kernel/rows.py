@@ -15,7 +15,7 @@ from ..ir.node import Node
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .functions import functions
 from .index import Indices, as_index
-from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in
+from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in, substituted
 from .lower import Lowering, can_pull, looked_up, variables
 
 
@@ -229,7 +229,7 @@ def _computed_once(stages: list[Stage], last: Store) -> list[Stage]:
         for e in _parts(last.value):
             if e in known and _is_costly(e) and e.dtype is last.value.dtype and e.dtype.bits >= 32:
                 waiting = Load(last.buffer, last.index, e.dtype)
-                result = replace(last, value=_substituted(last.value, e, waiting))
+                result = replace(last, value=substituted(last.value, e, waiting))
                 early = replace(stage, stores=(replace(last, value=e),))
                 return [*stages[:i], early, *stages[i + 1 : -1], replace(stages[-1], stores=(result,))]
     return stages
@@ -245,19 +245,6 @@ def _is_costly(e: Expr) -> bool:
     return (
         isinstance(e, Apply) and e.op in functions and any(isinstance(p, (Load, Inside)) for p in _parts(e))
     )
-
-
-def _substituted(e: Expr, old: Expr, new: Expr) -> Expr:
-    known = {old: new}
-
-    def made(e: Expr) -> Expr:
-        found = known.get(e)
-        if found is None:
-            found = replace(e, args=tuple([made(a) for a in e.args])) if isinstance(e, Apply) else e
-            known[e] = found
-        return found
-
-    return made(e)
 
 
 def _left(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:

@@ -34,6 +34,11 @@ class Tiling:
     def tiles(self) -> int:
         return sum(count for count, _ in self.heights)
 
+    @property
+    def tallest(self) -> int:
+        """Rows of the tallest tile."""
+        return max([height for _, height in self.heights], default=0)
+
 
 #: (vector registers, bytes of one) -> vectors in a row of a tile -> rows, at most: so many sums leave room for the
 #: operands and masks. Without a multiply-add, on the last, products need registers too.
@@ -276,7 +281,7 @@ def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
     """
     cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
     if t.a.stride == 1:
-        return 1, -(-max([h for _, h in cut.heights], default=0) // lanes) * lanes
+        return 1, -(-cut.tallest // lanes) * lanes
     return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
 
 
@@ -284,4 +289,4 @@ def rows_size(t: Tiles, target: Target) -> int:
     """Elements of the packed rows of a tile."""
     cut = tiling(t, target)
     row, step = packed_rows(t, target)
-    return step * _block_steps(t, cut) if row == 1 else row * max([h for _, h in cut.heights], default=0)
+    return step * _block_steps(t, cut) if row == 1 else row * cut.tallest

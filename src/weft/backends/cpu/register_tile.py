@@ -88,7 +88,7 @@ class RegisterTile:
         self.columns = of_columns(t)  #: parts of the results that all rows of a column have in common
         self.slots: list[ir.Value] = []  #: the sums of a tile: those with the first columns come first
         with self.b.goto_entry_block():
-            for _ in range(len(t.starts) * self._tallest() * cut.vectors):
+            for _ in range(len(t.starts) * cut.tallest * cut.vectors):
                 self.slots.append(self.b.alloca(self.vector))
             #: Where the finished sums of a tile lie while results that are much work are computed from them.
             self.kept = None
@@ -97,7 +97,7 @@ class RegisterTile:
                 self.kept.align, self.kept.type = self.vector_bytes, PTR
 
     def _unroll(self) -> int:
-        sums, registers = self.cut.vectors * self._tallest(), self.build.target.registers
+        sums, registers = self.cut.vectors * self.cut.tallest, self.build.target.registers
         if self.t.rows and 8 * sums > 5 * registers:
             return 1  # what rows of several steps have in common would be held on to
         unroll = UNROLL_NEON if self.build.target.name == "aarch64" else UNROLL
@@ -105,14 +105,11 @@ class RegisterTile:
             return 1
         return unroll
 
-    def _tallest(self) -> int:
-        return max([h for _, h in self.cut.heights], default=0)
-
     def _overlap(self, unroll: int) -> bool:
         """Whether one row reads in one of the next steps what another row reads in this one."""
         row, step = abs(self.t.a.stride), abs(self.t.taps[-1].a)
         met = [k * step // row for k in range(1, unroll) if row and k * step % row == 0]
-        return any(0 < r < self._tallest() for r in met)
+        return any(0 < r < self.cut.tallest for r in met)
 
     def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
         """`by` elements further: of the operands as they are in memory, or else of the type that products have."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
@@ -199,22 +198,6 @@ def _saturated(build: Build, x: ir.Value, want: ir.Type, out: DType) -> ir.Value
 
 
 # -- reductions -----------------------------------------------------------------------------------------------
-
-
-def identity_of(op: str, dtype: DType) -> Any:
-    """What a reduction starts from."""
-    if op in ("sum", "dot", "any"):
-        return 0
-    if op in ("prod", "all"):
-        return 1
-    if dtype.kind == "f":
-        return -math.inf if op == "max" else math.inf
-    if dtype.kind == "b":
-        return 0 if op == "max" else 1
-    low, high = (
-        (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
-    )
-    return low if op == "max" else high
 
 
 def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...kernel.anchors import identity_of
 from ...kernel.generic import Hole
 from ...kernel.index import Var
 from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
@@ -19,7 +20,7 @@ from .bounded import all_inside, bounded
 from .build import I1, I64, Build, like, register_type
 from .expressions import Expressions, Lanes
 from .extremes import Extreme
-from .scalar import combine, identity_of
+from .scalar import combine
 from .wideness import accumulators, lane_count, same_along
 
 

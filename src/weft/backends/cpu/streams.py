@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from ...kernel.index import Var, as_index, flatten_index
-from ...kernel.loops import Apply, Expr, Kernel, Load, Stage, Store, found_in
+from ...kernel.loops import Kernel, Load, Stage, Store, found_in, substituted
 from .wideness import accumulators
 
 #: Bytes from which on lines are fetched ahead of their use.
@@ -93,7 +93,7 @@ def set_aside(kernel: Kernel) -> tuple[Kernel, int]:
     old, new = Load(result.buffer, result.index, dtype), Load(number, index, dtype)
     stages = {
         id(early[0]): replace(early[0], stores=(replace(first, buffer=number, index=index),)),
-        id(last): replace(last, stores=(replace(result, value=_with(result.value, old, new)),)),
+        id(last): replace(last, stores=(replace(result, value=substituted(result.value, old, new)),)),
     }
     found = replace(kernel, stages=tuple([stages.get(id(s), s) for s in kernel.stages]))
     waiting = [e for s in found.stages for x in s.stores for e in found_in([x.value]) if isinstance(e, Load)]
@@ -118,12 +118,6 @@ def late_stage(kernel: Kernel) -> int | None:
     if late.variables != sums.variables or not 0 < size <= _ASIDE or accumulators(sums) > 1:
         return None
     return loops[-1]
-
-
-def _with(e: Expr, old: Expr, new: Expr) -> Expr:
-    if e == old:
-        return new
-    return replace(e, args=tuple([_with(a, old, new) for a in e.args])) if isinstance(e, Apply) else e
 
 
 def _size(factors: object) -> int:
