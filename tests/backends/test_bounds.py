@@ -15,7 +15,9 @@ from weft.backends.cpu.backend import CpuBackend
 from weft.ir.dtype import bfloat16, float16, float32, float64, int8, int16, int32, int64, uint8
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
+from weft.kernel.winograd import Winograd
 from weft.ops.contraction import dot_general
+from weft.ops.conv import conv
 from weft.ops.selection import cast
 from weft.runtime.buffer import Buffer
 
@@ -66,6 +68,26 @@ def test_narrowed_products(surrounded, columns):
     assert unchanged(surrounded)
     for t, g in zip(TYPES, got, strict=True):
         np.testing.assert_array_equal(g.array, (x @ y).astype(t.numpy))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 9, 7), (26, 32, 5, 6), (1, 32, 134, 2)])
+def test_tiles_of_images_that_stick_out(surrounded, shape):
+    """Tiles of 2 x 2 at odd edges, and a block of them with too few."""
+    attrs = {
+        "stride": (1, 1),
+        "padding": ((1, 1), (1, 1)),
+        "input_dilation": (1, 1),
+        "kernel_dilation": (1, 1),
+    }
+    graph = trace_graph(
+        lambda x, w: conv(x, w, **attrs, feature_groups=1, batch_groups=1),
+        [Aval(shape, float32), Aval((32, 32, 3, 3), float32)],
+    )
+    program = CpuBackend().compile(graph)
+    assert any(isinstance(s.kernel, Winograd) for s in program.steps)
+    (got,) = program.run([Buffer(np.ones(a.shape, np.float32)) for a in graph.in_avals])
+    assert unchanged(surrounded)
+    assert got.array[0, :, 1:2, 1:2].max() == min(got.array[0, :, 1, 1]) == 32 * 3 * min(3, shape[3])
 
 
 @pytest.mark.parametrize("columns", [17, 33])

@@ -18,6 +18,7 @@ from ..kernel.loops import Kernel
 from ..kernel.schedule import Step
 from ..kernel.show import show_kernel
 from ..kernel.tiles import Tiles
+from ..kernel.winograd import Winograd
 from ..ops.loops import scan
 from ..runtime.profile import Task
 from .count import work_of_node
@@ -237,7 +238,7 @@ def _box(row: KernelRow, inside: list[KernelRow]) -> Box:
     lines = (f"{row.name}: {names}", *([short(row.results)] if row.results else []), work)
     if inside:
         kind = "composite"
-    elif isinstance(row.step.kernel, Tiles):
+    elif isinstance(row.step.kernel, (Tiles, Winograd)):
         kind = "contraction"
     elif isinstance(row.step.kernel, Kernel) and any(s.reductions for s in row.step.kernel.stages):
         kind = "reduction"

@@ -16,6 +16,7 @@ from .loops import Apply, Expr, Kernel, Literal, Load, Lookup, Scalar, Scatter, 
 from .schedule import Step
 from .sorting import Sort
 from .tiles import Tiles
+from .winograd import Winograd
 
 _FREE = ("cast", "bitcast", "identity", "stop_gradient")
 
@@ -39,6 +40,8 @@ def work_of(step: Step) -> Work:
         return Work(flops, sum(sizes), _bytes(step))
     if isinstance(kernel, Sort):
         return Work(kernel.work, sum(sizes), int(step.writes[0].size) * step.writes[0].dtype.itemsize)
+    if isinstance(kernel, Winograd):
+        return Work(_all_flops(kernel), sum(sizes), _bytes(step))
     assert isinstance(kernel, Kernel)
     flops, touched, written = 0, [0] * len(kernel.inputs), 0
     for stage in kernel.stages:
@@ -51,6 +54,13 @@ def work_of(step: Step) -> Work:
         written += sum(_stored(s, kernel, loops) for s in stage.stores)
     read = sum(min(t * d.itemsize, size) for t, d, size in zip(touched, kernel.inputs, sizes, strict=True))
     return Work(flops, read, min(written, 2 * _bytes(step)))
+
+
+def _all_flops(w: Winograd) -> int:
+    """Operations of a convolution as they are made, not as it is written."""
+    loops = [(k, k.stages[0]) for k in (w.patches, w.results)]
+    beside = [_times((*k.outer, *s.variables)) * _operations([x.value for x in s.stores]) for k, s in loops]
+    return w.flops + sum(beside)
 
 
 def _bytes(step: Step) -> int:

@@ -93,6 +93,8 @@ class _Maker:
 
     def store(self, s: Store | Scatter) -> Store | Scatter:
         if isinstance(s, Store):
+            if s.within:
+                raise _Special
             return replace(s, index=self.index(s.index), value=self.expr(s.value))
         within = None if s.within is None else (self.index(s.within[0]), self.hole(s.within[1]))
         parts = self.parts(s.parts)

@@ -20,6 +20,7 @@ from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 from .borders import inside_of, read_inside
 from .parts import gradient_in_parts, in_parts, turned_around, turned_back
+from .winograd import suits
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -109,6 +110,8 @@ def by_pixels(conv: Node) -> bool:
 
 def _copied_kernel(conv: Node, w: Node) -> Node:
     """A copy of a kernel, in panels if all of them are full and meet enough rows."""
+    if suits(conv):
+        return identity(w)
     rows = max(conv.shape[0], conv.shape[-1])  # type: ignore[type-var]
     columns = w.shape[0] // conv.attrs["feature_groups"]  # type: ignore[operator]
     width = next((n for least, n in _PANELS.items() if rows >= least and columns % n == 0), columns)  # type: ignore[operator]

@@ -175,11 +175,15 @@ class Carry:
 
 @dataclass(frozen=True)
 class Store:
-    """Write an element of an output buffer."""
+    """Write an element of an output buffer, where every index of `within` lies in its range [low, high).
+
+    These do not depend on the variable that vectors run along, and `value` can be computed anywhere.
+    """
 
     buffer: int
     index: Index
     value: Expr
+    within: tuple[tuple[Index, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -276,7 +280,8 @@ class Kernel:
             for s in stage.stores:
                 place = str(s.index) if isinstance(s, Store) else _show_place(s.base, s.parts, names)
                 sign = "+=" if isinstance(s, Scatter) and s.add else "="
-                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value, names)}")
+                only = f" where {show_conditions(s.within)}" if isinstance(s, Store) and s.within else ""
+                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value, names)}{only}")
         return "\n".join(lines)
 
 
@@ -316,6 +321,11 @@ def found_in(values: Iterable[Expr], inside: Callable[[Expr], Iterable[Expr]] = 
             seen[e] = None
             waiting.extend([*inside(e)][::-1])
     return list(seen)
+
+
+def show_conditions(conditions: Iterable[tuple[Index, int, int]]) -> str:
+    """Indices and their ranges, as people read them."""
+    return " and ".join([f"{low} <= {i} < {high}" for i, low, high in conditions])
 
 
 def always_read(e: Expr) -> list[Load | Scalar]:
@@ -395,7 +405,7 @@ def show(e: Expr, names: Mapping[Expr, str] = MappingProxyType({})) -> str:
     if isinstance(e, Total):
         return f"t{e.reduction}"
     if isinstance(e, Inside):
-        tests = " and ".join(f"{low} <= {i} < {high}" for i, low, high in e.conditions)
+        tests = show_conditions(e.conditions)
         return f"({show(e.then, names)} if {tests} else {show(e.other, names)})"
     return f"{e.op}({', '.join(show(a, names) for a in e.args)})"
 

@@ -16,6 +16,9 @@ from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Search, 
 
 Pull = Callable[["Lowering", Node, Indices], Expr]
 
+#: An index, and the range [low, high) that it lies in where the condition holds.
+Condition = tuple[Index, int, int]
+
 pulls: dict[str, Pull] = {}
 
 
@@ -56,6 +59,10 @@ class Lowering:
         if found is None:
             found = self._memo[key] = self._value(node, indices)
         return found
+
+    def give(self, node: Node, indices: Indices, value: Expr) -> None:
+        """Say what the element of `node` at `indices` is, from now on."""
+        self._memo[node, indices] = value
 
     def place(self, node: Node, indices: Indices) -> Index:
         """Where in memory an element of a stored node is."""
@@ -156,7 +163,7 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     x, fill = node.args
     other = low.value(fill, ())
-    conditions: list[tuple[Index, int, int]] = []
+    conditions: list[Condition] = []
     moved: list[Index] = []
     for i, n, before, interior in zip(
         indices, x.shape, node.attrs["low"], node.attrs["interior"], strict=True
@@ -170,10 +177,6 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return inside(conditions, lambda: low.value(x, tuple(moved)), other)
 
 
-#: Parts of a concatenation that are tried one after the other, at most.
-_FEW = 4
-
-
 @pull("concatenate")
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     axis = node.attrs["axis"]
@@ -185,15 +188,12 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
         here = indices[axis] - starts[k]
         return low.value(node.args[k], (*indices[:axis], here, *indices[axis + 1 :]))
 
-    def among(parts: list[int]) -> Expr:
-        """The element, which lies in one of these parts: the search halves them."""
-        if len(parts) == 1:
-            return part(parts[0])
-        half = len(parts) // 2 if len(parts) > _FEW else 1
-        before = [(indices[axis], 0, starts[parts[half]])]
-        return inside(before, lambda: among(parts[:half]), among(parts[half:]))
-
-    return among([k for k in range(len(node.args)) if starts[k] < starts[k + 1]] or [0])
+    parts = [k for k in range(len(node.args)) if starts[k] < starts[k + 1]] or [0]
+    found = part(parts[-1])
+    for k in reversed(parts[:-1]):
+        before = [(indices[axis], 0, starts[k + 1])]
+        found = inside(before, lambda k=k: part(k), found)
+    return found
 
 
 @pull("iota")
@@ -325,15 +325,17 @@ def zero(dtype: DType) -> Expr:
 looked_up: dict[str, tuple[int, ...]] = {"gather": (0,), "dynamic_slice": (0,), "searchsorted": (0,)}
 
 
-def inside(conditions: list[tuple[Index, int, int]], then: Callable[[], Expr], other: Expr) -> Expr:
+def inside(conditions: list[Condition], then: Callable[[], Expr], other: Expr) -> Expr:
     """An `Inside` without the conditions that always hold; `other` if one never does."""
-    open_conditions = []
     for index, low, high in conditions:
         least, most = index.bounds
-        if least >= low and most < high:
-            continue
         if most < low or least >= high:
             return other
-        open_conditions.append((index, low, high))
+    left = open_conditions(conditions)
     value = then()
-    return Inside(tuple(open_conditions), value, other, value.dtype) if open_conditions else value
+    return Inside(left, value, other, value.dtype) if left else value
+
+
+def open_conditions(conditions: list[Condition]) -> tuple[Condition, ...]:
+    """Those of the conditions that do not always hold."""
+    return tuple([(i, low, high) for i, low, high in conditions if i.bounds[0] < low or i.bounds[1] >= high])

@@ -30,6 +30,7 @@ from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
 from .tiles import LONG, Tiles
+from .winograd import Winograd, suits, transformed, transformed_size
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
@@ -79,7 +80,7 @@ class Step:
     """One thing a program does: run a kernel, or (kernel None) have the host compute `node`."""
 
     node: Node
-    kernel: Kernel | Tiles | Sort | None
+    kernel: Kernel | Tiles | Sort | Winograd | None
     reads: list[Node]  #: in the order of the kernel's inputs
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
 
@@ -128,10 +129,10 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
             if step is not None:
                 steps.append(step)
                 continue
-            steps.append(_kernel_step([products[root][0]], wanted, plan, name))
+            steps += _kernel_steps([products[root][0]], wanted, plan, name)
             name = f"{prefix}{len(steps)}"
         if native(root):
-            steps.append(_kernel_step(group, wanted, plan, name))
+            steps += _kernel_steps(group, wanted, plan, name)
         else:
             steps.append(Step(root, None, list(root.args), plan.results(root)))
     return steps
@@ -317,7 +318,7 @@ class _Plan:
 
     def _pooling(self, anchor: Node, end: Node) -> Node | None:
         """The pooling that the kernel of a convolution can do, if nothing else needs what is pooled."""
-        if anchor.prim.name != "conv" or not convolution.fits(anchor):
+        if anchor.prim.name != "conv" or not convolution.fits(anchor) or suits(anchor):
             return None
         if end in self.outputs or (end in self.stored and end is not anchor):
             return None
@@ -451,14 +452,22 @@ def _sliced_step(
     return None if kernel is None else Step(roots[0], kernel, reads, [*roots, node] if needed else roots)
 
 
-def _kernel_step(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> Step:
-    """The kernel of a group."""
+def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> list[Step]:
+    """The kernel of a group, and before it what prepares its operands."""
     found = plan.anchor.get(group[0])
     common, reads, roots = _common(plan.made(group), wanted, plan, name, plan.stored, found)
     if group[0] in plan.rows:
         group = plan.made(group)
-        return Step(group[0], row_kernel(replace(common, root=group[0]), plan.rows[group[0]]), reads, group)
+        return [Step(group[0], row_kernel(replace(common, root=group[0]), plan.rows[group[0]]), reads, group)]
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
     if isinstance(kernel, Sort):
         roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses
-    return Step(roots[0], kernel, reads, roots)
+    last = Step(roots[0], kernel, reads, roots)
+    if not isinstance(kernel, Winograd):
+        return [last]
+    assert found is not None
+    w = reads[kernel.kernel]
+    made = placeholder(Aval((transformed_size(found),), w.dtype))
+    last.reads = [made if k == kernel.kernel else n for k, n in enumerate(reads)]
+    change = transformed(f"{name}w", Lowering({w: 0}, plan.layouts), found)
+    return [Step(w, change, [w], [made]), last]

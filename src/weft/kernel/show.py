@@ -8,16 +8,19 @@ from .index import Index, Var
 from .loops import Kernel, named, show
 from .sorting import Sort
 from .tiles import Operand, Tap, Tiles
+from .winograd import Winograd
 
 
-def show_kernel(kernel: Kernel | Tiles | Sort) -> str:
+def show_kernel(kernel: Kernel | Tiles | Sort | Winograd) -> str:
     """A kernel as text: b0, b1, ... are its buffers, inputs first; t0, t1, ... its sums and other totals."""
     if isinstance(kernel, Tiles):
         return _tiles(kernel)
+    if isinstance(kernel, Winograd):
+        return _winograd(kernel)
     return _sort(kernel) if isinstance(kernel, Sort) else str(kernel)
 
 
-def _head(kernel: Tiles | Sort, kind: str) -> list[str]:
+def _head(kernel: Tiles | Sort | Winograd, kind: str) -> list[str]:
     return [f"kernel {kernel.name}({len(kernel.inputs)} in, {len(kernel.outputs)} out): {kind}"]
 
 
@@ -82,6 +85,14 @@ def _sum(base: Index, terms: list[tuple[int, str]]) -> str:
     parts = [str(base)] if base.constant != 0 else []
     parts += [f"{by}*{name}" if by != 1 else name for by, name in terms if by]
     return " + ".join(parts) or "0"
+
+
+def _winograd(w: Winograd) -> str:
+    lines = _head(w, "winograd")
+    lines += [f"  parallel {name} < {count}:" for name, count in (("block", w.blocks), ("share", w.shares))]
+    for part in (w.patches, w.products, w.results):
+        lines += [f"    {line}" for line in show_kernel(part).splitlines()]
+    return "\n".join(lines)
 
 
 def _sort(s: Sort) -> str:

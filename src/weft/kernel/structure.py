@@ -86,7 +86,7 @@ def _compared(kind: type) -> list[Any]:
     found = _fields.get(kind)
     if found is None:
         found = [f for f in fields(kind) if f.compare]
-        if any(f.name == "outer" for f in found):  # a kernel
+        if any(f.name == "inputs" for f in found):  # a kernel
             found = [f for f in found if f.name != "name"]
         _fields[kind] = found
     return found

@@ -23,6 +23,7 @@ from ...kernel.show import show_kernel
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...kernel.winograd import Winograd
 from ...ops.loops import while_loop
 from ...ops.movement import identity
 from ...runtime import debug, profile
@@ -168,15 +169,23 @@ class CpuProgram:
     ) -> Standing | None:
         """The program laid out for calls that follow one another, if it is one foreign call.
 
-        The inputs with the numbers `steady` seldom change: what is only a copy of them in another order is kept.
+        The inputs with the numbers `steady` seldom change: copies of them in another order, and what a convolution
+        prepares from these, are kept.
         `replaced` are the outputs that replace an input: those that can be written in its place are.
         """
         if not self._one_call or self._tiers.generic:
             return None
         ins, outs = self.graph.inputs, self.graph.outputs
         known, results = {ins[k] for k in steady}, set(outs)
-        copies = [s for s in self.region.steps if s.node.prim is identity and results.isdisjoint(s.writes)]
-        kept = [s for s in copies if known.issuperset(s.reads)]
+        kept: list[Step] = []
+        for step in self.region.steps:
+            if (
+                step.node.prim is identity
+                and results.isdisjoint(step.writes)
+                and known.issuperset(step.reads)
+            ):
+                kept.append(step)
+                known.update(step.writes)
         first = set(kept)
         found = updates(
             [*kept, *[s for s in self.region.steps if s not in first]],
@@ -184,7 +193,8 @@ class CpuProgram:
         )
         if not kept and not found.results:
             return self._laid_out()
-        arena = plan_arena(self.graph, found.steps, {n for s in kept for n in s.writes})
+        wanted = {n for s in self.region.steps if s not in first for n in s.reads}
+        arena = plan_arena(self.graph, found.steps, wanted.intersection([n for s in kept for n in s.writes]))
         memory.exchange(self.region.arena.size, arena.size)
         code, env = self._assemble(replace(self.region, steps=found.steps, arena=arena))
         over = None
@@ -270,4 +280,6 @@ def _constant(node: Node) -> np.ndarray:
 def _units(kernel: Any, target: Target) -> int:
     if isinstance(kernel, Sort):
         return kernel.iterations
+    if isinstance(kernel, Winograd):
+        return kernel.units
     return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)

@@ -6,20 +6,16 @@
 
 from __future__ import annotations
 
+from ...ir.dtype import DType
 from ...kernel.borders import Border
-from ...kernel.tiles import Tiles
 from . import instructions as ir
 from .build import I64, Build, register_type
-from .expressions import Expressions
 
 
-def fill_border(build: Build, expressions: Expressions, t: Tiles, units: int) -> None:
+def fill_border(build: Build, base: ir.Value, dtype: DType, border: Border, units: int) -> None:
     """Emit zeros for the gaps that belong to the units begin ... end-1 of the function's work."""
-    border = t.border
-    assert border is not None
     b, (begin, end) = build.b, build.function.args[1:]
-    dtype = t.outputs[0]
-    base, lanes = expressions.bases[t.results[0].out.buffer], build.target.lanes(dtype.itemsize)
+    lanes = build.target.lanes(dtype.itemsize)
     type_ = register_type(dtype)
     low, high = (b.udiv(b.mul(u, I64(border.gaps)), I64(units)) for u in (begin, end))
     with build.loop(low, high, name="gap") as gap:

@@ -11,16 +11,28 @@ from . import instructions as ir
 from .build import I1, I64
 from .expressions import Expressions, Lanes
 
+#: Conditional values that are worth code of their own where all their conditions hold.
+_SEVERAL = 4
+
 #: Iterations of a reduction that are worth code of their own where nothing has to be checked.
 _LONG = 512
 
 
 def bounded(stage: Stage, last: Var) -> set[Inside]:
     """What of a long reduction stays inside its bounds in most turns of the loops around it, along `last` at least."""
-    if not stage.reductions or last.size < _LONG:
+    if not stage.reductions:
+        return _same_for_all(stage, last)
+    if last.size < _LONG:
         return set()
     found = [e for e in found_in([r.value for r in stage.reductions]) if isinstance(e, Inside)]
     return {e for e in found if all(at.stride(last) is not None for at, _, _ in e.conditions)}
+
+
+def _same_for_all(stage: Stage, last: Var) -> set[Inside]:
+    """What a stage without sums reads in several places, on conditions that the innermost loop does not change."""
+    found = [e for e in found_in([s.value for s in stage.stores]) if isinstance(e, Inside)]
+    known = [e for e in found if all(last not in at.variables() for at, _, _ in e.conditions)]
+    return set(known) if len(known) >= _SEVERAL else set()
 
 
 def all_inside(code: Expressions, checked: set[Inside], last: Var, lanes: Lanes) -> ir.Value:

@@ -77,22 +77,27 @@ def generic_values(kernel: Kernel, values: Sequence[int], target: Target) -> lis
     return [*values, *(cut(kernel, target) if kernel.across else ())]
 
 
-def emit_kernel(module: ir.Module, kernel: Kernel, target: Target, holes: int = 0) -> ir.Function:
-    """Add the function of one kernel to `module`; one with holes takes so many values at run time."""
+def emit_kernel(
+    module: ir.Module, kernel: Kernel, target: Target, holes: int = 0, near: bool = False
+) -> ir.Function:
+    """Add the function of one kernel to `module`; one with holes takes so many values at run time.
+
+    What it reads and writes is `near` if it stays in the cache, however much it is over all units."""
     signature = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
     function = ir.Function(module, signature, kernel.name)
-    _KernelEmitter(Build(module, function, target), kernel, holes).emit()
+    _KernelEmitter(Build(module, function, target), kernel, holes, near).emit()
     return function
 
 
 class _KernelEmitter(Stages):
-    def __init__(self, build: Build, kernel: Kernel, holes: int) -> None:
+    def __init__(self, build: Build, kernel: Kernel, holes: int, near: bool) -> None:
         super().__init__(build, kernel, holes)
+        self.near = near
         self.several = 1 if holes else several(kernel, build.target)
         self.waits = False  #: whether there is a buffer for what waits for the sum of its row
 
     def emit(self) -> None:
-        moved = 0 if self.holes else streams.bytes_moved(self.kernel)
+        moved = 0 if self.holes or self.near else streams.bytes_moved(self.kernel)
         if moved >= streams.LONG:
             self.ahead, self.ahead_writing = streams.ahead_of(self.kernel), streams.AHEAD_WRITING
         kernel, size = streams.set_aside(self.kernel) if moved >= streams.HUGE else (self.kernel, 0)

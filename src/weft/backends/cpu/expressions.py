@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -258,14 +258,7 @@ class Expressions:
         return self.b.icmp_signed("==", here, self.build.splat(place, lanes.count))
 
     def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        condition: ir.Value = I1(1)
-        for at, low, high in e.conditions:
-            i = self.indices(at, lanes)
-            below, above = _open_ends(at, low, high)
-            if below:
-                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
-            if above:
-                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
+        condition = self.holds(e.conditions, lanes)
         if not isinstance(condition.type, ir.VectorType):
             then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
             other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
@@ -273,6 +266,18 @@ class Expressions:
         found = self._in_some(e.then, condition, lanes, memo)
         rest = self._in_some(e.other, self.b.not_(condition), lanes, memo)
         return self.b.select(condition, found, rest)
+
+    def holds(self, conditions: Sequence[tuple[Index, int, int]], lanes: Lanes) -> ir.Value:
+        """Whether indices lie in their ranges, in each lane if they are others there."""
+        condition: ir.Value = I1(1)
+        for at, low, high in conditions:
+            i = self.indices(at, lanes)
+            below, above = _open_ends(at, low, high)
+            if below:
+                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
+            if above:
+                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
+        return condition
 
     def _in_some(self, e: Expr, wanted: ir.Value, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         """An expression in the lanes where it is `wanted`: nothing is read for the others, which get anything."""

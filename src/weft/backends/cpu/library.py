@@ -26,8 +26,9 @@ from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...kernel.winograd import Winograd
 from ...runtime import profile
-from . import emit, jit, sorting, tiles
+from . import emit, jit, sorting, tiles, winograd
 from .cache import disk_cache
 from .instructions import Module
 from .workers import Job, compile_all
@@ -141,6 +142,8 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
     kernel = replace(kernel, name=name)
     if isinstance(kernel, Tiles):
         tiles.emit_tiles(module, kernel, target)
+    elif isinstance(kernel, Winograd):
+        winograd.emit_winograd(module, kernel, target)
     elif isinstance(kernel, Sort):
         sorting.emit_sort(module, kernel, target)
     else:

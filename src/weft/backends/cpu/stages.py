@@ -248,7 +248,11 @@ class Stages(Expressions):
                 self._scatter(store, value, lanes)
                 continue
             step = store.index.stride(lanes.vector) if lanes.vector is not None else 0
-            self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
+            if not store.within or store.value in self.assumed:
+                self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
+                continue
+            with self.b.if_then(self.holds(store.within, lanes)):
+                self.put(store.buffer, self.index(store.index, lanes), step, value, lanes)
 
     def _scatter(self, s: Scatter, value: ir.Value, lanes: Lanes) -> None:
         one = replace(lanes, vector=None, count=1, mask=None)  # the indices are the same in every lane

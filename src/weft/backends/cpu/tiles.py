@@ -107,7 +107,8 @@ class _Emitter:
         target = self.build.target
         groups, bands = _groups(self.t, target), self.cut.bands
         if self.t.border is not None:
-            fill_border(self.build, self.tile.expressions, self.t, units(self.t, target))
+            base = self.tile.expressions.bases[self.t.results[0].out.buffer]
+            fill_border(self.build, base, self.t.outputs[0], self.t.border, units(self.t, target))
         with self.build.loop(begin, end, name="unit") as unit:
             if self.cut.rows_first:
                 group, rest = self._split(unit, groups)
@@ -338,8 +339,16 @@ class _Emitter:
     def _fetches_ahead(self) -> bool:
         """Whether the second operand is one long panel: memory can bring its next block while tiles use this one."""
         t, cut = self.t, self.cut
-        panel = t.b.stride == 1 and t.taps[-1].b == cut.vectors * self.lanes
-        return panel and cut.blocked and not cut.pack and cut.level == len(t.taps) - 1
+        panel = t.b.stride == 1 and t.taps[-1].b == cut.vectors * self.lanes and not cut.pack
+        if cut.blocked:
+            return panel and cut.level == len(t.taps) - 1
+        return panel and t.column_bytes > COLUMNS_CACHED and self._adjoining()
+
+    def _adjoining(self) -> bool:
+        """Whether each unit has one whole panel, and the next unit the panel behind it."""
+        t = self.t
+        alone = t.n.size == self.cut.vectors * self.lanes and self.cut.bands == 1 and len(t.taps) == 1
+        return alone and bool(t.outer) and t.b.base.stride(t.outer[-1]) == t.steps * t.n.size
 
     def _shared_by(self) -> int:
         """How many tiles one after the other use a block of the second operand."""

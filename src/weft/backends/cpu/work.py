@@ -7,6 +7,7 @@ from ...kernel.loops import Apply, Expr, Kernel, Lookup, Search, operands
 from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
 from ...kernel.tiles import Tiles
+from ...kernel.winograd import Winograd
 
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
@@ -42,7 +43,9 @@ def work_of(step: Step) -> int:
     if isinstance(kernel, Sort):
         return kernel.work
     assert kernel is not None
-    return kernel.iterations * _per_iteration(kernel)
+    if isinstance(kernel, Winograd):
+        return kernel.flops // 8 + sum(_of_loops(k) for k in (kernel.patches, kernel.results))
+    return _of_loops(kernel)
 
 
 def after_sums(t: Tiles) -> int:
@@ -64,6 +67,10 @@ def grain_of(step: Step, units: int) -> int:
     if work < EVEN:
         return ALIKE
     return max(1, units // 512, min(units // 2, units * PORTION // work))
+
+
+def _of_loops(kernel: Kernel) -> int:
+    return kernel.iterations * _per_iteration(kernel)
 
 
 def _per_iteration(kernel: Kernel) -> int:

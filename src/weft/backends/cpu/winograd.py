@@ -1,0 +1,79 @@
+"""Convolutions by Winograd's method as code: three kernels called block by block, with scratch memory between them."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...kernel.target import Target
+from ...kernel.winograd import Winograd
+from . import emit, tiles
+from . import instructions as ir
+from .borders import fill_border
+from .build import F32, I64, PTR, Build
+from .expressions import Expressions
+
+
+def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function:
+    """Add the function of one convolution, and those of its parts, to `module`."""
+    patches = emit.emit_kernel(module, w.patches, target, near=True)
+    products = tiles.emit_tiles(module, w.products, target)
+    results = emit.emit_kernel(module, w.results, target, near=True)
+    for part in (patches, products, results):
+        part.linkage = "internal"
+        part.attributes.add("noinline")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), w.name)
+    build = Build(module, function, target)
+    b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
+    bases = expressions.bases
+    inputs, out = bases[: len(w.inputs)], bases[len(w.inputs)]
+    status = [expressions.status] if w.checked else []
+    begin, end = function.args[1:]
+    if w.border is not None:
+        fill_border(build, bases[-1], w.outputs[0], w.border, w.units)
+    first, kernel, last = w.sizes
+    transformed, made = _memory(build, first), _memory(build, last)
+    reads = _table(build, [*inputs, transformed])
+    multiplies = _table(build, [transformed, inputs[w.kernel], made])
+    writes = _table(build, [*inputs, made, out, *status])
+    share = w.parts // w.shares
+    with build.loop(begin, end, name="unit") as unit:
+        block, which = b.udiv(unit, I64(w.shares)), b.urem(unit, I64(w.shares))
+        _call(build, patches, reads, block, emit.units(w.patches, target) // w.blocks)
+        start = b.mul(which, I64(share))
+        with build.loop(start, b.add(start, I64(share)), name="part") as part:
+            columns = b.gep(inputs[w.kernel], [b.mul(part, I64(kernel))], source_etype=F32)
+            b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
+            _call(build, products, multiplies, I64(0), tiles.units(w.products, target))
+            number = b.add(b.mul(block, I64(w.parts)), part)
+            _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts))
+    b.ret_void()
+    return function
+
+
+def _memory(build: Build, size: int) -> ir.Value:
+    """Scratch memory for so many numbers."""
+    lanes = build.target.lanes(4)
+    with build.b.goto_entry_block():
+        found = build.b.alloca(ir.VectorType(F32, lanes), -(-size // lanes))
+    found.align = 64
+    found.type = PTR
+    return found
+
+
+def _table(build: Build, pointers: Sequence[ir.Value]) -> ir.Value:
+    """A table of buffers."""
+    with build.b.goto_entry_block():
+        table = build.b.alloca(PTR, len(pointers))
+        for i, pointer in enumerate(pointers):
+            build.b.store(pointer, build.b.gep(table, [I64(i)], source_etype=PTR), align=8)
+    return table
+
+
+def _call(build: Build, part: ir.Function, table: ir.Value, number: ir.Value, units: int) -> None:
+    """Run the units of a part that belong to the block, or the part of one, with a number."""
+    start = build.b.mul(number, I64(units))
+    build.b.call(part, [table, start, build.b.add(start, I64(units))])

@@ -1,0 +1,302 @@
+"""Convolutions by windows of 3 x 3 with fewer products: Winograd's minimal filtering F(2 x 2, 3 x 3).
+
+Four results, a tile of 2 x 2, come from a patch d of 4 x 4 numbers of each channel and its kernel g of 3 x 3:
+
+    Y = A' [ sum over channels of (G g G') * (B' d B) ] A
+
+with * element by element: 16 products where the sums as they are written need 36. The patches, transformed, make 16
+matrices of tiles times channels, and the kernels 16 of channels times results, so what is left are 16 matrix products.
+B and A hold ones, G halves too: transforming only adds and subtracts.
+
+A unit of work takes a block of tiles: it transforms their patches, and for each part of the output channels makes the
+products and transforms these back, with everything that follows the convolution. What lies between these steps is in
+scratch memory that stays in the cache. Kernels are transformed in a step before, once for all blocks, and only once
+for all calls where they do not change.
+
+S. Winograd, Arithmetic complexity of computations (1980); A. Lavin and S. Gray, Fast algorithms for convolutional
+neural networks (2016), section 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..ir.dtype import DType, float32
+from ..ir.node import Node
+from .anchors import Common
+from .borders import Border
+from .index import Index, Var, as_index, unflatten_index
+from .loops import Apply, Expr, Kernel, Load, Stage, Store, Total, literal
+from .lower import Condition, Lowering, inside, open_conditions, zero
+from .tiles import Operand, Result, Tap, Tiles
+
+#: Products of each tile and channel.
+_PRODUCTS = 16
+
+#: Output channels of a part: as many as the widest register tiles have columns, or half of that.
+_WIDTHS = (64, 32)
+
+#: Channels, at least: with fewer, transforming takes longer than the products that it saves.
+_CHANNELS = 32
+
+#: Tiles, at least, that a transformed kernel serves.
+_FEWEST = 48
+
+#: Results computed for each that is wanted, at most: at odd edges tiles stick out.
+_WASTE = 1.4
+
+#: Tiles of a block at most, and at most with very many channels; numbers of its transformed patches, which lie in the
+#: second-level cache.
+_BLOCK, _SHORT_BLOCK, _PATCHES = 64, 32, 1 << 19
+
+#: Units of work that are enough to go round.
+_ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """A convolution block by block. Buffers are the inputs, of which one is the transformed kernel, and the result.
+
+    `patches` has one more buffer, the transformed patches of the block that its first variable says; `products` reads
+    these and a part of the kernel and writes a third; `results` has the products as one more input, and the result.
+    Its first variables are the block and the part.
+    """
+
+    name: str
+    patches: Kernel
+    products: Tiles
+    results: Kernel
+    blocks: int
+    parts: int  #: of the output channels
+    shares: int  #: units that go through one block, each with its own parts
+    kernel: int  #: which input is the transformed kernel
+    inputs: tuple[DType, ...]
+    outputs: tuple[DType, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    border: Border | None = None  #: of zeros, around the result
+
+    @property
+    def units(self) -> int:
+        return self.blocks * self.shares
+
+    @property
+    def checked(self) -> bool:
+        return self.results.checked
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Elements of the transformed patches of a block, of a part of the kernel, and of the products of both."""
+        tiles, channels, width = self.products.m.size, self.products.taps[0].count, self.products.n.size
+        return _PRODUCTS * tiles * channels, _PRODUCTS * channels * width, _PRODUCTS * tiles * width
+
+    @property
+    def flops(self) -> int:
+        """Operations of the products."""
+        return self.products.flops * self.blocks * self.parts
+
+
+def suits(conv: Node) -> bool:
+    """Whether a convolution is made so: a function of its shapes and attributes alone, as it decides on the bits."""
+    x, w = conv.args
+    a = conv.attrs
+    if conv.prim.name != "conv" or conv.dtype is not float32 or conv.ndim != 4 or w.shape[2:] != (3, 3):
+        return False
+    alone = a["feature_groups"] == a["batch_groups"] == 1
+    plain = all(n == 1 for n in (*a["stride"], *a["kernel_dilation"], *a["input_dilation"]))
+    if not (alone and plain) or not conv.size or not x.size:
+        return False
+    tiles = math.prod(_grid(conv))
+    images, columns, height, width = _shape(conv)
+    fits = 4 * tiles <= _WASTE * images * height * width
+    return fits and tiles >= _FEWEST and _shape(w)[1] >= _CHANNELS and columns % _WIDTHS[-1] == 0
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return node.shape  # type: ignore[return-value]
+
+
+def _grid(conv: Node) -> tuple[int, int, int]:
+    """Images, and rows and columns of tiles of each."""
+    images, _, height, width = _shape(conv)
+    return images, -(-height // 2), -(-width // 2)
+
+
+def _width(conv: Node) -> int:
+    """Output channels of a part."""
+    return next(n for n in _WIDTHS if _shape(conv)[1] % n == 0)
+
+
+def winograd(c: Common) -> Winograd:
+    """The kernel of a convolution that it `suits`, with what follows it."""
+    conv = c.anchor
+    assert conv is not None
+    x, w = conv.args
+    channels, grid, part = _shape(w)[1], _grid(conv), _width(conv)
+    total = math.prod(grid)
+    size = _block(total, channels)
+    blocks, parts = -(-total // size), _shape(conv)[1] // part
+    block, tile = Var("b", blocks), Var("t", size)
+    number = as_index(block) * size + as_index(tile)
+    image, *corner = unflatten_index(number, grid)
+    at = (image if grid[0] != 1 else as_index(0), *corner)
+    beside = [(number, 0, total)]  # the last block may be longer than what is left
+    patches = _patches(c, x, block, tile, Var("c", channels), at, beside)
+    results = _results(c, block, tile, Var("p", parts), Var("o", part), at, beside)
+    return Winograd(
+        name=c.name,
+        patches=patches,
+        products=_products(size, channels, part),
+        results=results,
+        blocks=blocks,
+        parts=parts,
+        shares=next((d for d in range(1, parts) if parts % d == 0 and blocks * d >= _ENOUGH), parts),
+        kernel=c.lowering.buffers[w],
+        inputs=c.inputs,
+        outputs=(c.root.dtype,),
+        notes=(conv.prim.name, c.inner.prim.name),
+        border=c.border(),
+    )
+
+
+def transformed(name: str, lowering: Lowering, conv: Node) -> Kernel:
+    """The kernel that transforms the kernel of a convolution, for the parts of its output channels one after the
+    other: 16 matrices of channels times output channels each."""
+    w = conv.args[1]
+    columns, channels = _shape(w)[:2]
+    width = _width(conv)
+    part, channel, column = Var("p", columns // width), Var("c", channels), Var("o", width)
+    at = (as_index(part) * width + as_index(column), as_index(channel))
+    taps = [[lowering.value(w, (*at, as_index(i), as_index(j))) for j in range(3)] for i in range(3)]
+    first = as_index(part) * (_PRODUCTS * channel.size) + as_index(channel)
+    places = [(first + e * channel.size) * width + as_index(column) for e in range(_PRODUCTS)]
+    stores = [Store(1, p, v) for p, v in zip(places, _both_ways(_of_kernel, taps), strict=True)]
+    stage = Stage((), stores=tuple(stores))
+    return Kernel(
+        name, (part, channel, column), (stage,), (w.dtype,), (w.dtype,), True, ("winograd", "transform")
+    )
+
+
+def transformed_size(conv: Node) -> int:
+    """Elements of the transformed kernel."""
+    columns, channels = _shape(conv.args[1])[:2]
+    return _PRODUCTS * columns * channels
+
+
+def _block(total: int, channels: int) -> int:
+    """Tiles of a block: those with which the fewest are computed for nothing."""
+    most = min(_BLOCK, max(_SHORT_BLOCK, _PATCHES // (_PRODUCTS * channels)))
+    return min(range(-(-most // 2), most + 1), key=lambda n: (-(-total // n) * n, -n))
+
+
+def _patches(
+    c: Common,
+    x: Node,
+    block: Var,
+    tile: Var,
+    channel: Var,
+    at: Sequence[Index],
+    beside: list[Condition],
+) -> Kernel:
+    """B' d B of every tile and channel."""
+    assert c.anchor is not None
+    image, *corner = at
+    *_, height, width = _shape(x)
+    starts = [i * 2 - p[0] for i, p in zip(corner, c.anchor.attrs["padding"], strict=True)]
+
+    def element(i: int, j: int) -> Expr:
+        y, z = starts[0] + i, starts[1] + j
+        conditions = [*beside, (y, 0, height), (z, 0, width)]
+        return inside(
+            conditions, lambda: c.lowering.value(x, (image, as_index(channel), y, z)), zero(x.dtype)
+        )
+
+    values = _both_ways(_of_patch, [[element(i, j) for j in range(4)] for i in range(4)])
+    places = [(as_index(tile) + e * tile.size) * channel.size + as_index(channel) for e in range(_PRODUCTS)]
+    stores = [Store(len(c.inputs), p, v) for p, v in zip(places, values, strict=True)]
+    stage = Stage((channel,), stores=tuple(stores))
+    return Kernel("patches", (block, tile), (stage,), c.inputs, (float32,))
+
+
+def _products(tiles: int, channels: int, width: int) -> Tiles:
+    """For each of the 16, tiles by channels times channels by output channels."""
+    product, row, column = Var("e", _PRODUCTS), Var("t", tiles), Var("o", width)
+    return Tiles(
+        name="products",
+        outer=(product,),
+        m=row,
+        n=column,
+        taps=(Tap(channels, 1, width),),
+        a=Operand(0, as_index(product) * (tiles * channels), channels),
+        b=Operand(1, as_index(product) * (channels * width), 1),
+        results=(Result(Operand(2, as_index(product) * (tiles * width), width), 1, Total(0, float32)),),
+        dtype=float32,
+        inputs=(float32, float32),
+        outputs=(float32,),
+    )
+
+
+def _results(
+    c: Common,
+    block: Var,
+    tile: Var,
+    part: Var,
+    column: Var,
+    at: Sequence[Index],
+    beside: list[Condition],
+) -> Kernel:
+    """A' M A of every tile and output channel, and what follows."""
+    assert c.anchor is not None
+    buffer = len(c.inputs)
+    image, *corner = at
+    channel = as_index(part) * column.size + as_index(column)
+    places = [(as_index(tile) + e * tile.size) * column.size + as_index(column) for e in range(_PRODUCTS)]
+    products = [Load(buffer, p, float32) for p in places]
+    found = _both_ways(_of_products, [products[4 * i : 4 * i + 4] for i in range(4)])
+    stores = []
+    for k, value in enumerate(found):
+        y, z = corner[0] * 2 + k // 2, corner[1] * 2 + k % 2
+        here = (image, channel, y, z)
+        c.lowering.give(c.anchor, here, value)
+        conditions = [*beside, (y, 0, c.shape[2]), (z, 0, c.shape[3])]
+        value = inside(conditions, lambda here=here: c.lowering.value(c.inner, here), zero(c.root.dtype))
+        stores.append(Store(buffer + 1, c.place(here), value, open_conditions(conditions)))
+    stage = Stage((column,), stores=tuple(stores))
+    return Kernel("results", (block, part, tile), (stage,), (*c.inputs, float32), (c.root.dtype,))
+
+
+# -- the transforms, along one axis -----------------------------------------------------------------------------------
+
+_Line = Sequence[Expr]
+
+
+def _both_ways(transform: Callable[[_Line], list[Expr]], rows: Sequence[_Line]) -> list[Expr]:
+    """A transform along both axes of a square: the elements of the result row by row."""
+    columns = [transform(column) for column in zip(*rows, strict=True)]
+    return [x for row in zip(*columns, strict=True) for x in transform(row)]
+
+
+def _add(x: Expr, y: Expr) -> Expr:
+    return Apply("add", (x, y), x.dtype)
+
+
+def _sub(x: Expr, y: Expr) -> Expr:
+    return Apply("sub", (x, y), x.dtype)
+
+
+def _half(x: Expr) -> Expr:
+    return Apply("mul", (x, literal(0.5, x.dtype)), x.dtype)
+
+
+def _of_patch(d: _Line) -> list[Expr]:
+    return [_sub(d[0], d[2]), _add(d[1], d[2]), _sub(d[2], d[1]), _sub(d[1], d[3])]
+
+
+def _of_kernel(g: _Line) -> list[Expr]:
+    ends = _add(g[0], g[2])
+    return [g[0], _half(_add(ends, g[1])), _half(_sub(ends, g[1])), g[2]]
+
+
+def _of_products(m: _Line) -> list[Expr]:
+    return [_add(_add(m[0], m[1]), m[2]), _sub(_sub(m[1], m[2]), m[3])]
