@@ -94,7 +94,7 @@ def test_an_index_outside_is_an_error():
         CpuBackend().compile(graph).run([Buffer(numbers(3)), Buffer(np.array([0, 3]))])
 
 
-@pytest.mark.parametrize("name", ["exp", "sinh", "cosh"])
+@pytest.mark.parametrize("name", ["exp", "sinh", "cosh", "sin", "cos", "sqrt"])
 def test_infinite_angles_and_edges(name):
     """Where a part is known whatever the angle is, it is that; the sign of a zero is open there."""
     edges = [0.0, -0.0, 1.5, -1.5, np.inf, -np.inf, np.nan]
@@ -105,4 +105,35 @@ def test_infinite_angles_and_edges(name):
     for part in ("real", "imag"):
         np.testing.assert_allclose(
             abs(getattr(got, part)), abs(getattr(want, part)), rtol=1e-12, err_msg=part
+        )
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("name", ["sqrt", "log", "cosh", "sinh", "sin", "cos"])
+def test_at_the_ends_of_the_range(name, dtype):
+    """Of numbers near the largest and the smallest that there are, alone and together."""
+    info = np.finfo(dtype)
+    parts = [
+        0.0,
+        -0.0,
+        1.0,
+        -2.0,
+        info.max,
+        -info.max,
+        info.max / 3,
+        info.tiny,
+        -info.tiny / 9,
+        info.smallest_subnormal,
+    ]
+    z = np.array([complex(a, b) for a in parts for b in parts], dtype)
+    got = getattr(wf, name)(wf.tensor(z)).numpy()
+    with wf.config(backend="reference"):
+        want = getattr(wf, name)(wf.tensor(z)).numpy()
+    for part in ("real", "imag"):
+        np.testing.assert_allclose(
+            getattr(got, part),
+            getattr(want, part),
+            rtol=16 * info.eps,
+            atol=info.smallest_subnormal,
+            err_msg=part,
         )

@@ -6,12 +6,13 @@ so are the `real`, `imag` and `complex` at the edges, which read and write one p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..base.state import NO_SITE, isolated, state
-from ..ir.dtype import bool_, real_dtype
+from ..ir.dtype import bool_, float32, real_dtype
 from ..ir.graph import Graph, fresh_inputs, rebuild
 from ..ir.node import Node
 from ..ir.primitive import Primitive, registry
@@ -257,10 +258,31 @@ def _is_lost(angle: Node) -> Node:
     return not_equal(angle - angle, 0)
 
 
+#: Powers of two by which numbers are made larger or smaller where their absolute value could not be told exactly.
+_UP, _DOWN = 64, -2
+
+
+def _by_range(x: Pair, tiny: float, usual: float, huge: float) -> Node:
+    """One of three numbers, by how large the larger part of x is: `tiny` where |x| may be a subnormal number, `huge`
+    where it may overflow."""
+    top = where(less(_abs(x.re), _abs(x.im)), _abs(x.im), _abs(x.re))
+    low, high = (-62, 125) if x.re.dtype is float32 else (-958, 1021)
+    small, large = less(top, 2.0**low), less(2.0**high, top)
+    usual_or_huge = where(large, constant(huge, x.re.dtype), constant(usual, x.re.dtype))
+    return where(small, constant(tiny, x.re.dtype), usual_or_huge)
+
+
+def _in_range(x: Pair) -> Pair:
+    scale = _by_range(x, 2.0**_UP, 1.0, 2.0**_DOWN)
+    return Pair(x.re * scale, x.im * scale)
+
+
 @rule("log")
 def _(x: Pair) -> Pair:
     """log|z| + i arg z. Near |z| = 1 the logarithm is taken of |z|^2 - 1, computed without cancellation."""
-    size = hypot(x.re, x.im)
+    scaled = _in_range(x)
+    size = hypot(scaled.re, scaled.im)
+    back = _by_range(x, _UP * math.log(2), 0.0, _DOWN * math.log(2))
     large, small = (
         where(less(_abs(x.re), _abs(x.im)), x.im, x.re),
         where(less(_abs(x.re), _abs(x.im)), x.re, x.im),
@@ -268,32 +290,38 @@ def _(x: Pair) -> Pair:
     large = _abs(large)
     near = bitwise_and(less(0.5, size), less(size, 2))
     fine = log1p((large - 1) * (large + 1) + small * small) * 0.5
-    return Pair(where(near, fine, log(size)), atan2(x.im, x.re))
+    return Pair(where(near, fine, log(size) - back), atan2(x.im, x.re))
 
 
 @rule("sqrt")
 def _(x: Pair) -> Pair:
     """The root with a real part that is not negative."""
-    half = sqrt(_abs(x.re) * 0.5 + hypot(x.re, x.im) * 0.5)
-    other = x.im / (half + half)
+    scaled, back = _in_range(x), _by_range(x, 2.0 ** -(_UP // 2), 1.0, 2.0 ** -(_DOWN // 2))
+    half = sqrt(_abs(scaled.re) * 0.5 + hypot(scaled.re, scaled.im) * 0.5)
+    other = scaled.im / (half + half) * back
+    half = half * back
     right = less_equal(0, x.re)
     re, im = where(right, half, _abs(other)), where(right, other, copysign(half, x.im))
-    nothing = equal(half, 0)
-    return Pair(where(nothing, half, re), where(nothing, x.im, im))
+    nothing, above = equal(half, 0), isinf(x.im)  # of an infinite imaginary part both are infinite
+    re = where(above, _abs(x.im), where(nothing, half, re))
+    return Pair(re, where(bitwise_or(nothing, above), x.im, im))
 
 
 @rule("sin")
 def _(x: Pair) -> Pair:
-    return Pair(sin(x.re) * cosh(x.im), cos(x.re) * sinh(x.im))
+    turned = hyperbolic_sine(
+        Pair(x.im, x.re)
+    )  # sin z = -i sinh iz, and sinh of the conjugate is the conjugate
+    return Pair(turned.im, turned.re)
 
 
 @rule("cos")
 def _(x: Pair) -> Pair:
-    return Pair(cos(x.re) * cosh(x.im), -(sin(x.re) * sinh(x.im)))
+    return hyperbolic_cosine(Pair(-x.im, x.re))
 
 
 @rule("sinh")
-def _(x: Pair) -> Pair:
+def hyperbolic_sine(x: Pair) -> Pair:
     known = bitwise_and(
         _is_lost(x.im), bitwise_or(equal(x.re, 0), isinf(x.re))
     )  # the real part, whatever the angle
@@ -302,9 +330,9 @@ def _(x: Pair) -> Pair:
 
 
 @rule("cosh")
-def _(x: Pair) -> Pair:
+def hyperbolic_cosine(x: Pair) -> Pair:
     lost, turned = _is_lost(x.im), where(less(x.re, 0), -x.im, x.im)
     re = where(bitwise_and(lost, isinf(x.re)), _abs(x.re), cosh(x.re) * cos(x.im))
-    on_axis = bitwise_and(equal(x.im, 0), _is_lost(x.re))
+    on_axis = bitwise_and(equal(x.im, 0), not_equal(x.re, 0))  # sinh may overflow there
     im = where(on_axis, turned, sinh(x.re) * sin(x.im))
     return Pair(re, where(bitwise_and(lost, equal(x.re, 0)), 0, im))
