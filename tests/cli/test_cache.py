@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from weft.backends.cpu.cache import disk_cache
@@ -37,3 +39,14 @@ def test_it_says_when_it_is_off(folder, monkeypatch, capsys):
     assert "off (WEFT_CACHE=0)" in capsys.readouterr().out
     assert main(["cache", "clear"]) == 0
     assert "removed 0 kernels" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have no such permissions")
+def test_it_says_why_a_folder_is_not_used(folder, capsys):
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert main(["cache"]) == 0
+    assert "not used: other users may write there" in capsys.readouterr().out
+    folder.chmod(0o700)
+    assert main(["cache"]) == 0
+    assert "not used" not in capsys.readouterr().out

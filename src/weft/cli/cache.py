@@ -14,8 +14,10 @@ def show_cache() -> None:
     entries = cache.entries()
     size = sum(e[1] for e in entries)
     print(f"folder   {cache.folder}")
+    if why := cache.refusal():
+        print(f"         not used: {why}")
     print(f"kernels  {len(entries)}")
-    print(f"size     {size / 1e6:.1f} MB of at most {cache.limit / 1e6:.0f} MB (WEFT_CACHE_SIZE)")
+    print(f"size     {size / 1e6:.1f} MB of at most {cache.limit / 1e6:g} MB (WEFT_CACHE_SIZE)")
 
 
 def clear_cache() -> None:

@@ -106,19 +106,21 @@ class KernelCache:
         try:
             if create:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = os.stat(self.folder)
+            why = _fault(os.stat(self.folder))
         except FileNotFoundError:
             return None
         except OSError as e:
-            return _refuse(self.folder, e.strerror or str(e))
-        if not stat.S_ISDIR(found.st_mode):
-            return _refuse(self.folder, "it is not a folder")
-        if hasattr(os, "geteuid"):
-            if found.st_uid != os.geteuid():
-                return _refuse(self.folder, "it belongs to another user, who could put code there")
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return _refuse(self.folder, "other users may write there, and could put code there")
-        return True
+            why = e.strerror or str(e)
+        return why is None or _refuse(self.folder, why)
+
+    def refusal(self) -> str | None:
+        """Why the folder is not used, though it is there."""
+        try:
+            return None if self.folder is None else _fault(os.stat(self.folder))
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            return e.strerror or str(e)
 
     def entries(self) -> list[tuple[float, int, str]]:
         """(time of last use, bytes, path) of every entry, the least recently used first."""
@@ -175,6 +177,18 @@ def _is_drawn(key: str) -> bool:
 
 def _is_own(found: os.stat_result) -> bool:
     return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+
+
+def _fault(found: os.stat_result) -> str | None:
+    """What is wrong with a folder."""
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is not a folder"
+    if hasattr(os, "geteuid"):
+        if found.st_uid != os.geteuid():
+            return "it belongs to another user, who could put code there"
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return "other users may write there, and could put code there"
+    return None
 
 
 def _refuse(folder: Path, why: str) -> bool:
