@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
@@ -145,3 +147,17 @@ def test_mistakes_in_options(capsys):
         with pytest.raises(SystemExit):
             main(["inspect", "x.py", *arguments])
     assert "invalid" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes end otherwise")
+def test_a_reader_that_has_seen_enough(tmp_path):
+    """As in `weft inspect model.py | head`: no traceback."""
+    (tmp_path / "model.py").write_text(TRAINED)
+    command = [sys.executable, "-m", "weft", "inspect", str(tmp_path / "model.py")]
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:
+        done = subprocess.run(
+            command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "")
