@@ -35,3 +35,11 @@ def test_same_code_in_both():
 def test_each_links_to_the_other():
     assert "(README.zh-CN.md)" in ENGLISH.read_text(encoding="utf-8")
     assert "(README.md)" in CHINESE.read_text(encoding="utf-8")
+
+
+def test_both_lead_to_the_same_pages():
+    def pages(path: Path) -> set[str]:
+        links = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+        return {link.replace(".zh-CN", "") for link in links}
+
+    assert pages(ENGLISH) == pages(CHINESE)
