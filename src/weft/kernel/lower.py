@@ -177,6 +177,10 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     return inside(conditions, lambda: low.value(x, tuple(moved)), other)
 
 
+#: Parts of a concatenation that are tried one after the other, at most.
+_FEW = 4
+
+
 @pull("concatenate")
 def _(low: Lowering, node: Node, indices: Indices) -> Expr:
     axis = node.attrs["axis"]
@@ -188,12 +192,15 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
         here = indices[axis] - starts[k]
         return low.value(node.args[k], (*indices[:axis], here, *indices[axis + 1 :]))
 
-    parts = [k for k in range(len(node.args)) if starts[k] < starts[k + 1]] or [0]
-    found = part(parts[-1])
-    for k in reversed(parts[:-1]):
-        before = [(indices[axis], 0, starts[k + 1])]
-        found = inside(before, lambda k=k: part(k), found)
-    return found
+    def among(parts: list[int]) -> Expr:
+        """The element, which lies in one of these parts: the search halves them."""
+        if len(parts) == 1:
+            return part(parts[0])
+        half = len(parts) // 2 if len(parts) > _FEW else 1
+        before = [(indices[axis], 0, starts[parts[half]])]
+        return inside(before, lambda: among(parts[:half]), among(parts[half:]))
+
+    return among([k for k in range(len(node.args)) if starts[k] < starts[k + 1]] or [0])
 
 
 @pull("iota")

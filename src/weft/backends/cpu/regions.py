@@ -20,6 +20,7 @@ from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.folding import fold_taps
 from ...kernel.hoist import hoist_invariants, pack_constants
+from ...kernel.joining import join_in_steps
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
@@ -105,6 +106,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("widen storage types", widen_storage),
     ("group small integers", _group_integers),
     ("split complex numbers", split_complex),
+    ("join in steps", join_in_steps),
     ("sum by rows", sum_by_rows),
     ("reduce in blocks", reduce_in_blocks),
     ("fold taps", fold_taps),
