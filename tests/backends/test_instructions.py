@@ -11,6 +11,7 @@ import pytest
 
 import weft
 from weft.backends.cpu import instructions as ir
+from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.jit import Library, compiler, host_target
 from weft.kernel.generic import Hole
 
@@ -70,7 +71,7 @@ def test_a_loop_with_a_condition_runs():
             with other, b.if_then(b.icmp_unsigned(">", i, I64(10)), likely=False):
                 b.store(b.sub(b.load(total, typ=I64), I64(1)), total)
     b.ret(b.load(total, typ=I64))
-    compiler(host_target()).optimized(str(module), False, verify=True)
+    compiler(host_target()).optimized(str(module), WHOLE, verify=True)
     for n in (-5, 0, 1, 7, 100):
         want = sum(i if i % 2 else -(i > 10) for i in range(0, n, 3))
         assert call(module, ctypes.c_int64, [ctypes.c_int64], [n]) == want
@@ -91,7 +92,7 @@ def test_what_does_not_change_goes_before_the_loop():
     assert f"{middle.ref} = add" in blocks["j.head"] and middle.depth == 1
     assert f"{inner.ref} = add" in blocks["j.body"] and inner.depth == 2
     assert f"{unsafe.ref} = udiv" in blocks["j.body"]
-    compiler(host_target()).optimized(str(module), False, verify=True)
+    compiler(host_target()).optimized(str(module), WHOLE, verify=True)
 
 
 def test_loads_stay_where_they_are_and_are_not_shared():

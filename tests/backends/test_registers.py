@@ -13,6 +13,7 @@ import pytest
 import weft.ops  # noqa: F401
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu import jit
+from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.library import assembly, source
 from weft.backends.cpu.regions import numbered, plan, prepare
@@ -180,7 +181,7 @@ def test_every_kind_of_kernel_is_compiled_for_another_machine():
     for emit in (emit_driver, emit_control):
         module = Module("weft")
         emit(module, target)
-        texts.append((str(module), False))
-    for text, quick in texts:
-        code = jit.compiler(target).object_code(text, quick, True)
+        texts.append((str(module), WHOLE))
+    for text, effort in texts:
+        code = jit.compiler(target).object_code(text, effort, True)
         assert code[:4] == b"\x7fELF" and code[18:20] == b"\xb7\x00"  # the number of the machine

@@ -29,7 +29,7 @@ def job(n: int) -> Job:
     for _ in range(n):
         x = b.fadd(x, f.args[0])
     b.ret(x)
-    return Job(f"f{n}", str(module), n % 2 == 0)
+    return Job(f"f{n}", str(module), (compiling.WRITTEN, compiling.LOOPS, compiling.ONCE)[n % 3])
 
 
 JOBS = [job(n) for n in range(1, 30)]
@@ -70,7 +70,7 @@ def ended(helpers):
 @cache
 def wanted():
     make = compiler(TARGET)
-    return {j.key: OBJECT_CODE(make, j.text, j.quick) for j in JOBS}
+    return {j.key: OBJECT_CODE(make, j.text, j.effort) for j in JOBS}
 
 
 def test_helpers_make_the_same_code(helpers, slowly, monkeypatch):
@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_nobody(helpers, monkeypatch):
 
 def test_code_that_cannot_be_compiled_raises_here(helpers):
     with pytest.raises(RuntimeError, match="expected"):
-        compile_all([*JOBS, Job("wrong", "define nonsense " * 100, False)], TARGET)
+        compile_all([*JOBS, Job("wrong", "define nonsense " * 100, compiling.LOOPS)], TARGET)
     assert ended(helpers)
 
 

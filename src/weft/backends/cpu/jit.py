@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 
 from ...base.config import config
 from ...kernel.target import LEVELS, Target, named_target
-from .compiling import Compiler
+from .compiling import WHOLE, Compiler
 from .instructions import Module
 
 
@@ -87,7 +87,7 @@ class Library:
     @staticmethod
     def of(module: Module, target: Target) -> Library:
         """The functions of one module, compiled now."""
-        code = compiler(target).object_code(str(module), False, config.verify)
+        code = compiler(target).object_code(str(module), WHOLE, config.verify)
         names = [f.name for f in module.functions if not f.is_declaration and f.linkage != "internal"]
         return Library([code], names, target)
 

@@ -30,6 +30,7 @@ from ...kernel.winograd import Winograd
 from ...runtime import profile
 from . import emit, jit, sorting, tiles, winograd
 from .cache import disk_cache
+from .compiling import LOOPS, ONCE, WHOLE, WRITTEN
 from .instructions import Module
 from .workers import Job, compile_all
 
@@ -111,7 +112,7 @@ def driver_library(module: Module, target: Target) -> jit.Library:
     key = hashlib.sha256(f"{_generator()}\n{target}\n{module}".encode()).hexdigest()
     code = disk.get(key)
     if code is None:
-        code = jit.compiler(target).object_code(str(module), False, config.verify)
+        code = jit.compiler(target).object_code(str(module), WHOLE, config.verify)
         disk.put(key, code)
     names = [f.name for f in module.functions if not f.is_declaration and f.linkage != "internal"]
     return jit.Library([code], names, target)
@@ -136,8 +137,8 @@ def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, b
     return objects
 
 
-def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, bool]:
-    """A kernel as the text of a module, and whether few passes do for it."""
+def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, int]:
+    """A kernel as the text of a module, and how much is to be made of it."""
     module = Module("weft")
     kernel = replace(kernel, name=name)
     if isinstance(kernel, Tiles):
@@ -148,15 +149,22 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
         sorting.emit_sort(module, kernel, target)
     else:
         emit.emit_kernel(module, kernel, target, holes)
-    return str(module), isinstance(kernel, Tiles)
+    functions = [f for f in module.functions if not f.is_declaration]
+    for f in functions:
+        f.attributes.add("nounwind")  # and so no tables of how to unwind it
+    if holes:
+        return str(module), ONCE
+    if isinstance(kernel, Tiles):
+        return str(module), WRITTEN
+    return str(module), LOOPS if len(functions) == 1 else WHOLE
 
 
 def assembly(kernel: Any, name: str, target: Target) -> str:
     """A kernel as machine code to read, with LLVM's comments on loops and on what did not fit into registers."""
-    text, quick = source(kernel, name, target)
+    text, effort = source(kernel, name, target)
     found = jit.compiler(target)
     found.machine.set_asm_verbosity(True)
-    return found.machine.emit_assembly(found.optimized(text, quick, config.verify))
+    return found.machine.emit_assembly(found.optimized(text, effort, config.verify))
 
 
 def _name(digest: str) -> str:

@@ -38,7 +38,7 @@ class Job:
 
     key: str
     text: str
-    quick: bool
+    effort: int  #: one of `compiling`'s
 
 
 def compile_all(jobs: Sequence[Job], target: Target, verify: bool = False) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ class _Batch:
                 job = self.waiting.popleft()
             except IndexError:
                 return
-            self.done[job.key] = self.compiler.object_code(job.text, job.quick, self.verify)
+            self.done[job.key] = self.compiler.object_code(job.text, job.effort, self.verify)
 
     def _feed(self, helper: subprocess.Popen[bytes]) -> None:
         """Give a helper one job after the other, the largest first."""
@@ -113,7 +113,7 @@ class _Batch:
                 return
             try:
                 text = job.text.encode()
-                helper.stdin.write(REQUEST.pack(len(text), job.quick, self.verify) + text)
+                helper.stdin.write(REQUEST.pack(len(text), job.effort, self.verify) + text)
                 helper.stdin.flush()
                 (length,) = ANSWER.unpack(_exactly(helper, ANSWER.size))
                 code = _exactly(helper, length)
