@@ -24,8 +24,10 @@ from weft.kernel.winograd import Winograd, suits
 from weft.nn import functional as F
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
-from weft.ops.indexing import gather
+from weft.ops.gather import gather
+from weft.ops.reduce import max_
 from weft.ops.selection import cast
+from weft.ops.window import windows
 from weft.runtime.buffer import Buffer
 
 
@@ -168,8 +170,38 @@ def test_the_same_bits_whatever_follows():
     np.testing.assert_array_equal(at_once, want)
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 8, 8), (2, 33, 13, 13), (30, 32, 6, 5), (1, 32, 134, 3)])
+@pytest.mark.parametrize("window", [2, 3])
+def test_pooled_at_once(shape, window):
+    """Each tile is one window of 2 x 2; larger ones are pooled by another kernel. The bits are the same."""
+
+    def f(x, w, b):
+        y = conv(x, w, **attributes()) + b
+        z = windows(y, kernel=(window,) * 2, stride=(window,) * 2, dilation=(1, 1))
+        return maximum(max_(z, axes=(4, 5)), 0)
+
+    graph = trace_graph(f, avals(shape, 64))
+    (kernel,) = found(graph, Winograd)
+    assert len(kernel.results.stages[0].stores) == (1 if window == 2 else 4)
+    (alone,) = run(trace_graph(lambda x, w, b: conv(x, w, **attributes()) + b, avals(shape, 64)))
+    rows, columns = (n // window for n in shape[2:])
+    cut = alone[:, :, : rows * window, : columns * window]
+    want = np.maximum(cut.reshape(shape[0], 64, rows, window, columns, window).max((3, 5)), 0)
+    np.testing.assert_array_equal(run(graph)[0], want)
+    check(graph)
+
+
+def test_a_pooled_image_with_nan():
+    x, w = np.ones((3, 32, 8, 8), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    x[1, 5, 3, 3] = np.nan
+    pooled = wf.compile(lambda x, w: F.max_pool2d(F.conv2d(x, w, padding=1), 2))(
+        wf.tensor(x), wf.tensor(w)
+    ).numpy()
+    assert np.isnan(pooled[1, :, 1:3, 1:3]).all() and not np.isnan(pooled[[0, 2]]).any()
+
+
 def block(x: Node, w: Node, v: Node, b: Node) -> Node:
-    """Two convolutions around which the input is added: the first writes into the border of the second."""
+    """Two convolutions around which the input is added."""
     y = maximum(conv(x, w, **attributes()) * b, 0)
     return maximum(conv(y, v, **attributes()) + b + x, 0)
 
@@ -180,9 +212,21 @@ def test_a_residual_block(images, side):
     shapes = (images, 32, side, side), (32, 32, 3, 3), (32, 32, 3, 3), (32, 1, 1)
     graph = trace_graph(block, [Aval(s, float32) for s in shapes])
     kinds = found(graph, Winograd)
-    assert len(kinds) == 2 and (kinds[0].border is not None) == (images < 24)
+    assert len(kinds) == 2 and kinds[0].border is None  # images are read as they lie
     check(graph)
     check(backward(graph))
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_in_front_of_one_that_reads_a_border(side):
+    def f(x, w, v):
+        y = maximum(conv(x, w, **attributes()), 0)
+        return conv(y, v, **attributes(stride=2))
+
+    graph = trace_graph(f, [Aval(s, float32) for s in ((3, 32, side, side), (32, 32, 3, 3), (40, 32, 3, 3))])
+    (kernel,) = found(graph, Winograd)
+    assert kernel.border is not None
+    check(graph)
 
 
 def test_a_result_of_another_type():

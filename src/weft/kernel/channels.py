@@ -10,8 +10,8 @@ from ..ops.movement import permute
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
 
-#: A sum of more elements than this is made of the sums of rows.
-_LONG = 2048
+#: A sum of more elements than this is made of the sums of rows, or sums of more in all channels.
+_LONG, _MANY = 2048, 1 << 16
 
 
 def sum_by_rows(graph: Graph) -> Graph:
@@ -26,7 +26,9 @@ def sum_by_rows(graph: Graph) -> Graph:
         if old.prim is not sum_ or x is None or x.ndim < 3 or old.dtype.kind != "f":
             return None
         axes = old.attrs["axes"]
-        if axes != (0, *range(2, x.ndim)) or math.prod([x.shape[a] for a in axes]) <= _LONG:
+        if axes != (0, *range(2, x.ndim)):
+            return None
+        if math.prod([x.shape[a] for a in axes]) <= _LONG and x.size < _MANY:  # type: ignore[operator]
             return None
         last = permute(x, axes=(0, *range(2, x.ndim), 1))
         rows = sum_(last, axes=(x.ndim - 2,))

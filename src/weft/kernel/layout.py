@@ -84,7 +84,7 @@ def separate_operands(graph: Graph) -> Graph:
             x, w = (_copied_input(new, a, inputs) for new, a in zip(args, old.args, strict=True))
             found = _kernel_gradient(old, x, w)
             return old.prim(x, w, **attrs) if found is None else found
-        few = old.shape[0] < FEW or by_pixels(old)  # type: ignore[operator]
+        few = (old.shape[0] < FEW or by_pixels(old)) and not suits(old)  # type: ignore[operator]
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
             x = _pad_images(x, attrs["padding"])
             attrs["padding"] = ((0, 0),) * len(attrs["padding"])

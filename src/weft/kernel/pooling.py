@@ -10,6 +10,7 @@ from ..ops.elementwise import maximum, minimum
 from ..ops.movement import identity, pad, reshape, slice_
 from ..ops.window import windows
 from .layout import FEW, is_kernel_gradient
+from .winograd import suits
 
 #: Rows of a tile that are pixels of one pooled image: with fewer, the tile is too small.
 _FEW_PIXELS = 4
@@ -79,4 +80,6 @@ def pooling_after(conv: Node, end: Node, uses: Callable[[Node], Sequence[Node]])
         return None
     rows = max(conv.shape[0], node.shape[-1]) if conv.shape[0] < FEW else conv.shape[0]  # type: ignore[operator, type-var]
     fits = not is_kernel_gradient(conv) and rows >= _FEW_PIXELS
+    if suits(conv):  # whose tiles have 2 x 2 results
+        fits = found.attrs["kernel"] == found.attrs["stride"] == (2, 2)
     return node if fits and conv.dtype.kind == "f" and end.dtype is conv.dtype is node.dtype else None

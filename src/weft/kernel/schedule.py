@@ -30,7 +30,7 @@ from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
 from .tiles import LONG, Tiles
-from .winograd import Winograd, suits, transformed, transformed_size
+from .winograd import Winograd, transformed, transformed_size
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
@@ -318,7 +318,7 @@ class _Plan:
 
     def _pooling(self, anchor: Node, end: Node) -> Node | None:
         """The pooling that the kernel of a convolution can do, if nothing else needs what is pooled."""
-        if anchor.prim.name != "conv" or not convolution.fits(anchor) or suits(anchor):
+        if anchor.prim.name != "conv" or not convolution.fits(anchor):
             return None
         if end in self.outputs or (end in self.stored and end is not anchor):
             return None

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 from ..ir.dtype import DType, float32
 from ..ir.node import Node
@@ -254,14 +255,24 @@ def _results(
     places = [(as_index(tile) + e * tile.size) * column.size + as_index(column) for e in range(_PRODUCTS)]
     products = [Load(buffer, p, float32) for p in places]
     found = _both_ways(_of_products, [products[4 * i : 4 * i + 4] for i in range(4)])
-    stores = []
-    for k, value in enumerate(found):
-        y, z = corner[0] * 2 + k // 2, corner[1] * 2 + k % 2
-        here = (image, channel, y, z)
+    pixels = [
+        (image, channel, corner[0] * 2 + i, corner[1] * 2 + j) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]
+    for here, value in zip(pixels, found, strict=True):
         c.lowering.give(c.anchor, here, value)
-        conditions = [*beside, (y, 0, c.shape[2]), (z, 0, c.shape[3])]
-        value = inside(conditions, lambda here=here: c.lowering.value(c.inner, here), zero(c.root.dtype))
-        stores.append(Store(buffer + 1, c.place(here), value, open_conditions(conditions)))
+
+    def stored(here: tuple[Index, ...], value: Callable[[], Expr]) -> Store:
+        conditions = [*beside, *[(i, 0, n) for i, n in zip(here[2:], c.shape[2:], strict=True)]]
+        place, only = c.place(here), open_conditions(conditions)
+        return Store(buffer + 1, place, inside(conditions, value, zero(c.root.dtype)), only)
+
+    if c.pooled is None:
+        stores = [stored(p, lambda p=p: c.lowering.value(c.inner, p)) for p in pixels]
+    else:
+        end = c.pooled
+        stores = [
+            stored((image, channel, *corner), lambda: _greatest([c.lowering.value(end, p) for p in pixels]))
+        ]
     stage = Stage((column,), stores=tuple(stores))
     return Kernel("results", (block, part, tile), (stage,), (*c.inputs, float32), (c.root.dtype,))
 
@@ -283,6 +294,10 @@ def _add(x: Expr, y: Expr) -> Expr:
 
 def _sub(x: Expr, y: Expr) -> Expr:
     return Apply("sub", (x, y), x.dtype)
+
+
+def _greatest(values: Sequence[Expr]) -> Expr:
+    return reduce(lambda x, y: Apply("maximum", (x, y), x.dtype), values)
 
 
 def _half(x: Expr) -> Expr:
