@@ -286,9 +286,10 @@ class Expressions:
         mask = wanted if lanes.mask is None else self.b.and_(wanted, lanes.mask)
         within = replace(lanes, mask=mask)
         found = lambda: self.build.splat(self.value(e, within, {}), lanes.count)  # noqa: E731
-        if not reads_alike(e, lanes.vector):
+        if not reads_alike(e, lanes.vector) and not _is_choice_of_many(e):
             return found()
-        # What is read once for all lanes has no mask of its own: it may only be read if a lane wants it.
+        # What is read once for all lanes has no mask of its own: it may only be read if a lane wants it. And of many
+        # parts of a concatenation most are wanted by no lane.
         some = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (mask,))
         nothing = self.build.const(0, like(register_type(e.dtype), lanes.count))
         return self.build.choose(some, found, lambda: nothing)
@@ -452,3 +453,15 @@ def _number(e: Literal) -> Any:
         return e.value == "True"
     value = float(e.value) if any(c in e.value for c in ".en") else int(e.value)
     return float(e.dtype.numpy.type(value)) if e.dtype.storage_only else value
+
+
+def _is_choice_of_many(e: Expr, many: int = 3) -> bool:
+    """Whether an expression is one of more than `many`, chosen by conditions on indices alone."""
+    pending, count = [e], 0
+    while pending and count <= many:
+        e = pending.pop()
+        if isinstance(e, Inside):
+            pending += (e.then, e.other)
+        else:
+            count += 1
+    return count > many
