@@ -53,10 +53,20 @@ _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradi
 
 
 def _behind_views(node: Node) -> Node:
-    """What a node is a view of, as far as strides can say; what is narrow is widened as it is read."""
-    while node.value is None and (node.prim.name in _VIEWS or _widens(node)):
+    """What a node is a view of, as far as strides can say."""
+    while node.value is None and node.prim.name in _VIEWS:
         node = node.args[0]
     return node
+
+
+def _operand_in_memory(contraction: Node, operand: Node) -> Node:
+    """What lies in memory of an operand: matrix products and those of integers widen what is narrow as they read it, but
+    convolutions of floats read it for many taps, some of which lie outside the image."""
+    if contraction.prim.name == "conv" and contraction.dtype.kind == "f":
+        return _behind_views(operand)
+    while (found := _behind_views(operand)).value is None and _widens(found):
+        operand = found.args[0]
+    return found
 
 
 def _source(node: Node, stored: set[Node]) -> Node:
@@ -185,7 +195,7 @@ class _Plan:
             if len(self._uses(node)) > 1 and not free:
                 stored.add(node)
             if node.value is None and node.prim.name in _CONTRACTIONS:
-                stored.update(_behind_views(a) for a in node.args)
+                stored.update(_operand_in_memory(node, a) for a in node.args)
             if self._is_shared_number(node) or self._is_read_often(node):
                 stored.add(node)
         self.depth = _store_the_large(graph, stored)
