@@ -23,6 +23,7 @@ from weft.ir.node import Aval
 from weft.kernel.target import LEVELS
 from weft.kernel.tiles import Tiles
 from weft.kernel.winograd import Winograd
+from weft.kernel.winograd_gradient import Sums
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
@@ -134,7 +135,7 @@ CASES = {
 def tiles_of(case: str) -> list[Tiles]:
     steps = [s for g in CASES[case]() for s in plan(prepare(numbered(g))).all_steps()]
     found = [s.kernel for s in steps if isinstance(s.kernel, Tiles)]
-    found += [s.kernel.products for s in steps if isinstance(s.kernel, Winograd)]
+    found += [s.kernel.products for s in steps if isinstance(s.kernel, (Winograd, Sums))]
     assert found, "no register tiles"
     return found
 
@@ -174,9 +175,9 @@ def test_every_kind_of_kernel_is_compiled_for_another_machine():
     target = LEVELS["aarch64"]
     graph = trace_graph(f, (Aval((20, 30), float32), Aval((30, 40), float32)))
     kernels = [s.kernel for s in plan(prepare(numbered(graph))).all_steps() if s.kernel is not None]
-    images = convolution(4, 16, 32, 32, pad=1)[0]
-    kernels += [s.kernel for s in plan(prepare(numbered(images))).all_steps() if s.kernel is not None]
-    assert {type(k).__name__ for k in kernels} == {"Tiles", "Kernel", "Sort", "Winograd"}
+    for images in convolution(4, 16, 32, 32, pad=1):
+        kernels += [s.kernel for s in plan(prepare(numbered(images))).all_steps() if s.kernel is not None]
+    assert {type(k).__name__ for k in kernels} == {"Tiles", "Kernel", "Sort", "Winograd", "Sums"}
     texts = [source(k, "kernel", target) for k in kernels]
     for emit in (emit_driver, emit_control):
         module = Module("weft")

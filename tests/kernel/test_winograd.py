@@ -21,6 +21,7 @@ from weft.kernel.count import work_of
 from weft.kernel.show import show_kernel
 from weft.kernel.tiles import Tiles
 from weft.kernel.winograd import Winograd, suits
+from weft.kernel.winograd_gradient import Sums
 from weft.nn import functional as F
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
@@ -137,6 +138,69 @@ def test_rounding_errors_are_those_of_sums_written_out():
     assert errors < 4 * np.finfo(np.float32).eps
 
 
+def gradient(x, filters, padding: Any = 1) -> Graph:
+    """The gradient of the kernel of a convolution."""
+    kinds = avals(x, filters)[:2]
+    return vjp_pair(
+        trace_graph(lambda x, w: conv(x, w, **attributes(padding)), kinds), (False, True)
+    ).backward
+
+
+GRADIENTS: dict[str, tuple[Any, ...]] = {
+    "even sides": ((4, 32, 8, 8), 32),
+    "odd sides": ((5, 64, 9, 7), 32),
+    "not padded": ((4, 32, 10, 11), 32, 0),
+    "padded unevenly": ((4, 96, 8, 9), 32, ((2, 1), (0, 3))),
+    "cut on one side": ((4, 32, 12, 9), 32, ((-2, 1), (1, -1))),
+    "many images": ((26, 32, 4, 5), 64),
+    "several blocks": ((3, 32, 20, 22), 32),
+    "several parts": ((2, 160, 12, 12), 256),
+    "one image, and a block that sticks out": ((1, 32, 134, 4), 32),
+}
+
+
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_gradients_of_kernels_agree_with_the_reference(case):
+    graph = gradient(*GRADIENTS[case])
+    assert len(found(graph, Sums)) == 1 and not found(graph, Tiles)
+    check(graph)
+
+
+def test_gradients_of_kernels_that_are_made_otherwise():
+    for x, filters in (((3, 32, 8, 8), 32), ((4, 48, 8, 8), 32), ((4, 32, 8, 8), 40), ((40, 32, 3, 3), 32)):
+        assert not found(gradient(x, filters), Sums)
+    plain = avals((4, 32, 16, 16), 32)[:2]
+    for attrs in (attributes(stride=2), attributes(dilation=2)):
+        forward = trace_graph(lambda x, w, a=attrs: conv(x, w, **a), plain)
+        assert not found(vjp_pair(forward, (False, True)).backward, Sums)
+
+
+def test_what_follows_a_gradient_of_a_kernel_is_computed_with_it():
+    rng = np.random.default_rng(6)
+    x, w = (rng.normal(size=s).astype(np.float32) for s in ((4, 32, 9, 8), (32, 32, 3, 3)))
+
+    def loss(v):
+        return wf.sum(F.conv2d(wf.tensor(x), v, padding=1) ** 2)
+
+    got = wf.compile(lambda v: v - 0.5 * wf.grad(loss)(v))(wf.tensor(w)).numpy()
+    with wf.config(backend="reference"):
+        want = w - 0.5 * wf.grad(loss)(wf.tensor(w)).numpy()
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max())
+
+
+def test_gradients_of_whole_numbers_are_exact():
+    rng = np.random.default_rng(3)
+    x, y = (wf.tensor(rng.integers(-9, 10, (4, 32, 9, 8)).astype(np.float32)) for _ in range(2))
+    w = wf.zeros((32, 32, 3, 3))
+
+    def made():
+        return wf.grad(lambda v: wf.sum(F.conv2d(x, v, padding=1) * y))(w).numpy()
+
+    got = made()
+    with wf.config(backend="reference"):
+        np.testing.assert_array_equal(got, made())
+
+
 def with_threads(*graphs: Graph) -> list[list[bytes]]:
     results = []
     before = wf.get_num_threads()
@@ -151,7 +215,7 @@ def with_threads(*graphs: Graph) -> list[list[bytes]]:
 
 @pytest.mark.parametrize("case", ["even sides", "odd sides", "many images", "a block that sticks out"])
 def test_the_same_bits_for_any_number_of_threads(case):
-    one, two, three = with_threads(layer(*CASES[case]))
+    one, two, three = with_threads(layer(*CASES[case]), gradient(*CASES[case]))
     assert one == two == three
 
 
@@ -275,7 +339,7 @@ def test_weights_are_transformed_again_when_they_change():
             np.testing.assert_allclose(compiled(x).numpy(), want, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_convolutions_of_any_shape(data):
     images, channels = (
@@ -301,3 +365,5 @@ def test_it_can_be_read_and_counted():
     assert work_of(step).flops > kernel.flops
     assert "where" not in text  # nothing has to be checked at even sides
     assert "where" in show_kernel(found(layer((3, 32, 9, 9), 64), Winograd)[0])
+    (sums,) = found(gradient((4, 32, 8, 8), 64), Sums)
+    assert "winograd, gradient" in show_kernel(sums) and sums.flops == 2 * 16 * 64 * 32 * 64

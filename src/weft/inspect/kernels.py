@@ -19,6 +19,7 @@ from ..kernel.schedule import Step
 from ..kernel.show import show_kernel
 from ..kernel.tiles import Tiles
 from ..kernel.winograd import Winograd
+from ..kernel.winograd_gradient import Sums
 from ..ops.loops import scan
 from ..runtime.profile import Task
 from .count import work_of_node
@@ -238,7 +239,7 @@ def _box(row: KernelRow, inside: list[KernelRow]) -> Box:
     lines = (f"{row.name}: {names}", *([short(row.results)] if row.results else []), work)
     if inside:
         kind = "composite"
-    elif isinstance(row.step.kernel, (Tiles, Winograd)):
+    elif isinstance(row.step.kernel, (Tiles, Winograd, Sums)):
         kind = "contraction"
     elif isinstance(row.step.kernel, Kernel) and any(s.reductions for s in row.step.kernel.stages):
         kind = "reduction"

@@ -15,6 +15,7 @@ from .lower import as_indices, inside, variables, zero
 from .pooling import windows_of
 from .tiles import Guard, Tiles
 from .winograd import Winograd, suits, winograd
+from .winograd_gradient import Sums, suits_gradient, sums_and_results
 
 #: Elements of a vector, of the widest ones, and sums of a tile that keep the processor busy.
 _LANES, _SUMS = 16, 16
@@ -24,11 +25,13 @@ _LISTED = 28
 
 
 @anchor("conv")
-def convolution(c: Common) -> Kernel | Tiles | Winograd:
+def convolution(c: Common) -> Kernel | Tiles | Winograd | tuple[Sums, Kernel]:
     """Products summed over channels and taps; what lies outside the image is skipped."""
     assert c.anchor is not None
     if suits(c.anchor):
         return winograd(c)
+    if suits_gradient(c.anchor):
+        return sums_and_results(c)
     found = _as_tiles(c)
     assert found is not None or (c.pooled is None and c.framed is None)
     return found or _as_loops(c)

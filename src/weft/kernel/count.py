@@ -17,6 +17,7 @@ from .schedule import Step
 from .sorting import Sort
 from .tiles import Tiles
 from .winograd import Winograd
+from .winograd_gradient import Sums
 
 _FREE = ("cast", "bitcast", "identity", "stop_gradient")
 
@@ -41,7 +42,9 @@ def work_of(step: Step) -> Work:
     if isinstance(kernel, Sort):
         return Work(kernel.work, sum(sizes), int(step.writes[0].size) * step.writes[0].dtype.itemsize)
     if isinstance(kernel, Winograd):
-        return Work(_all_flops(kernel), sum(sizes), _bytes(step))
+        return Work(kernel.flops + _beside(kernel.patches, kernel.results), sum(sizes), _bytes(step))
+    if isinstance(kernel, Sums):
+        return Work(kernel.flops + _beside(*kernel.patches, *kernel.cotangents), sum(sizes), _bytes(step))
     assert isinstance(kernel, Kernel)
     flops, touched, written = 0, [0] * len(kernel.inputs), 0
     for stage in kernel.stages:
@@ -56,11 +59,12 @@ def work_of(step: Step) -> Work:
     return Work(flops, read, min(written, 2 * _bytes(step)))
 
 
-def _all_flops(w: Winograd) -> int:
-    """Operations of a convolution as they are made, not as it is written."""
-    loops = [(k, k.stages[0]) for k in (w.patches, w.results)]
-    beside = [_times((*k.outer, *s.variables)) * _operations([x.value for x in s.stores]) for k, s in loops]
-    return w.flops + sum(beside)
+def _beside(*kernels: Kernel) -> int:
+    """Operations that Winograd's method makes beside the products."""
+    stages = [(k.outer, s) for k in kernels for s in k.stages]
+    return sum(
+        _times((*outer, *s.variables)) * _operations([x.value for x in s.stores]) for outer, s in stages
+    )
 
 
 def _bytes(step: Step) -> int:

@@ -21,6 +21,7 @@ from ..passes.rewrite import rewrite
 from .borders import inside_of, read_inside
 from .parts import gradient_in_parts, in_parts, turned_around, turned_back
 from .winograd import suits
+from .winograd_gradient import suits_gradient
 
 #: Axes from outermost to innermost.
 Order = tuple[int, ...]
@@ -79,10 +80,10 @@ def separate_operands(graph: Graph) -> Graph:
         x, w = args
         attrs = dict(old.attrs)
         if is_kernel_gradient(old):
-            if not is_depthwise(old):
+            if not (is_depthwise(old) or suits_gradient(old)):
                 return _kernel_gradient(old, x, w)
             x, w = (_copied_input(new, a, inputs) for new, a in zip(args, old.args, strict=True))
-            found = _kernel_gradient(old, x, w)
+            found = None if suits_gradient(old) else _kernel_gradient(old, x, w)
             return old.prim(x, w, **attrs) if found is None else found
         few = (old.shape[0] < FEW or by_pixels(old)) and not suits(old)  # type: ignore[operator]
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):

@@ -31,6 +31,7 @@ from .slices import first_readers, sliced
 from .sorting import Sort
 from .tiles import LONG, Tiles
 from .winograd import Winograd, transformed, transformed_size
+from .winograd_gradient import Sums
 
 #: Operations so cheap that computing them again in every user beats storing them.
 _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
@@ -90,7 +91,7 @@ class Step:
     """One thing a program does: run a kernel, or (kernel None) have the host compute `node`."""
 
     node: Node
-    kernel: Kernel | Tiles | Sort | Winograd | None
+    kernel: Kernel | Tiles | Sort | Winograd | Sums | None
     reads: list[Node]  #: in the order of the kernel's inputs
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
 
@@ -470,6 +471,10 @@ def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) 
         group = plan.made(group)
         return [Step(group[0], row_kernel(replace(common, root=group[0]), plan.rows[group[0]]), reads, group)]
     kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+    if isinstance(kernel, tuple):  # what is summed up first, and what is made of it
+        total = kernel[0].sizes[2] * kernel[0].units
+        made = placeholder(Aval((total,), common.anchor.dtype))  # type: ignore[union-attr]
+        return [Step(roots[0], kernel[0], reads, [made]), Step(roots[0], kernel[1], [*reads, made], roots)]
     if isinstance(kernel, Sort):
         roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses
     last = Step(roots[0], kernel, reads, roots)

@@ -9,18 +9,21 @@ from .loops import Kernel, named, show
 from .sorting import Sort
 from .tiles import Operand, Tap, Tiles
 from .winograd import Winograd
+from .winograd_gradient import Sums
 
 
-def show_kernel(kernel: Kernel | Tiles | Sort | Winograd) -> str:
+def show_kernel(kernel: Kernel | Tiles | Sort | Winograd | Sums) -> str:
     """A kernel as text: b0, b1, ... are its buffers, inputs first; t0, t1, ... its sums and other totals."""
     if isinstance(kernel, Tiles):
         return _tiles(kernel)
     if isinstance(kernel, Winograd):
         return _winograd(kernel)
+    if isinstance(kernel, Sums):
+        return _sums(kernel)
     return _sort(kernel) if isinstance(kernel, Sort) else str(kernel)
 
 
-def _head(kernel: Tiles | Sort | Winograd, kind: str) -> list[str]:
+def _head(kernel: Tiles | Sort | Winograd | Sums, kind: str) -> list[str]:
     return [f"kernel {kernel.name}({len(kernel.inputs)} in, {len(kernel.outputs)} out): {kind}"]
 
 
@@ -92,6 +95,14 @@ def _winograd(w: Winograd) -> str:
     lines += [f"  parallel {name} < {count}:" for name, count in (("block", w.blocks), ("share", w.shares))]
     for part in (w.patches, w.products, w.results):
         lines += [f"    {line}" for line in show_kernel(part).splitlines()]
+    return "\n".join(lines)
+
+
+def _sums(s: Sums) -> str:
+    lines = _head(s, "winograd, gradient")
+    lines += [f"  parallel unit < {s.units}:", f"    for block < {s.blocks}:"]
+    for part in (*s.patches, *s.cotangents, s.products):
+        lines += [f"      {line}" for line in show_kernel(part).splitlines()]
     return "\n".join(lines)
 
 

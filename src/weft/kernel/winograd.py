@@ -22,14 +22,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 
 from ..ir.dtype import DType, float32
 from ..ir.node import Node
 from .anchors import Common
 from .borders import Border
+from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
 from .index import Index, Var, as_index, unflatten_index
-from .loops import Apply, Expr, Kernel, Load, Stage, Store, Total, literal
+from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
 from .tiles import Operand, Result, Tap, Tiles
 
@@ -46,7 +46,7 @@ _CHANNELS = 32
 _FEWEST = 48
 
 #: Results computed for each that is wanted, at most: at odd edges tiles stick out.
-_WASTE = 1.4
+WASTE = 1.4
 
 #: Tiles of a block at most, and at most with very many channels; numbers of its transformed patches, which lie in the
 #: second-level cache.
@@ -109,24 +109,24 @@ def suits(conv: Node) -> bool:
     if not (alone and plain) or not conv.size or not x.size:
         return False
     tiles = math.prod(_grid(conv))
-    images, columns, height, width = _shape(conv)
-    fits = 4 * tiles <= _WASTE * images * height * width
-    return fits and tiles >= _FEWEST and _shape(w)[1] >= _CHANNELS and columns % _WIDTHS[-1] == 0
+    images, columns, height, width = shape_of(conv)
+    fits = 4 * tiles <= WASTE * images * height * width
+    return fits and tiles >= _FEWEST and shape_of(w)[1] >= _CHANNELS and columns % _WIDTHS[-1] == 0
 
 
-def _shape(node: Node) -> tuple[int, ...]:
+def shape_of(node: Node) -> tuple[int, ...]:
     return node.shape  # type: ignore[return-value]
 
 
 def _grid(conv: Node) -> tuple[int, int, int]:
     """Images, and rows and columns of tiles of each."""
-    images, _, height, width = _shape(conv)
+    images, _, height, width = shape_of(conv)
     return images, -(-height // 2), -(-width // 2)
 
 
 def _width(conv: Node) -> int:
     """Output channels of a part."""
-    return next(n for n in _WIDTHS if _shape(conv)[1] % n == 0)
+    return next(n for n in _WIDTHS if shape_of(conv)[1] % n == 0)
 
 
 def winograd(c: Common) -> Winograd:
@@ -134,10 +134,10 @@ def winograd(c: Common) -> Winograd:
     conv = c.anchor
     assert conv is not None
     x, w = conv.args
-    channels, grid, part = _shape(w)[1], _grid(conv), _width(conv)
+    channels, grid, part = shape_of(w)[1], _grid(conv), _width(conv)
     total = math.prod(grid)
-    size = _block(total, channels)
-    blocks, parts = -(-total // size), _shape(conv)[1] // part
+    size = block_of(total, min(_BLOCK, max(_SHORT_BLOCK, _PATCHES // (_PRODUCTS * channels))))
+    blocks, parts = -(-total // size), shape_of(conv)[1] // part
     block, tile = Var("b", blocks), Var("t", size)
     number = as_index(block) * size + as_index(tile)
     image, *corner = unflatten_index(number, grid)
@@ -165,14 +165,14 @@ def transformed(name: str, lowering: Lowering, conv: Node) -> Kernel:
     """The kernel that transforms the kernel of a convolution, for the parts of its output channels one after the
     other: 16 matrices of channels times output channels each."""
     w = conv.args[1]
-    columns, channels = _shape(w)[:2]
+    columns, channels = shape_of(w)[:2]
     width = _width(conv)
     part, channel, column = Var("p", columns // width), Var("c", channels), Var("o", width)
     at = (as_index(part) * width + as_index(column), as_index(channel))
     taps = [[lowering.value(w, (*at, as_index(i), as_index(j))) for j in range(3)] for i in range(3)]
     first = as_index(part) * (_PRODUCTS * channel.size) + as_index(channel)
     places = [(first + e * channel.size) * width + as_index(column) for e in range(_PRODUCTS)]
-    stores = [Store(1, p, v) for p, v in zip(places, _both_ways(_of_kernel, taps), strict=True)]
+    stores = [Store(1, p, v) for p, v in zip(places, both_ways(of_kernel, taps), strict=True)]
     stage = Stage((), stores=tuple(stores))
     return Kernel(
         name, (part, channel, column), (stage,), (w.dtype,), (w.dtype,), True, ("winograd", "transform")
@@ -181,13 +181,12 @@ def transformed(name: str, lowering: Lowering, conv: Node) -> Kernel:
 
 def transformed_size(conv: Node) -> int:
     """Elements of the transformed kernel."""
-    columns, channels = _shape(conv.args[1])[:2]
+    columns, channels = shape_of(conv.args[1])[:2]
     return _PRODUCTS * columns * channels
 
 
-def _block(total: int, channels: int) -> int:
+def block_of(total: int, most: int) -> int:
     """Tiles of a block: those with which the fewest are computed for nothing."""
-    most = min(_BLOCK, max(_SHORT_BLOCK, _PATCHES // (_PRODUCTS * channels)))
     return min(range(-(-most // 2), most + 1), key=lambda n: (-(-total // n) * n, -n))
 
 
@@ -203,7 +202,7 @@ def _patches(
     """B' d B of every tile and channel."""
     assert c.anchor is not None
     image, *corner = at
-    *_, height, width = _shape(x)
+    *_, height, width = shape_of(x)
     starts = [i * 2 - p[0] for i, p in zip(corner, c.anchor.attrs["padding"], strict=True)]
 
     def element(i: int, j: int) -> Expr:
@@ -213,7 +212,7 @@ def _patches(
             conditions, lambda: c.lowering.value(x, (image, as_index(channel), y, z)), zero(x.dtype)
         )
 
-    values = _both_ways(_of_patch, [[element(i, j) for j in range(4)] for i in range(4)])
+    values = both_ways(of_patch, [[element(i, j) for j in range(4)] for i in range(4)])
     places = [(as_index(tile) + e * tile.size) * channel.size + as_index(channel) for e in range(_PRODUCTS)]
     stores = [Store(len(c.inputs), p, v) for p, v in zip(places, values, strict=True)]
     stage = Stage((channel,), stores=tuple(stores))
@@ -254,7 +253,7 @@ def _results(
     channel = as_index(part) * column.size + as_index(column)
     places = [(as_index(tile) + e * tile.size) * column.size + as_index(column) for e in range(_PRODUCTS)]
     products = [Load(buffer, p, float32) for p in places]
-    found = _both_ways(_of_products, [products[4 * i : 4 * i + 4] for i in range(4)])
+    found = both_ways(of_products, [products[4 * i : 4 * i + 4] for i in range(4)])
     pixels = [
         (image, channel, corner[0] * 2 + i, corner[1] * 2 + j) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))
     ]
@@ -271,47 +270,7 @@ def _results(
     else:
         end = c.pooled
         stores = [
-            stored((image, channel, *corner), lambda: _greatest([c.lowering.value(end, p) for p in pixels]))
+            stored((image, channel, *corner), lambda: greatest([c.lowering.value(end, p) for p in pixels]))
         ]
     stage = Stage((column,), stores=tuple(stores))
     return Kernel("results", (block, part, tile), (stage,), (*c.inputs, float32), (c.root.dtype,))
-
-
-# -- the transforms, along one axis -----------------------------------------------------------------------------------
-
-_Line = Sequence[Expr]
-
-
-def _both_ways(transform: Callable[[_Line], list[Expr]], rows: Sequence[_Line]) -> list[Expr]:
-    """A transform along both axes of a square: the elements of the result row by row."""
-    columns = [transform(column) for column in zip(*rows, strict=True)]
-    return [x for row in zip(*columns, strict=True) for x in transform(row)]
-
-
-def _add(x: Expr, y: Expr) -> Expr:
-    return Apply("add", (x, y), x.dtype)
-
-
-def _sub(x: Expr, y: Expr) -> Expr:
-    return Apply("sub", (x, y), x.dtype)
-
-
-def _greatest(values: Sequence[Expr]) -> Expr:
-    return reduce(lambda x, y: Apply("maximum", (x, y), x.dtype), values)
-
-
-def _half(x: Expr) -> Expr:
-    return Apply("mul", (x, literal(0.5, x.dtype)), x.dtype)
-
-
-def _of_patch(d: _Line) -> list[Expr]:
-    return [_sub(d[0], d[2]), _add(d[1], d[2]), _sub(d[2], d[1]), _sub(d[1], d[3])]
-
-
-def _of_kernel(g: _Line) -> list[Expr]:
-    ends = _add(g[0], g[2])
-    return [g[0], _half(_add(ends, g[1])), _half(_sub(ends, g[1])), g[2]]
-
-
-def _of_products(m: _Line) -> list[Expr]:
-    return [_add(_add(m[0], m[1]), m[2]), _sub(_sub(m[1], m[2]), m[3])]

@@ -24,6 +24,7 @@ from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
+from ...kernel.winograd_gradient import Sums
 from ...ops.loops import while_loop
 from ...ops.movement import identity
 from ...runtime import debug, profile
@@ -280,6 +281,6 @@ def _constant(node: Node) -> np.ndarray:
 def _units(kernel: Any, target: Target) -> int:
     if isinstance(kernel, Sort):
         return kernel.iterations
-    if isinstance(kernel, Winograd):
+    if isinstance(kernel, (Winograd, Sums)):
         return kernel.units
     return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)

@@ -27,6 +27,7 @@ from ...kernel.structure import structure
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
+from ...kernel.winograd_gradient import Sums
 from ...runtime import profile
 from . import emit, jit, sorting, tiles, winograd
 from .cache import disk_cache
@@ -145,6 +146,8 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
         tiles.emit_tiles(module, kernel, target)
     elif isinstance(kernel, Winograd):
         winograd.emit_winograd(module, kernel, target)
+    elif isinstance(kernel, Sums):
+        winograd.emit_sums(module, kernel, target)
     elif isinstance(kernel, Sort):
         sorting.emit_sort(module, kernel, target)
     else:

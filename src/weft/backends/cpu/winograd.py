@@ -1,4 +1,4 @@
-"""Convolutions by Winograd's method as code: three kernels called block by block, with scratch memory between them."""
+"""Convolutions by Winograd's method as code: kernels called block by block, with scratch memory between them."""
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ...ir.dtype import float32
 from ...kernel.target import Target
 from ...kernel.winograd import Winograd
+from ...kernel.winograd_gradient import Sums
 from . import emit, tiles
 from . import instructions as ir
 from .borders import fill_border
@@ -22,9 +26,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     patches = emit.emit_kernel(module, w.patches, target, near=True)
     products = tiles.emit_tiles(module, w.products, target)
     results = emit.emit_kernel(module, w.results, target, near=True)
-    for part in (patches, products, results):
-        part.linkage = "internal"
-        part.attributes.add("noinline")
+    _inner(patches, products, results)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), w.name)
     build = Build(module, function, target)
     b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
@@ -52,6 +54,51 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
             _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts))
     b.ret_void()
     return function
+
+
+def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
+    """Add the function of the sums of a gradient, and those of its parts, to `module`."""
+    sides = s.patches, s.cotangents
+    rows: list[list[ir.Function]] = [[], []]
+    for side, kernels in enumerate(sides):
+        for row, kernel in enumerate(kernels):
+            kernel = replace(kernel, name=f"transformed.{side}.{row}")
+            rows[side].append(emit.emit_kernel(module, kernel, target, near=True))
+    products = tiles.emit_tiles(module, s.products, target)
+    _inner(*rows[0], *rows[1], products)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), s.name)
+    build = Build(module, function, target)
+    b, bases = build.b, Expressions(build, (*s.inputs, *s.outputs), False).bases
+    inputs, out = bases[:-1], bases[-1]
+    scratch = [_memory(build, size) for size in s.sizes[:2]]
+    reads = [_table(build, [*inputs, memory]) for memory in scratch]
+    multiplies = _table(build, [*scratch, out, out])
+    counts = [emit.units(k[0], target) // (n * s.blocks) for k, n in zip(sides, s.parts, strict=True)]
+    with build.loop(*function.args[1:], name="unit") as unit:
+        sums = b.gep(out, [b.mul(unit, I64(s.sizes[2]))], source_etype=F32)
+        for entry in (2, 3):
+            b.store(sums, b.gep(multiplies, [I64(entry)], source_etype=PTR), align=8)
+        lanes = target.lanes(4)
+        with build.loop(I64(0), I64(s.sizes[2]), lanes, name="zeros") as i:
+            build.store(sums, i, build.const(0.0, ir.VectorType(F32, lanes)), float32)
+        which, rest = b.udiv(unit, I64(math.prod(s.parts))), b.urem(unit, I64(math.prod(s.parts)))
+        parts = b.udiv(rest, I64(s.parts[1])), b.urem(rest, I64(s.parts[1]))
+        with build.loop(I64(0), I64(s.blocks), name="block") as block:
+            numbers = [b.add(b.mul(part, I64(s.blocks)), block) for part in parts]
+            for row in range(len(s.patches)):
+                with b.if_then(b.icmp_signed("==", which, I64(row))):
+                    for side in (0, 1):
+                        _call(build, rows[side][row], reads[side], numbers[side], counts[side])
+            _call(build, products, multiplies, I64(0), tiles.units(s.products, target))
+    b.ret_void()
+    return function
+
+
+def _inner(*functions: ir.Function) -> None:
+    """Functions that only their module knows, each with its own registers."""
+    for function in functions:
+        function.linkage = "internal"
+        function.attributes.add("noinline")
 
 
 def _memory(build: Build, size: int) -> ir.Value:

@@ -8,6 +8,7 @@ from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
 from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
+from ...kernel.winograd_gradient import Sums
 
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
@@ -45,6 +46,8 @@ def work_of(step: Step) -> int:
     assert kernel is not None
     if isinstance(kernel, Winograd):
         return kernel.flops // 8 + sum(_of_loops(k) for k in (kernel.patches, kernel.results))
+    if isinstance(kernel, Sums):
+        return kernel.flops // 8 + sum(_of_loops(k) for k in (*kernel.patches, *kernel.cotangents))
     return _of_loops(kernel)
 
 
