@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import weft
+from weft.backends.cpu import build
 from weft.backends.cpu import instructions as ir
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.jit import Library, compiler, host_target
+from weft.ir.dtype import float32
 from weft.kernel.generic import Hole
 
 F32, F64, I1, I8, I32, I64, PTR = (
@@ -143,3 +145,21 @@ def _code(path: Path) -> str:
     """A file without its comments and documentation."""
     tree = ast.parse(path.read_text())
     return "\n".join(ast.unparse(n) for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)))
+
+
+@pytest.mark.parametrize("aligned", [True, None])
+def test_memory_behind_masks_as_every_llvm_wants_it(aligned, monkeypatch):
+    """Until LLVM 21 these intrinsics took an alignment, which later ones still understand."""
+    if aligned:
+        monkeypatch.setattr(build, "aligned_masks", lambda: True)
+    module = ir.Module("test")
+    f = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, PTR]), "f")
+    at = build.Build(module, f, host_target())
+    mask = ir.Constant(ir.VectorType(I1, 4), [True, False, True, False])
+    x = at.load(f.args[0], I64(0), float32, 4, mask)
+    at.store(f.args[1], I64(0), at.b.fadd(x, x), float32, mask)
+    at.b.ret_void()
+    assert ("ptr, i32, <4 x i1>" in str(module)) == build.aligned_masks()
+    xs, ys = (ctypes.c_float * 4)(1, 2, 3, 4), (ctypes.c_float * 4)(-1, -1, -1, -1)
+    call(module, None, [ctypes.c_void_p] * 2, [ctypes.addressof(xs), ctypes.addressof(ys)])
+    assert list(ys) == [2, -1, 6, -1]

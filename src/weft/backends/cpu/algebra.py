@@ -164,7 +164,7 @@ class LlvmAlgebra:
         pointers = self.b.inttoptr(pointers, ir.VectorType(PTR, self.lanes))
         everywhere = self.build.const(1, ir.VectorType(I1, self.lanes))
         name = f"llvm.masked.gather.v{self.lanes}i64.v{self.lanes}p0"
-        return self.build.intrinsic(name, self.int, (pointers, everywhere, self.iconst(0)))
+        return self.build.masked(name, self.int, (pointers, everywhere, self.iconst(0)), 1)
 
     def pick(self, table: Sequence[float], index: ir.Value) -> ir.Value:
         halves = [

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
+
+import llvmlite.binding as llvm
 
 from ...ir.dtype import DType
 from ...kernel.generic import Hole
@@ -21,6 +24,12 @@ F32, F64 = ir.FloatType(), ir.DoubleType()
 PTR = ir.PointerType()
 
 _FLOATS = {"float32": F32, "float64": F64}
+
+
+@cache
+def aligned_masks() -> bool:
+    """Whether intrinsics with masks take an alignment, as they did before LLVM 22."""
+    return llvm.llvm_version_info < (22,)
 
 
 def register_type(dtype: DType) -> ir.Type:
@@ -119,6 +128,15 @@ class Build:
             found = ir.Function(self.module, ir.FunctionType(returns, [a.type for a in args]), name)
         return self.b.call(found, args)
 
+    def masked(self, name: str, returns: ir.Type, args: Sequence[ir.Value], mask: int) -> ir.Value:
+        """Call an intrinsic that reads or writes memory by a mask, which is the operand of that number.
+
+        Until LLVM 21 a constant in front of the mask says how the elements are aligned.
+        """
+        if aligned_masks():
+            args = (*args[:mask], I32(1), *args[mask:])
+        return self.intrinsic(name, returns, args)
+
     def prefetch(self, pointer: ir.Value, write: bool = False) -> None:
         """Begin to bring a line to the second-level cache, to read from it soon, or to the first, to write to it."""
         kind, reading, level, data = "llvm.prefetch.p0", int(write), 2 + write, 1
@@ -170,7 +188,7 @@ class Build:
             raw = self.b.load(pointer, typ=type_, align=dtype.itemsize)
         else:
             name = f"llvm.masked.load.{suffix(type_)}.p0"
-            raw = self.intrinsic(name, type_, (pointer, mask, self.const(0, type_)))
+            raw = self.masked(name, type_, (pointer, mask, self.const(0, type_)), 1)
         return self.widen(raw, dtype)
 
     def store(
@@ -198,7 +216,7 @@ class Build:
             self.b.store(self.b.extract_element(raw, I32(0)), pointer, align=dtype.itemsize)
             return
         name = f"llvm.masked.store.{suffix(raw.type)}.p0"
-        self.intrinsic(name, ir.VoidType(), (raw, pointer, mask))
+        self.masked(name, ir.VoidType(), (raw, pointer, mask), 2)
 
     def widen(self, raw: ir.Value, dtype: DType) -> ir.Value:
         """From memory to register form."""

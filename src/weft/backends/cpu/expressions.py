@@ -231,7 +231,7 @@ class Expressions:
         pointers = self._pointers(base, at, dtype)
         raw = self.build.narrow(self.build.const(0, like(register_type(dtype), lanes.count)), dtype)
         name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        got = self.build.intrinsic(name, raw.type, (pointers, self._mask(lanes), raw))
+        got = self.build.masked(name, raw.type, (pointers, self._mask(lanes), raw), 1)
         return self.build.widen(got, dtype)
 
     def _position(self, e: Position, lanes: Lanes) -> ir.Value:
@@ -372,7 +372,7 @@ class Expressions:
         places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))
         pointers = self._pointers(base, places, dtype)
         name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        self.build.intrinsic(name, ir.VoidType(), (raw, pointers, self._mask(lanes)))
+        self.build.masked(name, ir.VoidType(), (raw, pointers, self._mask(lanes)), 2)
 
     def get(self, buffer: int, at: ir.Value, step: int | None, lanes: Lanes) -> ir.Value:
         """Read what `put` would overwrite."""
