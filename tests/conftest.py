@@ -1,5 +1,6 @@
 """What every test shares: one thread per worker, no window, verified graphs, reproducible random numbers."""
 
+import gc
 import os
 import signal
 import threading
@@ -30,6 +31,12 @@ import pytest
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_finish() -> None:
+    """The tests and the libraries stay: the collector need not go through all of them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from weakref import ref
 #: Number -> rank and lock: locks are taken before a fork in the order of their ranks.
 _known: dict[int, tuple[int, ref[Any]]] = {}
 _numbers = itertools.count()
+_newest = -1  #: what has been added last
 _held: list[Any] = []
 
 #: How long a fork waits for one lock. Nobody holds one for long, but a child with a lock too many beats a deadlock.
@@ -29,17 +30,26 @@ def new_lock(rank: int) -> Any:
 
 def hold_across_forks(lock: Any, rank: int) -> None:
     """The same for a reentrant lock that somebody else has made."""
+    global _newest
     number = next(_numbers)
     _known[number] = rank, ref(lock, lambda _: _known.pop(number, None))
+    _newest = number
 
 
 def _before_fork() -> None:
-    tried: set[int] = set()
     # One at a time: while this waits, whoever holds a lock may import modules that bring locks of their own.
-    while left := [(rank, n, r) for n, (rank, r) in list(_known.items()) if n not in tried]:
-        _, number, reference = min(left, key=lambda entry: entry[:2])
-        tried.add(number)
-        lock = reference()
+    listed: set[int] = set()
+    left: list[tuple[int, int, ref[Any]]] = []
+    looked_at = -1
+    while True:
+        if looked_at != _newest:
+            looked_at = _newest
+            left += [(rank, n, r) for n, (rank, r) in list(_known.items()) if n not in listed]
+            listed.update([n for _, n, _ in left])
+            left.sort(key=lambda entry: entry[:2], reverse=True)
+        if not left:
+            return
+        lock = left.pop()[2]()
         if lock is not None and lock.acquire(timeout=_PATIENCE):
             _held.append(lock)
 
