@@ -26,6 +26,7 @@ from weft.nn import functional as F
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.ops.gather import gather
+from weft.ops.movement import reshape, slice_
 from weft.ops.reduce import max_
 from weft.ops.selection import cast
 from weft.ops.window import windows
@@ -337,6 +338,17 @@ def test_weights_are_transformed_again_when_they_change():
             want = model(x).numpy()
         with wf.no_grad():
             np.testing.assert_allclose(compiled(x).numpy(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_that_what_follows_reads_as_well():
+    def f(x, w):
+        bias = reshape(slice_(w, start=(0,) * 4, limit=(32, 1, 1, 1), stride=(1,) * 4), shape=(32, 1, 1))
+        return maximum(conv(x, w, **attributes()) + bias, 0)
+
+    graph = trace_graph(f, avals((3, 32, 9, 8), 32)[:2])
+    assert found(graph, Winograd)
+    check(graph)
+    check(backward(graph))
 
 
 @settings(max_examples=12, deadline=None)

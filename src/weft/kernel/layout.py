@@ -112,7 +112,7 @@ def by_pixels(conv: Node) -> bool:
 def _copied_kernel(conv: Node, w: Node) -> Node:
     """A copy of a kernel, in panels if all of them are full and meet enough rows."""
     if suits(conv):
-        return identity(w)
+        return w  # which is transformed from where it lies
     rows = max(conv.shape[0], conv.shape[-1])  # type: ignore[type-var]
     columns = w.shape[0] // conv.attrs["feature_groups"]  # type: ignore[operator]
     width = next((n for least, n in _PANELS.items() if rows >= least and columns % n == 0), columns)  # type: ignore[operator]

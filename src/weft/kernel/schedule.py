@@ -30,7 +30,7 @@ from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
 from .tiles import LONG, Tiles
-from .winograd import Winograd, transformed, transformed_size
+from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
 
 #: Operations so cheap that computing them again in every user beats storing them.
@@ -61,8 +61,8 @@ def _behind_views(node: Node) -> Node:
 
 
 def _operand_in_memory(contraction: Node, operand: Node) -> Node:
-    """What lies in memory of an operand: matrix products and those of integers widen what is narrow as they read it, but
-    convolutions of floats read it for many taps, some of which lie outside the image."""
+    """What lies in memory of an operand: matrix products, and those of integers, widen what is narrow as they read it,
+    but convolutions of floats read it for many taps, some of which lie outside the image."""
     if contraction.prim.name == "conv" and contraction.dtype.kind == "f":
         return _behind_views(operand)
     while (found := _behind_views(operand)).value is None and _widens(found):
@@ -94,6 +94,7 @@ class Step:
     kernel: Kernel | Tiles | Sort | Winograd | Sums | None
     reads: list[Node]  #: in the order of the kernel's inputs
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
+    prepares: bool = False  #: whether this is only what is read in another form, as its readers want it
 
 
 def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k") -> list[Step]:
@@ -359,7 +360,9 @@ class _Plan:
         x, w = conv.args
         while x not in self.stored and x.value is None and x.prim in (slice_, permute):
             x = x.args[0]
-        return x in self.stored and (_behind_views(w) if w.prim is reshape else w) in self.stored
+        return (
+            x in self.stored and (_behind_views(w) if w.prim is reshape or suits(conv) else w) in self.stored
+        )
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
         """Whether another operand of `user` has an anchor inside, so that one kernel would have two, or is made by a
@@ -477,12 +480,10 @@ def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) 
         return [Step(roots[0], kernel[0], reads, [made]), Step(roots[0], kernel[1], [*reads, made], roots)]
     if isinstance(kernel, Sort):
         roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses
-    last = Step(roots[0], kernel, reads, roots)
     if not isinstance(kernel, Winograd):
-        return [last]
+        return [Step(roots[0], kernel, reads, roots, roots[0].prim is identity)]
     assert found is not None
-    w = reads[kernel.kernel]
-    made = placeholder(Aval((transformed_size(found),), w.dtype))
-    last.reads = [made if k == kernel.kernel else n for k, n in enumerate(reads)]
+    w = _behind_views(found.args[1])
+    made = placeholder(Aval((transformed_size(found),), found.dtype))
     change = transformed(f"{name}w", Lowering({w: 0}, plan.layouts), found)
-    return [Step(w, change, [w], [made]), last]
+    return [Step(found, change, [w], [made], True), Step(roots[0], kernel, [*reads, made], roots)]

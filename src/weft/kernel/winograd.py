@@ -28,7 +28,7 @@ from ..ir.node import Node
 from .anchors import Common
 from .borders import Border
 from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
-from .index import Index, Var, as_index, unflatten_index
+from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
 from .tiles import Operand, Result, Tap, Tiles
@@ -38,6 +38,9 @@ _PRODUCTS = 16
 
 #: Output channels of a part: as many as the widest register tiles have columns, or half of that.
 _WIDTHS = (64, 32)
+
+#: Output channels whose kernels are transformed side by side: neighbouring channels of these lie in the same lines.
+_STRIP = 16
 
 #: Channels, at least: with fewer, transforming takes longer than the products that it saves.
 _CHANNELS = 32
@@ -58,11 +61,11 @@ _ENOUGH = 8
 
 @dataclass(frozen=True)
 class Winograd:
-    """A convolution block by block. Buffers are the inputs, of which one is the transformed kernel, and the result.
+    """A convolution block by block. Buffers are the inputs, the transformed kernel, and the result.
 
-    `patches` has one more buffer, the transformed patches of the block that its first variable says; `products` reads
-    these and a part of the kernel and writes a third; `results` has the products as one more input, and the result.
-    Its first variables are the block and the part.
+    `patches` has the inputs and one more buffer, the transformed patches of the block that its first variable says;
+    `products` reads these and a part of the kernel and writes a third; `results` has the inputs, the products, and the
+    result. Its first variables are the block and the part.
     """
 
     name: str
@@ -72,7 +75,6 @@ class Winograd:
     blocks: int
     parts: int  #: of the output channels
     shares: int  #: units that go through one block, each with its own parts
-    kernel: int  #: which input is the transformed kernel
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -153,8 +155,7 @@ def winograd(c: Common) -> Winograd:
         blocks=blocks,
         parts=parts,
         shares=next((d for d in range(1, parts) if parts % d == 0 and blocks * d >= _ENOUGH), parts),
-        kernel=c.lowering.buffers[w],
-        inputs=c.inputs,
+        inputs=(*c.inputs, float32),
         outputs=(c.root.dtype,),
         notes=(conv.prim.name, c.inner.prim.name),
         border=c.border(),
@@ -167,16 +168,15 @@ def transformed(name: str, lowering: Lowering, conv: Node) -> Kernel:
     w = conv.args[1]
     columns, channels = shape_of(w)[:2]
     width = _width(conv)
-    part, channel, column = Var("p", columns // width), Var("c", channels), Var("o", width)
-    at = (as_index(part) * width + as_index(column), as_index(channel))
+    strip, channel, column = Var("p", columns // _STRIP), Var("c", channels), Var("o", _STRIP)
+    at = (as_index(strip) * _STRIP + as_index(column), as_index(channel))
     taps = [[lowering.value(w, (*at, as_index(i), as_index(j))) for j in range(3)] for i in range(3)]
-    first = as_index(part) * (_PRODUCTS * channel.size) + as_index(channel)
-    places = [(first + e * channel.size) * width + as_index(column) for e in range(_PRODUCTS)]
+    part, across = quotient(as_index(strip), width // _STRIP), remainder(as_index(strip), width // _STRIP)
+    row = part * (_PRODUCTS * channels) + as_index(channel)
+    places = [(row + e * channels) * width + across * _STRIP + as_index(column) for e in range(_PRODUCTS)]
     stores = [Store(1, p, v) for p, v in zip(places, both_ways(of_kernel, taps), strict=True)]
-    stage = Stage((), stores=tuple(stores))
-    return Kernel(
-        name, (part, channel, column), (stage,), (w.dtype,), (w.dtype,), True, ("winograd", "transform")
-    )
+    stage, notes = Stage((), stores=tuple(stores)), ("winograd", "transform")
+    return Kernel(name, (strip, channel, column), (stage,), (w.dtype,), (w.dtype,), True, notes)
 
 
 def transformed_size(conv: Node) -> int:

@@ -26,7 +26,6 @@ from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
 from ...ops.loops import while_loop
-from ...ops.movement import identity
 from ...runtime import debug, profile
 from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value
@@ -180,11 +179,7 @@ class CpuProgram:
         known, results = {ins[k] for k in steady}, set(outs)
         kept: list[Step] = []
         for step in self.region.steps:
-            if (
-                step.node.prim is identity
-                and results.isdisjoint(step.writes)
-                and known.issuperset(step.reads)
-            ):
+            if step.prepares and results.isdisjoint(step.writes) and known.issuperset(step.reads):
                 kept.append(step)
                 known.update(step.writes)
         first = set(kept)

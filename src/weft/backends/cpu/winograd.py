@@ -31,7 +31,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     build = Build(module, function, target)
     b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
     bases = expressions.bases
-    inputs, out = bases[: len(w.inputs)], bases[len(w.inputs)]
+    *inputs, turned, out = bases
     status = [expressions.status] if w.checked else []
     begin, end = function.args[1:]
     if w.border is not None:
@@ -39,7 +39,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     first, kernel, last = w.sizes
     transformed, made = _memory(build, first), _memory(build, last)
     reads = _table(build, [*inputs, transformed])
-    multiplies = _table(build, [transformed, inputs[w.kernel], made])
+    multiplies = _table(build, [transformed, turned, made])
     writes = _table(build, [*inputs, made, out, *status])
     share = w.parts // w.shares
     with build.loop(begin, end, name="unit") as unit:
@@ -47,7 +47,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
         _call(build, patches, reads, block, emit.units(w.patches, target) // w.blocks)
         start = b.mul(which, I64(share))
         with build.loop(start, b.add(start, I64(share)), name="part") as part:
-            columns = b.gep(inputs[w.kernel], [b.mul(part, I64(kernel))], source_etype=F32)
+            columns = b.gep(turned, [b.mul(part, I64(kernel))], source_etype=F32)
             b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
             _call(build, products, multiplies, I64(0), tiles.units(w.products, target))
             number = b.add(b.mul(block, I64(w.parts)), part)
