@@ -161,3 +161,21 @@ def test_a_reader_that_has_seen_enough(tmp_path):
             command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=100, check=False
         )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_script_of_the_command_is_nobodys_line(tmp_path):
+    """The model itself is traced without a line of the file that holds it."""
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "script.py").write_text("import sys\nfrom weft.cli import main\nsys.exit(main())\n")
+    command = [
+        sys.executable,
+        "script.py",
+        "inspect",
+        "model.py:model",
+        "--input",
+        "f32[3,6]",
+        "--show",
+        "table",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=True)
+    assert "linear, relu f32[3,4]" in done.stdout and "script.py" not in done.stdout

@@ -21,6 +21,11 @@ def is_internal(filename: str) -> bool:
     return known
 
 
+def make_internal(filename: str) -> None:
+    """Let a file count as one of Weft's own, such as the script that starts the command `weft`."""
+    _internal[filename] = True
+
+
 def user_site(skip: int = 0) -> Site:
     """The innermost frame outside the package, as (code, instruction); the line is worked out only when printed.
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..base.errors import WeftError
+from ..base.site import make_internal
 
 
 def _version() -> str:
@@ -142,6 +143,8 @@ def _add_cache(commands: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parser().parse_args(arguments)
+    if arguments is None:  # started by the script that pip has written, where no operation is asked for
+        make_internal(sys._getframe(1).f_code.co_filename)
     try:
         options.run(options)
         sys.stdout.flush()
