@@ -25,6 +25,7 @@ from weft import nn, optim
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu import threads
 from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.memory import take_block
 from weft.backends.cpu.peak import peak
 from weft.ir.dtype import DType, bfloat16, float16, float32, int8, int32
 from weft.ir.graph import Graph, trace_graph
@@ -91,8 +92,10 @@ class Repeated:
         self.standing._place_arena(self.arena.ctypes.data + (-self.arena.ctypes.data) % 64)
         for k, x in enumerate(inputs):
             self.standing.place(k, x.address)
-        self.kept = inputs, self.standing.take_outputs()
-        threads.run(self.code.address, len(self.code.words), self.standing.address)
+        block = take_block(self.program.scratch_bytes)
+        self.scratch = threads.Scratch(block[1], self.program.scratch_bytes)
+        self.kept = inputs, self.standing.take_outputs(), block
+        self._run(self.code.words)
 
     def seconds(self, contraction: bool) -> float:
         """For one run of the program, or of the contractions in it alone."""
@@ -100,10 +103,13 @@ class Repeated:
         words = np.ascontiguousarray(self.code.words[chosen])
         if not len(words):
             return float("nan")
-        once = best(lambda: threads.run(words.ctypes.data, len(words), self.standing.address), 3)
+        once = best(lambda: self._run(words), 3)
         times = max(1, int(_BLOCK / once))
         many = np.ascontiguousarray(np.tile(words, (times, 1)))
-        return best(lambda: threads.run(many.ctypes.data, len(many), self.standing.address)) / times
+        return best(lambda: self._run(many)) / times
+
+    def _run(self, words: np.ndarray) -> None:
+        threads.run(words.ctypes.data, len(words), self.standing.address, scratch=self.scratch)
 
     @staticmethod
     def _is_product(step: Any) -> bool:

@@ -292,6 +292,29 @@ def test_threads_leave_when_there_are_to_be_fewer():
     """)
 
 
+def test_threads_with_small_stacks():
+    """Kernels have more scratch memory than such a stack is large."""
+    run("""
+    rng = np.random.default_rng(0)
+    x, w = (wf.tensor(rng.normal(size=s).astype(np.float32)) for s in ((2, 512, 14, 14), (64, 512, 3, 3)))
+    images = wf.compile(lambda: wf.nn.functional.conv2d(x, w, padding=1))
+    a, b = (wf.tensor(rng.normal(size=(n, 1024)).astype(np.float32)) for n in (64, 1024))
+    products = wf.compile(lambda: a @ b.T)
+    found = []
+
+    def go():
+        found.append([f().numpy().tobytes() for f in (images, products)])
+
+    for size in (256 << 10, 0):
+        threading.stack_size(size)
+        thread = threading.Thread(target=go)
+        thread.start()
+        thread.join()
+    assert len(found) == 2 and found[0] == found[1]
+    print("fine")
+    """)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_program_that_is_left_after_every_unit_gives_the_same_bits(monkeypatch, count):
     made = CpuBackend().compile(

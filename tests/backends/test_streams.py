@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from weft.backends.cpu import streams
-from weft.backends.cpu.emit import emit_kernel, units
+from weft.backends.cpu.emit import emit_kernel, scratch_bytes, units
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.jit import Library, host_target
 from weft.backends.cpu.regions import prepare
@@ -37,8 +37,11 @@ def run(kernel: Kernel, arrays: list[np.ndarray]) -> str:
     module = Module("test")
     emit_kernel(module, kernel, host_target())
     library = Library.of(module, host_target())
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library.address("kernel"))
-    call((ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays]), 0, units(kernel, host_target()))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    call = ctypes.CFUNCTYPE(None, pointer, number, number, pointer)(library.address("kernel"))
+    scratch = np.zeros(scratch_bytes(kernel) + 64, np.uint8)
+    table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
+    call(table, 0, units(kernel, host_target()), scratch.ctypes.data + -scratch.ctypes.data % 64)
     return str(module)
 
 

@@ -18,6 +18,7 @@ from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.ops.elementwise import exp, tanh
+from weft.ops.movement import permute
 from weft.ops.reduce import sum_
 from weft.runtime import threads
 from weft.runtime.buffer import Buffer
@@ -34,7 +35,7 @@ def program():
     def f(x, w):
         h = tanh(x @ w)
         e = exp(h)
-        return e / sum_(e, axes=(0,)), sum_(h * h, axes=(0, 1)), h @ h
+        return e / sum_(e, axes=(0,)), sum_(h * h, axes=(0, 1)), h @ permute(h, axes=(1, 0))
 
     return CpuBackend().compile(trace_graph(f, (Aval((200, 200), float32), Aval((200, 200), float32))))
 
@@ -55,6 +56,22 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
         threads.set_num_threads(count)
         found += [bits(made, args) for _ in range(20)]
     assert all(f == found[0] for f in found)
+
+
+def test_workers_have_the_scratch_memory_that_a_program_needs(monkeypatch):
+    made, args = program(), inputs()
+    assert made.scratch_bytes > 4096
+    threads.set_num_threads(1)
+    want = bits(made, args)
+    monkeypatch.setattr(pool_threads, "_SCRATCH", 4096)
+    threads.set_num_threads(5)
+    small = pool_threads.pool()
+    assert small is not None and small.scratch == 4096
+    assert all(bits(made, args) == want for _ in range(20))
+    large = pool_threads.pool()
+    assert large is not None and large is not small and large.scratch == made.scratch_bytes
+    threads.set_num_threads(1)
+    pool_threads.pool()  # that of five is not for other tests
 
 
 def test_where_threads_cannot_be_woken_they_nap(monkeypatch):

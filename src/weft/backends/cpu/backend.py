@@ -31,7 +31,7 @@ from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
-from . import emit, host, library, memory, threads, tiles, watch
+from . import emit, host, library, memory, threads, tiles, watch, winograd
 from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .host import on_host
@@ -88,6 +88,7 @@ class CpuProgram:
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
         self._tiers = Tiers(native, uses, repeats)
+        self.scratch_bytes = max([_scratch_bytes(s.kernel, self.target) for s in native], default=0)
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)
@@ -162,7 +163,7 @@ class CpuProgram:
 
     def _standing(self, code: Assembled, env: dict[Node, Slot], arena: int, **more: Any) -> Standing:
         ins, outs = ([env[n].number for n in nodes] for nodes in (self.graph.inputs, self.graph.outputs))
-        return Standing(self, code, ins, outs, self._types, arena, **more)
+        return Standing(self, code, ins, outs, self._types, arena, self.scratch_bytes, **more)
 
     def standing(
         self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
@@ -201,10 +202,10 @@ class CpuProgram:
         in_place = frozenset([k for k in replaced if outs[k] in found.results])
         return self._standing(code, env, arena.size, kept=len(kept), over=over, in_place=in_place)
 
-    def _run_parts(self, words: np.ndarray) -> None:
+    def _run_parts(self, words: np.ndarray, scratch: threads.Scratch) -> None:
         """Run a program that is more than one foreign call, or that a profile wants to know about."""
         if profile.recorder is not None:
-            self._watched.run(profile.recorder, words)
+            self._watched.run(profile.recorder, words, scratch)
             return
         code = self._code_of
         for segment in code.segments:
@@ -212,7 +213,8 @@ class CpuProgram:
                 self._run_on_host(segment, words)
             else:
                 first, many = segment
-                threads.run(code.address + 8 * STEP_WORDS * first, many, address_of(words))
+                steps = code.address + 8 * STEP_WORDS * first
+                threads.run(steps, many, address_of(words), scratch=scratch)
 
     @cached_property
     def _watched(self) -> watch.Watched:
@@ -271,6 +273,15 @@ def _array(value: Value, node: Node) -> np.ndarray:
 
 def _constant(node: Node) -> np.ndarray:
     return np.ascontiguousarray(_array(node.value, node))
+
+
+def _scratch_bytes(kernel: Any, target: Target) -> int:
+    """The scratch memory that a thread needs for a kernel."""
+    if isinstance(kernel, Sort):
+        return 0
+    if isinstance(kernel, (Winograd, Sums)):
+        return winograd.scratch_bytes(kernel, target)
+    return tiles.scratch_bytes(kernel, target) if isinstance(kernel, Tiles) else emit.scratch_bytes(kernel)
 
 
 def _units(kernel: Any, target: Target) -> int:

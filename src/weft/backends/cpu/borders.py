@@ -14,7 +14,7 @@ from .build import I64, Build, register_type
 
 def fill_border(build: Build, base: ir.Value, dtype: DType, border: Border, units: int) -> None:
     """Emit zeros for the gaps that belong to the units begin ... end-1 of the function's work."""
-    b, (begin, end) = build.b, build.function.args[1:]
+    b, (begin, end) = build.b, build.function.args[1:3]
     lanes = build.target.lanes(dtype.itemsize)
     type_ = register_type(dtype)
     low, high = (b.udiv(b.mul(u, I64(border.gaps)), I64(units)) for u in (begin, end))

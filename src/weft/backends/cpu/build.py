@@ -23,6 +23,13 @@ I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 PTR = ir.PointerType()
 
+#: A kernel: called with a table of its buffers, the first of the units to do, the one after the last of them, and
+#: scratch memory that only this thread uses. Scratch memory is not on the stack: threads may have small ones.
+KERNEL = ir.FunctionType(ir.VoidType(), [PTR, I64, I64, PTR])
+
+#: Scratch memory begins at a multiple of so many bytes.
+SCRATCH_ALIGNMENT = 64
+
 _FLOATS = {"float32": F32, "float64": F64}
 
 
@@ -50,6 +57,11 @@ def memory_type(dtype: DType) -> ir.Type:
     if dtype.storage_only:
         return ir.IntType(16)
     return register_type(dtype)
+
+
+def aligned(size: int) -> int:
+    """The bytes that so many take of scratch memory."""
+    return -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
 
 
 def element(type_: ir.Type) -> ir.Type:
@@ -83,6 +95,13 @@ class Build:
         self.function = function
         self.target = target
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        self._scratch = 0  #: bytes of it that have been given out
+
+    def scratch(self, size: int) -> ir.Value:
+        """So many bytes of a kernel's scratch memory, at a multiple of `SCRATCH_ALIGNMENT`."""
+        start, self._scratch = self._scratch, self._scratch + aligned(size)
+        with self.b.goto_entry_block():
+            return self.b.gep(self.function.args[3], [I64(start)], source_etype=I8)
 
     # -- values -------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from functools import cache
 
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I1, I8, I64, PTR
+from .build import I1, I8, I64, KERNEL, PTR
 from .jit import Library, host_target
 from .library import driver_library
 
@@ -65,7 +65,7 @@ class _Emitter:
     def __init__(self, module: ir.Module, name: str) -> None:
         self.module = module
         self.name = name
-        self.f = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), name)
+        self.f = ir.Function(module, KERNEL, name)
         self.b = ir.IRBuilder(self.f.append_basic_block("entry"))
         table = self.f.args[0]
         self.slots, self.words = self._pointer(table, 0), self._pointer(table, 1)

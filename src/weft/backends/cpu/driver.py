@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I32, I64, PTR
+from .build import I32, I64, KERNEL, PTR
 
 # Fields of the pool, in 8-byte words. Those that different threads write are on cache lines of their own.
 GENERATION = 0  #: of the current job; workers wait for it to change
@@ -47,14 +47,13 @@ WORDS = 64
 STEP_WORDS = 4
 
 # The arguments of `run`: how many there are, those that are pointers, and the place of some.
-RUN_WORDS, RUN_POINTERS, POSITION = 7, (0, 1, 3, 6), 4
+RUN_WORDS, RUN_POINTERS, POSITION, SCRATCH = 8, (0, 1, 3, 6, 7), 4, 7
 
 # Times of steps, in 8-byte words: room in the log, entries in it, when the current step began; then the total ticks
 # and the calls of every step; then the log: step, begin, end.
 ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
 
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
-KERNEL_TYPE = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
 _NAP_TYPE = ir.FunctionType(ir.VoidType(), [I32])
 _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
 
@@ -67,8 +66,8 @@ SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
 
 
 def emit_driver(module: ir.Module, target: Target) -> None:
-    """Add `run(pool, steps, count, tables, position, slice, times)`, `enter(words)`, `work(pool)`, `stop(pool)` and
-    `now()` to `module`."""
+    """Add `run(pool, steps, count, tables, position, slice, times, scratch)`, `enter(words)`, `work(pool, scratch)`,
+    `stop(pool)` and `now()` to `module`."""
     _Emitter(module, target).emit()
 
 
@@ -164,8 +163,10 @@ class _Emitter:
     def _least(self, x: ir.Value, y: ir.Value) -> ir.Value:
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
-    def _call_kernel(self, function: ir.Value, table: ir.Value, first: ir.Value, last: ir.Value) -> None:
-        self.b.call(self.b.inttoptr(function, KERNEL_TYPE.as_pointer()), [table, first, last])
+    def _call_kernel(
+        self, function: ir.Value, table: ir.Value, first: ir.Value, last: ir.Value, scratch: ir.Value
+    ) -> None:
+        self.b.call(self.b.inttoptr(function, KERNEL.as_pointer()), [table, first, last, scratch])
 
     def _yield(self, pool: ir.Value) -> None:
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
@@ -181,10 +182,10 @@ class _Emitter:
     # -- one job ------------------------------------------------------------------------------------------------
 
     def _claim(self) -> ir.Function:
-        """claim(pool, generation, start, slice): take units of the current job and run them until none are left, or
-        until `slice` ticks after `start` (0: without an end)."""
-        f = self._function("claim", ir.VoidType(), [PTR, I64, I64, I64], internal=True)
-        pool, generation, start, slice_ = f.args
+        """claim(pool, generation, start, slice, scratch): take units of the current job and run them until none are
+        left, or until `slice` ticks after `start` (0: without an end)."""
+        f = self._function("claim", ir.VoidType(), [PTR, I64, I64, I64, PTR], internal=True)
+        pool, generation, start, slice_, scratch = f.args
         head, loop, try_, got, end = (f.append_basic_block(n) for n in ("head", "loop", "try", "got", "end"))
         self.b.branch(loop)
         self.b.position_at_end(head)
@@ -205,7 +206,7 @@ class _Emitter:
         swapped = self.b.cmpxchg(self._word(pool, TICKET), ticket, next_, "acq_rel", "acquire")
         self.b.cbranch(self.b.extract_value(swapped, 1), got, loop)
         self.b.position_at_end(got)
-        self._call_kernel(function, self.b.inttoptr(table, PTR), first, last)
+        self._call_kernel(function, self.b.inttoptr(table, PTR), first, last, scratch)
         self.b.atomic_rmw("add", self._word(pool, DONE), self.b.sub(last, first), "acq_rel")
         self.b.branch(head)
         self.b.position_at_end(end)
@@ -213,9 +214,10 @@ class _Emitter:
         return f
 
     def _work(self, claim: ir.Function) -> None:
-        """work(pool): what a worker does until the pool is told to quit. Entered once, without Python's lock."""
-        f = self._function("work", ir.VoidType(), [PTR])
-        (pool,) = f.args
+        """work(pool, scratch): what a worker does until the pool is told to quit, with scratch memory of its own.
+        Entered once, without Python's lock."""
+        f = self._function("work", ir.VoidType(), [PTR, PTR])
+        pool, scratch = f.args
         seen = self.b.alloca(I64)
         spins = self.b.alloca(I64)
         self.b.store(self._get(pool, GENERATION), seen)
@@ -242,7 +244,7 @@ class _Emitter:
                 with changed:
                     self.b.store(now, seen)
                     self.b.store(I64(0), spins)  # a thread that sleeps in vain does not begin to spin again
-                    self.b.call(claim, [pool, now, I64(0), I64(0)])
+                    self.b.call(claim, [pool, now, I64(0), I64(0), scratch])
 
         self._while(lambda: self.b.icmp_signed("==", self._get(pool, QUIT), I64(0)), once)
         self.b.ret_void()
@@ -272,15 +274,16 @@ class _Emitter:
         self.b.ret(self.b.call(run, arguments))
 
     def _run(self, claim: ir.Function) -> ir.Function:
-        """run(pool, steps, count, tables, position, slice, times) -> position.
+        """run(pool, steps, count, tables, position, slice, times, scratch) -> position.
 
         Runs steps in order from `position` (step << 32 | unit) on, for about `slice` ticks (0: to the end), and says
         where it stopped: count << 32 at the end. The pool may be null, or busy: then everything runs on this thread.
-        `times`, unless it is null, is where the steps' times go; see TIMES_WORDS.
+        `times`, unless it is null, is where the steps' times go; see TIMES_WORDS. `scratch` is what kernels on this
+        thread use; it may be null if none needs any.
         """
-        f = self._function("run", I64, [PTR, PTR, I64, PTR, I64, I64, PTR])
-        pool, steps, count, tables, position, slice_, times = f.args
-        self.slice, self.start = slice_, self._clock()
+        f = self._function("run", I64, [PTR, PTR, I64, PTR, I64, I64, PTR, PTR])
+        pool, steps, count, tables, position, slice_, times, scratch = f.args
+        self.slice, self.start, self.scratch = slice_, self._clock(), scratch
         slot, self.unit, self.spins, self.over = (self.b.alloca(I64) for _ in range(4))
         self.b.store(self.b.lshr(position, I64(32)), slot)
         self.b.store(self.b.and_(position, LOW), self.unit)
@@ -329,7 +332,7 @@ class _Emitter:
         whole = self.b.icmp_signed("<=", grain, I64(0))
         with self.b.if_else(whole) as (at_once, in_parts):
             with at_once:
-                self._call_kernel(function, table, I64(0), units)
+                self._call_kernel(function, table, I64(0), units, self.scratch)
                 self.b.store(units, self.unit)
             with in_parts, self.b.if_else(alone) as (here, shared):
                 with here:
@@ -386,7 +389,7 @@ class _Emitter:
         def part() -> None:
             first = self.b.load(self.unit, typ=I64)
             last = self._least(self.b.add(first, grain), units)
-            self._call_kernel(function, table, first, last)
+            self._call_kernel(function, table, first, last, self.scratch)
             self.b.store(last, self.unit)
             self._look_at_the_clock()
 
@@ -426,7 +429,7 @@ class _Emitter:
         sleeping = b.load_atomic(self._word(pool, SLEEPERS), "seq_cst", 8, typ=I64)
         with b.if_then(b.icmp_signed(">", sleeping, I64(0))):
             self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
-        b.call(claim, [pool, generation, self.start, self.slice])
+        b.call(claim, [pool, generation, self.start, self.slice, self.scratch])
         b.store(units, self.unit)
         with b.if_then(b.icmp_signed("<", b.and_(self._get(pool, TICKET), LOW), units)):
             left = b.atomic_rmw("xchg", self._word(pool, TICKET), b.or_(stamp, LOW), "acq_rel")

@@ -15,7 +15,7 @@ from ...kernel.loops import Kernel, Load
 from ...kernel.target import Target
 from . import instructions as ir
 from . import streams
-from .build import I64, PTR, Build, like, register_type
+from .build import I64, KERNEL, Build, aligned
 from .expressions import Lanes
 from .stages import Late, Stages
 from .wideness import WIDE, lane_count
@@ -83,10 +83,16 @@ def emit_kernel(
     """Add the function of one kernel to `module`; one with holes takes so many values at run time.
 
     What it reads and writes is `near` if it stays in the cache, however much it is over all units."""
-    signature = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
-    function = ir.Function(module, signature, kernel.name)
+    function = ir.Function(module, KERNEL, kernel.name)
     _KernelEmitter(Build(module, function, target), kernel, holes, near).emit()
     return function
+
+
+def scratch_bytes(kernel: Kernel) -> int:
+    """The scratch memory that a kernel needs, at most."""
+    if streams.bytes_moved(kernel) < streams.HUGE:
+        return 0
+    return aligned(streams.set_aside(kernel)[1] * kernel.outputs[0].itemsize)
 
 
 class _KernelEmitter(Stages):
@@ -121,9 +127,7 @@ class _KernelEmitter(Stages):
         self.waits = size > 0
         if size:
             self.dtypes = (*self.dtypes, kernel.outputs[0])  # the result of a group of rows comes first
-            vector = like(register_type(kernel.outputs[0]), self.lanes)
-            with self.b.goto_entry_block():
-                self.bases = [*self.bases, self.b.alloca(vector, -(-size // self.lanes))]
+            self.bases = [*self.bases, self.build.scratch(size * kernel.outputs[0].itemsize)]
         self._units()
         self.kernel, self.bases, self.dtypes, self.waits = usual
 
@@ -136,7 +140,7 @@ class _KernelEmitter(Stages):
         return self.b.icmp_unsigned("==", rest, I64(0))
 
     def _units(self) -> None:
-        begin, end = self.build.function.args[1:]
+        begin, end = self.build.function.args[1:3]
         if self.kernel.across:
             self._emit_across(begin, end)
             return

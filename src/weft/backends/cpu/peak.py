@@ -16,7 +16,7 @@ from ...kernel.target import Target
 from ...runtime.threads import get_num_threads
 from . import instructions as ir
 from . import threads
-from .build import F32, F64, I32, I64, PTR, Build
+from .build import F32, F64, I32, I64, KERNEL, PTR, Build
 from .jit import Library, host_target
 from .streams import AHEAD
 
@@ -83,13 +83,12 @@ def _chains(target: Target) -> int:
 
 
 def _function(module: ir.Module, name: str, target: Target) -> Build:
-    signature = ir.FunctionType(ir.VoidType(), [PTR, I64, I64])
-    return Build(module, ir.Function(module, signature, name), target)
+    return Build(module, ir.Function(module, KERNEL, name), target)
 
 
 def _emit_arithmetic(module: ir.Module, target: Target, type_: ir.Type, name: str) -> None:
     build = _function(module, name, target)
-    b, (buffers, begin, end) = build.b, build.function.args
+    b, (buffers, begin, end, _) = build.b, build.function.args
     vector = ir.VectorType(type_, target.lanes(4 if type_ == F32 else 8))
     slots = [b.alloca(vector) for _ in range(_chains(target))]
     sink = b.load(buffers, typ=PTR)
@@ -115,7 +114,7 @@ def _emit_arithmetic(module: ir.Module, target: Target, type_: ir.Type, name: st
 
 def _emit_copy(module: ir.Module, target: Target) -> None:
     build = _function(module, "copy", target)
-    b, (buffers, begin, end) = build.b, build.function.args
+    b, (buffers, begin, end, _) = build.b, build.function.args
     lanes = target.lanes(8)
     vector = ir.VectorType(F64, lanes)
     source, into = (b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2))

@@ -15,6 +15,8 @@ from . import instructions as ir
 from .emit import emit_kernel, units
 from .jit import Library
 
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
 
 def compiled(
     name: str, dtype: DType, operands: int, size: int, target: Target, out: DType | None = None
@@ -27,7 +29,7 @@ def compiled(
     module = ir.Module("probe")
     emit_kernel(module, kernel, target)
     library = Library.of(module, target)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(library.address("probe"))
+    call = _KERNEL(library.address("probe"))
     count = units(kernel, target)
 
     def run(*args: np.ndarray) -> np.ndarray:
@@ -37,7 +39,7 @@ def compiled(
         result = np.empty(size, out.numpy)
         pointers = (ctypes.c_void_p * (operands + 1))(*[a.ctypes.data for a in (*held, result)])
         assert library is not None  # which keeps the code alive
-        call(pointers, 0, count)
+        call(pointers, 0, count, None)
         return result
 
     return run

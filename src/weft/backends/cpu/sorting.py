@@ -14,7 +14,7 @@ from ...ir.dtype import int64
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I64, PTR, Build
+from .build import I64, KERNEL, PTR, Build
 from .expressions import Expressions, Lanes
 from .order import precedes
 
@@ -22,12 +22,12 @@ from .order import precedes
 def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     """Add the function of one sort to `module`."""
     merge = _merge_function(module, s, target)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), s.name)
+    function = ir.Function(module, KERNEL, s.name)
     build = Build(module, function, target)
     b = build.b
     at = Expressions(build, (*s.inputs, *s.outputs, int64), s.checked)
     scratch, size = at.bases[len(s.inputs) + 1], I64(s.axis.size)
-    begin, end = function.args[1:]
+    begin, end = function.args[1:3]
     with build.loop(begin, end, name="row") as row:
         values, position = {}, row
         for v in reversed(s.outer):

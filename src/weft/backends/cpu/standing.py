@@ -15,10 +15,13 @@ import numpy as np
 from ...runtime.buffer import Buffer, Value
 from . import memory, threads
 from .assemble import Assembled, address_of
-from .driver import POSITION, RUN_WORDS, STEP_WORDS
+from .driver import POSITION, RUN_WORDS, SCRATCH, STEP_WORDS
 
 #: An arena of up to this many bytes is kept between the runs; larger ones are shared with all other programs.
 _SMALL = 1 << 12
+
+#: So is scratch memory of up to this many.
+_SMALL_SCRATCH = 1 << 14
 
 
 class Standing:
@@ -32,13 +35,15 @@ class Standing:
         outputs: Sequence[int],
         types: Sequence[Any],
         arena: int,
+        scratch: int = 0,
         kept: int = 0,
         over: int | None = None,
         in_place: frozenset[int] = frozenset(),
     ) -> None:
         """`program` is what the code lives with; `inputs` and `outputs` are numbers of slots, `types` shapes and
-        dtypes, first those of the inputs. The results of the first `kept` steps are good until `forget` is called.
-        From step number `over` on inputs are written over, by the outputs `in_place`."""
+        dtypes, first those of the inputs. Each thread needs `scratch` bytes for its kernels. The results of the first
+        `kept` steps are good until `forget` is called. From step number `over` on inputs are written over, by the
+        outputs `in_place`."""
         self._program = program
         self._code = code
         self._types = types
@@ -67,14 +72,19 @@ class Standing:
         self._arguments = np.zeros(RUN_WORDS, np.int64)
         self._arguments_at = address_of(self._arguments)
         self._rest = np.zeros(RUN_WORDS, np.int64)  # the arguments of `last`
-        self._held: memory.Block | None = None
+        self._scratch_size = scratch
+        self._scratch: memory.Block | None = None
+        if 0 < scratch <= _SMALL_SCRATCH and not memory.POISONED:
+            self._scratch = memory.take_block(scratch)
+            self._place_scratch(self._scratch[1])
+        self._held: list[memory.Block] = []
         self._pool: threads.Pool | None = None
         self._slice = -1
         self.set_pool()
 
     def set_pool(self) -> None:
         """Run on the threads that there are now."""
-        pool = threads.pool()
+        pool = threads.pool(self._scratch_size)
         if self._slice == threads.SLICE and pool is self._pool:
             return
         self._pool, self._enter, self._slice = pool, threads.enter_function(), threads.SLICE
@@ -84,10 +94,10 @@ class Standing:
         workers = 0 if pool is None else pool.address
         if self._over is not None:
             # Nothing can be done about a signal any more: this call takes what time it needs.
-            self._rest[:] = workers, steps, count, self.address, self._over << 32, 0, 0
+            self._rest[:SCRATCH] = workers, steps, count, self.address, self._over << 32, 0, 0
             self.last = (partial(self._enter, address_of(self._rest)),)
             count = self._over
-        self._arguments[:] = workers, steps, count, self.address, 0, threads.SLICE, 0
+        self._arguments[:SCRATCH] = workers, steps, count, self.address, 0, threads.SLICE, 0
         self._end = count << 32
         self._idle = False  #: whether all that `run` has to do is done
 
@@ -158,29 +168,34 @@ class Standing:
             np.add(code.arena, address, out=self.array[code.range["arena"]])
             np.take(self.array[: code.count], code.order, out=self.array[code.tables :], mode="clip")
 
+    def _place_scratch(self, address: int) -> None:
+        self._arguments[SCRATCH] = self._rest[SCRATCH] = address
+
     # -- running ------------------------------------------------------------------------------------------------
 
-    def run(self, parts: Callable[[np.ndarray], None] | None = None) -> int | None:
+    def run(self, parts: Callable[[np.ndarray, threads.Scratch], None] | None = None) -> int | None:
         """Compute the outputs, but for those in place. None, or the number of the first of the checked steps that met
         an index outside.
 
         `parts` runs a program that is more than one foreign call.
         """
-        arena = self._arena
-        if arena is None:
+        if self._arena is None:
             arena = memory.take_block(self._arena_size)
             self._place_arena(arena[1])
+            self._held.append(arena)
+        if self._scratch is None and self._scratch_size:
+            scratch = memory.take_block(self._scratch_size)
+            self._place_scratch(scratch[1])
+            self._held.append(scratch)
         if parts is not None:
-            parts(self.array)
+            parts(self.array, threads.Scratch(int(self._arguments[SCRATCH]), self._scratch_size))
         elif not self._idle:
             position = self._enter(self._arguments_at)
             if position != self._end:
                 self._go_on(position)
             self._arguments[POSITION] = self._after
             self._idle = self._after == self._end
-        if self._arena is None:
-            self._held = arena
-        if self._over is None:
+        if self._held and self._over is None:
             self.leave()
         if self._pool is not None and self._pool.retired:
             self._pool.retire()
@@ -188,9 +203,9 @@ class Standing:
 
     def leave(self) -> None:
         """Say that `last` has been called, or will not be."""
-        held, self._held = self._held, None
-        if held is not None:
-            memory.give_back(held)
+        held, self._held = self._held, []
+        for block in held:
+            memory.give_back(block)
 
     def forget(self) -> None:
         """Make the next run one of all steps: steady inputs have changed."""

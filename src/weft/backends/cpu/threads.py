@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite.binding import ffi
@@ -20,15 +20,19 @@ from llvmlite.binding import ffi
 from ...base.locks import hold_across_forks, new_lock
 from ...runtime.os import nap_call, sleep_calls
 from ...runtime.threads import get_num_threads
-from . import driver
+from . import driver, memory
 from . import instructions as ir
 from .jit import Library, host_target
 from .library import driver_library
 
 _INT, _PTR = ctypes.c_int64, ctypes.c_void_p
-_RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR)
+_RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR, _PTR)
 _NOW = ctypes.CFUNCTYPE(_INT)
-_WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_WORK = ctypes.CFUNCTYPE(None, _PTR, _PTR)
+_STOP = ctypes.CFUNCTYPE(None, _PTR)
+
+#: Bytes of scratch memory of a worker: nearly all kernels need less, and what is not used is not there.
+_SCRATCH = 4 << 20
 
 
 @cache
@@ -43,7 +47,7 @@ def _library() -> Library:
 
 @cache
 def run_function() -> Any:
-    """run(pool or None, steps, count, tables, position, slice, times or None) -> position."""
+    """run(pool or None, steps, count, tables, position, slice, times or None, scratch or None) -> position."""
     return _RUN(_library().address("run"))
 
 
@@ -59,18 +63,27 @@ def enter_function() -> Any:
 @cache
 def _stop_function() -> Any:
     """stop(pool)."""
-    return _WORK(_library().address("stop"))
+    return _STOP(_library().address("stop"))
 
 
 #: Ticks after which a running program looks up.
 SLICE = driver.SLICE_X86 if host_target().name.startswith("x86") else driver.SLICE_ARM
 
 
+def _serve(work: Callable[[int, int], None], pool: int, scratch: int) -> None:
+    """What a worker does: the native loop, with so many bytes of scratch memory."""
+    block = memory.take_block(scratch)
+    work(pool, block[1])
+    memory.give_back(block)
+
+
 class Pool:
     """Workers that help whoever calls `run`; one caller at a time, others run alone."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, scratch: int = _SCRATCH) -> None:
+        """Each worker has so many bytes of scratch memory."""
         self.threads = threads
+        self.scratch = scratch
         self.retired = False
         self.process = os.getpid()
         raw = np.zeros(driver.WORDS + 8, np.int64)
@@ -85,7 +98,9 @@ class Pool:
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):
-            worker = threading.Thread(target=work, args=(self.address,), name=f"weft-{i + 1}", daemon=True)
+            worker = threading.Thread(
+                target=_serve, args=(work, self.address, scratch), name=f"weft-{i + 1}", daemon=True
+            )
             try:
                 worker.start()
             except RuntimeError:  # the system allows no more; whoever runs a program can do all of it
@@ -103,46 +118,69 @@ _pool: Pool | None = None
 _making = new_lock(rank=20)
 
 
-def pool() -> Pool | None:
-    """The pool of this process, started when first needed; None where one thread does everything."""
+def pool(scratch: int = 0) -> Pool | None:
+    """The pool of this process, started when first needed; None where one thread does everything.
+
+    Its workers have so many bytes of scratch memory, or more."""
     global _pool
     found, count = _pool, get_num_threads()
     if count == 1 and found is None:
         return None
-    if found is not None and found.threads == count and found.process == os.getpid():
+    if found is not None and _suits(found, count, scratch) and found.process == os.getpid():
         return found
     with _making:
-        return _renewed(count)
+        return _renewed(count, scratch)
 
 
-def _renewed(count: int) -> Pool | None:
+def _suits(found: Pool, count: int, scratch: int) -> bool:
+    return found.threads == count and found.scratch >= scratch
+
+
+def _renewed(count: int, scratch: int) -> Pool | None:
     global _pool
     found = _pool
     if found is not None and found.process != os.getpid():  # after a fork there are no workers
         found = _pool = None
-    if found is not None and found.threads != count:
+    if found is not None and not _suits(found, count, scratch):
         found.retire()
         found = _pool = None
     if found is None and count > 1:
-        found = _pool = Pool(count)
+        found = _pool = Pool(count, max(_SCRATCH, scratch))
     return found
 
 
-def run(steps: int, count: int, tables: int, slice_: int | None = None, times: int | None = None) -> None:
+class Scratch(NamedTuple):
+    """Memory of the calling thread for the kernels of a program, and how much each of the other threads needs."""
+
+    address: int | None
+    size: int
+
+
+NO_SCRATCH = Scratch(None, 0)
+
+
+def run(
+    steps: int,
+    count: int,
+    tables: int,
+    slice_: int | None = None,
+    times: int | None = None,
+    scratch: Scratch = NO_SCRATCH,
+) -> None:
     """Run a program: on the pool if it is free, else on this thread alone.
 
     It runs in slices of time, between which Python handles signals: Ctrl-C raises here, and then no thread is at work
     on the program any more. With `slice_` 0 nothing comes in between. `times` is where the driver writes
     the steps' times.
     """
-    found = pool()
+    found = pool(scratch.size)
     address = None if found is None else found.address
     if slice_ is None:
         slice_ = SLICE
     call, end = run_function(), count << 32
-    position = call(address, steps, count, tables, 0, slice_, times)
+    position = call(address, steps, count, tables, 0, slice_, times, scratch.address)
     while position != end:
-        position = call(address, steps, count, tables, position, slice_, times)
+        position = call(address, steps, count, tables, position, slice_, times, scratch.address)
     if found is not None and found.retired:
         found.retire()
 

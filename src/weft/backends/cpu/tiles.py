@@ -17,7 +17,7 @@ from ...kernel.tiles import Tiles
 from ...kernel.tiling import COLUMNS_CACHED, ENOUGH, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
-from .build import I1, I64, PTR, Build
+from .build import I1, I64, KERNEL, Build, aligned
 from .expressions import Lanes
 from .fetching import LINE
 from .pack import pack_panel, pack_rows
@@ -70,10 +70,21 @@ def _reads_far(t: Tiles, count: int) -> bool:
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
     """Add the function of one contraction to `module`."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), t.name)
+    function = ir.Function(module, KERNEL, t.name)
     function.attributes.add("nounwind")
     _Emitter(Build(module, function, target), t).emit()
     return function
+
+
+def _packed(t: Tiles, target: Target) -> tuple[int, int]:
+    """Bytes of packed panels and of packed rows."""
+    cut, size = tiling(t, target), t.dtype.itemsize
+    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.pack_rows
+
+
+def scratch_bytes(t: Tiles, target: Target) -> int:
+    """The scratch memory that a contraction needs."""
+    return sum([aligned(size) for size in _packed(t, target)])
 
 
 class _Emitter:
@@ -84,9 +95,9 @@ class _Emitter:
         self.cut = tiling(t, build.target)
         self.tile = RegisterTile(build, t, self.cut)
         self.lanes = self.tile.lanes
-        with self.b.goto_entry_block():
-            self.scratch = self._memory(scratch_size(t, build.target)) if self.cut.pack else None
-            self.row_scratch = self._memory(rows_size(t, build.target)) if self.cut.pack_rows else None
+        panels, rows = _packed(t, build.target)
+        self.scratch = build.scratch(panels) if self.cut.pack else None
+        self.row_scratch = build.scratch(rows) if self.cut.pack_rows else None
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
         self.inside = t.outer[len(_parallel(t, build.target)) :]
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
@@ -95,15 +106,8 @@ class _Emitter:
             lines = self.tile.unroll * self.cut.vectors * self.lanes * self.tile.size // LINE
             self.lines = -(-lines // self._shared_by())
 
-    def _memory(self, size: int) -> ir.Value:
-        """So many elements, addressed as vectors as well."""
-        found = self.b.alloca(self.tile.type, size)
-        found.align = 64
-        found.type = PTR
-        return found
-
     def emit(self) -> None:
-        begin, end = self.build.function.args[1:]
+        begin, end = self.build.function.args[1:3]
         target = self.build.target
         groups, bands = _groups(self.t, target), self.cut.bands
         if self.t.border is not None:

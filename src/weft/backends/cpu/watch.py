@@ -18,6 +18,7 @@ from . import threads
 from .assemble import Assembled
 from .driver import LOGGED, ROOM, STEP_WORDS, TIMES_WORDS
 from .regions import Region
+from .threads import Scratch
 
 #: Entries in the log of a program with loops; what is beyond is counted, but not shown one by one.
 _LOG = 1 << 15
@@ -81,7 +82,7 @@ class Watched:
         self.code = code
         self.on_host = on_host
 
-    def run(self, recorder: Recorder, words: np.ndarray) -> None:
+    def run(self, recorder: Recorder, words: np.ndarray, scratch: Scratch) -> None:
         """All segments of the program whose words are given."""
         for segment in self.code.segments:
             if isinstance(segment, Step):
@@ -91,9 +92,11 @@ class Watched:
                 finally:
                     recorder.close(self.tasks[segment], began)
             else:
-                self._native(recorder, words, *segment)
+                self._native(recorder, words, scratch, *segment)
 
-    def _native(self, recorder: Recorder, words: np.ndarray, first: int, count: int) -> None:
+    def _native(
+        self, recorder: Recorder, words: np.ndarray, scratch: Scratch, first: int, count: int
+    ) -> None:
         owners = [
             self.tasks.get(o) if o is not None else None for o in self.code.origins[first : first + count]
         ]
@@ -103,7 +106,7 @@ class Watched:
         rate = threads.nanoseconds_per_tick()
         steps = self.code.words.ctypes.data + 8 * STEP_WORDS * first
         began, tick = threads.moment()
-        threads.run(steps, count, words.ctypes.data, times=times.ctypes.data)
+        threads.run(steps, count, words.ctypes.data, times=times.ctypes.data, scratch=scratch)
         totals = times[TIMES_WORDS : TIMES_WORDS + 2 * count].reshape(-1, 2)
         for owner, (ticks, calls) in zip(owners, totals.tolist(), strict=True):
             if owner is not None and calls:

@@ -17,7 +17,7 @@ from ...kernel.winograd_gradient import Sums
 from . import emit, tiles
 from . import instructions as ir
 from .borders import fill_border
-from .build import F32, I64, PTR, Build
+from .build import F32, I64, KERNEL, PTR, Build, aligned
 from .expressions import Expressions
 
 
@@ -27,31 +27,31 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     products = tiles.emit_tiles(module, w.products, target)
     results = emit.emit_kernel(module, w.results, target, near=True)
     _inner(patches, products, results)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), w.name)
+    function = ir.Function(module, KERNEL, w.name)
     build = Build(module, function, target)
     b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
     bases = expressions.bases
     *inputs, turned, out = bases
     status = [expressions.status] if w.checked else []
-    begin, end = function.args[1:]
+    begin, end = function.args[1:3]
     if w.border is not None:
-        fill_border(build, bases[-1], w.outputs[0], w.border, w.units)
+        fill_border(build, out, w.outputs[0], w.border, w.units)
     first, kernel, last = w.sizes
-    transformed, made = _memory(build, first), _memory(build, last)
+    transformed, made, rest = (build.scratch(size) for size in (4 * first, 4 * last, 0))
     reads = _table(build, [*inputs, transformed])
     multiplies = _table(build, [transformed, turned, made])
     writes = _table(build, [*inputs, made, out, *status])
     share = w.parts // w.shares
     with build.loop(begin, end, name="unit") as unit:
         block, which = b.udiv(unit, I64(w.shares)), b.urem(unit, I64(w.shares))
-        _call(build, patches, reads, block, emit.units(w.patches, target) // w.blocks)
+        _call(build, patches, reads, block, emit.units(w.patches, target) // w.blocks, rest)
         start = b.mul(which, I64(share))
         with build.loop(start, b.add(start, I64(share)), name="part") as part:
             columns = b.gep(turned, [b.mul(part, I64(kernel))], source_etype=F32)
             b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
-            _call(build, products, multiplies, I64(0), tiles.units(w.products, target))
+            _call(build, products, multiplies, I64(0), tiles.units(w.products, target), rest)
             number = b.add(b.mul(block, I64(w.parts)), part)
-            _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts))
+            _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts), rest)
     b.ret_void()
     return function
 
@@ -66,15 +66,15 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
             rows[side].append(emit.emit_kernel(module, kernel, target, near=True))
     products = tiles.emit_tiles(module, s.products, target)
     _inner(*rows[0], *rows[1], products)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, I64, I64]), s.name)
+    function = ir.Function(module, KERNEL, s.name)
     build = Build(module, function, target)
     b, bases = build.b, Expressions(build, (*s.inputs, *s.outputs), False).bases
     inputs, out = bases[:-1], bases[-1]
-    scratch = [_memory(build, size) for size in s.sizes[:2]]
+    *scratch, free = [build.scratch(4 * size) for size in (*s.sizes[:2], 0)]
     reads = [_table(build, [*inputs, memory]) for memory in scratch]
     multiplies = _table(build, [*scratch, out, out])
     counts = [emit.units(k[0], target) // (n * s.blocks) for k, n in zip(sides, s.parts, strict=True)]
-    with build.loop(*function.args[1:], name="unit") as unit:
+    with build.loop(*function.args[1:3], name="unit") as unit:
         sums = b.gep(out, [b.mul(unit, I64(s.sizes[2]))], source_etype=F32)
         for entry in (2, 3):
             b.store(sums, b.gep(multiplies, [I64(entry)], source_etype=PTR), align=8)
@@ -88,8 +88,8 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
             for row in range(len(s.patches)):
                 with b.if_then(b.icmp_signed("==", which, I64(row))):
                     for side in (0, 1):
-                        _call(build, rows[side][row], reads[side], numbers[side], counts[side])
-            _call(build, products, multiplies, I64(0), tiles.units(s.products, target))
+                        _call(build, rows[side][row], reads[side], numbers[side], counts[side], free)
+            _call(build, products, multiplies, I64(0), tiles.units(s.products, target), free)
     b.ret_void()
     return function
 
@@ -101,14 +101,11 @@ def _inner(*functions: ir.Function) -> None:
         function.attributes.add("noinline")
 
 
-def _memory(build: Build, size: int) -> ir.Value:
-    """Scratch memory for so many numbers."""
-    lanes = build.target.lanes(4)
-    with build.b.goto_entry_block():
-        found = build.b.alloca(ir.VectorType(F32, lanes), -(-size // lanes))
-    found.align = 64
-    found.type = PTR
-    return found
+def scratch_bytes(kernel: Winograd | Sums, target: Target) -> int:
+    """The scratch memory that a convolution needs: what lies between its steps, and what the products take."""
+    first, second, third = kernel.sizes
+    between = (first, third) if isinstance(kernel, Winograd) else (first, second)
+    return sum([aligned(4 * size) for size in between]) + tiles.scratch_bytes(kernel.products, target)
 
 
 def _table(build: Build, pointers: Sequence[ir.Value]) -> ir.Value:
@@ -120,7 +117,9 @@ def _table(build: Build, pointers: Sequence[ir.Value]) -> ir.Value:
     return table
 
 
-def _call(build: Build, part: ir.Function, table: ir.Value, number: ir.Value, units: int) -> None:
+def _call(
+    build: Build, part: ir.Function, table: ir.Value, number: ir.Value, units: int, scratch: ir.Value
+) -> None:
     """Run the units of a part that belong to the block, or the part of one, with a number."""
     start = build.b.mul(number, I64(units))
-    build.b.call(part, [table, start, build.b.add(start, I64(units))])
+    build.b.call(part, [table, start, build.b.add(start, I64(units)), scratch])
