@@ -26,7 +26,7 @@ from weft.nn import functional as F
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.ops.gather import gather
-from weft.ops.movement import reshape, slice_
+from weft.ops.movement import permute, reshape, slice_
 from weft.ops.reduce import max_
 from weft.ops.selection import cast
 from weft.ops.window import windows
@@ -88,6 +88,17 @@ def test_its_gradients_agree_with_the_reference(case):
     check(backward(layer(*CASES[case])))
 
 
+def test_the_gradient_of_a_kernel_may_have_such_windows():
+    """One of 2 x 2, over images of 4 x 4: the windows are the results of 3 x 3."""
+    swapped = (1, 0, 2, 3)
+    graph = trace_graph(
+        lambda x, ct: conv(permute(x, axes=swapped), permute(ct, axes=swapped), **attributes(0)),
+        [Aval((32, 48, 4, 4), float32), Aval((32, 64, 3, 3), float32)],
+    )
+    assert not found(graph, Winograd)
+    check(graph)
+
+
 def test_the_gradient_of_an_image_is_such_a_convolution_too():
     kinds = found(backward(layer((3, 32, 8, 8), 32)), Winograd)
     assert len(kinds) == 1
@@ -105,6 +116,7 @@ UNSUITED: dict[str, tuple[list[Aval], dict[str, Any]]] = {
     "filters that fill no part": (avals((3, 32, 16, 16), 40), attributes()),
     "few tiles": (avals((1, 32, 12, 12), 32), attributes()),
     "mostly waste": (avals((30, 32, 3, 3), 32), attributes()),
+    "results as few as a kernel has numbers": (avals((50, 32, 4, 4), 32), attributes(0)),
     "no images": (avals((0, 32, 16, 16), 32), attributes()),
 }
 

@@ -112,7 +112,8 @@ def suits(conv: Node) -> bool:
         return False
     tiles = math.prod(_grid(conv))
     images, columns, height, width = shape_of(conv)
-    fits = 4 * tiles <= WASTE * images * height * width
+    wide = height * width >= 9  # else it may be the gradient of a kernel: see `layout.is_kernel_gradient`
+    fits = wide and 4 * tiles <= WASTE * images * height * width
     return fits and tiles >= _FEWEST and shape_of(w)[1] >= _CHANNELS and columns % _WIDTHS[-1] == 0
 
 
