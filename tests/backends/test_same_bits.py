@@ -9,6 +9,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
+from weft.nn import functional as F
 
 
 class Reader(nn.Module):
@@ -131,3 +132,24 @@ def test_the_bits_of_training_do_not_depend_on_the_number_of_threads(compiled, n
         reference = Training(name)
         reference.again()
     np.testing.assert_allclose(training.losses, reference.losses, rtol=2e-4)
+
+
+MOVED = {
+    "channels to pixels": ((5, 32, 9, 11), lambda x: F.pixel_shuffle(x, 2)),
+    "pixels to channels": ((26, 2, 12, 14), lambda x: F.pixel_unshuffle(x, 2)),
+    "channels shuffled": ((5, 8, 9, 11), lambda x: F.channel_shuffle(x, 2)),
+    "pixels repeated": ((5, 8, 9, 11), lambda x: F.interpolate(x, scale_factor=2)),
+}
+
+
+@pytest.mark.parametrize("case", MOVED)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_bits_of_a_convolution_do_not_depend_on_whether_its_image_was_moved_before(case, stride):
+    shape, move = MOVED[case]
+    rng = np.random.default_rng(9)
+    x, w = (wf.tensor(numbers(rng, *s)) for s in (shape, (32, 8, 3, 3)))
+    image = move(F.relu(x))
+    image.numpy()
+    alone = F.conv2d(image, w, stride=stride).numpy()
+    together = wf.compile(lambda x, w: F.conv2d(move(F.relu(x)), w, stride=stride))(x, w).numpy()
+    np.testing.assert_array_equal(together, alone)

@@ -89,11 +89,18 @@ def separate_operands(graph: Graph) -> Graph:
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
             x = _pad_images(x, attrs["padding"])
             attrs["padding"] = ((0, 0),) * len(attrs["padding"])
-        if old.args[0] in inputs or old.args[0].value is not None or x is not args[0]:
+        if old.args[0] in inputs or old.args[0].value is not None or x is not args[0] or _is_reshaped(x):
             x = identity(x)
         return old.prim(x, _copied_kernel(old, w), **attrs)
 
     return read_inside(eliminate_common(rewrite(graph, separate)))
+
+
+def _is_reshaped(x: Node) -> bool:
+    """Whether an image is a view that strides may not describe: of pixels put where channels were, say."""
+    while x.value is None and x.prim.movement and len(x.args) == 1 and x.prim is not reshape:
+        x = x.args[0]
+    return x.value is None and x.prim is reshape
 
 
 def by_pixels(conv: Node) -> bool:
