@@ -31,6 +31,8 @@ from weft.ir.dtype import DType, bfloat16, float16, float32, int8, int32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval, Node
 from weft.kernel.tiles import Tiles
+from weft.kernel.winograd import Winograd
+from weft.kernel.winograd_gradient import Sums
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.movement import permute
@@ -113,7 +115,9 @@ class Repeated:
 
     @staticmethod
     def _is_product(step: Any) -> bool:
-        return isinstance(step.kernel, Tiles) or (step.kernel is not None and "dot" in str(step.kernel.notes))
+        if isinstance(step.kernel, (Tiles, Winograd, Sums)):
+            return True
+        return step.kernel is not None and "dot" in str(step.kernel.notes)
 
 
 def cell(graph: Graph, operations: int) -> str:
