@@ -1,4 +1,4 @@
-"""Conditions that hold in all turns of a loop but the last few rows': where a long axis was padded to whole blocks."""
+"""Conditions that hold nearly everywhere: where a long axis was padded to whole blocks, or within an image."""
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ...kernel.index import Var
-from ...kernel.loops import Inside, Stage, found_in
+from ...kernel.loops import Inside, Literal, Stage, found_in
 from . import instructions as ir
 from .build import I1, I64
 from .expressions import Expressions, Lanes
@@ -29,8 +29,12 @@ def bounded(stage: Stage, last: Var) -> set[Inside]:
 
 
 def _same_for_all(stage: Stage, last: Var) -> set[Inside]:
-    """What a stage without sums reads in several places, on conditions that the innermost loop does not change."""
+    """What a stage without sums reads in several places, on conditions that the innermost loop does not change.
+
+    Only what is a number elsewhere, as around an image: of several parts side by side one is read at a time.
+    """
     found = [e for e in found_in([s.value for s in stage.stores]) if isinstance(e, Inside)]
+    found = [e for e in found if isinstance(e.other, Literal)]
     known = [e for e in found if all(last not in at.variables() for at, _, _ in e.conditions)]
     return set(known) if len(known) >= _SEVERAL else set()
 
