@@ -98,7 +98,7 @@ def scratch_bytes(kernel: Kernel) -> int:
 class _KernelEmitter(Stages):
     def __init__(self, build: Build, kernel: Kernel, holes: int, near: bool) -> None:
         super().__init__(build, kernel, holes)
-        self.near = near
+        self.near = self.hides = near
         self.several = 1 if holes else several(kernel, build.target)
         self.waits = False  #: whether there is a buffer for what waits for the sum of its row
 
@@ -187,8 +187,8 @@ class _KernelEmitter(Stages):
             if k == len(variables) - 1:
                 values[v] = position
             else:
-                values[v] = self.b.urem(position, I64(v.size))
-                position = self.b.udiv(position, I64(v.size))
+                rest, position = self.b.urem(position, I64(v.size)), self.b.udiv(position, I64(v.size))
+                values[v], position = (self.b.hidden(x) if self.hides else x for x in (rest, position))
         return values
 
     def _emit_across(self, begin: ir.Value, end: ir.Value) -> None:

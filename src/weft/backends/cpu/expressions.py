@@ -82,6 +82,9 @@ class Expressions:
         self.totals: list[ir.Value] = []
         self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
         self.ahead_writing = 0  #: the same of those that are written
+        #: Whether quotients in indices are hidden. Of many indices that are made of them, LLVM would look for those
+        #: that are a part of others, and take longer than for all the rest.
+        self.hides = False
         self.past = False  #: whether whole vectors are written past the caches
         self._numbers: dict[Expr, ir.Value] = {}  #: what is computed once, before all loops
 
@@ -309,6 +312,7 @@ class Expressions:
             else:
                 inner = self.index(term.of, lanes)
                 part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
+                part = self.b.hidden(part) if self.hides else part
             parts.append(self.b.mul(part, I64(factor)))
         return self._sum(parts, I64(at.offset))
 
