@@ -158,3 +158,10 @@ def test_matmul_of_bytes_summed_as_given():
     np.testing.assert_array_equal(got.numpy(), x.astype(np.int32) @ y.astype(np.int32))
     np.testing.assert_array_equal(wf.matmul(wf.tensor(x), wf.tensor(y)).numpy(), x @ y)
     assert wf.matmul(wf.tensor(x), wf.ones(70), dtype="float64").dtype == wf.float64
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "bfloat16"])
+def test_outer_keeps_the_sign_of_zero(dtype):
+    found = wf.outer(wf.asarray([-1.0, 0.0], dtype=dtype), wf.asarray([0.0, 2.0], dtype=dtype))
+    signs = np.signbit(wf.real(found).numpy() if dtype == "complex64" else found.numpy().astype(np.float32))
+    assert signs.tolist() == [[True, True], [False, False]]

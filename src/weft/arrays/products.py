@@ -150,7 +150,8 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
         raise ShapeError(
             f"outer takes two vectors, got shapes {show_shape(x.shape)} and {show_shape(y.shape)}"
         )
-    return wrap(contraction.dot_general.bind((x, y), (((), ()), ((), ()))))
+    column = m.reshape(x, shape=(*x.shape, 1))
+    return wrap(e.mul(column, y))  # no contraction without sums: that starts from 0, and -0.0 would be 0.0
 
 
 # -- einsum ---------------------------------------------------------------------------------------------------
