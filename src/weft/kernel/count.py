@@ -41,10 +41,8 @@ def work_of(step: Step) -> Work:
         return Work(flops, sum(sizes), _bytes(step))
     if isinstance(kernel, Sort):
         return Work(kernel.work, sum(sizes), int(step.writes[0].size) * step.writes[0].dtype.itemsize)
-    if isinstance(kernel, Winograd):
-        return Work(kernel.flops + _beside(kernel.patches, kernel.results), sum(sizes), _bytes(step))
-    if isinstance(kernel, Sums):
-        return Work(kernel.flops + _beside(*kernel.patches, *kernel.cotangents), sum(sizes), _bytes(step))
+    if isinstance(kernel, (Winograd, Sums)):
+        return Work(kernel.flops + _beside(kernel.beside), sum(sizes), _bytes(step))
     assert isinstance(kernel, Kernel)
     flops, touched, written = 0, [0] * len(kernel.inputs), 0
     for stage in kernel.stages:
@@ -59,7 +57,7 @@ def work_of(step: Step) -> Work:
     return Work(flops, read, min(written, 2 * _bytes(step)))
 
 
-def _beside(*kernels: Kernel) -> int:
+def _beside(kernels: Iterable[Kernel]) -> int:
     """Operations that Winograd's method makes beside the products."""
     stages = [(k.outer, s) for k in kernels for s in k.stages]
     return sum(

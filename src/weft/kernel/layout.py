@@ -83,7 +83,7 @@ def separate_operands(graph: Graph) -> Graph:
             if not (is_depthwise(old) or suits_gradient(old)):
                 return _kernel_gradient(old, x, w)
             x, w = (_copied_input(new, a, inputs) for new, a in zip(args, old.args, strict=True))
-            found = None if suits_gradient(old) else _kernel_gradient(old, x, w)
+            found = _kernel_gradient(old, x, w)
             return old.prim(x, w, **attrs) if found is None else found
         few = (old.shape[0] < FEW or by_pixels(old)) and not suits(old)  # type: ignore[operator]
         if few and all(d == 1 for d in attrs["input_dilation"]) and _widens(attrs["padding"]):
@@ -148,6 +148,8 @@ def _has_thin_rows(node: Node) -> bool:
 
 def _kernel_gradient(old: Node, x: Node, w: Node) -> Node | None:
     """The gradient of a kernel: where it has few channels, from padded images and in parts."""
+    if suits_gradient(old):
+        return None  # images are read as they lie
     padded = _of_padded_images(old, x, w)
     if old.attrs["feature_groups"] > 1 or old.attrs["batch_groups"] > 1:
         return padded

@@ -101,7 +101,7 @@ def _winograd(w: Winograd) -> str:
 def _sums(s: Sums) -> str:
     lines = _head(s, "winograd, gradient")
     lines += [f"  parallel unit < {s.units}:", f"    for block < {s.blocks}:"]
-    for part in (*s.patches, *s.cotangents, s.products):
+    for part in (*s.beside, s.products):
         lines += [f"      {line}" for line in show_kernel(part).splitlines()]
     return "\n".join(lines)
 

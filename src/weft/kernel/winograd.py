@@ -20,7 +20,7 @@ neural networks (2016), section 4.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..ir.dtype import DType, float32
@@ -28,7 +28,7 @@ from ..ir.node import Node
 from .anchors import Common
 from .borders import Border
 from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
-from .index import Index, Var, as_index, quotient, remainder, unflatten_index
+from .index import Index, Indices, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
 from .tiles import Operand, Result, Tap, Tiles
@@ -49,7 +49,7 @@ _CHANNELS = 32
 _FEWEST = 48
 
 #: Results computed for each that is wanted, at most: at odd edges tiles stick out.
-WASTE = 1.4
+_WASTE = 1.4
 
 #: Tiles of a block at most, and at most with very many channels; numbers of its transformed patches, which lie in the
 #: second-level cache.
@@ -99,31 +99,45 @@ class Winograd:
         """Operations of the products."""
         return self.products.flops * self.blocks * self.parts
 
+    @property
+    def beside(self) -> tuple[Kernel, ...]:
+        """What is computed beside the products."""
+        return self.patches, self.results
+
 
 def suits(conv: Node) -> bool:
     """Whether a convolution is made so: a function of its shapes and attributes alone, as it decides on the bits."""
-    x, w = conv.args
+    if not is_plain(conv) or conv.args[1].shape[2:] != (3, 3) or not conv.size or not conv.args[0].size:
+        return False
+    columns, *spatial = shape_of(conv)[1:]
+    wide = math.prod(spatial) >= 9  # else it may be the gradient of a kernel: see `layout.is_kernel_gradient`
+    fits = wide and columns % _WIDTHS[-1] == 0 and shape_of(conv.args[1])[1] >= _CHANNELS
+    return fits and fills(shape_of(conv), _FEWEST)
+
+
+def is_plain(conv: Node) -> bool:
+    """Whether it is a convolution of float32 over two axes, of one group, in steps of one."""
+    if conv.prim.name != "conv" or conv.dtype is not float32 or conv.ndim != 4:
+        return False
     a = conv.attrs
-    if conv.prim.name != "conv" or conv.dtype is not float32 or conv.ndim != 4 or w.shape[2:] != (3, 3):
-        return False
     alone = a["feature_groups"] == a["batch_groups"] == 1
-    plain = all(n == 1 for n in (*a["stride"], *a["kernel_dilation"], *a["input_dilation"]))
-    if not (alone and plain) or not conv.size or not x.size:
-        return False
-    tiles = math.prod(_grid(conv))
-    images, columns, height, width = shape_of(conv)
-    wide = height * width >= 9  # else it may be the gradient of a kernel: see `layout.is_kernel_gradient`
-    fits = wide and 4 * tiles <= WASTE * images * height * width
-    return fits and tiles >= _FEWEST and shape_of(w)[1] >= _CHANNELS and columns % _WIDTHS[-1] == 0
+    return alone and all(n == 1 for n in (*a["stride"], *a["kernel_dilation"], *a["input_dilation"]))
+
+
+def fills(shape: tuple[int, ...], fewest: int) -> bool:
+    """Whether images of a shape are so many tiles, at least, and these stick out of them but little."""
+    images, _, height, width = shape
+    tiles = math.prod(grid_of(shape))
+    return tiles >= fewest and 4 * tiles <= _WASTE * images * height * width
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
     return node.shape  # type: ignore[return-value]
 
 
-def _grid(conv: Node) -> tuple[int, int, int]:
+def grid_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Images, and rows and columns of tiles of each."""
-    images, _, height, width = shape_of(conv)
+    images, _, height, width = shape
     return images, -(-height // 2), -(-width // 2)
 
 
@@ -137,17 +151,14 @@ def winograd(c: Common) -> Winograd:
     conv = c.anchor
     assert conv is not None
     x, w = conv.args
-    channels, grid, part = shape_of(w)[1], _grid(conv), _width(conv)
+    channels, grid, part = shape_of(w)[1], grid_of(shape_of(conv)), _width(conv)
     total = math.prod(grid)
     size = block_of(total, min(_BLOCK, max(_SHORT_BLOCK, _PATCHES // (_PRODUCTS * channels))))
     blocks, parts = -(-total // size), shape_of(conv)[1] // part
     block, tile = Var("b", blocks), Var("t", size)
-    number = as_index(block) * size + as_index(tile)
-    image, *corner = unflatten_index(number, grid)
-    at = (image if grid[0] != 1 else as_index(0), *corner)
-    beside = [(number, 0, total)]  # the last block may be longer than what is left
-    patches = _patches(c, x, block, tile, Var("c", channels), at, beside)
-    results = _results(c, block, tile, Var("p", parts), Var("o", part), at, beside)
+    at, there = place_of(grid, block, tile)
+    patches = _patches(c, x, block, tile, Var("c", channels), at, there)
+    results = _results(c, block, tile, Var("p", parts), Var("o", part), at, there)
     return Winograd(
         name=c.name,
         patches=patches,
@@ -191,14 +202,23 @@ def block_of(total: int, most: int) -> int:
     return min(range(-(-most // 2), most + 1), key=lambda n: (-(-total // n) * n, -n))
 
 
+def place_of(grid: tuple[int, int, int], block: Var, tile: Var) -> tuple[Indices, Condition]:
+    """Where a tile of a block is, image, row and column; and when it is there, as the last block may be longer than
+    what is left."""
+    number = as_index(block) * tile.size + as_index(tile)
+    image, *corner = unflatten_index(number, grid)
+    at = (image if grid[0] != 1 else as_index(0), *corner)
+    return at, (number, 0, math.prod(grid))
+
+
 def _patches(
     c: Common,
     x: Node,
     block: Var,
     tile: Var,
     channel: Var,
-    at: Sequence[Index],
-    beside: list[Condition],
+    at: Indices,
+    there: Condition,
 ) -> Kernel:
     """B' d B of every tile and channel."""
     assert c.anchor is not None
@@ -208,7 +228,7 @@ def _patches(
 
     def element(i: int, j: int) -> Expr:
         y, z = starts[0] + i, starts[1] + j
-        conditions = [*beside, (y, 0, height), (z, 0, width)]
+        conditions = [there, (y, 0, height), (z, 0, width)]
         return inside(
             conditions, lambda: c.lowering.value(x, (image, as_index(channel), y, z)), zero(x.dtype)
         )
@@ -244,8 +264,8 @@ def _results(
     tile: Var,
     part: Var,
     column: Var,
-    at: Sequence[Index],
-    beside: list[Condition],
+    at: Indices,
+    there: Condition,
 ) -> Kernel:
     """A' M A of every tile and output channel, and what follows."""
     assert c.anchor is not None
@@ -262,7 +282,7 @@ def _results(
         c.lowering.give(c.anchor, here, value)
 
     def stored(here: tuple[Index, ...], value: Callable[[], Expr]) -> Store:
-        conditions = [*beside, *[(i, 0, n) for i, n in zip(here[2:], c.shape[2:], strict=True)]]
+        conditions = [there, *[(i, 0, n) for i, n in zip(here[2:], c.shape[2:], strict=True)]]
         place, only = c.place(here), open_conditions(conditions)
         return Store(buffer + 1, place, inside(conditions, value, zero(c.root.dtype)), only)
 

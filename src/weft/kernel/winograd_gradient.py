@@ -22,11 +22,11 @@ from ..ir.dtype import DType, float32
 from ..ir.node import Node
 from .anchors import Common
 from .filtering import Line, both_ways, of_pair, of_patch, to_taps
-from .index import Index, Var, as_index, unflatten_index
+from .index import Index, Var, as_index
 from .loops import Apply, Expr, Kernel, Load, Stage, Store, Total
 from .lower import inside, zero
 from .tiles import Operand, Result, Tap, Tiles
-from .winograd import WASTE, block_of, shape_of
+from .winograd import block_of, fills, grid_of, is_plain, place_of, shape_of
 
 #: Rows of products, and products of a row.
 _ROWS = 4
@@ -76,32 +76,30 @@ class Sums:
         """Operations of the products."""
         return self.products.flops * self.blocks * self.units
 
+    @property
+    def beside(self) -> tuple[Kernel, ...]:
+        """What is computed beside the products."""
+        return *self.patches, *self.cotangents
+
 
 def suits_gradient(conv: Node) -> bool:
     """Whether a convolution is such a gradient: a function of its shapes and attributes alone."""
-    a = conv.attrs
-    if conv.prim.name != "conv" or conv.dtype is not float32 or conv.shape[2:] != (3, 3):
+    if not is_plain(conv) or conv.shape[2:] != (3, 3):
         return False
-    alone = a["feature_groups"] == a["batch_groups"] == 1
-    if not alone or any(n != 1 for n in (*a["stride"], *a["kernel_dilation"], *a["input_dilation"])):
-        return False
-    images, *spatial = shape_of(conv.args[1])[1:]
-    tiles = math.prod(_grid(conv))
-    fits = 4 * tiles <= WASTE * images * math.prod(spatial) and tiles >= _FEWEST
-    return fits and all(n and n % _WIDTHS[-1] == 0 for n in shape_of(conv)[:2])
+    return fills(_images(conv), _FEWEST) and all(n and n % _WIDTHS[-1] == 0 for n in shape_of(conv)[:2])
 
 
-def _grid(conv: Node) -> tuple[int, int, int]:
-    """Images, and rows and columns of tiles of each."""
-    _, images, height, width = shape_of(conv.args[1])
-    return images, -(-height // 2), -(-width // 2)
+def _images(conv: Node) -> tuple[int, ...]:
+    """The shape of the cotangents, which are the kernel of the convolution: images first."""
+    channels, images, *spatial = shape_of(conv.args[1])
+    return images, channels, *spatial
 
 
 def sums_and_results(c: Common) -> tuple[Sums, Kernel]:
     """The kernels of a gradient that `suits_gradient`; the second reads the sums as its last input."""
     conv = c.anchor
     assert conv is not None
-    total = math.prod(_grid(conv))
+    total = math.prod(grid_of(_images(conv)))
     tiles = block_of(total, _BLOCK)
     block, tile = Var("b", -(-total // tiles)), Var("t", tiles)
     rows, columns = (next(n for n in _WIDTHS if size % n == 0) for size in shape_of(conv)[:2])
@@ -132,17 +130,14 @@ def _transformed(
     conv = c.anchor
     assert conv is not None
     part, block, tile = outer
-    source, (images, *grid) = conv.args[side], _grid(conv)
-    number = as_index(block) * tile.size + as_index(tile)
-    image, *corner = unflatten_index(number, (images, *grid))
-    image = image if images != 1 else as_index(0)
+    source = conv.args[side]
+    (image, *corner), there = place_of(grid_of(_images(conv)), block, tile)
     starts = [p[0] if side == 0 else 0 for p in conv.attrs["padding"]]
     depth = as_index(part) * channel.size + as_index(channel)
 
     def element(i: int, j: int) -> Expr:
         y, z = (at * 2 + k - start for at, k, start in zip(corner, (i, j), starts, strict=True))
-        conditions = [(number, 0, images * math.prod(grid))]
-        conditions += [(at, 0, n) for at, n in zip((y, z), shape_of(source)[2:], strict=True)]
+        conditions = [there, *[(at, 0, n) for at, n in zip((y, z), shape_of(source)[2:], strict=True)]]
         return inside(conditions, lambda: c.lowering.value(source, (depth, image, y, z)), zero(source.dtype))
 
     columns = [[element(i, j) for i in range(size)] for j in range(size)]

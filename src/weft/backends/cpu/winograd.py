@@ -30,8 +30,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     function = ir.Function(module, KERNEL, w.name)
     build = Build(module, function, target)
     b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
-    bases = expressions.bases
-    *inputs, turned, out = bases
+    *inputs, turned, out = expressions.bases
     status = [expressions.status] if w.checked else []
     begin, end = function.args[1:3]
     if w.border is not None:
@@ -69,7 +68,7 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
     function = ir.Function(module, KERNEL, s.name)
     build = Build(module, function, target)
     b, bases = build.b, Expressions(build, (*s.inputs, *s.outputs), False).bases
-    inputs, out = bases[:-1], bases[-1]
+    *inputs, out = bases
     *scratch, free = [build.scratch(4 * size) for size in (*s.sizes[:2], 0)]
     reads = [_table(build, [*inputs, memory]) for memory in scratch]
     multiplies = _table(build, [*scratch, out, out])

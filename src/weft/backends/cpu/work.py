@@ -44,10 +44,8 @@ def work_of(step: Step) -> int:
     if isinstance(kernel, Sort):
         return kernel.work
     assert kernel is not None
-    if isinstance(kernel, Winograd):
-        return kernel.flops // 8 + sum(_of_loops(k) for k in (kernel.patches, kernel.results))
-    if isinstance(kernel, Sums):
-        return kernel.flops // 8 + sum(_of_loops(k) for k in (*kernel.patches, *kernel.cotangents))
+    if isinstance(kernel, (Winograd, Sums)):
+        return kernel.flops // 8 + sum(_of_loops(k) for k in kernel.beside)
     return _of_loops(kernel)
 
 
