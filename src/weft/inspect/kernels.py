@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backends.cpu.jit import host_target
@@ -175,9 +175,10 @@ def _rows(
             yield KernelRow("host", task.names, lines, task.detail, times, *work, "", depth, step, source)
         else:
             work = (task.flops or 0, task.read or 0, task.written or 0)
-            text = show_kernel(step.kernel)
-            name = step.kernel.name
-            yield KernelRow(name, task.names, lines, task.detail, times, *work, text, depth, step, source)
+            text = show_kernel(replace(step.kernel, name=step.name))
+            yield KernelRow(
+                step.name, task.names, lines, task.detail, times, *work, text, depth, step, source
+            )
 
 
 def _cells(row: KernelRow) -> tuple[str, ...]:

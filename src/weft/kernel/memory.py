@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -38,16 +39,16 @@ def plan_arena(graph: Graph, steps: list[Step], kept: Collection[Node] = ()) -> 
     outside = {*graph.inputs, *graph.outputs}
     lives = [(n, i, last.get(n, i)) for i, s in enumerate(steps) for n in s.writes if n not in outside]
     lives = [(n, 0, len(steps)) if n in kept else (n, begin, end) for n, begin, end in lives]
-    placed: list[tuple[int, int, int, int]] = []  # begin, end, offset, end of bytes
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, offset, end of bytes; by offset
     offsets: dict[Node, int] = {}
     for node, begin, end in sorted(lives, key=lambda life: (-nbytes(life[0]), life[1])):
         size = nbytes(node)
         offset = 0
-        for b, e, low, high in sorted(placed, key=lambda p: p[2]):
+        for b, e, low, high in placed:
             if b <= end and begin <= e:
                 if offset + size <= low:
                     break
                 offset = max(offset, high)
         offsets[node] = offset
-        placed.append((begin, end, offset, offset + size))
+        insort(placed, (begin, end, offset, offset + size), key=lambda p: p[2])
     return Arena(offsets, max((p[3] for p in placed), default=0))

@@ -7,9 +7,10 @@ follow it along, up to the node that is stored, as its epilogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph, users_of
@@ -17,6 +18,7 @@ from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity, permute, reshape, slice_
 from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
+from .alike import likeness
 from .anchors import Common, builders
 from .borders import inside_of, is_narrow
 from .elementwise import domain, elementwise
@@ -91,10 +93,11 @@ class Step:
     """One thing a program does: run a kernel, or (kernel None) have the host compute `node`."""
 
     node: Node
-    kernel: Kernel | Tiles | Sort | Winograd | Sums | None
+    kernel: Kernel | Tiles | Sort | Winograd | Sums | None  #: the same object in steps that are alike
     reads: list[Node]  #: in the order of the kernel's inputs
     writes: list[Node]  #: what is stored: the node, or those of its several results that somebody uses
     prepares: bool = False  #: whether this is only what is read in another form, as its readers want it
+    name: str = ""
 
 
 def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k") -> list[Step]:
@@ -178,6 +181,13 @@ class _Plan:
             if node.value is None and node.prim.name in builders and supported(node):
                 self._extend(node, supported)
         self.layouts = assign_layouts(graph, self.stored, self.anchor, self._hosted(graph, supported))
+        self._kinds: dict[Hashable, Any] = {}
+
+    def kind(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, which it is asked for once for all that have equal keys."""
+        if key not in self._kinds:
+            self._kinds[key] = make()
+        return self._kinds[key]
 
     def _stored(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
         """Everything but what can be computed inside its only user."""
@@ -462,8 +472,11 @@ def _sliced_step(
     """The kernel of a group and of the product that it reads, if that can be one."""
     node, needed = product
     common, reads, roots = _common(group, wanted, plan, name, plan.stored - {node}, plan.anchor[node])
-    kernel = sliced(common, roots, node if needed else None)
-    return None if kernel is None else Step(roots[0], kernel, reads, [*roots, node] if needed else roots)
+    key = "sliced", needed, likeness(roots, reads, plan.layouts, [node, common.anchor])
+    kernel = plan.kind(key, lambda: sliced(common, roots, node if needed else None))
+    if kernel is None:
+        return None
+    return Step(roots[0], kernel, reads, [*roots, node] if needed else roots, name=name)
 
 
 def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) -> list[Step]:
@@ -471,19 +484,30 @@ def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) 
     found = plan.anchor.get(group[0])
     common, reads, roots = _common(plan.made(group), wanted, plan, name, plan.stored, found)
     if group[0] in plan.rows:
-        group = plan.made(group)
-        return [Step(group[0], row_kernel(replace(common, root=group[0]), plan.rows[group[0]]), reads, group)]
-    kernel = elementwise(common, roots) if found is None else builders[found.prim.name](common)
+        rows, group = plan.rows[group[0]], plan.made(group)
+        key = "rows", rows.whole, likeness(group, reads, plan.layouts, rows.reductions)
+        kernel = plan.kind(key, lambda: row_kernel(replace(common, root=group[0]), rows))
+        return [Step(group[0], kernel, reads, group, name=name)]
+    key = "kernel", likeness(roots, reads, plan.layouts, [found, common.pooled, common.framed])
+    build = builders[found.prim.name] if found is not None else lambda c: elementwise(c, roots)
+    kernel = plan.kind(key, lambda: build(common))
     if isinstance(kernel, tuple):  # what is summed up first, and what is made of it
         total = kernel[0].sizes[2] * kernel[0].units
         made = placeholder(Aval((total,), common.anchor.dtype))  # type: ignore[union-attr]
-        return [Step(roots[0], kernel[0], reads, [made]), Step(roots[0], kernel[1], [*reads, made], roots)]
+        return [
+            Step(roots[0], kernel[0], reads, [made], name=name),
+            Step(roots[0], kernel[1], [*reads, made], roots, name=name),
+        ]
     if isinstance(kernel, Sort):
         roots = [*roots, placeholder(Aval((kernel.scratch,), uint8))]  # memory that only this step uses
     if not isinstance(kernel, Winograd):
-        return [Step(roots[0], kernel, reads, roots, roots[0].prim is identity)]
+        return [Step(roots[0], kernel, reads, roots, roots[0].prim is identity, name)]
     assert found is not None
     w = _behind_views(found.args[1])
     made = placeholder(Aval((transformed_size(found),), found.dtype))
-    change = transformed(f"{name}w", Lowering({w: 0}, plan.layouts), found)
-    return [Step(found, change, [w], [made], True), Step(roots[0], kernel, [*reads, made], roots)]
+    key = "transformed", found.sig, likeness([found.args[1]], [w], plan.layouts)
+    change = plan.kind(key, lambda: transformed(f"{name}w", Lowering({w: 0}, plan.layouts), found))
+    return [
+        Step(found, change, [w], [made], True, f"{name}w"),
+        Step(roots[0], kernel, [*reads, made], roots, name=name),
+    ]

@@ -84,18 +84,23 @@ class CpuProgram:
         if debug.at(5):
             debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
         repeats = self.region.repeats()
-        generic = [not recurs and hardly_pays(s) and work_of(s) * repeats[s] < SPECIAL for s in native]
+        kinds = {id(s.kernel): s for s in native}  # steps that are alike have the same kernel
+        works = {k: work_of(s) for k, s in kinds.items()}
+        each = [works[id(s.kernel)] * repeats[s] for s in native]
+        small = [hardly_pays(works[id(s.kernel)]) for s in native]
+        generic = [not recurs and few and work < SPECIAL for few, work in zip(small, each, strict=True)]
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
-        self._tiers = Tiers(native, uses, repeats)
-        self.scratch_bytes = max([_scratch_bytes(s.kernel, self.target) for s in native], default=0)
+        self._tiers = Tiers(native, uses, each)
+        self.scratch_bytes = max([_scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
+        counts = {k: _units(s.kernel, self.target) for k, s in kinds.items()}
+        self._shares = {k: (count, grain_of(works[k], count)) for k, count in counts.items()}
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)
         endless = any(s.node.prim is while_loop for s in self.steps)
-        work = sum(work_of(s) * repeats[s] for s in native)
         #: whether a signal can wait for its end, and nothing but a signal would end it before
-        self._short = not endless and not self._code_of.checked and work < _SHORT
+        self._short = not endless and not self._code_of.checked and sum(each) < _SHORT
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
@@ -110,10 +115,7 @@ class CpuProgram:
 
     def _code(self, step: Step) -> tuple[int, int, int]:
         """(address of the function, units, units claimed at a time) of a kernel."""
-        assert step.kernel is not None
-        count = _units(step.kernel, self.target)
-        grain = grain_of(step, count)
-        return self._uses[step].code.address, count, grain
+        return self._uses[step].code.address, *self._shares[id(step.kernel)]
 
     def _values_address(self, step: Step) -> int:
         values = self._uses[step].values

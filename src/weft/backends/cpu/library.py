@@ -64,7 +64,8 @@ _MAKING = profile.Task("compile", ("kernels",))
 
 def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | None = None) -> list[Use]:
     """The function of each kernel: its own, or, where `once` says that it hardly pays to make one, a generic one."""
-    digests = [_digest(k, target) for k in kernels]
+    different = {id(k): _digest(k, target) for k in {id(k): k for k in kernels}.values()}
+    digests = [different[id(k)] for k in kernels]
     wanted: dict[str, tuple[Any, int]] = {}  # kernel and the number of its holes
     values: list[np.ndarray | None] = [None] * len(kernels)
     for i, kernel in enumerate(kernels):

@@ -7,14 +7,14 @@ same tables and give the same bits, so a program that is running meanwhile may g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ...base.locks import new_lock
 from ...kernel.schedule import Step
 from ...kernel.target import Target
 from . import library
 from .assemble import Assembled
-from .work import SPECIAL, work_of
+from .work import SPECIAL
 
 _changing = new_lock(rank=28)
 
@@ -22,13 +22,13 @@ _changing = new_lock(rank=28)
 class Tiers:
     """Counts the runs of a program's generic kernels."""
 
-    def __init__(
-        self, steps: Sequence[Step], uses: Sequence[library.Use], repeats: Mapping[Step, int]
-    ) -> None:
-        self.generic = [s for s, use in zip(steps, uses, strict=True) if use.values is not None]
+    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use], works: Sequence[int]) -> None:
+        """`works`: the operations of each step in one run."""
+        found = [(s, work) for s, use, work in zip(steps, uses, works, strict=True) if use.values is not None]
+        self.generic = [s for s, _ in found]
         self._kept: list[library.Use] = []
         self._runs = 0
-        most = max([work_of(s) * repeats[s] for s in self.generic], default=0)
+        most = max([work for _, work in found], default=0)
         self._enough = 8 * SPECIAL // most if most else 0
 
     def ran(self, code: Assembled, target: Target) -> None:

@@ -55,14 +55,13 @@ def after_sums(t: Tiles) -> int:
     return sum(_cost(r.value, seen) for r in t.results)
 
 
-def hardly_pays(step: Step) -> bool:
+def hardly_pays(work: int) -> bool:
     """Whether compiling a kernel for its own sizes would take longer than some runs of a generic one."""
-    return work_of(step) < SPECIAL
+    return work < SPECIAL
 
 
-def grain_of(step: Step, units: int) -> int:
+def grain_of(work: int, units: int) -> int:
     """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long; `ALIKE`."""
-    work = work_of(step)
     if units < 2 or work < SERIAL:
         return 0 if work < LONG else -1
     if work < EVEN:
