@@ -21,6 +21,7 @@ from weft.passes.cse import eliminate_common
 from weft.passes.dead import remove_dead
 from weft.passes.decompose import decompose
 from weft.passes.pipeline import PASSES, run_passes
+from weft.passes.rewrite import rewrite
 from weft.passes.simplify import simplify
 
 V = Aval((4,), float32)
@@ -162,6 +163,21 @@ def test_numbers_fold_and_broadcasts_are_left_to_the_operation():
 def test_a_broadcast_that_gives_the_shape_stays():
     graph = trace_graph(lambda x: broadcast_in_dim(x, shape=(3, 4), axes=(1,)) * 2, (V,))
     assert simplify(graph).out_avals == (M,)
+
+
+def test_a_rule_for_some_operations_sees_these_alone():
+    graph = trace_graph(lambda x: neg(sum_(neg(x * x), axes=(0,))), [V])
+    seen = []
+
+    def see(old, args):
+        seen.append(old.prim.name)
+        return args[0] if old.prim is neg else None
+
+    out = rewrite(graph, see, ("neg", "exp"))
+    assert seen == ["neg", "neg"]
+    assert [n.prim.name for n in out.nodes] == ["mul", "sum"]
+    assert out.nodes[0] is graph.nodes[0]  # before all that changes
+    assert rewrite(graph, see, ("exp",)) is graph and len(seen) == 2
 
 
 def test_what_passes_make_stands_for_the_line_of_what_it_replaces():

@@ -34,4 +34,4 @@ def sum_by_rows(graph: Graph) -> Graph:
         rows = sum_(last, axes=(x.ndim - 2,))
         return sum_(rows, axes=tuple(range(x.ndim - 2)))
 
-    return rewrite(graph, split)
+    return rewrite(graph, split, (sum_.name,))

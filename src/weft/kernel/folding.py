@@ -46,7 +46,7 @@ def fold_taps(graph: Graph) -> Graph:
         alone = len(after) == 1 and after[0].prim.elementwise and after[0].shape == old.shape
         return total if alone else identity(total)  # once, whoever reads it where
 
-    return rewrite(graph, fold)
+    return rewrite(graph, fold, ("conv",))
 
 
 def folded_axes(conv: Node) -> int:

@@ -57,7 +57,7 @@ def _with_constants(graph: Graph, change: Change) -> Graph:
             (*args[:end], *more, *args[end:]), tuple([attrs[n] for n in old.prim.attr_names])
         )
 
-    return rewrite(graph, rule)
+    return rewrite(graph, rule, (scan.name, while_loop.name))
 
 
 # -- what does not change -----------------------------------------------------------------------------------------

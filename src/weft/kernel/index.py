@@ -56,14 +56,17 @@ Term = Var | Quotient | Remainder
 class Index:
     """offset + sum of factor * term. Immutable; equal when written the same."""
 
-    __slots__ = ("_hash", "factors", "offset")
+    __slots__ = ("_bounds", "_hash", "factors", "offset")
 
     def __init__(self, factors: Mapping[Term, int], offset: int) -> None:
         self.factors: dict[Term, int] = {t: f for t, f in factors.items() if f}
         self.offset = offset
-        self._hash = hash((frozenset(self.factors.items()), offset))
+        self._hash: int | None = None  # these two are worked out when somebody asks
+        self._bounds: tuple[int, int] | None = None
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash((frozenset(self.factors.items()), self.offset))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
@@ -85,11 +88,13 @@ class Index:
     @property
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest value it can have, never too narrow."""
-        low = high = self.offset
-        for t, f in self.factors.items():
-            a, b = t.bounds
-            low, high = low + min(a * f, b * f), high + max(a * f, b * f)
-        return low, high
+        if self._bounds is None:
+            low = high = self.offset
+            for t, f in self.factors.items():
+                a, b = t.bounds
+                low, high = (low + a * f, high + b * f) if f > 0 else (low + b * f, high + a * f)
+            self._bounds = low, high
+        return self._bounds
 
     @property
     def constant(self) -> int | None:
@@ -162,7 +167,7 @@ def as_index(x: Index | Var | int) -> Index:
 def _rejoin(x: Index) -> Index:
     """x with f*by*(a // by) + f*(a % by) put together to f*a again."""
     for t, f in x.factors.items():
-        if not isinstance(t, Remainder):
+        if not isinstance(t, Remainder) or f * t.by not in x.factors.values():
             continue
         whole = quotient(t.of, t.by)
         if len(whole.factors) != 1 or whole.offset:
@@ -183,6 +188,8 @@ def _split(x: Index, by: int) -> tuple[Index, Index]:
 
 def _undivided(x: Index, by: int) -> tuple[Index, Index]:
     """The split of x by `by`, with as much of the offset in the rest as keeps the rest inside one multiple."""
+    if x.bounds[0] >= 0 and x.bounds[1] < by and all(f % by for f in x.factors.values()):
+        return Index({}, 0), x
     whole, rest = _split(x, by)
     low, high = rest.bounds
     shift = low // by

@@ -30,4 +30,4 @@ def join_in_steps(graph: Graph) -> Graph:
             ]
         return concatenate(*parts, axis=axis)
 
-    return rewrite(graph, split)
+    return rewrite(graph, split, (concatenate.name,))

@@ -93,7 +93,7 @@ def separate_operands(graph: Graph) -> Graph:
             x = identity(x)
         return old.prim(x, _copied_kernel(old, w), **attrs)
 
-    return read_inside(eliminate_common(rewrite(graph, separate)))
+    return read_inside(eliminate_common(rewrite(graph, separate, ("conv",))))
 
 
 def _is_reshaped(x: Node) -> bool:

@@ -54,8 +54,9 @@ def _partner(
     later_reads: set[Node] = set()  # by the kernels after the candidate
     later: set[int] = set()
     for group in reversed(groups[-_REACH:]):
-        if len(group) < _MOST and joins(group[0]) == kind and (mine & set(group) or mine & needs[id(group)]):
-            if not later_reads & set(group):
+        near = len(group) < _MOST and joins(group[0]) == kind
+        if near and not (mine.isdisjoint(group) and mine.isdisjoint(needs[id(group)])):
+            if later_reads.isdisjoint(group):
                 return group, True
             if not any(id(home[n]) in later for n in mine if n in home):
                 return group, False

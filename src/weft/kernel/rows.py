@@ -8,10 +8,13 @@ others need of a row's numbers, such as a gradient the maximum and the sum, is s
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..ir.node import Node
+from ..ir.shape import Shape
+from .alike import likeness
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .functions import functions
 from .index import Indices, as_index
@@ -56,27 +59,38 @@ def find_rows(
     groups: dict[Node, Group] = {}
     taken: set[Node] = set()
     cones = _Cones({n: i for i, n in enumerate(order)}, users, fixed, stored, taken, supported)
-    after = _after_reductions(order)
+    before = _reductions_before(order)
     for root in reversed(order):
-        if root not in after or root in taken or root.value is not None or root.prim.name == "complex":
+        if root not in before or root in taken or root.value is not None or root.prim.name == "complex":
             continue
         if not supported(root) or type(root.sig.out) is tuple:
             continue
-        ways = ((whole, beside) for whole in (True, False) for beside in (True, False))
-        group = next((g for g in (cones.group(root, *way) for way in ways) if g is not None), None)
+        whole = any(shape == root.shape for shape, _, _ in before[root])
+        rest = any(size == root.size for _, _, size in before[root])
+        group = (cones.group(root, True) if whole else None) or (cones.group(root, False) if rest else None)
         if group is not None:
             groups[root] = group
             taken |= {root, *group.inside, *group.beside}
     return groups
 
 
-def _after_reductions(order: Sequence[Node]) -> set[Node]:
-    """The reductions, and what is computed from one through elementwise work and movement: roots are among these."""
-    found: set[Node] = set()
+#: What a reduction reduces, over which axes, and how many results it has.
+_Kind = tuple[Shape, tuple[int, ...], Any]
+
+
+def _reductions_before(order: Sequence[Node]) -> dict[Node, frozenset[_Kind]]:
+    """The kinds of the reductions that a node is, or is computed from through elementwise work, movement and other
+    reductions: roots are among the nodes that have some."""
+    found: dict[Node, frozenset[_Kind]] = {}
     for node in order:
-        passes = node.prim.elementwise or node.prim.movement
-        if node.prim.name in REDUCTIONS or (passes and any(a in found for a in node.args)):
-            found.add(node)
+        reduces = node.prim.name in REDUCTIONS
+        if not (reduces or node.prim.elementwise or node.prim.movement):
+            continue
+        kinds = frozenset[_Kind]().union(*[found[a] for a in node.args if a in found])
+        if reduces:
+            kinds |= {(node.args[0].shape, node.attrs["axes"], node.size)}
+        if kinds:
+            found[node] = kinds
     return found
 
 
@@ -98,19 +112,27 @@ class _Cones:
         self.stored = stored
         self.taken = taken
         self.supported = supported
+        self._fits: dict[Hashable, bool] = {}
 
-    def group(self, root: Node, whole: bool, beside: bool) -> Group | None:
-        """The group of a root, with `beside` also with numbers of rows that are needed elsewhere; None without one."""
+    def group(self, root: Node, whole: bool) -> Group | None:
+        """The group of a root, with numbers of rows that are needed elsewhere if there are any and it can be; None
+        without one."""
         is_reduction = root.prim.name in REDUCTIONS
         if not (root.prim.elementwise or (is_reduction and not whole)) or (not whole and root.size == 1):
             return None
+        fewest = 1 if whole else 2
+        found = self._walked(root, whole, True)
+        if found.beside or found.shared:
+            if len(found.reductions) >= fewest and _fit(found, self.position, self._fits):
+                return found
+            found = self._walked(root, whole, False)
+        return found if len(found.reductions) >= fewest and _fit(found, self.position, self._fits) else None
+
+    def _walked(self, root: Node, whole: bool, beside: bool) -> Group:
         group = Group(root, whole)
         self._walk(group, beside)
         group.reductions.sort(key=self.position.__getitem__)
-        few = len(group.reductions) < (1 if whole else 2) or (
-            beside and not group.beside and not group.shared
-        )
-        return None if few or not _fit(group) else group
+        return group
 
     def _walk(self, group: Group, beside: bool) -> None:
         """From the root down: the last in order first, so that all users of a node come before it."""
@@ -167,16 +189,20 @@ def _alike(node: Node, group: Group) -> bool:
     return node.size == group.root.size != node.args[0].size
 
 
-def _fit(group: Group) -> bool:
-    """Whether every reduction is used in its own row only: tried out, since indices say it best."""
+def _fit(group: Group, order: Mapping[Node, int], known: dict[Hashable, bool]) -> bool:
+    """Whether every reduction is used in its own row only: tried out, since indices say it best, but once for groups
+    that are alike."""
     here = {group.root, *group.inside, *group.shared, *group.beside}
-    outer_nodes = {a for n in here for a in n.args if a not in here and not _number(a)}
-    lowering = Lowering({n: i for i, n in enumerate(outer_nodes)}, {})
-    try:
-        _stages(group, lowering, 0)
-    except NotARow:
-        return False
-    return True
+    told = sorted(here, key=order.__getitem__)
+    read = list(dict.fromkeys([a for n in told for a in n.args if a not in here and not _number(a)]))
+    key = group.whole, likeness([group.root, *group.beside], read, {}, group.reductions)
+    if key not in known:
+        known[key] = True
+        try:
+            _stages(group, Lowering({n: i for i, n in enumerate(read)}, {}), 0)
+        except NotARow:
+            known[key] = False
+    return known[key]
 
 
 def _number(node: Node) -> bool:

@@ -27,6 +27,7 @@ from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
 from .merge import merge
 from .pooling import goes_over_taps, pooling_after
+from .reading import behind_views, looks_up, reads_of, source
 from .rows import Group, find_rows, row_kernel
 from .running import FINAL
 from .slices import first_readers, sliced
@@ -52,36 +53,16 @@ _DEEP = 64
 
 #: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
 _CONTRACTIONS = ("dot_general", "conv")
-_VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradient")
-
-
-def _behind_views(node: Node) -> Node:
-    """What a node is a view of, as far as strides can say."""
-    while node.value is None and node.prim.name in _VIEWS:
-        node = node.args[0]
-    return node
 
 
 def _operand_in_memory(contraction: Node, operand: Node) -> Node:
     """What lies in memory of an operand: matrix products, and those of integers, widen what is narrow as they read it,
     but convolutions of floats read it for many taps, some of which lie outside the image."""
     if contraction.prim.name == "conv" and contraction.dtype.kind == "f":
-        return _behind_views(operand)
-    while (found := _behind_views(operand)).value is None and _widens(found):
+        return behind_views(operand)
+    while (found := behind_views(operand)).value is None and _widens(found):
         operand = found.args[0]
     return found
-
-
-def _source(node: Node, stored: set[Node]) -> Node:
-    """What of something stored, or computed, a node is a view of or a cast."""
-    while (
-        node not in stored
-        and node.value is None
-        and len(node.args) == 1
-        and (node.prim.movement or node.prim.name == "cast")
-    ):
-        node = node.args[0]
-    return node
 
 
 def _widens(node: Node) -> bool:
@@ -114,12 +95,13 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     @cache
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
-        alone = alone or _looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3 or goes_over_taps(root)
+        alone = alone or looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3 or goes_over_taps(root)
         return None if alone else (domain(root, plan.layouts), plan.layouts.get(root))
 
+    @cache
     def after(root: Node) -> list[Node]:
         """The roots that must come first; one result of several comes from the node that has them."""
-        reads = _reads(plan.made([root]), plan.stored) if native(root) else root.args
+        reads = reads_of(plan.made([root]), plan.stored) if native(root) else root.args
         return [a.args[0] if a.prim is pick_prim else plan.beside.get(a, a) for a in reads]
 
     groups = merge(roots, joins, after)
@@ -132,7 +114,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
         products = plan.followed(groups, joins)
     wanted = set(graph.outputs)
     for group in groups:
-        wanted.update(_reads(plan.made(group), plan.stored) if native(group[0]) else group[0].args)
+        wanted.update(reads_of(plan.made(group), plan.stored) if native(group[0]) else group[0].args)
     inside = {product for product, _ in products.values()}
     steps: list[Step] = []
     for group in groups:
@@ -220,7 +202,7 @@ class _Plan:
         """
         if node.value is not None or node.prim.name not in _STEPS or type(node.sig.out) is tuple:
             return False
-        sources = [_source(a, stored) for a in node.args]
+        sources = [source(a, stored) for a in node.args]
         whole = [x for x in sources if x.size == node.size]
         small = [x for x in sources if 8 * x.size <= node.size]
         return len(whole) == 1 and whole[0] in stored and len(small) == len(sources) - 1
@@ -293,7 +275,7 @@ class _Plan:
             return root not in self.layouts and anchor is not None and anchor.prim.name == "dot_general"
 
         products = {g[0] for g in groups if len(g) == 1 and plain(g[0])}
-        found = first_readers(groups, lambda g: _reads(self.made(g), self.stored), products)
+        found = first_readers(groups, lambda g: reads_of(self.made(g), self.stored), products)
         return {r: (p, more or p in self.outputs) for r, (p, more) in found.items() if joins(r) is not None}
 
     def made(self, group: Sequence[Node]) -> list[Node]:
@@ -371,7 +353,7 @@ class _Plan:
         while x not in self.stored and x.value is None and x.prim in (slice_, permute):
             x = x.args[0]
         return (
-            x in self.stored and (_behind_views(w) if w.prim is reshape or suits(conv) else w) in self.stored
+            x in self.stored and (behind_views(w) if w.prim is reshape or suits(conv) else w) in self.stored
         )
 
     def _holds_anchor(self, user: Node, path: Node) -> bool:
@@ -420,44 +402,13 @@ def _store_the_large(graph: Graph, stored: set[Node]) -> dict[Node, int]:
     return depth
 
 
-def _reads(roots: list[Node], stored: set[Node]) -> list[Node]:
-    """The stored nodes that the kernel of `roots` reads, in the order in which its expressions meet them."""
-    order: dict[Node, None] = {}
-    seen: set[Node] = set()
-    inside = set(roots)
-    stack = [a for r in reversed(roots) for a in reversed(r.args)]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in stored and node not in inside:
-            order[node] = None
-        elif node.value is None:
-            stack.extend(reversed(node.args))
-    return list(order)
-
-
-def _looks_up(root: Node, stored: set[Node]) -> bool:
-    """Whether the kernel of `root` reads memory at run-time places: what another kernel has finished writing."""
-    stack, seen = [root], {root}
-    while stack:
-        node = stack.pop()
-        if node.prim.name in looked_up:
-            return True
-        more = [a for a in node.args if a.value is None and a not in stored and a not in seen]
-        seen.update(more)
-        stack.extend(more)
-    return False
-
-
 def _common(
     group: list[Node], wanted: set[Node], plan: _Plan, name: str, stored: set[Node], anchor: Node | None
 ) -> tuple[Common, list[Node], list[Node]]:
     """(what the kernel of a group is built from, what it reads, the roots that it stores).
 
     What of the group only the others in it need stays in registers."""
-    reads = _reads(group, stored)
+    reads = reads_of(group, stored)
     roots = [r for r in group if r in wanted] or group
     lowering = Lowering({n: i for i, n in enumerate(reads)}, plan.layouts)
     types = tuple([real_dtype(n.dtype) for n in reads])
@@ -503,7 +454,7 @@ def _kernel_steps(group: list[Node], wanted: set[Node], plan: _Plan, name: str) 
     if not isinstance(kernel, Winograd):
         return [Step(roots[0], kernel, reads, roots, roots[0].prim is identity, name)]
     assert found is not None
-    w = _behind_views(found.args[1])
+    w = behind_views(found.args[1])
     made = placeholder(Aval((transformed_size(found),), found.dtype))
     key = "transformed", found.sig, likeness([found.args[1]], [w], plan.layouts)
     change = plan.kind(key, lambda: transformed(f"{name}w", Lowering({w: 0}, plan.layouts), found))

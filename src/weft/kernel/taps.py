@@ -59,4 +59,4 @@ def spread_windows(graph: Graph) -> Graph:
             total if goes_on(old) or old in outputs else identity(total)
         )  # once, whoever reads it how often
 
-    return rewrite(graph, spread)
+    return rewrite(graph, spread, ("max", "min"))

@@ -45,7 +45,7 @@ def group_integers(graph: Graph, quads: bool) -> Graph:
         words = _Words(quads and y.dtype is int8 and x.dtype is not int16, x.dtype is int8)
         return (_product if old.prim.name == "dot_general" else _convolution)(old, x, y, words)
 
-    return rewrite(graph, group)
+    return rewrite(graph, group, ("dot_general", "conv"))
 
 
 def _small(x: Node) -> Node | None:

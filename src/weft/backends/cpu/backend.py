@@ -34,6 +34,7 @@ from ..reference.interpreter import Interpreter
 from . import emit, host, library, memory, threads, tiles, watch, winograd
 from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
+from .foresight import foresee
 from .host import on_host
 from .jit import host_target
 from .regions import Region, numbered, own_results, plan, prepare
@@ -54,6 +55,7 @@ class CpuBackend:
     name = "cpu"
 
     def compile(self, graph: Graph, recurs: bool = False) -> CpuProgram:
+        foresee([memory.size_of(n.shape, n.dtype.numpy) for n in graph.outputs])  # type: ignore[arg-type]
         start = numbered(graph)
         return CpuProgram(own_results(prepare(start, debug.watch(start))), graph, recurs)
 
@@ -73,6 +75,7 @@ class CpuProgram:
         self.source = source  #: as it was before all passes; errors and profiles speak of its nodes
         self.target = host_target()
         self.region = plan(graph)
+        foresee([self.region.arena.size])
         self.steps = list(self.region.all_steps())
         if debug.at(4):
             debug.say("\n".join([show_kernel(s.kernel) for s in self.steps if s.kernel is not None]))

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I32, I64, KERNEL, PTR
+from .build import I8, I32, I64, KERNEL, PTR
 
 # Fields of the pool, in 8-byte words. Those that different threads write are on cache lines of their own.
 GENERATION = 0  #: of the current job; workers wait for it to change
@@ -53,6 +53,8 @@ RUN_WORDS, RUN_POINTERS, POSITION, SCRATCH = 8, (0, 1, 3, 6, 7), 4, 7
 # and the calls of every step; then the log: step, begin, end.
 ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
 
+_PAGE = 4096  #: bytes of the smallest pages of memory
+
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
 _NAP_TYPE = ir.FunctionType(ir.VoidType(), [I32])
 _SYSCALL_TYPE = ir.FunctionType(I64, [I64, PTR, I64, I64, PTR, PTR, I64])
@@ -67,7 +69,7 @@ SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
 
 def emit_driver(module: ir.Module, target: Target) -> None:
     """Add `run(pool, steps, count, tables, position, slice, times, scratch)`, `enter(words)`, `work(pool, scratch)`,
-    `stop(pool)` and `now()` to `module`."""
+    `stop(pool)`, `touch(memory, bytes)` and `now()` to `module`."""
     _Emitter(module, target).emit()
 
 
@@ -82,6 +84,7 @@ class _Emitter:
         self._stop()
         run = self._run(claim)
         self._enter(run)
+        self._touch()
         self._function("now", I64, [])
         self.b.ret(self._clock())
 
@@ -259,6 +262,16 @@ class _Emitter:
             # A worker that has seen QUIT unset and is about to sleep finds another generation and looks again.
             self.b.atomic_rmw("add", self._word(pool, GENERATION), I64(1), "seq_cst")
             self._futex(pool, GENERATION, FUTEX_WAKE, I64(0x7FFFFFFF))
+        self.b.ret_void()
+
+    def _touch(self) -> None:
+        """touch(memory, bytes): have the system hand out the pages. What they hold stays, whoever writes to them
+        meanwhile: a zero is exchanged for a zero."""
+        f = self._function("touch", ir.VoidType(), [PTR, I64])
+        memory, size = f.args
+        with self.b.loop(I64(0), size, _PAGE) as at:
+            word = self.b.gep(memory, [at], source_etype=I8)
+            self.b.cmpxchg(word, I64(0), I64(0), "monotonic", "monotonic")
         self.b.ret_void()
 
     # -- a program ----------------------------------------------------------------------------------------------

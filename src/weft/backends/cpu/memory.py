@@ -34,7 +34,7 @@ _small: list[list[Block]] = [[] for _ in range(_SMALL // ALIGNMENT + 1)]
 _MOST = 512
 
 
-def _rounded(size: int) -> int:
+def rounded(size: int) -> int:
     """Sizes are rounded so that blocks find new uses: to 64 bytes, above 4096 to an eighth of a power of two."""
     if size <= _SMALL:
         return -(-size // ALIGNMENT) * ALIGNMENT or ALIGNMENT
@@ -50,10 +50,11 @@ def _take_block(size: int) -> Block:
         step = 1 << (size.bit_length() - 4)
         return _free[-(-size // step) * step].pop()
     except (IndexError, KeyError):
-        return _fresh(_rounded(size))
+        return fresh(rounded(size))
 
 
-def _fresh(size: int) -> Block:
+def fresh(size: int) -> Block:
+    """A block that the process has not had before."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     address = raw.ctypes.data
     skip = -address % ALIGNMENT
@@ -98,6 +99,11 @@ def _has_room(size: int) -> bool:
     return _room >= 0
 
 
+def idle(size: int) -> int:
+    """How many blocks of a rounded size, above 4096, nobody uses."""
+    return len(_free.get(size, ()))
+
+
 def trim() -> None:
     """Give all idle memory back to the system."""
     for stack in [*_free.values(), *_small]:
@@ -106,8 +112,8 @@ def trim() -> None:
 
 def exchange(old: int, new: int) -> None:
     """Let go of idle blocks for `old` bytes, as blocks for `new` will be needed in their place."""
-    if old > _SMALL and _rounded(old) != _rounded(new):
-        _free.pop(_rounded(old), None)
+    if old > _SMALL and rounded(old) != rounded(new):
+        _free.pop(rounded(old), None)
 
 
 class Recycled(Buffer):

@@ -90,7 +90,7 @@ def _plain_indices(graph: Graph) -> Graph:
         index = cast(minimum(args[0], last), dtype=int64)
         return cond(index, *args[1:], **{**old.attrs, "rule": None})
 
-    return rewrite(graph, plain)
+    return rewrite(graph, plain, (cond.name,))
 
 
 def _group_integers(graph: Graph) -> Graph:

@@ -30,6 +30,7 @@ _RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR, _PTR)
 _NOW = ctypes.CFUNCTYPE(_INT)
 _WORK = ctypes.CFUNCTYPE(None, _PTR, _PTR)
 _STOP = ctypes.CFUNCTYPE(None, _PTR)
+_TOUCH = ctypes.CFUNCTYPE(None, _PTR, _INT)
 
 #: Bytes of scratch memory of a worker: nearly all kernels need less, and what is not used is not there.
 _SCRATCH = 4 << 20
@@ -64,6 +65,13 @@ def enter_function() -> Any:
 def _stop_function() -> Any:
     """stop(pool)."""
     return _STOP(_library().address("stop"))
+
+
+@cache
+def touch_function() -> Any:
+    """touch(memory, bytes): the pages of memory that begins at a multiple of 8 are there afterwards; what it holds
+    stays, whoever writes there meanwhile."""
+    return _TOUCH(_library().address("touch"))
 
 
 #: Ticks after which a running program looks up.
