@@ -115,5 +115,5 @@ def test_what_waits_for_the_sum_of_its_row_does_not_wait_in_the_result(rows, col
 
 
 def test_how_far_ahead_is_fetched():
-    assert streams.ahead_of(added(1000)) == streams.AHEAD // 2
-    assert streams.ahead_of(softmax_rows(4, 64)) == streams.AHEAD
+    assert streams.ahead_of(added(1000)) == streams.AHEAD // 6
+    assert streams.ahead_of(softmax_rows(4, 64)) == streams.AHEAD // 2

@@ -97,7 +97,7 @@ class CpuProgram:
         self._tiers = Tiers(native, uses, each)
         self.scratch_bytes = max([_scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
         counts = {k: _units(s.kernel, self.target) for k, s in kinds.items()}
-        self._shares = {k: (count, grain_of(works[k], count)) for k, count in counts.items()}
+        self._shares = {k: (counts[k], grain_of(s.kernel, works[k], counts[k])) for k, s in kinds.items()}
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)

@@ -27,8 +27,9 @@ PTR = ir.PointerType()
 #: scratch memory that only this thread uses. Scratch memory is not on the stack: threads may have small ones.
 KERNEL = ir.FunctionType(ir.VoidType(), [PTR, I64, I64, PTR])
 
-#: Scratch memory begins at a multiple of so many bytes.
-SCRATCH_ALIGNMENT = 64
+#: Bytes of a line of the cache. Scratch memory begins at a multiple of it.
+LINE = 64
+SCRATCH_ALIGNMENT = LINE
 
 _FLOATS = {"float32": F32, "float64": F64}
 
@@ -102,6 +103,11 @@ class Build:
         start, self._scratch = self._scratch, self._scratch + aligned(size)
         with self.b.goto_entry_block():
             return self.b.gep(self.function.args[3], [I64(start)], source_etype=I8)
+
+    def slot(self, type_: ir.Type) -> ir.Value:
+        """A place on the stack for one value; LLVM makes a register of it."""
+        with self.b.goto_entry_block():
+            return self.b.alloca(type_)
 
     # -- values -------------------------------------------------------------------------------------------------
 

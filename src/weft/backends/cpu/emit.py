@@ -17,7 +17,8 @@ from . import instructions as ir
 from . import streams
 from .build import I64, KERNEL, Build, aligned
 from .expressions import Lanes
-from .stages import Late, Stages
+from .flow import Flow
+from .stages import Stages
 from .wideness import WIDE, lane_count
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
@@ -100,7 +101,7 @@ class _KernelEmitter(Stages):
         super().__init__(build, kernel, holes)
         self.near = self.hides = near
         self.several = 1 if holes else several(kernel, build.target)
-        self.waits = False  #: whether there is a buffer for what waits for the sum of its row
+        self.lags: Sequence[int] = ()  #: by how many rows stages are behind, where several rows are in flight
 
     def emit(self) -> None:
         moved = 0 if self.holes or self.near else streams.bytes_moved(self.kernel)
@@ -117,19 +118,28 @@ class _KernelEmitter(Stages):
                     self.past = False
                     self._units()
         else:
+            if moved >= streams.LONG:
+                self.lags = self._lags()
             self._units()
         self.b.ret_void()
 
+    def _lags(self) -> Sequence[int]:
+        """By how many rows stages are behind the first; nothing where rows are made one after the other."""
+        if any(self._lanes_of(s) != self.lanes or self._across(s) for s in self.kernel.stages if s.variables):
+            return ()
+        return streams.lags(self.kernel)
+
     def _units_with(self, kernel: Kernel, size: int) -> None:
         """The units of a kernel in place of this one; it may have one more buffer, of so many elements."""
-        usual = self.kernel, self.bases, self.dtypes, self.waits
+        usual = self.kernel, self.bases, self.dtypes
         self.kernel = kernel
-        self.waits = size > 0
         if size:
             self.dtypes = (*self.dtypes, kernel.outputs[0])  # the result of a group of rows comes first
             self.bases = [*self.bases, self.build.scratch(size * kernel.outputs[0].itemsize)]
+        self.lags = self._lags()
         self._units()
-        self.kernel, self.bases, self.dtypes, self.waits = usual
+        self.lags = ()
+        self.kernel, self.bases, self.dtypes = usual
 
     def _aligned(self) -> ir.Value:
         """Whether all results begin at multiples of a vector's length."""
@@ -144,41 +154,11 @@ class _KernelEmitter(Stages):
         if self.kernel.across:
             self._emit_across(begin, end)
             return
-        late = streams.late_stage(self.kernel) if self.past and self.waits else None
-        if late is None or self._lanes_of(self.kernel.stages[late - 1]) != self.lanes:
-            with self.build.loop(begin, end, name="unit") as unit:
-                self._stages(Lanes(self._decode(self.kernel.outer, unit)))
+        if self.lags:
+            Flow(self, self.lags, lambda unit: Lanes(self._decode(self.kernel.outer, unit))).emit(begin, end)
             return
-        with self.b.if_then(self.b.icmp_signed("<", begin, end)):
-            self._interleaved(begin, end, late)
-
-    def _interleaved(self, begin: ir.Value, end: ir.Value, late: int) -> None:
-        """Units whose results, stage number `late`, are written while the sums of the next unit are made."""
-        stages, kernel = len(self.kernel.stages), self.kernel
-
-        def at(unit: ir.Value) -> Lanes:
-            return Lanes(self._decode(kernel.outer, unit))
-
-        self.totals = []
-        self._run(range(late), at(begin))
-        slots = [self._entry_alloca(t.type) for t in self.totals]
-        for slot, total in zip(slots, self.totals, strict=True):
-            self.b.store(total, slot)
-        types = [t.type for t in self.totals]
-        with self.build.loop(self.b.add(begin, I64(1)), end, name="unit") as unit:
-            before = at(self.b.sub(unit, I64(1)))
-            totals = [self.b.load(slot, typ=t) for slot, t in zip(slots, types, strict=True)]
-            self.totals = []
-            self._run(range(late - 1), at(unit))
-            self.late = Late(kernel.stages[late], before, totals)
-            self._run(range(late - 1, late), at(unit))
-            self.late = None
-            for slot, total in zip(slots, self.totals, strict=True):
-                self.b.store(total, slot)
-            self.totals = totals
-            self._run(range(late + 1, stages), before)
-        self.totals = [self.b.load(slot, typ=t) for slot, t in zip(slots, types, strict=True)]
-        self._run(range(late, stages), at(self.b.sub(end, I64(1))))
+        with self.build.loop(begin, end, name="unit") as unit:
+            self._stages(Lanes(self._decode(self.kernel.outer, unit)))
 
     def _decode(self, variables: tuple[Var, ...], position: ir.Value) -> dict[Var, ir.Value]:
         """The values of loop variables at a position of their flattened range."""
@@ -208,5 +188,5 @@ class _KernelEmitter(Stages):
             if self.holes or last.size % width:
                 over = self.b.icmp_signed(">", stop, I64(last.size))
                 stop = self.b.select(over, I64(last.size), stop)
-            for lanes in self._along(last, start, stop, Lanes(values), self.lanes, self.several):
+            for lanes in self.along(last, start, stop, Lanes(values), self.lanes, self.several):
                 self._stages(lanes)

@@ -29,7 +29,7 @@ from ...kernel.loops import (
 )
 from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
-from .build import I1, I32, I64, PTR, Build, element, like, memory_type, register_type, suffix
+from .build import I1, I32, I64, LINE, PTR, Build, element, like, memory_type, register_type, suffix
 from .order import precedes
 from .scalar import operate
 
@@ -63,6 +63,7 @@ class Expressions:
         self.build = build
         self.b = build.b
         self.dtypes = dtypes
+        self.given = len(dtypes)  #: buffers of the table; what a kernel sets aside follows them
         table = build.function.args[0]
         self.bases = [
             self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8)
@@ -80,6 +81,7 @@ class Expressions:
             for slot in range(holes):
                 self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
+        self.greatest: Mapping[int, Expr] = {}  #: what the totals that are maxima are the maxima of
         self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
         self.ahead_writing = 0  #: the same of those that are written
         #: Whether quotients in indices are hidden. Of many indices that are made of them, LLVM would look for those
@@ -123,7 +125,8 @@ class Expressions:
             return self._inside(e, lanes, memo)
         if e.op == "exp" and (parts := vanishing(e.args[0])) is not None:
             args = self.build.same(*[self.value(a, lanes, memo) for a in parts])
-            return operate(self.build, "exp_unless", args, [a.dtype for a in parts], e.dtype)
+            name = "exp_unless_low" if self._is_low(parts[1]) else "exp_unless"
+            return operate(self.build, name, args, [a.dtype for a in parts], e.dtype)
         if e.op == "equal" and isinstance(e.args[0], Position) and lanes.vector is not None:
             found = self._is_at(e.args[0], e.args[1], lanes, memo)
             if found is not None:
@@ -132,6 +135,12 @@ class Expressions:
         if e.op == "cast":
             return self._cast(args[0], e.args[0].dtype, e.dtype)
         return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
+
+    def _is_low(self, e: Expr) -> bool:
+        """Whether an expression is known to be nowhere above 0: something less the greatest of its row."""
+        if not (isinstance(e, Apply) and e.op == "sub" and isinstance(e.args[1], Total)):
+            return False
+        return self.greatest.get(e.args[1].reduction) == e.args[0]
 
     def _cast(self, x: ir.Value, dtype: DType, out: DType) -> ir.Value:
         """Conversion; a 16-bit float is a float32 in its register, of a value that 16 bits can hold."""
@@ -149,8 +158,8 @@ class Expressions:
             return self.build.load(base, self.index(e.index, lanes), e.dtype)
         if step == 1:
             index = self.index(e.index, lanes)
-            if self.ahead and not isinstance(base, ir.Stack):
-                self._fetch(base, index, e.dtype, False)
+            if self.ahead and e.buffer < self.given:
+                self._fetch(base, index, e.dtype, lanes.count, self.ahead)
             return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
         at = self.build.splat(self.indices(e.index, lanes), lanes.count)
         return self._gather(base, at, e.dtype, lanes)
@@ -353,10 +362,16 @@ class Expressions:
             return self.b.urem(up, divisor)
         return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
 
-    def _fetch(self, base: ir.Value, at: ir.Value, dtype: DType, write: bool) -> None:
-        """Bring what comes some iterations after an element to the caches."""
-        ahead = self.b.add(at, I64((self.ahead_writing if write else self.ahead) // dtype.itemsize))
-        self.build.prefetch(self.build.address(base, ahead, dtype), write)
+    def fetch(self, e: Load, lanes: Lanes, ahead: int) -> None:
+        """Bring what comes so many bytes after neighbouring elements to the caches."""
+        self._fetch(self.bases[e.buffer], self.index(e.index, lanes), e.dtype, lanes.count, ahead)
+
+    def _fetch(
+        self, base: ir.Value, at: ir.Value, dtype: DType, count: int, ahead: int, write: bool = False
+    ) -> None:
+        for k in range(0, count, LINE // dtype.itemsize):
+            place = self.b.add(at, I64(ahead // dtype.itemsize + k))
+            self.build.prefetch(self.build.address(base, place, dtype), write)
 
     def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
         """Store a value: lane k at element at + k * step."""
@@ -366,9 +381,9 @@ class Expressions:
             return
         value = self.build.splat(value, lanes.count)
         if step == 1:
-            aside = isinstance(base, ir.Stack)
+            aside = buffer >= self.given
             if self.ahead_writing and lanes.mask is None and not self.past and not aside:
-                self._fetch(base, at, dtype, True)
+                self._fetch(base, at, dtype, lanes.count, self.ahead_writing, write=True)
             self.build.store(base, at, value, dtype, lanes.mask, self.past)
             return
         assert step is not None

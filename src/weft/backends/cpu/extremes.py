@@ -18,13 +18,17 @@ class Extreme:
     Of two zeros of different sign the later one stays, as in `extremum`.
     """
 
-    def __init__(self, build: Build, reduction: Reduction, seen: ir.Value, lanes: int) -> None:
+    def __init__(self, build: Build, reduction: Reduction, lanes: int, several: int) -> None:
         self.build = build
         self.b = build.b
         self.sign = ">" if reduction.op == "max" else "<"
-        self.seen, self.lanes = seen, lanes
+        self.lanes = lanes
         self.type = ir.VectorType(I1, lanes)
-        self.b.store(build.const(0, self.type), seen)
+        # Where there was no NaN so far: a comparison by a mask says both at once. Each of the pairs of a turn has a
+        # mask of its own, and waits for none of the others.
+        self.numbers = [build.slot(self.type) for _ in range(max(several // 2, 1))]
+        for slot in self.numbers:
+            self.b.store(build.const(1, self.type), slot)
 
     def combine(self, x: ir.Value, y: ir.Value) -> ir.Value:
         """The larger (or smaller) of two, y if either is NaN."""
@@ -35,13 +39,12 @@ class Extreme:
         parts = [value]
         while parts[0].type.count > self.lanes:
             parts = [half for x in parts for half in self._halves(x)]
-        found = []
-        for x, y in zip(parts[::2], parts[1::2] or parts, strict=True):
-            found.append(self.b.fcmp_unordered("uno", x, y))
-        total = self.b.load(self.seen, typ=self.type)
-        for nan in found:
-            total = self.b.or_(total, nan if mask is None else self.b.and_(nan, mask))
-        self.b.store(total, self.seen)
+        pairs = zip(parts[::2], parts[1::2] or parts, strict=True)
+        for slot, (x, y) in zip(self.numbers, pairs, strict=False):
+            numbers = self.b.fcmp_ordered("ord", x, y)
+            if mask is not None:
+                numbers = self.b.or_(numbers, self.b.not_(mask))
+            self.b.store(self.b.and_(self.b.load(slot, typ=self.type), numbers), slot)
 
     def _halves(self, x: ir.Value) -> tuple[ir.Value, ir.Value]:
         half = x.type.count // 2
@@ -50,6 +53,8 @@ class Extreme:
 
     def finish(self, value: ir.Value) -> ir.Value:
         """The extreme of all lanes, or NaN."""
-        seen = self.b.load(self.seen, typ=self.type)
-        some = self.build.intrinsic(f"llvm.vector.reduce.or.v{self.lanes}i1", I1, (seen,))
-        return self.b.select(some, self.build.const(math.nan, value.type), value)
+        numbers = self.b.load(self.numbers[0], typ=self.type)
+        for slot in self.numbers[1:]:
+            numbers = self.b.and_(numbers, self.b.load(slot, typ=self.type))
+        all_ = self.build.intrinsic(f"llvm.vector.reduce.and.v{self.lanes}i1", I1, (numbers,))
+        return self.b.select(all_, value, self.build.const(math.nan, value.type))

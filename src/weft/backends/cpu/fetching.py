@@ -7,9 +7,7 @@ import math
 from ...kernel.loops import Load, found_in
 from ...kernel.tiles import Tiles
 from ...kernel.tiling import Tiling
-
-#: Bytes of a line of the cache.
-LINE = 64
+from .build import LINE
 
 #: Bytes of results from which on it pays to fetch the lines that they go to: fewer are in the cache.
 _RESULTS = 1 << 18

@@ -15,9 +15,9 @@ from ...kernel.loops import Expr
 from ...kernel.tiles import Guard, Result, Tap, Tiles, of_columns
 from ...kernel.tiling import Tiling, packed_rows
 from . import instructions as ir
-from .build import I1, I64, PTR, Build, memory_type, register_type
+from .build import I1, I64, LINE, PTR, Build, memory_type, register_type
 from .expressions import Expressions, Lanes
-from .fetching import LINE, along_results, fetches_results, lines_of_rows
+from .fetching import along_results, fetches_results, lines_of_rows
 from .scalar import combine
 from .words import multiply_pairs, multiply_quads
 from .work import after_sums

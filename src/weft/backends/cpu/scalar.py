@@ -223,10 +223,15 @@ def _elementary(name: str) -> None:
         return functions[name](LlvmAlgebra(build, args[0].type), *args)
 
 
-@operation("exp_unless")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    vanishes, x = args
-    return exp_unless(LlvmAlgebra(build, x.type), vanishes, x)
+def _exp_unless(name: str, low: bool) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        vanishes, x = args
+        return exp_unless(LlvmAlgebra(build, x.type), vanishes, x, low)
+
+
+_exp_unless("exp_unless", False)
+_exp_unless("exp_unless_low", True)
 
 
 @operation("rsqrt")

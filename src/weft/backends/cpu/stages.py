@@ -8,49 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from ...kernel.anchors import identity_of
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, always_read, operands
+from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, always_read
 from . import instructions as ir
 from . import streams
 from .bounded import all_inside, bounded
-from .build import I1, I64, Build, like, register_type
+from .build import I64, Build, like, register_type
 from .expressions import Expressions, Lanes
-from .extremes import Extreme
 from .scalar import combine
+from .sums import Sums
 from .wideness import accumulators, lane_count, same_along
 
 
 def _repeats(var: Var) -> bool:
     """Whether a loop has more than one iteration."""
     return isinstance(var.size, Hole) or var.size > 1
-
-
-class Late:
-    """The stores of one unit, made in the loop of a stage of the next one: memory is written while there is work."""
-
-    def __init__(self, stage: Stage, outer: Lanes, totals: list[ir.Value]) -> None:
-        self.stage, self.outer, self.totals = stage, outer, totals
-        self.same: dict[Expr, ir.Value] = {}
-
-    def begin(self, code: Stages, last: Var, lanes: Lanes) -> None:
-        """Compute what is the same in the whole loop."""
-        code.totals, totals = self.totals, code.totals
-        self.same = code._same(self.stage, last, self._here(lanes))
-        code.totals = totals
-
-    def step(self, code: Stages, lanes: Lanes) -> None:
-        """One turn of the loop."""
-        usual = code.totals, code.past, code.ahead
-        code.totals, code.past, code.ahead = self.totals, True, 0
-        code._store(self.stage, self._here(lanes), self.same)
-        code.totals, code.past, code.ahead = usual
-
-    def _here(self, lanes: Lanes) -> Lanes:
-        return replace(lanes, values={**lanes.values, **self.outer.values})
 
 
 class Stages(Expressions):
@@ -60,19 +34,21 @@ class Stages(Expressions):
         super().__init__(build, (*kernel.inputs, *kernel.outputs), kernel.checked, holes)
         self.holes = holes
         self.kernel = kernel
+        totals = [x for stage in kernel.stages for x in (*stage.reductions, *stage.carries)]
+        maxima = [k for k, x in enumerate(totals) if isinstance(x, Reduction) and x.op == "max"]
+        self.greatest = {k: totals[k].value for k in maxima}
         self.lanes = lane_count(kernel, build.target)
         self.same: dict[Expr, ir.Value] = {}  #: what has one value in the whole innermost loop
         self.assumed: set[Inside] = set()  #: whose conditions are known to hold
-        self.late: Late | None = None  #: what is written of the unit before while sums are made
 
     def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         return self.value(e.then, lanes, memo) if e in self.assumed else super()._inside(e, lanes, memo)
 
     def _stages(self, outer: Lanes) -> None:
         self.totals = []
-        self._run(range(len(self.kernel.stages)), outer)
+        self.run(range(len(self.kernel.stages)), outer)
 
-    def _run(self, numbers: range, outer: Lanes) -> None:
+    def run(self, numbers: range, outer: Lanes) -> None:
         """Some of the stages, one after the other."""
         whole = self.ahead
         for number in numbers:
@@ -83,13 +59,13 @@ class Stages(Expressions):
             if stage.carries:
                 found += self._carry(stage, outer)
             elif stage.serial:
-                self._serial(stage.variables, outer, lambda lanes, stage=stage: self._store(stage, lanes))
+                self.serial(stage.variables, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             elif stage.stores and not stage.reductions:
                 self._nest(stage, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             self.totals += found
         self.ahead = whole
 
-    def _along(
+    def along(
         self, var: Var, start: ir.Value, stop: ir.Value, outer: Lanes, lanes: int, several: int
     ) -> Iterator[Lanes]:
         """Emit what the caller does with each yielded context for several vectors at once, if it wants them, for whole
@@ -123,18 +99,16 @@ class Stages(Expressions):
     def _nest(self, stage: Stage, outer: Lanes, body: Callable[[Lanes], None]) -> None:
         """The stage's loops around `body`."""
         if outer.vector is not None or not stage.variables:
-            self._serial(stage.variables, outer, body)
+            self.serial(stage.variables, outer, body)
             return
         *before, last = stage.variables
         across = self._across(stage)
         if across:
-            self._serial(tuple(before[:-1]), outer, lambda lanes: self._squares(stage, across, lanes))
+            self.serial(tuple(before[:-1]), outer, lambda lanes: self._squares(stage, across, lanes))
             return
 
         def innermost(lanes: Lanes) -> None:
-            self.same = self._same(stage, last, lanes)
-            if self.late is not None:
-                self.late.begin(self, last, lanes)
+            self.same = self.unchanging(stage, last, lanes)
             checked = set() if self.holes else bounded(stage, last)
             if not checked:
                 self._innermost(stage, last, lanes, body)
@@ -148,9 +122,9 @@ class Stages(Expressions):
                         self._innermost(stage, last, lanes, body)
             self.same = {}
 
-        self._serial(tuple(before), outer, innermost)
+        self.serial(tuple(before), outer, innermost)
 
-    def _same(self, stage: Stage, last: Var, lanes: Lanes) -> dict[Expr, ir.Value]:
+    def unchanging(self, stage: Stage, last: Var, lanes: Lanes) -> dict[Expr, ir.Value]:
         """What has one value in the whole innermost loop of a stage, or LLVM reads it again after every store."""
         found: dict[Expr, ir.Value] = {}
         for x in (*stage.reductions, *stage.stores):
@@ -160,7 +134,7 @@ class Stages(Expressions):
 
     def _innermost(self, stage: Stage, last: Var, lanes: Lanes, body: Callable[[Lanes], None]) -> None:
         several = accumulators(stage)
-        for inner in self._along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
+        for inner in self.along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
             body(inner)
 
     def _across(self, stage: Stage) -> list[Load]:
@@ -231,13 +205,13 @@ class Stages(Expressions):
             return self.lanes
         return self.build.target.lanes(max([4, *[r.dtype.itemsize for r in stage.reductions]]))
 
-    def _serial(self, variables: tuple[Var, ...], outer: Lanes, body: Callable[[Lanes], None]) -> None:
+    def serial(self, variables: tuple[Var, ...], outer: Lanes, body: Callable[[Lanes], None]) -> None:
         if not variables:
             body(outer)
             return
         first, *rest = variables
         with self.build.loop(I64(0), I64(first.size), name=first.name) as i:
-            self._serial(tuple(rest), outer.at(first, i), body)
+            self.serial(tuple(rest), outer.at(first, i), body)
 
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
         """Compute and store; the values of some expressions may be `known`."""
@@ -278,7 +252,7 @@ class Stages(Expressions):
         slots = []
         for c in stage.carries:
             type_ = like(register_type(c.dtype), lanes)
-            slot = self._entry_alloca(type_)
+            slot = self.build.slot(type_)
             self.b.store(self.build.const(0, type_), slot)
             slots.append((c, slot, type_))
 
@@ -291,102 +265,37 @@ class Stages(Expressions):
             self.totals = known + new
             self._store(stage, here)
 
-        self._serial(stage.variables, outer, step)
+        self.serial(stage.variables, outer, step)
         self.totals = known
         return [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
 
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""
-        across = outer.vector is not None
-        lanes = (
-            outer.count
-            if across
-            else (self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1)
-        )
-        first, several = lanes, 1 if across or lanes == 1 else accumulators(stage)
-        slots: list[dict[int, Any]] = []  # for each reduction: lanes -> where they are
-        for r in stage.reductions:
-            slots.append({})
-            for count in {lanes, several * lanes}:
-                type_ = like(register_type(r.dtype), count)
-                slots[-1][count] = self._entry_alloca(type_), type_
-                self.b.store(self.build.const(identity_of(r.op, r.dtype), type_), slots[-1][count][0])
-        extremes = [self._extreme(r, lanes) if several > 1 else None for r in stage.reductions]
+        sums = self.sums(stage, outer)
 
         def step(here: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
-            if self.late is not None:
-                self.late.step(self, here)
-            memo = dict(self.same if known is None else known)
-            lanes = here.count if several > 1 else first
-            for r, places, extreme in zip(stage.reductions, slots, extremes, strict=True):
-                slot, type_ = places[lanes]
-                before = self.b.load(slot, typ=type_)
-                if r.op == "dot":
-                    factors = [self.build.splat(self.value(x, here, memo), lanes) for x in operands(r.value)]
-                    after = self.build.multiply_add(*factors, before)
-                else:
-                    value = self.build.splat(self.value(r.value, here, memo), lanes)
-                    if extreme is not None:
-                        extreme.look(value, here.mask)
-                    after = self._combined(r, before, value, extreme)
-                if here.mask is not None and not across:
-                    after = self.b.select(here.mask, after, before)
-                self.b.store(after, slot)
-            self._store(stage, here, memo)
+            self.turn(stage, sums, here, self.same if known is None else known)
 
-        past, self.past = self.past, False  # what is stored here is read again soon
         rows = self._rows_across(stage, outer)
         if rows:
-            self._serial(stage.variables[:-1], outer, lambda lanes: self._turned(stage, rows, lanes, step))
+            self.serial(stage.variables[:-1], outer, lambda lanes: self._turned(stage, rows, lanes, step))
         else:
             self._nest(stage, outer, step)
+        return sums.finish()
+
+    def sums(self, stage: Stage, outer: Lanes) -> Sums:
+        """Places for the reductions of a stage, in which there is nothing yet."""
+        if outer.vector is not None:
+            return Sums(self, stage.reductions, outer.count, 1, across=True)
+        lanes = self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1
+        return Sums(self, stage.reductions, lanes, 1 if lanes == 1 else accumulators(stage), across=False)
+
+    def turn(self, stage: Stage, sums: Sums | None, here: Lanes, known: Mapping[Expr, ir.Value]) -> None:
+        """One turn of the innermost loop of a stage. What is stored beside sums is read again soon."""
+        memo = dict(known)
+        past = self.past
+        if sums is not None:
+            sums.add(here, memo)
+            self.past = False
+        self._store(stage, here, memo)
         self.past = past
-        found = []
-        for r, places, extreme in zip(stage.reductions, slots, extremes, strict=True):
-            value = self.b.load(places[first][0], typ=places[first][1])
-            if several > 1:
-                wide = self.b.load(places[several * lanes][0], typ=places[several * lanes][1])
-                value = self._combined(r, self._halved(r, wide, first, extreme), value, extreme)
-            value = self._finish(r, value, across, extreme)
-            found.append(value if extreme is None else extreme.finish(value))
-        return found
-
-    def _extreme(self, r: Reduction, lanes: int) -> Extreme | None:
-        if r.dtype.kind != "f":
-            return None
-        return Extreme(self.build, r, self._entry_alloca(ir.VectorType(I1, lanes)), lanes)
-
-    def _combined(self, r: Reduction, x: ir.Value, y: ir.Value, extreme: Extreme | None) -> ir.Value:
-        return combine(self.build, r.op, x, y, r.dtype) if extreme is None else extreme.combine(x, y)
-
-    def _halved(self, r: Reduction, value: ir.Value, lanes: int, extreme: Extreme | None) -> ir.Value:
-        """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
-        while value.type.count > lanes:
-            half = value.type.count // 2
-            parts = []
-            for start in (0, half):
-                order = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(start, start + half)))
-                nothing = ir.Constant(value.type, ir.Undefined)
-                parts.append(self.b.shuffle_vector(value, nothing, order))
-            value = self._combined(r, parts[0], parts[1], extreme)
-        return value
-
-    def _finish(self, r: Reduction, value: ir.Value, across: bool, extreme: Extreme | None) -> ir.Value:
-        if across or not isinstance(value.type, ir.VectorType):
-            return value
-        width = value.type.count
-        while width > 1:
-            width //= 2
-            order = [*range(width, 2 * width), *range(width)]
-            order += list(range(2 * width, value.type.count))
-            folded = self.b.shuffle_vector(
-                value,
-                ir.Constant(value.type, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order),
-            )
-            value = self._combined(r, value, folded, extreme)
-        return self.b.extract_element(value, ir.IntType(32)(0))
-
-    def _entry_alloca(self, type_: ir.Type) -> ir.Value:
-        with self.b.goto_entry_block():
-            return self.b.alloca(type_)

@@ -6,16 +6,20 @@ import math
 from dataclasses import replace
 
 from ...kernel.index import Var, as_index, flatten_index
-from ...kernel.loops import Kernel, Load, Stage, Store, found_in, substituted
-from .wideness import accumulators
+from ...kernel.loops import Kernel, Load, Lookup, Search, Stage, Store, found_in, substituted
+from .bounded import bounded
+from .wideness import along_vectors
 
 #: Bytes from which on lines are fetched ahead of their use.
 LONG = 4 << 20
 
-#: How many bytes ahead, of all that is read together: between a line's coming from memory and its use a processor
-#: can look ahead itself over few iterations of a loop with much arithmetic. And how far ahead lines are taken that
-#: will be written.
-AHEAD, AHEAD_WRITING = 4 << 10, 1 << 10
+#: How many bytes ahead what is only read, of one buffer, is fetched: between a line's coming from memory and its use a
+#: processor can look ahead itself over few iterations of a loop with much arithmetic. And how far ahead lines are taken
+#: that will be written.
+AHEAD, AHEAD_WRITING = 16 << 10, 1 << 10
+
+#: Rows from which on several are in flight.
+_ROWS = 32
 
 #: How far ahead a kernel fetches that goes through rows several times, in whole rows, at least.
 _ROWS_AHEAD = 1 << 10
@@ -48,24 +52,28 @@ def bytes_moved(kernel: Kernel) -> int:
 
 
 def ahead_of(kernel: Kernel) -> int:
-    """By how many bytes a kernel that goes through its buffers once fetches ahead of what it reads of each."""
-    values = [x.value for stage in kernel.stages for x in (*stage.reductions, *stage.carries, *stage.stores)]
-    read = {e.buffer for e in found_in(values) if isinstance(e, Load) and e.index.factors}
-    count = len(read & set(range(len(kernel.inputs))))
-    return max(AHEAD // max(count, 1), AHEAD_WRITING)
+    """By how many bytes a kernel fetches ahead of what it reads of each of its inputs.
+
+    The more it also writes, the slower it reads. And what is read side by side is fetched less far ahead: there is only
+    so much on its way at a time.
+    """
+    read, written = sum([len(loads) for loads in fetched(kernel)]), set()
+    for stage in kernel.stages:
+        along = along_vectors(kernel, stage)
+        written |= {s.buffer for s in stage.stores if isinstance(s, Store) and along in s.index.variables()}
+    return max(AHEAD // max(read * (read + len(written)), 1), AHEAD_WRITING)
 
 
 def reading_ahead(kernel: Kernel, stage: int) -> int:
-    """By how many bytes a stage along rows fetches ahead of what it reads.
+    """By how many bytes a stage along rows fetches ahead of what it reads, where they are made one after the other.
 
     Where several stages go through the same rows, all but the first find them in the cache. The second one, which has
-    most to compute, fetches the next row meanwhile; a maximum, which takes several lines at once, one of them before.
+    most to compute, fetches the next row meanwhile.
     """
     sizes = [math.prod([v.size for v in s.variables]) * 4 for s in kernel.stages if s.variables]
     if len(sizes) < 2 or not 0 < sizes[0] <= _ROW:
         return ahead_of(kernel)
-    early = stage == 0 and accumulators(kernel.stages[0]) > 1
-    return sizes[0] * -(-_ROWS_AHEAD // sizes[0]) if stage == 1 or early else 0
+    return sizes[0] * -(-_ROWS_AHEAD // sizes[0]) if stage == 1 else 0
 
 
 def set_aside(kernel: Kernel) -> tuple[Kernel, int]:
@@ -100,24 +108,54 @@ def set_aside(kernel: Kernel) -> tuple[Kernel, int]:
     return (kernel, 0) if any(e.buffer == result.buffer for e in waiting) else (found, size)
 
 
-def late_stage(kernel: Kernel) -> int | None:
-    """The stage of a kernel of rows that writes them, if it can be part of the last stage before it, of the next row.
+def lags(kernel: Kernel) -> tuple[int, ...]:
+    """By how many rows each stage of a kernel of rows may be behind the first, when one loop goes through all stages.
 
-    Then memory is written while sums are made, and not all at once when they are known. A row must still lie in the
-    first-level cache when the next one is summed up.
+    Nothing if they cannot. Some rows must stay in the first-level cache together.
     """
-    loops = [i for i, s in enumerate(kernel.stages) if s.variables]
-    if kernel.across or len(loops) < 2 or loops != list(range(len(loops))):
-        return None
-    if any(s.carries or s.serial for s in kernel.stages):
-        return None
-    late, sums = kernel.stages[loops[-1]], kernel.stages[loops[-2]]
-    if late.reductions or not all(isinstance(s, Store) for s in late.stores) or not sums.reductions:
-        return None
-    size = math.prod([v.size for v in late.variables]) * 4
-    if late.variables != sums.variables or not 0 < size <= _ASIDE or accumulators(sums) > 1:
-        return None
-    return loops[-1]
+    loops = [k for k, s in enumerate(kernel.stages) if s.variables]
+    if kernel.across or len(loops) < 2 or loops != list(range(len(loops))) or kernel.iterations < _ROWS:
+        return ()
+    rows, rest = kernel.stages[: len(loops)], kernel.stages[len(loops) :]
+    if any(s.carries or s.serial or not all(isinstance(x, Store) for x in s.stores) for s in kernel.stages):
+        return ()
+    if any(s.variables != rows[0].variables for s in rows) or any(s.reductions for s in rest):
+        return ()
+    size = math.prod([v.size for v in rows[0].variables]) * 4
+    if not 0 < size <= _ROW or any(bounded(s, s.variables[-1]) for s in rows):
+        return ()
+    return tuple([min(k, len(loops) - 1) for k in range(len(kernel.stages))]) if _row_by_row(kernel) else ()
+
+
+def _row_by_row(kernel: Kernel) -> bool:
+    """Whether what one stage stores and another reads is of the same row; what is set aside, of the next stage."""
+    given = len(kernel.inputs) + len(kernel.outputs)
+    stored = {s.buffer: (k, s) for k, stage in enumerate(kernel.stages) for s in stage.stores}
+    for k, stage in enumerate(kernel.stages):
+        for e in found_in([x.value for x in (*stage.reductions, *stage.stores)]):
+            if not isinstance(e, (Load, Lookup, Search)) or e.buffer not in stored:
+                continue
+            maker, store = stored[e.buffer]
+            if not isinstance(e, Load) or not isinstance(store, Store) or e.index != store.index:
+                return False
+            if e.buffer >= given and k != maker + 1:
+                return False
+    return True
+
+
+def fetched(kernel: Kernel) -> list[list[Load]]:
+    """What each stage is the first to read of inputs that are read further and further on, once for each."""
+    known: set[int] = set(range(len(kernel.inputs), len(kernel.inputs) + len(kernel.outputs) + 1))
+    found = []
+    for stage in kernel.stages:
+        along = along_vectors(kernel, stage)
+        values = found_in([x.value for x in (*stage.reductions, *stage.carries, *stage.stores)])
+        loads = [e for e in values if isinstance(e, Load) and e.buffer not in known]
+        on = [e for e in loads if any(v in e.index.variables() for v in kernel.outer)]
+        first = {e.buffer: e for e in reversed(on) if along is not None and e.index.stride(along) == 1}
+        found.append(list(first.values()))
+        known |= first.keys()
+    return found
 
 
 def _size(factors: object) -> int:
@@ -137,7 +175,7 @@ def stores_whole_vectors(kernel: Kernel, lanes: int) -> bool:
                 continue  # see `set_aside`
             if stage.reductions:
                 return False
-            along = kernel.outer[-1] if kernel.across else stage.variables[-1] if stage.variables else None
+            along = along_vectors(kernel, stage)
             if along is None and isinstance(s, Store):
                 continue  # a number for each row
             if not isinstance(s, Store) or along is None or s.index.stride(along) != 1:

@@ -17,9 +17,8 @@ from ...kernel.tiles import Tiles
 from ...kernel.tiling import COLUMNS_CACHED, ENOUGH, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
-from .build import I1, I64, KERNEL, Build, aligned
+from .build import I1, I64, KERNEL, LINE, Build, aligned
 from .expressions import Lanes
-from .fetching import LINE
 from .pack import pack_panel, pack_rows
 from .register_tile import Block, Place, RegisterTile
 

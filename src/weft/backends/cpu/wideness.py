@@ -30,7 +30,7 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     sizes = [4]
     for stage in kernel.stages:
         sizes += [r.dtype.itemsize for r in (*stage.reductions, *stage.carries)]
-        along = _along_vectors(kernel, stage)
+        along = along_vectors(kernel, stage)
         for x in (*stage.reductions, *stage.carries, *stage.stores):
             loads = [e for e in found_in([x.value]) if isinstance(e, Load)]
             sizes += [types[e.buffer].itemsize for e in loads if along in e.index.variables()]
@@ -49,7 +49,7 @@ def accumulators(stage: Stage) -> int:
     return WIDE if exact and not stage.stores else 1
 
 
-def _along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
+def along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
     """The variable that the vectors of a stage run along."""
     if kernel.across:
         return kernel.outer[-1]

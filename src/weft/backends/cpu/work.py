@@ -9,6 +9,7 @@ from ...kernel.sorting import Sort
 from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
+from . import streams
 
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
@@ -19,6 +20,10 @@ EVEN = 2_000_000
 
 #: As the units taken at a time: so many that each thread gets one portion.
 ALIKE = 1 << 40
+
+#: Bytes that a portion moves of what does not stay in caches, if that leaves enough portions: where one ends, what has
+#: been fetched ahead is another thread's, and rows in flight come to an end.
+STRETCH = 1 << 20
 
 #: Work that takes longer than anybody minds to look at the clock.
 LONG = 200_000
@@ -60,13 +65,16 @@ def hardly_pays(work: int) -> bool:
     return work < SPECIAL
 
 
-def grain_of(work: int, units: int) -> int:
+def grain_of(kernel: object, work: int, units: int) -> int:
     """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long; `ALIKE`."""
     if units < 2 or work < SERIAL:
         return 0 if work < LONG else -1
     if work < EVEN:
         return ALIKE
-    return max(1, units // 512, min(units // 2, units * PORTION // work))
+    grain = max(units // 512, min(units // 2, units * PORTION // work))
+    if isinstance(kernel, Kernel) and (moved := streams.bytes_moved(kernel)) >= streams.LONG:
+        grain = max(grain, units * min(STRETCH, moved // 32) // moved)
+    return max(1, grain)
 
 
 def _of_loops(kernel: Kernel) -> int:

@@ -89,10 +89,14 @@ def exp(a: Algebra, x: Value) -> Value:
     return exp_unless(a, a.less(x, a.const(ENDS[a.bits][0])), x)
 
 
-def exp_unless(a: Algebra, vanishes: Value, x: Value) -> Value:
-    """e**x, or 0 where that `vanishes`: processors take many times as long for what is below the normal range."""
-    high = a.const(ENDS[a.bits][1])
-    x = a.select(a.less(high, x), high, x)
+def exp_unless(a: Algebra, vanishes: Value, x: Value, low: bool = False) -> Value:
+    """e**x, or 0 where that `vanishes`: processors take many times as long for what is below the normal range.
+
+    The same bits in fewer instructions where x is known to be `low`: not above 0.
+    """
+    if not low:
+        high = a.const(ENDS[a.bits][1])
+        x = a.select(a.less(high, x), high, x)
     picks = a.bits == 32 and a.picks
     if picks:
         value, n = _by_sixteenths(a, x)

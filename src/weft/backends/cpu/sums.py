@@ -1,0 +1,116 @@
+"""The reductions of a stage while they are made: where each is kept, and what it comes to."""
+
+# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...kernel.anchors import identity_of
+from ...kernel.loops import Expr, Reduction, operands
+from . import instructions as ir
+from .build import I32, like, register_type
+from .expressions import Expressions, Lanes
+from .extremes import Extreme
+from .scalar import combine
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a reduction is kept, for each number of lanes that turns come with, and where NaN are noted."""
+
+    slots: dict[int, tuple[ir.Value, ir.Type]]
+    extreme: Extreme | None
+
+
+class Sums:
+    """The reductions of a stage, of `lanes` lanes, or of `several` vectors of so many where a turn brings these.
+
+    With `across`, each lane is a result of its own.
+    """
+
+    def __init__(
+        self, code: Expressions, reductions: Sequence[Reduction], lanes: int, several: int, across: bool
+    ) -> None:
+        self.code, self.build, self.b = code, code.build, code.b
+        self.lanes, self.several, self.across = lanes, several, across
+        self.places = [(r, self._begun(r)) for r in reductions]
+
+    def _begun(self, r: Reduction) -> _Places:
+        slots = {}
+        for count in {self.lanes, self.several * self.lanes}:
+            type_ = like(register_type(r.dtype), count)
+            slots[count] = self.build.slot(type_), type_
+            self.b.store(self.build.const(identity_of(r.op, r.dtype), type_), slots[count][0])
+        wide = self.several > 1 and r.dtype.kind == "f"
+        return _Places(slots, Extreme(self.build, r, self.lanes, self.several) if wide else None)
+
+    def add(self, here: Lanes, memo: dict[Expr, ir.Value]) -> None:
+        """Take the elements of one turn."""
+        lanes = here.count if self.several > 1 else self.lanes
+        for r, at in self.places:
+            slot, type_ = at.slots[lanes]
+            before = self.b.load(slot, typ=type_)
+            if r.op == "dot":
+                factors = [self._splat(x, lanes, here, memo) for x in operands(r.value)]
+                after = self.build.multiply_add(*factors, before)
+            else:
+                value = self._splat(r.value, lanes, here, memo)
+                if at.extreme is not None:
+                    at.extreme.look(value, here.mask)
+                after = self._combined(r, before, value, at.extreme)
+            if here.mask is not None and not self.across:
+                after = self.b.select(here.mask, after, before)
+            self.b.store(after, slot)
+
+    def _splat(self, e: Expr, lanes: int, here: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
+        return self.build.splat(self.code.value(e, here, memo), lanes)
+
+    def finish(self) -> list[ir.Value]:
+        """What the reductions have come to."""
+        found = []
+        for r, at in self.places:
+            slot, type_ = at.slots[self.lanes]
+            value = self.b.load(slot, typ=type_)
+            if self.several > 1:
+                slot, type_ = at.slots[self.several * self.lanes]
+                halves = self._halved(r, self.b.load(slot, typ=type_), at.extreme)
+                value = self._combined(r, halves, value, at.extreme)
+            value = self._folded(r, value, at.extreme)
+            found.append(value if at.extreme is None else at.extreme.finish(value))
+        return found
+
+    def _combined(self, r: Reduction, x: ir.Value, y: ir.Value, extreme: Extreme | None) -> ir.Value:
+        return combine(self.build, r.op, x, y, r.dtype) if extreme is None else extreme.combine(x, y)
+
+    def _halved(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
+        """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
+        while value.type.count > self.lanes:
+            half = value.type.count // 2
+            parts = []
+            for start in (0, half):
+                order = ir.Constant(ir.VectorType(I32, half), list(range(start, start + half)))
+                nothing = ir.Constant(value.type, ir.Undefined)
+                parts.append(self.b.shuffle_vector(value, nothing, order))
+            value = self._combined(r, parts[0], parts[1], extreme)
+        return value
+
+    def _folded(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
+        """All lanes combined, as a tree."""
+        if self.across or not isinstance(value.type, ir.VectorType):
+            return value
+        width = value.type.count
+        while width > 1:
+            width //= 2
+            order = [*range(width, 2 * width), *range(width)]
+            order += list(range(2 * width, value.type.count))
+            folded = self.b.shuffle_vector(
+                value,
+                ir.Constant(value.type, ir.Undefined),
+                ir.Constant(ir.VectorType(I32, len(order)), order),
+            )
+            value = self._combined(r, value, folded, extreme)
+        return self.b.extract_element(value, I32(0))
