@@ -115,6 +115,26 @@ def test_common_subexpressions_are_merged():
     assert len(graph.nodes) == 3 and len(eliminate_common(graph).nodes) == 2
 
 
+def test_the_same_border_is_made_once():
+    def padded(x, fill):
+        return pad(x, constant(fill, float32), low=(1,), high=(2,), interior=(0,))
+
+    for second, count in ((0.0, 1), (-0.0, 2), (1.0, 2)):
+        graph = trace_graph(lambda x, second=second: padded(x, 0.0) + padded(x, second), (V,))
+        assert len([n for n in eliminate_common(graph).nodes if n.prim.name == "pad"]) == count
+
+
+@pytest.mark.parametrize("number", [4.0, -0.5, 2.0**60, 2.0**-60, 3.0, 1e30, 0.0])
+@pytest.mark.parametrize("dtype", [float32, float64])
+def test_powers_of_two_are_multiplied_with(number, dtype):
+    graph = trace_graph(lambda x: x / number, (Aval((8,), dtype),))
+    after = simplify(graph)
+    power = number != 0 and np.frexp(abs(number))[0] == 0.5
+    assert [n.prim.name for n in after.nodes if n.value is None] == ["mul" if power else "div"]
+    x = np.asarray([0.0, -0.0, 1.1, -3e-38, 1e-44, np.inf, np.nan, 2.9e38], dtype.numpy)
+    assert bits(after, [x]) == bits(graph, [x])
+
+
 GOES = {
     "mul by one": lambda x: x * 1,
     "div by one": lambda x: x / 1,

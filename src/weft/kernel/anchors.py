@@ -124,18 +124,25 @@ def in_order(
 _SHORT = 32
 
 
+#: Channels of an image, at least, for vectors to run along them.
+_CHANNELS = 8
+
+
 def runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
     """Whether vectors run along what a reduction leaves, each lane adding up in order, or along what it reduces.
 
     Along what is left, if the last axis is, or if there is little to reduce, or if only the channels of images are
-    left. A function of shape and axes alone, since it decides in which order elements are combined.
+    left, of all images or of each, which lie next to each other behind convolutions. A function of shape and axes
+    alone, since it decides in which order elements are combined.
     """
     left = [a for a in range(len(shape)) if a not in axes]
     if not left:
         return False
     if len(shape) - 1 in left or not axes:
         return True
-    return size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1])
+    if size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1]):
+        return True
+    return len(shape) > 3 and left == [0, 1] and shape[1] >= _CHANNELS
 
 
 def at_reduction(

@@ -75,11 +75,15 @@ def separate_operands(graph: Graph) -> Graph:
     inputs = set(graph.inputs)
 
     def separate(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim.name == "dot_general":
+            columns = _flat_columns(old, args)
+            return None if columns == args else old.prim(*columns, **old.attrs)
         if old.prim.name != "conv" or old.dtype.name not in ("float32", "float64"):
             return None
-        x, w = args
         attrs = dict(old.attrs)
+        x, w = args
         if is_kernel_gradient(old):
+            x, w = args = _in_memory(x), _in_memory(w)
             if not (is_depthwise(old) or suits_gradient(old)):
                 return _kernel_gradient(old, x, w)
             x, w = (_copied_input(new, a, inputs) for new, a in zip(args, old.args, strict=True))
@@ -93,7 +97,7 @@ def separate_operands(graph: Graph) -> Graph:
             x = identity(x)
         return old.prim(x, _copied_kernel(old, w), **attrs)
 
-    return read_inside(eliminate_common(rewrite(graph, separate, ("conv",))))
+    return read_inside(eliminate_common(rewrite(graph, separate, ("conv", "dot_general"))))
 
 
 def _is_reshaped(x: Node) -> bool:
@@ -101,6 +105,40 @@ def _is_reshaped(x: Node) -> bool:
     while x.value is None and x.prim.movement and len(x.args) == 1 and x.prim is not reshape:
         x = x.args[0]
     return x.value is None and x.prim is reshape
+
+
+def _flat_columns(product: Node, args: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The operands of a matrix product, copies of those whose columns are flattened images: the gradient of the weight
+    of a linear layer behind convolutions. Where its columns lie pixel by pixel, its results would be written so."""
+
+    def column(x: Node, contracted: tuple[int, ...]) -> Node:
+        flat = x.value is None and x.prim is reshape and x.ndim == 2 and contracted == (0,)
+        return identity(x) if flat and _is_convolved(x.args[0]) else x
+
+    return tuple([column(x, a) for x, a in zip(args, product.attrs["contract"], strict=True)])
+
+
+def _is_convolved(x: Node) -> bool:
+    """Whether a value is computed from a convolution, as an image of several channels and pixels."""
+    if x.ndim < 3 or min(x.shape[1], math.prod(x.shape[2:])) < 2:  # type: ignore[type-var, arg-type]
+        return False
+    stack, seen = [x], {x}
+    while stack:
+        node = stack.pop()
+        if node.value is not None:
+            continue
+        if node.prim.name == "conv":
+            return True
+        stack += [a for a in node.args if a.ndim == x.ndim and a not in seen]
+        seen.update(node.args)
+    return False
+
+
+def _in_memory(x: Node) -> Node:
+    """An operand of a kernel's gradient, copied if it is such a view."""
+    if not _is_reshaped(x):
+        return x
+    return permute(identity(x.args[0]), **x.attrs) if x.prim is permute else identity(x)
 
 
 def by_pixels(conv: Node) -> bool:
@@ -232,8 +270,10 @@ def assign_layouts(
             continue
         if node in anchor and _has_thin_rows(gradient_in_parts(anchor[node])):
             layouts[node] = kernel_order(node.ndim)
-        elif _is_image(node, stored, anchor, layouts):
-            layouts[node] = channels_last(node.ndim)
+        else:
+            order = _image_order(node, stored, anchor, layouts)
+            if order is not None and order != tuple(range(node.ndim)):
+                layouts[node] = order
     return layouts
 
 
@@ -262,26 +302,31 @@ def _operand_orders(conv: Node) -> list[tuple[Node, Order]]:
     return copies
 
 
-def _is_image(node: Node, stored: set[Node], anchor: dict[Node, Node], layouts: dict[Node, Order]) -> bool:
-    """Whether a value comes out of a convolution, or is computed from one of its rank that does."""
+def _image_order(
+    node: Node, stored: set[Node], anchor: dict[Node, Node], layouts: dict[Node, Order]
+) -> Order | None:
+    """The order of the axes of a value that comes out of a convolution, or is computed from one of its rank that does:
+    that of the image, whichever of its axes these are by now."""
     if node in anchor and anchor[node].prim.name == "conv":
-        return True
-    images = [a for a in _sources(node, stored) if a in layouts and a.ndim == node.ndim]
-    return any(layouts.get(a) == channels_last(a.ndim) for a in images)
+        return channels_last(node.ndim)
+    for source, axes in _sources(node, stored):
+        if source.ndim == node.ndim and layouts.get(source) == channels_last(node.ndim):
+            return tuple([axes.index(a) for a in channels_last(node.ndim)])
+    return None
 
 
-def _sources(root: Node, stored: set[Node]) -> Sequence[Node]:
-    """The stored nodes that `root` is computed from."""
-    found: dict[Node, None] = {}
+def _sources(root: Node, stored: set[Node]) -> list[tuple[Node, Order]]:
+    """The stored nodes that `root` is computed from, and which of their axes, if they have as many, its own are."""
+    found: list[tuple[Node, Order]] = []
     seen: set[Node] = set()
-    stack = list(root.args)
+    stack = [(root, tuple(range(root.ndim)))]
     while stack:
-        node = stack.pop()
-        if node in seen or node.value is not None:
-            continue
-        seen.add(node)
-        if node in stored:
-            found[node] = None
-        else:
-            stack.extend(node.args)
-    return list(found)
+        node, axes = stack.pop()
+        if node.prim is permute and node.ndim == root.ndim:
+            axes = tuple([node.attrs["axes"][a] for a in axes])
+        for arg in node.args:
+            if arg in seen or arg.value is not None:
+                continue
+            seen.add(arg)
+            (found if arg in stored else stack).append((arg, axes))
+    return found

@@ -268,7 +268,7 @@ class _Plan:
         self, groups: list[list[Node]], joins: Callable[[Node], object | None]
     ) -> dict[Node, tuple[Node, bool]]:
         """By the first root of a group of elementwise kernels: a matrix product that this group reads first, and
-        whether it is needed elsewhere."""
+        whether it is needed elsewhere. Not where results lie in another order: tiles would write them bit by bit."""
 
         def plain(root: Node) -> bool:
             anchor = self.anchor.get(root)
@@ -276,7 +276,8 @@ class _Plan:
 
         products = {g[0] for g in groups if len(g) == 1 and plain(g[0])}
         found = first_readers(groups, lambda g: reads_of(self.made(g), self.stored), products)
-        return {r: (p, more or p in self.outputs) for r, (p, more) in found.items() if joins(r) is not None}
+        fits = {r for r in found if joins(r) is not None and r not in self.layouts}
+        return {r: (p, more or p in self.outputs) for r, (p, more) in found.items() if r in fits}
 
     def made(self, group: Sequence[Node]) -> list[Node]:
         """The roots of a group and what their kernel stores beside them."""

@@ -25,12 +25,12 @@ from .dropout import dropped
 
 @composite
 def safe_softmax(x):
-    """Softmax along the last axis in which a row of nothing but -inf gives zeros."""
+    """Softmax along the last axis in which a row of nothing but -inf gives zeros. One division for each row."""
     axis = (x.ndim - 1,)
     top = keep(max_(x, axes=axis), x, axis)
     e = exp_or_zero(x - stop_gradient(where(equal(top, float("-inf")), 0, top)))
     total = keep(sum_(e, axes=axis), e, axis)
-    return e / where(equal(total, 0), 1, total)
+    return e * (1 / where(equal(total, 0), 1, total))
 
 
 @safe_softmax.vjp
@@ -52,11 +52,10 @@ def weights_of(
 ) -> Node:
     """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E), where q[0] is query number `first`."""
     scores = widened(matmul(q, swapaxes(k, k.ndim - 2, k.ndim - 1)))
-    scores = (
-        scores / math.sqrt(max(int(q.shape[-1]), 1))
-        if scale is None
-        else scores * as_type(scale, scores.dtype)
-    )
+    if scale is None:
+        scores = scores * (1 / math.sqrt(max(int(q.shape[-1]), 1)))
+    else:
+        scores = scores * as_type(scale, scores.dtype)
     if causal:
         scores = where(tri(q.shape[-2], k.shape[-2], first), scores, float("-inf"))
     if mask is not None:

@@ -7,7 +7,7 @@ from ...ir.node import Node
 from ...ir.shape import divide, is_static, show_shape, size_of
 from ..define import constant
 from ..elementwise import less_equal, pow_, rsqrt, sqrt, where
-from ..movement import pad, reshape
+from ..movement import broadcast_to, pad, reshape
 from ..rearrange import moveaxis
 from ..reduce import sum_
 from ..window import windows
@@ -93,10 +93,22 @@ def group_norm(x, weight, bias, eps, *, groups):
     each = divide(x.shape[1], groups)
     if each is None:
         raise ShapeError(f"group_norm: {x.shape[1]} channels do not divide into {groups} groups")
-    w = reshape(widened(x), shape=(x.shape[0], groups, each, *x.shape[2:]))
-    normal, _, _ = standardize(w, widened(eps), axes=tuple(range(2, w.ndim)))
-    normal = reshape(normal, shape=x.shape)
+    w = widened(x)
+    n = each * count(w, tuple(range(2, w.ndim)))
+    centred = w - _of_groups(w, groups) / n
+    var = _of_groups(centred * centred, groups) / n
+    normal = centred * rsqrt(var + widened(eps))
     return as_type(_affine(normal, _lay(weight, normal), _lay(bias, normal)), x.dtype)
+
+
+def _of_groups(x: Node, groups: int) -> Node:
+    """The sum of each group of channels of each sample, for every channel: that of the sums of the channels, which lie
+    next to each other behind a convolution."""
+    spatial = tuple(range(2, x.ndim))
+    channels = sum_(x, axes=spatial) if spatial else x
+    each = reshape(channels, shape=(x.shape[0], groups, divide(x.shape[1], groups)))
+    found = broadcast_to(keep(sum_(each, axes=(2,)), each, (2,)), each.shape)
+    return reshape(found, shape=(*x.shape[:2], *(1 for _ in spatial)))
 
 
 @composite

@@ -15,7 +15,7 @@ from ..movement import concatenate, full, pad, reshape, slice_axis
 from ..reduce import argmax, max_, sum_
 from ..window import windows, windows_add
 from .classes import from_zero
-from .common import along, as_type, mean, widened
+from .common import along, as_type, keep, mean, widened
 from .define import composite
 from .first import at_first, first_max
 
@@ -261,6 +261,11 @@ def _adaptive_together(xs: tuple[Node, ...], sizes: Shape, reduce, name: str) ->
 def adaptive_avg_pool(x, *, sizes):
     """The mean of each cell of a grid of the given sizes laid over the last axes."""
     w = widened(x)
+    if len(sizes) > 1 and all(n == 1 for n in sizes):  # all at once: a sum over the pixels of each image
+        _check("adaptive_avg_pool", x, len(sizes))
+        axes = tuple(range(x.ndim - len(sizes), x.ndim))
+        if all(x.shape[a] != 0 for a in axes):
+            return as_type(keep(mean(w, axes), w, axes), x.dtype)
     return as_type(_adaptive(w, sizes, lambda v, axis: mean(v, (axis,)), "adaptive_avg_pool"), x.dtype)
 
 

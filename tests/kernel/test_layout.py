@@ -1,0 +1,100 @@
+"""In which order values lie in memory, and the copies that put operands in order: against the reference, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiled import check
+from weft.autodiff.transforms import vjp_pair
+from weft.backends.cpu.backend import CpuBackend
+from weft.ir.dtype import float32
+from weft.ir.graph import Graph, trace_graph
+from weft.ir.node import Aval
+from weft.kernel.tiles import Tiles
+from weft.ops.contraction import dot_general
+from weft.ops.conv import conv
+from weft.ops.elementwise import maximum, rsqrt
+from weft.ops.movement import broadcast_to, permute, reshape
+from weft.ops.reduce import sum_
+
+PLAIN = {"input_dilation": (1, 1), "kernel_dilation": (1, 1), "feature_groups": 1, "batch_groups": 1}
+
+
+def same(x, w):
+    """A convolution by windows of 3 x 3 that keeps the size of its images, and a relu."""
+    return maximum(conv(x, w, stride=(1, 1), padding=((1, 1), (1, 1)), **PLAIN), 0)
+
+
+def graph_of(function, *shapes) -> Graph:
+    return trace_graph(function, [Aval(s, float32) for s in shapes])
+
+
+def gradient_of(function, *shapes) -> Graph:
+    return vjp_pair(graph_of(function, *shapes), (True,) * len(shapes)).backward
+
+
+def steps(graph: Graph) -> list:
+    return CpuBackend().compile(graph).steps
+
+
+def twice_as_large(x):
+    """Every pixel four times."""
+    n, c, h, w = x.shape
+    x = broadcast_to(reshape(x, shape=(n, c, h, 1, w, 1)), (n, c, h, 2, w, 2))
+    return reshape(x, shape=(n, c, 2 * h, 2 * w))
+
+
+def is_contraction(step) -> bool:
+    return getattr(step.kernel, "flops", 0) > 1 << 20 or "dot= mul" in str(step.kernel)
+
+
+def test_gradients_of_kernels_over_enlarged_images_are_tiles():
+    attrs = {"stride": (1, 1), "padding": ((4, 4), (4, 4)), **PLAIN}
+    graph = gradient_of(lambda x, w: conv(twice_as_large(x), w, **attrs), (2, 32, 8, 8), (3, 32, 9, 9))
+    kernels = [s.kernel for s in steps(graph) if is_contraction(s)]
+    assert len(kernels) == 2 and all(isinstance(k, Tiles) for k in kernels)
+    check(graph)
+
+
+def test_columns_that_are_flattened_images_lie_side_by_side():
+    def gradient(x, w, y):
+        return dot_general(y, reshape(same(x, w), shape=(4, 24 * 35)), contract=((0,), (0,)), batch=((), ()))
+
+    graph = graph_of(gradient, (4, 8, 5, 7), (24, 8, 3, 3), (4, 40))
+    (product,) = [s.kernel for s in steps(graph) if s.node.shape == (40, 24 * 35)]
+    assert product.n.size == 24 * 35 and product.results[0].step == 1
+    check(graph)
+
+
+def test_products_that_become_images_are_put_in_order_by_what_reads_them():
+    def images(x, w, y, v, z):
+        flat = dot_general(y, v, contract=((1,), (0,)), batch=((), ()))
+        image = same(x, w)
+        return same(reshape(flat, shape=(4, 24, 5, 7)) * image, z) + same(image, z)
+
+    graph = graph_of(images, (4, 8, 5, 7), (24, 8, 3, 3), (4, 40), (40, 24 * 35), (16, 24, 3, 3))
+    (product,) = [s.kernel for s in steps(graph) if s.node.shape == (4, 24 * 35)]
+    assert product.n.size == 24 * 35 and product.results[0].step == 1
+    check(graph)
+
+
+def test_images_with_channels_last_lie_so():
+    def normal(x, w, v):
+        y = permute(same(x, w), axes=(0, 2, 3, 1))
+        total = broadcast_to(reshape(sum_(y * y, axes=(3,)), shape=(2, 6, 7, 1)), y.shape)
+        y = dot_general(y * rsqrt(total + 1), v, contract=((3,), (1,)), batch=((), ()))
+        return permute(y, axes=(0, 3, 1, 2)) + same(x, w)
+
+    graph = graph_of(normal, (2, 8, 6, 7), (24, 8, 3, 3), (24, 24))
+    product = next(s.kernel for s in steps(graph) if isinstance(s.kernel, Tiles) and s.kernel.steps == 24)
+    assert product.a.stride == 24 and [t.a for t in product.taps] == [1]
+    check(graph)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 9, 8), (3, 5, 9, 8), (2, 8, 3, 4, 5), (1, 24, 70, 50)])
+def test_sums_over_the_pixels_of_each_image(shape):
+    axes = tuple(range(2, len(shape)))
+    check(graph_of(lambda x: sum_(x * x, axes=axes), shape))
+    if len(shape) == 4:
+        kernel = (24, shape[1], 3, 3)
+        check(graph_of(lambda x, w: sum_(same(x, w), axes=axes), shape, kernel))
