@@ -459,3 +459,16 @@ def test_a_tensor_that_was_kept_from_a_trace_says_so_when_looked_at():
     wf.compile(lambda x: kept.append(x * 2))(wf.tensor([1.0]))
     with pytest.raises(TraceError, match="trace that has ended"):
         kept[0].numpy()
+
+
+def test_the_garbage_collector_rests_while_a_function_is_traced():
+    seen = []
+
+    @wf.compile
+    def f(x):
+        seen.append(gc.isenabled())
+        return x + 1.0
+
+    assert gc.isenabled()
+    f(wf.ones(3)).numpy()
+    assert seen == [False] and gc.isenabled()

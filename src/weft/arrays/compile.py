@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base import collector
 from ..base.errors import ArgumentError
 from ..base.pytree import Structure, flatten
 from ..base.state import state, version
@@ -201,9 +202,9 @@ class Compiled:
             for i, (x, given) in enumerate(zip(stand_ins, inputs, strict=True))
             if isinstance(given, Fixed) and not isinstance(x, BY_VALUE)
         ]
-        traced = Traced(
-            self.__name__, capture(self.function, structure, stand_ins, statics), structure, inputs
-        )
+        with collector.paused():
+            found = capture(self.function, structure, stand_ins, statics)
+        traced = Traced(self.__name__, found, structure, inputs)
         group = self._programs.setdefault(key, [])
         group[:] = [t for t in group if not t.once]
         group.append(traced)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ...base import collector
 from ...runtime.backend import Backend, register_backend
 
 
 def _make() -> Backend:
-    from .backend import CpuBackend
+    with collector.paused():
+        from .backend import CpuBackend
 
     return CpuBackend()
 
