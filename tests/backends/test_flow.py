@@ -117,7 +117,7 @@ def test_rows_in_flight_have_the_same_bits(name, columns, dtype, monkeypatch):
 def test_how_far_stages_are_behind(name):
     assert streams.lags(kernel_of(name, 64, 100)) == ROWS[name][1]
     assert streams.lags(kernel_of(name, 31, 100)) == ()  # too few rows
-    assert streams.lags(kernel_of(name, 64, 10_000)) == ()  # some would not stay in the cache together
+    assert streams.lags(kernel_of(name, 64, 65_552)) == ()  # some would not stay in the cache together
 
 
 def test_what_waits_for_more_than_a_turn_is_not_set_aside():

@@ -27,8 +27,9 @@ _ROWS_AHEAD = 1 << 10
 #: A row of more bytes than this does not stay in the first-level cache from one stage to the next.
 _ROW = 24 << 10
 
-#: What waits beside the results of a row may take so many bytes.
-_ASIDE = 16 << 10
+#: A row of more bytes than this does not stay in the second-level cache with those that are in flight beside it, and
+#: with what waits for the sum of one.
+_TOGETHER = 256 << 10
 
 #: Bytes from which on results are written to memory and not to the caches: whoever reads them will not find them there
 #: anyway.
@@ -86,7 +87,7 @@ def set_aside(kernel: Kernel) -> tuple[Kernel, int]:
     *before, last = [s for s in kernel.stages if s.variables] or [Stage(())]
     early = [s for s in before if s.reductions and s.stores]
     size = math.prod([v.size for v in last.variables])
-    if kernel.across or len(early) != 1 or len(last.stores) != 1 or last.reductions or size * 4 > _ASIDE:
+    if kernel.across or len(early) != 1 or len(last.stores) != 1 or last.reductions or size * 4 > _TOGETHER:
         return kernel, 0
     (first,), (result,) = early[0].stores, last.stores
     if early[0].variables != last.variables or not (isinstance(first, Store) and isinstance(result, Store)):
@@ -111,7 +112,7 @@ def set_aside(kernel: Kernel) -> tuple[Kernel, int]:
 def lags(kernel: Kernel) -> tuple[int, ...]:
     """By how many rows each stage of a kernel of rows may be behind the first, when one loop goes through all stages.
 
-    Nothing if they cannot. Some rows must stay in the first-level cache together.
+    Nothing if they cannot. Some rows must stay in a cache together.
     """
     loops = [k for k, s in enumerate(kernel.stages) if s.variables]
     if kernel.across or len(loops) < 2 or loops != list(range(len(loops))) or kernel.iterations < _ROWS:
@@ -122,7 +123,7 @@ def lags(kernel: Kernel) -> tuple[int, ...]:
     if any(s.variables != rows[0].variables for s in rows) or any(s.reductions for s in rest):
         return ()
     size = math.prod([v.size for v in rows[0].variables]) * 4
-    if not 0 < size <= _ROW or any(bounded(s, s.variables[-1]) for s in rows):
+    if not 0 < size <= _TOGETHER or any(bounded(s, s.variables[-1]) for s in rows):
         return ()
     return tuple([min(k, len(loops) - 1) for k in range(len(kernel.stages))]) if _row_by_row(kernel) else ()
 
