@@ -23,7 +23,7 @@ from weft.kernel.tiles import Tiles, of_columns
 from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
-from weft.ops.elementwise import maximum
+from weft.ops.elementwise import less, maximum, where
 from weft.ops.movement import permute, reshape
 from weft.ops.transcendental import rsqrt
 from weft.runtime.buffer import Buffer
@@ -62,6 +62,27 @@ def test_batches_several_axes_and_an_epilogue():
         return maximum(dot_general(x, y, contract=((1, 3), (3, 0)), batch=((0,), (2,))) + b, 0)
 
     check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
+
+
+def test_masks_of_products_are_made_in_tiles():
+    """Long sums wait in memory, which a mask has no room for: then it has a kernel of its own."""
+
+    def f(x, y):
+        return less(0, dot_general(x, y, contract=((1,), (0,)), batch=((), ())) + 1.0)
+
+    def chosen(x, y):
+        return where(f(x, y), 2.5, 0.5)
+
+    for function, size, count in ((f, 30, 1), (f, 900, 2), (chosen, 900, 1)):
+        graph = trace_graph(function, [Aval(s, float32) for s in ((90, size), (size, 70))])
+        program = CpuBackend().compile(graph)
+        assert len(program.steps) == count and isinstance(program.steps[0].kernel, Tiles)
+        args = [
+            np.random.default_rng(k).integers(-3, 4, a.shape).astype(np.float32)
+            for k, a in enumerate(graph.in_avals)
+        ]
+        (want,), (got,) = Interpreter(graph).evaluate(args), program.run([Buffer(a) for a in args])
+        np.testing.assert_array_equal(got.array, want)
 
 
 def test_what_all_rows_of_a_column_share_is_computed_once():

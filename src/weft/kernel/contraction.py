@@ -12,20 +12,27 @@ from .anchors import Common, accumulate, anchor, size
 from .index import Index, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
+from .matrices import is_of_matrices, of_matrices
 from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
 from .words import SMALL, in_words
 
 #: Types that are contracted in tiles; int32 from smaller integers.
 IN_TILES = ("float32", "float64", "int32")
 
+#: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
+CONTRACTIONS = ("dot_general", "wide_dot", "conv")
+
 #: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
 _SHORT_SUM = 8
 
 
-@anchor("dot_general")
+@anchor("dot_general", "wide_dot")
 def _contraction(c: Common) -> Kernel | Tiles:
     """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
-    return _as_tiles(c) or _as_loops(c)
+    assert c.anchor is not None
+    found = _as_tiles(c)
+    assert found is not None or not is_of_matrices(c.anchor.sig)
+    return found or _as_loops(c)
 
 
 def sum_length(node: Node) -> int:
@@ -36,10 +43,21 @@ def sum_length(node: Node) -> int:
     return size([x.shape[a] for a in node.attrs["contract"][0]])  # type: ignore[misc]
 
 
+def ends_in_registers(contraction: Node) -> bool:
+    """Whether tiles keep their sums in registers from begin to end, so that these may be stored in any type."""
+    return is_of_matrices(contraction.sig) or sum_length(contraction) <= LONG
+
+
 def can_round(contraction: Node, dtype: DType) -> bool:
     """Whether tiles can store their sums as `dtype`: in another type there is no memory for sums to wait in."""
     rounds = dtype.storage_only or contraction.dtype is int32
-    return dtype is contraction.dtype or (rounds and sum_length(contraction) <= LONG)
+    return dtype is contraction.dtype or (rounds and ends_in_registers(contraction))
+
+
+def can_store(anchor: Node, dtype: DType) -> bool:
+    """Whether the kernel of an anchor can store results of a type: any but the tiles of a contraction can."""
+    tiled = anchor.prim.name in CONTRACTIONS and anchor.dtype.name in IN_TILES
+    return not tiled or can_round(anchor, dtype)
 
 
 def widens(dtype: DType, out: DType) -> bool:
@@ -244,4 +262,6 @@ def tiles(
         rows=rows,
         along=along,
     )
+    if is_of_matrices(c.anchor.sig):
+        return of_matrices(found)
     return in_words(found) if found.dtype is int32 else found

@@ -25,6 +25,7 @@ from .elementwise import domain, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
+from .matrices import is_of_matrices
 from .merge import merge
 from .pooling import goes_over_taps, pooling_after
 from .reading import behind_views, looks_up, reads_of, source
@@ -32,7 +33,7 @@ from .rows import Group, find_rows, row_kernel
 from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
-from .tiles import LONG, Tiles
+from .tiles import Tiles
 from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
 
@@ -50,9 +51,6 @@ _OFTEN = 3
 
 #: And how many it may be deep: code is written by recursion over it.
 _DEEP = 64
-
-#: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
-_CONTRACTIONS = ("dot_general", "conv")
 
 
 def _operand_in_memory(contraction: Node, operand: Node) -> Node:
@@ -188,7 +186,7 @@ class _Plan:
             free = node.prim.movement or node.prim.name in _FREE or self._is_cheap(node, stored)
             if len(self._uses(node)) > 1 and not free:
                 stored.add(node)
-            if node.value is None and node.prim.name in _CONTRACTIONS:
+            if node.value is None and node.prim.name in contraction.CONTRACTIONS:
                 stored.update(_operand_in_memory(node, a) for a in node.args)
             if self._is_shared_number(node) or self._is_read_often(node):
                 stored.add(node)
@@ -257,11 +255,14 @@ class _Plan:
         return fixed
 
     def _hosted(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
-        """What the host reads or writes: it knows no order of axes but that of the shape."""
+        """What the host reads or writes, or registers that are matrices: they know no order of axes but the shape's."""
         hosted: set[Node] = set()
         for node in graph.nodes:
             if node.value is None and (node.prim is pick_prim or not supported(node)):
                 hosted.update((node, *node.args))
+            if is_of_matrices(node.sig):
+                hosted.update(behind_views(a) for a in node.args)
+        hosted.update(root for root, anchor in self.anchor.items() if is_of_matrices(anchor.sig))
         return hosted
 
     def followed(
@@ -306,6 +307,8 @@ class _Plan:
                 break
             path.append(root)
             root = user
+        while path and not contraction.can_store(anchor, root.dtype):
+            root = path.pop()
         for node in path:
             self.stored.discard(node)
         pool = self._pooling(anchor, root)
@@ -378,10 +381,12 @@ def _rounds(node: Node, anchor: Node) -> bool:
 
     Sums of integers are followed to any type."""
     narrow = node.prim.name == "cast" and (node.dtype.storage_only or node.args[0].dtype.storage_only)
-    whole = node.prim.name == "cast" and anchor.dtype is int32 and anchor.prim.name in _CONTRACTIONS
+    whole = (
+        node.prim.name == "cast" and anchor.dtype is int32 and anchor.prim.name in contraction.CONTRACTIONS
+    )
     if not narrow and not whole:
         return False
-    return anchor.prim.name not in _CONTRACTIONS or contraction.sum_length(anchor) <= LONG
+    return anchor.prim.name not in contraction.CONTRACTIONS or contraction.ends_in_registers(anchor)
 
 
 def _store_the_large(graph: Graph, stored: set[Node]) -> dict[Node, int]:

@@ -20,6 +20,7 @@ class Target:
     triple: str = ""  #: empty: this machine's
     half: bool = True  #: whether it converts between float16 and float32
     dots: bool = False  #: whether it adds four products of bytes to a sum at once
+    matrices: bool = False  #: whether it has registers that are matrices, and multiplies those of bfloat16
 
     @property
     def picks(self) -> bool:

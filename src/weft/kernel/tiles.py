@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..ir.dtype import DType
+from ..ir.dtype import DType, float32
 from .borders import Border
 from .index import Index, Var
 from .loops import (
@@ -115,7 +115,13 @@ class Tiles:
 
     def type_of(self, x: Operand) -> DType:
         """The type in which an operand is read from memory."""
-        return self.inputs[x.buffer] if self.words == 1 else self.dtype
+        alone = self.words == 1 or (self.matrices and x.stride == 1)
+        return self.inputs[x.buffer] if alone else self.dtype
+
+    @property
+    def matrices(self) -> bool:
+        """Whether registers that are matrices make it: see `matrices`."""
+        return self.words == 2 and self.dtype is float32
 
     @property
     def checked(self) -> bool:

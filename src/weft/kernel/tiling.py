@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .matrices import HEIGHT
 from .target import Target
 from .tiles import LONG, Operand, Tiles
 
@@ -133,6 +134,8 @@ def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
 
 def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
+    if t.matrices:
+        return _of_matrices(t)
     lanes = target.lanes(t.dtype.itemsize)
     sums = len(t.starts)
     pack = t.b.stride != 1 or (not t.along and _pays(t))
@@ -164,6 +167,27 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     return Tiling(
         rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, _widened(t, t.a)
     )
+
+
+#: Bytes of packed panels that registers which are matrices read, at most: beside the rows in the second-level cache.
+_PANELS_READ = 1 << 20
+
+
+def _of_matrices(t: Tiles) -> Tiling:
+    """Two by two registers of sums, or two of them for few columns; they stay there however long the sums are."""
+    rows, vectors = 2 * HEIGHT, 1 if t.n.size <= HEIGHT else 2
+    heights = _heights(t.m.size, rows)
+    count = sum([n for n, _ in heights])
+    panels = -(-t.n.size // (vectors * HEIGHT))
+    panel = t.steps * vectors * HEIGHT * t.dtype.itemsize
+    copied = t.a.stride == 1
+    by_rows = (
+        copied or t.m.size >= 2 * t.n.size
+    )  # units share the columns, not the rows, which are more work to read
+    group = max(1, min(panels if by_rows else panels // ENOUGH, _PANELS_READ // panel))
+    bands = max(1, min(ENOUGH // -(-panels // group), count if by_rows else count * rows // _PACKED_BAND))
+    first = len(t.shared) > 0
+    return Tiling(rows, vectors, heights, 0, t.taps[0].count, True, False, group, bands, first, copied)
 
 
 #: So few rows widen the second operand as they read it.
@@ -280,7 +304,7 @@ def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
     Rows that lie next to each other stay so; else the steps of each row do, and rows are a little further apart.
     """
     cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
-    if t.a.stride == 1:
+    if t.a.stride == 1 and not t.matrices:
         return 1, -(-cut.tallest // lanes) * lanes
     return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
 

@@ -85,7 +85,8 @@ def _as(x: Node, dtype: DType) -> Node:
     return x if x.dtype is dtype else cast(x, dtype=dtype)
 
 
-def _fill(x: Node, axis: int, count: int, value: int = 0) -> Node:
+def fill(x: Node, axis: int, count: int, value: int = 0) -> Node:
+    """`x` with `count` more elements behind the others of an axis."""
     if not count:
         return x
     none = (0,) * x.ndim
@@ -108,9 +109,9 @@ def _product(old: Node, x: Node, y: Node, words: _Words) -> Node | None:
     columns = math.prod(old.shape[x.ndim - len(cx) :])  # type: ignore[arg-type]
     if size < _SHORT or min(rows, columns) < 2:
         return None  # what is read once is not worth a copy
-    left, right = _innermost(x, bx, cx), _innermost(y, by, cy)
-    first = _fill(words.first(left), left.ndim - 1, words.missing(size))
-    second = _fill(words.second(right), right.ndim - 1, words.missing(size))
+    left, right = innermost(x, bx, cx), innermost(y, by, cy)
+    first = fill(words.first(left), left.ndim - 1, words.missing(size))
+    second = fill(words.second(right), right.ndim - 1, words.missing(size))
     if first is x and second is y:
         return None
     read = _read(second, y)
@@ -124,7 +125,7 @@ def _product(old: Node, x: Node, y: Node, words: _Words) -> Node | None:
     return out - reshape(total, shape=shape) * constant(128, int32)
 
 
-def _innermost(x: Node, batch: tuple[int, ...], contract: tuple[int, ...]) -> Node:
+def innermost(x: Node, batch: tuple[int, ...], contract: tuple[int, ...]) -> Node:
     """The batch axes, the free ones, and those that are contracted as one."""
     free = tuple([a for a in range(x.ndim) if a not in batch and a not in contract])
     order = (*batch, *free, *contract)
@@ -149,12 +150,12 @@ def _convolution(old: Node, x: Node, w: Node, words: _Words) -> Node | None:
     missing = words.missing(channels)  # type: ignore[arg-type]
     if attrs["batch_groups"] > 1 or (groups > 1 and missing):
         return None
-    first = _fill(words.first(x), 1, missing)
+    first = fill(words.first(x), 1, missing)
     if words.shifted and any(any(p) for p in padding):  # what is outside the image is 0 + 128 as well
         low, high = ((0, 0, *[p[k] for p in padding]) for k in (0, 1))
         first = pad(first, constant(0x80, uint8), low=low, high=high, interior=(0,) * x.ndim)
         attrs["padding"] = ((0, 0),) * len(padding)
-    second = _fill(words.second(w), 1, missing)
+    second = fill(words.second(w), 1, missing)
     out = old.prim(cast(identity(first), dtype=int32), cast(identity(second), dtype=int32), **attrs)
     if not words.shifted:
         return out

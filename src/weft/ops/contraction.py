@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base.errors import DTypeError, ShapeError
-from ..ir.dtype import bool_
+from ..ir.dtype import bool_, float32
 from ..ir.node import Aval
 from ..ir.shape import broadcast_shapes
 from .define import Sample, complex_values, primitive, values
@@ -111,20 +111,58 @@ def _(ct, index, x, y, *, contract, batch):
 
 @dot_general.batch
 def _(size, batched, x, y, *, contract, batch):
+    return _batched(dot_general, batched, x, y, contract, batch)
+
+
+def _batched(dot, batched, x, y, contract, batch):
+    """`dot` of operands of which some have one more axis in front."""
+
     def shift(axes, by):
         return tuple([a + by for a in axes])
 
     bx, by = map(int, batched)
     cx, cy = shift(contract[0], bx), shift(contract[1], by)
     if all(batched):
-        return dot_general(
-            x, y, contract=(cx, cy), batch=((0, *shift(batch[0], 1)), (0, *shift(batch[1], 1)))
-        )
-    out = dot_general(x, y, contract=(cx, cy), batch=(shift(batch[0], bx), shift(batch[1], by)))
+        return dot(x, y, contract=(cx, cy), batch=((0, *shift(batch[0], 1)), (0, *shift(batch[1], 1))))
+    out = dot(x, y, contract=(cx, cy), batch=(shift(batch[0], bx), shift(batch[1], by)))
     lead = len(batch[0])
     # The new axis is the first free axis of the operand that carries it: bring it to the front.
     at = lead if bx else lead + len(_free(x.ndim, cx, batch[0]))
     return out if at == 0 else permute(out, axes=(at, *[i for i in range(out.ndim) if i != at]))
+
+
+def _wide_infer(x: Aval, y: Aval, *, contract: tuple[Axes, Axes], batch: tuple[Axes, Axes]) -> Aval:
+    if x.dtype.kind != "f" or x.dtype.bits > 32:
+        raise DTypeError(f"takes floats of 16 or 32 bits, got {x.describe()} and {y.describe()}")
+    return Aval(_dot_infer(x, y, contract=contract, batch=batch).shape, float32)
+
+
+def _wide_samples() -> list[Sample]:
+    def sample(xs, ys, contract, batch=((), ())):
+        x, y = values(xs).astype(np.float32), values(ys, seed=1).astype(np.float32)
+        return Sample((x, y), {"contract": contract, "batch": batch}, smooth=False)
+
+    return [
+        sample((3, 4), (4, 2), ((1,), (0,))),
+        sample((2, 17, 64), (2, 18, 64), ((2,), (2,)), ((0,), (0,))),
+    ]
+
+
+@primitive(_wide_infer, attrs=("contract", "batch"), samples=_wide_samples)
+def wide_dot(x, y, *, contract, batch):
+    """`dot_general` of floats of at most 32 bits, with sums that stay float32, not rounded to the operands' type.
+
+    Compilers write it where the processor itself multiplies 16-bit floats. What users ask for is rounded.
+    """
+    return dot_general.evaluate(x, y, contract=contract, batch=batch)
+
+
+wide_dot.nondifferentiable("compilers write it when gradients have been taken; those are of dot_general")
+
+
+@wide_dot.batch
+def _(size, batched, x, y, *, contract, batch):
+    return _batched(wide_dot, batched, x, y, contract, batch)
 
 
 def matmul(x, y):

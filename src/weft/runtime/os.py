@@ -22,6 +22,21 @@ def sleep_calls() -> tuple[int, int, int] | None:
     return (syscall, *numbers) if syscall else None
 
 
+#: On x86-64: the number of the system call arch_prctl, its request for a part of the processor's state, and the part
+#: that tile registers (AMX) are.
+_ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
+
+
+def allow_matrices() -> bool:
+    """Ask the system for registers that are matrices; whether this process, with all its threads, may use them.
+
+    They are eight times as large as all others together, so Linux keeps room for them only where it has been asked.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0
+
+
 def nap_call() -> tuple[int, int] | None:
     """(address of a function that sleeps, what to give it for a fraction of a millisecond), for all other systems.
 

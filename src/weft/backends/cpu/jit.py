@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 
 from ...base.config import config
 from ...kernel.target import LEVELS, Target, named_target
+from ...runtime.os import allow_matrices
 from .compiling import WHOLE, Compiler
 from .instructions import Module
 
@@ -36,6 +37,8 @@ def host_target() -> Target:
         level = LEVELS["x86-64-v4"]
         if features.get("avx512vnni"):
             level = replace(level, features=f"{level.features},+avx512vnni", dots=True)
+        if all(features.get(f) for f in ("amx-tile", "amx-bf16")) and allow_matrices():
+            level = replace(level, features=f"{level.features},+amx-tile,+amx-bf16", matrices=True)
     elif features.get("avx2") and features.get("fma"):
         level = LEVELS["x86-64-v3"]
     elif llvm.get_process_triple().startswith(("aarch64", "arm64")):

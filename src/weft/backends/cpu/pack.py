@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ir.dtype import int16
 from ...kernel.tiles import Tap, Tiles
 from . import instructions as ir
-from .build import I1, I64, Build
+from .build import I1, I32, I64, Build
 
 
 def pack_panel(
@@ -72,7 +73,21 @@ class _Packer:
                 x = self._read(source, self.b.add(from_, I64(v)), self.lanes, None if whole else mask)
                 self.b.store(x, self._offset(to, I64(v)), align=self.size)
 
+    def _pairs(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        """The same of 16-bit numbers: those of two rows as words."""
+        mask = self.build.first_lanes(self.columns % self.lanes, self.lanes)
+        with self.build.loop(I64(0), I64(tap.count), name="pack.pair") as k:
+            from_ = self.b.mul(k, I64(tap.b))
+            to = self._offset(target, self.b.mul(k, I64(self.step)))
+            for v in range(0, self.width, self.lanes):
+                part = None if v + self.lanes <= self.columns else mask
+                words = _pairs(self.build, source, self.b.add(from_, I64(v)), tap.b // 2, self.lanes, part)
+                self.b.store(words, self._offset(to, I64(v)), align=self.size)
+
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        if self.t.b.stride == 1 and self.t.matrices:
+            self._pairs(source, target, tap)
+            return
         if self.t.b.stride == 1:
             self._rows(source, target, tap)
             return
@@ -116,6 +131,18 @@ class _Packer:
             self.b.store(rows[r], self._offset(target, at), align=self.size)
 
 
+def _pairs(
+    build: Build, source: ir.Value, at: ir.Value, apart: int, lanes: int, mask: ir.Value | None
+) -> ir.Value:
+    """16-bit numbers from two places, `apart`, as the halves of words."""
+    type_ = ir.VectorType(I32, lanes)
+    low, high = [
+        build.b.zext(build.load(source, build.b.add(at, I64(x)), int16, lanes, mask), type_)
+        for x in (0, apart)
+    ]
+    return build.b.or_(low, build.b.shl(high, build.const(16, type_)))
+
+
 def pack_rows(
     build: Build,
     type_: ir.Type,
@@ -139,6 +166,7 @@ class _RowPacker:
         self.type = type_
         self.height = height
         self.stride = t.a.stride
+        self.pairs = t.matrices and t.a.stride == 1
         self.row, self.step = steps
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.size = t.dtype.itemsize
@@ -167,8 +195,32 @@ class _RowPacker:
         x = self.build.load(source, at, self.source, lanes, mask)
         self.b.store(x, self._offset(target, to), align=self.size)
 
+    def _words(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        """Rows of words from neighbouring 16-bit numbers, by squares whose columns become rows."""
+
+        def squares(k: ir.Value, count: int) -> None:
+            at = self.b.mul(k, I64(tap.a))
+            for top in range(0, self.height, self.lanes):
+                rows = min(self.lanes, self.height - top)
+                mask = None if rows == self.lanes else self.build.first_lanes(rows, self.lanes)
+                here = [self.b.add(at, I64(j * tap.a + top)) for j in range(count)]
+                words = [_pairs(self.build, source, x, tap.a // 2, self.lanes, mask) for x in here]
+                words += [self.build.const(0, words[0].type)] * (self.lanes - count)
+                for r, row in enumerate(self.build.transposed(words)[:rows]):
+                    to = self._offset(target, self.b.add(k, I64((top + r) * self.row)))
+                    self.b.store(row, to, align=self.size)
+
+        whole = tap.count // self.lanes * self.lanes
+        with self.build.loop(I64(0), I64(whole), self.lanes, name="rows.pairs") as k:
+            squares(k, self.lanes)
+        if whole < tap.count:
+            squares(I64(whole), tap.count - whole)
+
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
         loop = self.build.loop
+        if self.pairs:
+            self._words(source, target, tap)
+            return
         if self.row == 1:
             with loop(I64(0), count, name="rows.k") as k:
                 at, to = self.b.mul(k, I64(tap.a)), self.b.mul(k, I64(self.step))

@@ -12,12 +12,14 @@ from functools import cache
 
 import numpy as np
 
+from ...kernel.matrices import HEIGHT
 from ...kernel.target import Target
 from ...runtime.threads import get_num_threads
 from . import instructions as ir
 from . import threads
 from .build import F32, F64, I32, I64, KERNEL, PTR, Build
 from .jit import Library, host_target
+from .matrix_tile import SUMS, WIDTH, emit_products
 from .streams import AHEAD
 
 _TURNS = 20_000  #: of the loop in one unit of the arithmetic
@@ -33,11 +35,12 @@ class Peak:
     threads: int
     flops32: float
     flops64: float
+    flops16: float  #: of bfloat16 in registers that are matrices; as with 32 bits where there are none
     bandwidth: float
 
     def flops(self, bits: int) -> float:
-        """For floats of so many bits; narrower ones are computed with 32."""
-        return self.flops64 if bits >= 64 else self.flops32
+        """For what is computed with so many bits."""
+        return self.flops64 if bits >= 64 else self.flops32 if bits >= 32 else self.flops16
 
 
 def peak() -> Peak:
@@ -52,17 +55,22 @@ def _peak(count: int) -> Peak:
     _emit_arithmetic(module, target, F32, "fma32")
     _emit_arithmetic(module, target, F64, "fma64")
     _emit_copy(module, target)
+    if target.matrices:
+        build = _function(module, "matrices", target)
+        with build.loop(*build.function.args[1:3], name="unit"):
+            emit_products(build, _TURNS)
+        build.b.ret_void()
     library = Library.of(module, target)
-    chains = _chains(target)
-    speeds = []
-    for name, size in (("fma32", 4), ("fma64", 8)):
-        units = 16 * count
-        sink = np.zeros(1024)
-        seconds = _best(library.address(name), units, [sink])
-        speeds.append(2 * units * _TURNS * chains * target.lanes(size) / seconds)
+    chains, units = _chains(target), 16 * count
+
+    def speed(name: str, adds: int) -> float:
+        return 2 * adds * units * _TURNS / _best(library.address(name), units, [np.zeros(1024)])
+
+    flops32, flops64 = (speed(f"fma{8 * size}", chains * target.lanes(size)) for size in (4, 8))
+    flops16 = speed("matrices", SUMS * HEIGHT**2 * 2 * WIDTH) if target.matrices else flops32
     arrays = [np.ones(_COPIED // 8 + 8) for _ in range(2)]
     seconds = _best(library.address("copy"), _COPIED // _UNIT, arrays)
-    return Peak(count, speeds[0], speeds[1], 2 * _COPIED / seconds)
+    return Peak(count, flops32, flops64, flops16, 2 * _COPIED / seconds)
 
 
 def _best(address: int, units: int, arrays: list[np.ndarray]) -> float:

@@ -23,6 +23,7 @@ from ...kernel.hoist import hoist_invariants, pack_constants
 from ...kernel.joining import join_in_steps
 from ...kernel.layout import separate_operands
 from ...kernel.lower import pulls
+from ...kernel.matrices import is_of_matrices, multiply_matrices
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
@@ -53,7 +54,7 @@ def _has_code(sig: Signature) -> bool:
     if any(a.dtype.kind == "c" for a in (*sig.inputs, out)):
         return name in EDGES
     if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
-        return False  # `widen_storage` leaves none of these
+        return is_of_matrices(sig)  # `widen_storage` leaves no others
     return name in table or name in builders or name in pulls
 
 
@@ -93,6 +94,14 @@ def _plain_indices(graph: Graph) -> Graph:
     return rewrite(graph, plain, (cond.name,))
 
 
+def _multiply_matrices(graph: Graph) -> Graph:
+    return multiply_matrices(graph) if host_target().matrices else graph
+
+
+def _widen_storage(graph: Graph) -> Graph:
+    return widen_storage(graph, host_target().matrices)
+
+
 def _group_integers(graph: Graph) -> Graph:
     return group_integers(graph, host_target().dots)
 
@@ -103,7 +112,8 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
-    ("widen storage types", widen_storage),
+    ("multiply matrices", _multiply_matrices),
+    ("widen storage types", _widen_storage),
     ("group small integers", _group_integers),
     ("split complex numbers", split_complex),
     ("join in steps", join_in_steps),

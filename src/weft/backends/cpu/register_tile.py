@@ -346,6 +346,9 @@ class RegisterTile:
         dtype = self.t.dtype if self.cut.pack else self.b_type
         return self.build.load(pointer, I64(0), dtype, self.lanes, mask)
 
+    def done(self) -> None:
+        """After the last tile of a kernel."""
+
     # -- results ------------------------------------------------------------------------------------------------
 
     def _place(self, result: Result, tile: Place, r: ir.Value, v: int) -> ir.Value:
@@ -373,21 +376,18 @@ class RegisterTile:
         first = I1(1)
         for v in t.fold:
             first = self.b.and_(first, self.b.icmp_signed("==", tile.values[v], I64(0)))
-        slots = [
-            [[self._slot(tile, i, r, v) for i in range(len(t.starts))] for r in range(tile.height)]
-            for v in range(tile.vectors)
-        ]
         for v in range(tile.vectors):
             column = {**tile.values, t.n: self.b.add(tile.column, I64(v * self.lanes))}
             lanes = Lanes(column, t.n, self.lanes, tile.mask_of(v))
             shared = {e: self.expressions.value(e, lanes, {}) for e in self.columns}
-            for r, sums in self._rows_of_sums(slots[v]):
+            for r, sums in self._rows_of_sums(tile, v):
                 values = {**column, t.m: self.b.add(tile.top, r)}
                 self.expressions.totals = sums
                 self._store_results(tile, r, v, replace(lanes, values=values), dict(shared), first)
 
-    def _rows_of_sums(self, slots: list[list[ir.Value]]) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
-        """Each row and its sums: one after the other, or, where results are much work, in a loop."""
+    def _rows_of_sums(self, tile: Place, v: int) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
+        """Each row and its sums in vector v: one after the other, or, where results are much work, in a loop."""
+        slots = [[self._slot(tile, i, r, v) for i in range(len(self.t.starts))] for r in range(tile.height)]
         if self.kept is None:
             for r, row in enumerate(slots):
                 yield I64(r), [self.b.load(slot, typ=self.vector) for slot in row]

@@ -19,6 +19,7 @@ from . import instructions as ir
 from .borders import fill_border
 from .build import I1, I64, KERNEL, LINE, Build, aligned
 from .expressions import Lanes
+from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
 from .register_tile import Block, Place, RegisterTile
 
@@ -92,7 +93,7 @@ class _Emitter:
         self.b = build.b
         self.t = t
         self.cut = tiling(t, build.target)
-        self.tile = RegisterTile(build, t, self.cut)
+        self.tile = (MatrixTile if t.matrices else RegisterTile)(build, t, self.cut)
         self.lanes = self.tile.lanes
         panels, rows = _packed(t, build.target)
         self.scratch = build.scratch(panels) if self.cut.pack else None
@@ -125,6 +126,7 @@ class _Emitter:
                     self._group(values, group, (band, bands), block)
             else:
                 self._group(values, group, (band, bands), None)
+        self.tile.done()
         self.b.ret_void()
 
     @contextmanager

@@ -1,0 +1,114 @@
+"""Products of bfloat16 by registers that are matrices, where the processor has them.
+
+Such a register holds 16 rows of 64 bytes, and one instruction adds the product of two of them to a third, in float32.
+It reads words of two numbers: of the first operand as they are in memory, with the contracted axis innermost, of the
+second from packed panels. Whether a product is made so follows from its shape alone, never from how its operands came
+about, since the sums are not in the order in which vectors make them: of every 32 products, those of even and those of
+odd numbers are summed up apart, and both are added to what there is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..ir.dtype import bfloat16
+from ..ir.graph import Graph
+from ..ir.node import Node, Signature
+from ..ops.contraction import dot_general, wide_dot
+from ..ops.movement import identity, reshape
+from ..ops.selection import cast, stop_gradient
+from ..passes.rewrite import rewrite
+from .index import Index
+from .tiles import Operand, Tap, Tiles
+from .words import fill, innermost
+
+#: Rows of a register, and words in each of them.
+HEIGHT = 16
+
+#: Products of fewer rows, columns or steps are quicker with vectors.
+_ROWS, _COLUMNS, _STEPS = 4, 8, 32
+
+
+def multiply_matrices(graph: Graph) -> Graph:
+    """`graph` with products of bfloat16 that registers make by themselves; their operands as these need them."""
+
+    def change(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim not in (dot_general, wide_dot) or not _suits(old.sig):
+            return None
+        (cx, cy), (bx, by) = old.attrs["contract"], old.attrs["batch"]
+        even = math.prod([args[0].shape[a] for a in cx]) % 2 == 0  # type: ignore[misc]
+        (x, left), (y, right) = _operand(args[0], bx, cx, even), _operand(args[1], by, cy, even)
+        lead = tuple(range(len(bx)))
+        new = wide_dot(x, y, contract=((left,), (right,)), batch=(lead, lead))
+        new.site = old.site
+        return new if old.prim is wide_dot else cast(new, dtype=bfloat16)
+
+    return rewrite(graph, change)
+
+
+def is_of_matrices(sig: Signature) -> bool:
+    """Whether a product is one that registers make as it is."""
+    if sig.prim is not wide_dot or not _suits(sig):
+        return False
+    x, y = sig.inputs
+    (cx, cy), (bx, by) = sig.attrs["contract"], sig.attrs["batch"]
+    lead = tuple(range(len(bx)))
+    fits = bx == by == lead and len(cx) == 1 and x.shape[cx[0]] % 2 == 0  # type: ignore[operator]
+    return fits and all(c[0] in (len(lead), v.ndim - 1) for v, c in ((x, cx), (y, cy)))
+
+
+def _suits(sig: Signature) -> bool:
+    """Whether registers make a product in less time than vectors do."""
+    x, out = sig.inputs[0], sig.out
+    if x.dtype is not bfloat16:
+        return False
+    (cx, _), (bx, _) = sig.attrs["contract"], sig.attrs["batch"]
+    free = x.ndim - len(cx)
+    steps = math.prod([x.shape[a] for a in cx])  # type: ignore[misc]
+    rows, columns = math.prod(out.shape[len(bx) : free]), math.prod(out.shape[free:])  # type: ignore[union-attr]
+    return rows >= _ROWS and columns >= _COLUMNS and steps >= _STEPS and 0 not in out.shape  # type: ignore[union-attr]
+
+
+def _operand(x: Node, batch: tuple[int, ...], contract: tuple[int, ...], even: bool) -> tuple[Node, int]:
+    """An operand as it can be read, in memory from begin to end, and the axis to contract: its batch axes come first,
+    and right behind them, or after all others, what is contracted, filled up to whole words."""
+    count = len(batch)
+    if even and (*batch, *contract) == tuple(range(count + len(contract))) and _lies_in_order(x):
+        if len(contract) == 1:
+            return x, count
+        free = x.shape[count + len(contract) :]
+        steps = math.prod([x.shape[a] for a in contract])  # type: ignore[misc]
+        return reshape(x, shape=(*x.shape[:count], steps, *free)), count
+    ordered = innermost(x, batch, contract)
+    last = ordered.ndim - 1
+    ordered = fill(ordered, last, 0 if even else 1)
+    return (ordered if ordered is x and _lies_in_order(x) else identity(ordered)), last
+
+
+def _lies_in_order(x: Node) -> bool:
+    """Whether an operand is not the view of something, or one that runs through it from begin to end."""
+    if x.value is None and x.prim is reshape:
+        x = x.args[0]
+    moves = (x.prim.movement and x.prim is not identity) or x.prim is stop_gradient
+    return x.value is None and not moves
+
+
+# -- tiles --------------------------------------------------------------------------------------------------------
+
+
+def of_matrices(t: Tiles) -> Tiles:
+    """A contraction of bfloat16 as one of words. An operand whose rows or columns are neighbours counts numbers: words
+    are made when it is copied."""
+    (tap,) = t.taps
+    (a, a_step), (b, b_step) = _in_words(t.a, tap.a), _in_words(t.b, tap.b)
+    return replace(t, a=a, b=b, taps=(Tap(tap.count // 2, a_step, b_step),), words=2)
+
+
+def _in_words(x: Operand, step: int) -> tuple[Operand, int]:
+    """An operand, and how far one word of it is from the next."""
+    if x.stride == 1:
+        return x, 2 * step
+    assert step == 1, (x, step)
+    factors = {term: f // 2 for term, f in x.base.factors.items()}
+    return Operand(x.buffer, Index(factors, x.base.offset // 2), x.stride // 2), 1
