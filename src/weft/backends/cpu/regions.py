@@ -22,6 +22,7 @@ from ...kernel.folding import fold_taps
 from ...kernel.hoist import hoist_invariants, pack_constants
 from ...kernel.joining import join_in_steps
 from ...kernel.layout import separate_operands
+from ...kernel.long_dots import sum_side_by_side
 from ...kernel.lower import pulls
 from ...kernel.matrices import is_of_matrices, multiply_matrices
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
@@ -118,6 +119,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("split complex numbers", split_complex),
     ("join in steps", join_in_steps),
     ("sum by rows", sum_by_rows),
+    ("long dot products", sum_side_by_side),
     ("reduce in blocks", reduce_in_blocks),
     ("fold taps", fold_taps),
     ("separate operands", separate_operands),

@@ -1,0 +1,57 @@
+"""Few and long dot products: vectors run along the sums, where there are too few results to fill them."""
+
+from __future__ import annotations
+
+import math
+
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ops.contraction import dot_general
+from ..ops.movement import broadcast_in_dim, reshape
+from ..ops.reduce import sum_
+from ..passes.rewrite import rewrite
+
+#: Products of a sum, at least, and results, at most, of which one operand has few rows.
+_LONG, _RESULTS, _ROWS = 2048, 256, 4
+
+#: Sums that are made side by side for each result: as many vectors as keep a processor busy, or fewer.
+_PARTS = (64, 48, 32, 16)
+
+
+def sum_side_by_side(graph: Graph) -> Graph:
+    """`graph` with few long dot products of the rows of two matrices as sums of parts, of elements p, P + p, ...
+
+    A tile adds up each result in order, so one with a row or a column would wait for every addition. How many parts
+    there are follows from the shapes alone.
+    """
+
+    def split(old: Node, args: tuple[Node, ...]) -> Node | None:
+        x, y = args
+        parts = parts_of(old)
+        if not parts:
+            return None
+        (m, length), n = x.shape, y.shape[0]
+        shape = (m, n, length // parts, parts)  # type: ignore[operator]
+        x = broadcast_in_dim(reshape(x, shape=(m, *shape[2:])), shape=shape, axes=(0, 2, 3))
+        y = broadcast_in_dim(reshape(y, shape=(n, *shape[2:])), shape=shape, axes=(1, 2, 3))
+        return sum_(sum_(x * y, axes=(2,)), axes=(2,))
+
+    return rewrite(graph, split, (dot_general.name,))
+
+
+def parts_of(product: Node) -> int:
+    """Into how many sums each of a matrix product's is cut; 0 if it is made as it is."""
+    x, y = product.args
+    attrs = product.attrs
+    if product.dtype.name not in ("float32", "float64") or x.ndim != 2 or y.ndim != 2:
+        return 0
+    if attrs["contract"] != ((1,), (1,)) or x.dtype is not product.dtype or y.dtype is not product.dtype:
+        return 0
+    (m, length), n = x.shape, y.shape[0]
+    if not all(isinstance(s, int) for s in (m, n, length)):
+        return 0
+    if length < _LONG or not 0 < math.prod((m, n)) <= _RESULTS or min(m, n) > _ROWS:  # type: ignore[type-var, operator]
+        return 0
+    if n == 1 and m != 1:  # vectors run along the rows
+        return 0
+    return next((p for p in _PARTS if length % p == 0), 0)  # type: ignore[operator]
