@@ -64,6 +64,30 @@ def test_batches_several_axes_and_an_epilogue():
     check(trace_graph(f, (Aval((3, 4, 19, 5), float32), Aval((5, 33, 3, 4), float32), Aval((33,), float32))))
 
 
+@pytest.mark.parametrize("rows", [2, 3, 5, 8, 9])
+@pytest.mark.parametrize(("steps", "columns"), [(64, 48), (3, 5), (100, 17), (1000, 33)])
+def test_few_rows_meet_columns_that_lie_apart(rows, steps, columns):
+    """They are read in squares, and the sums are those of columns that are neighbours, bit for bit."""
+    x, y = (
+        np.random.default_rng(k).normal(size=s).astype(np.float32)
+        for k, s in enumerate([(rows, steps), (columns, steps)])
+    )
+    results = []
+    for right, axis in ((y, 1), (np.ascontiguousarray(y.T), 0)):
+        graph = trace_graph(
+            lambda a, b, axis=axis: maximum(dot_general(a, b, contract=((1,), (axis,)), batch=((), ())), 0),
+            [Aval(v.shape, float32) for v in (x, right)],
+        )
+        program = CpuBackend().compile(graph)
+        (kernel,) = [s.kernel for s in program.steps]
+        assert isinstance(kernel, Tiles)
+        lanes = host_target().lanes(4)
+        squares = axis == 1 and rows <= min(8, host_target().registers - lanes - 3)
+        assert tiling(kernel, host_target()).squares == squares
+        results.append(program.run([Buffer(v) for v in (x, right)])[0].array)
+    np.testing.assert_array_equal(*results)
+
+
 def test_masks_of_products_are_made_in_tiles():
     """Long sums wait in memory, which a mask has no room for: then it has a kernel of its own."""
 

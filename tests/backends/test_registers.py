@@ -119,6 +119,7 @@ CASES = {
     **{f"{form} {m}x{k}x{n}": lambda m=m, k=k, n=n, form=form: product(m, k, n, form)
        for m, k, n in PRODUCTS for form in ("nn", "tn", "nt")},
     **{f"{count} slices": lambda count=count: gates(count) for count in (2, 3, 4, 5)},
+    **{f"nt {m}x300x200": lambda m=m: product(m, 300, 200, "nt") for m in (2, 4, 8)},
     "float64": lambda: product(96, 96, 96, "nn", float64),
     "bfloat16": lambda: product(96, 96, 96, "nn", bfloat16),
     "conv 28 1->32": lambda: convolution(64, 28, 1, 32),

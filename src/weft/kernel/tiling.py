@@ -30,6 +30,9 @@ class Tiling:
     bands: int  #: into how many bands the rows are cut; a unit of work has one
     rows_first: bool  #: whether some rows meet all columns before the next rows do
     pack_rows: bool  #: whether the rows of a tile are copied before it is computed
+    squares: bool = (
+        False  #: whether columns that lie apart are read in squares, which are transposed in registers
+    )
 
     @property
     def tiles(self) -> int:
@@ -136,6 +139,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
     if t.matrices:
         return _of_matrices(t)
+    if _reads_squares(t, target):
+        return _of_squares(t)
     lanes = target.lanes(t.dtype.itemsize)
     sums = len(t.starts)
     pack = t.b.stride != 1 or (not t.along and _pays(t))
@@ -188,6 +193,26 @@ def _of_matrices(t: Tiles) -> Tiling:
     bands = max(1, min(ENOUGH // -(-panels // group), count if by_rows else count * rows // _PACKED_BAND))
     first = len(t.shared) > 0
     return Tiling(rows, vectors, heights, 0, t.taps[0].count, True, False, group, bands, first, copied)
+
+
+#: As many rows, at most, take less time than to copy columns that lie apart for them.
+_ROWS_OF_SQUARES = 8
+
+
+def _reads_squares(t: Tiles, target: Target) -> bool:
+    """Whether columns lie apart, and few rows meet them: they are read in squares, each number once."""
+    lanes = target.lanes(t.dtype.itemsize)
+    room = target.registers - lanes - 3  # beside a square, for sums
+    plain = not (t.shared or t.rows or t.along or t.fold) and len(t.starts) == len(t.taps) == 1
+    apart = t.b.stride != 1 and t.taps[-1].b == 1 and t.taps[-1].guard is None
+    return plain and apart and lanes > 1 and t.m.size <= min(room, _ROWS_OF_SQUARES)
+
+
+def _of_squares(t: Tiles) -> Tiling:
+    """One tile of all rows and one vector of columns; sums stay in registers to their end."""
+    return Tiling(
+        t.m.size, 1, ((1, t.m.size),), 0, t.taps[0].count, False, False, 1, 1, False, False, squares=True
+    )
 
 
 #: So few rows widen the second operand as they read it.

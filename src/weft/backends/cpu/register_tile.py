@@ -240,6 +240,9 @@ class RegisterTile:
         self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
     ) -> None:
         """acc += sum over k of a[:, k] b[k, :], some steps in each turn of the loop."""
+        if self.cut.squares:
+            self._in_squares(tile, a, b, a_step, count.constant)
+            return
         unroll = self.unroll
         fixed = count.constant if isinstance(count, ir.Constant) else None
         if fixed is not None and fixed < 2 * unroll:
@@ -268,6 +271,28 @@ class RegisterTile:
                     self._offset_b(b, self.b.mul(k, I64(b_step))),
                 )
                 self._rank_one(tile, a_k, b_k)
+
+    def _in_squares(self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, count: int) -> None:
+        """The same where the steps of a column are neighbours: as many of them at a time as a vector has lanes."""
+        with self.build.loop(I64(0), I64(count - count % self.lanes), self.lanes, name="k") as k:
+            here = self.offset(a, self.b.mul(k, I64(a_step)), self.a_type)
+            self._square(tile, here, self._offset_b(b, k), a_step, self.lanes)
+        if rest := count % self.lanes:
+            k = count - rest
+            self._square(tile, self.offset(a, k * a_step, self.a_type), self._offset_b(b, k), a_step, rest)
+
+    def _square(self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, steps: int) -> None:
+        """So many steps of every column, turned into vectors of columns at a step each."""
+        mask = None if steps == self.lanes else self.build.first_lanes(steps, self.lanes)
+        count = self.lanes if tile.mask is None else sum(tile.mask.constant)
+        columns = [self._load(self._offset_b(b, j * self.t.b.stride), mask) for j in range(count)]
+        columns += [self.build.const(0, self.vector)] * (self.lanes - count)
+        for j, column in enumerate(self.build.transposed(columns)[:steps]):
+            for r in range(tile.height):
+                x = self.build.load(a, I64(j * a_step + self._row(tile, r)), self.a_type)
+                x = self.build.splat(x, self.lanes)
+                slot = self._slot(tile, 0, r, 0)
+                self.b.store(self._multiply_add(x, column, self.b.load(slot, typ=self.vector)), slot)
 
     def _with_next_rows(self, tile: Place, rows: ir.Value) -> Place:
         """The tile, fetching these rows, which the next step of the outermost tap needs."""
