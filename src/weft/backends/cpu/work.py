@@ -15,8 +15,9 @@ from . import streams
 SERIAL, PORTION = 20_000, 8_000
 
 #: Work below which all threads take equally many units, as they follow each other: what a thread finds in its cache
-#: is then what it left there in the step before. More work is cut finer, for threads that are interrupted.
-EVEN = 2_000_000
+#: is then what it left there in the step before, and lines that another core wrote cost more than the work on them. It
+#: is a part of a millisecond for two threads. More work is cut finer, for threads that are interrupted.
+EVEN = 20_000_000
 
 #: As the units taken at a time: so many that each thread gets one portion.
 ALIKE = 1 << 40
