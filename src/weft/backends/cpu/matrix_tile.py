@@ -19,7 +19,8 @@ from ...kernel.tiles import Tiles
 from ...kernel.tiling import Tiling
 from . import instructions as ir
 from .build import I8, I32, I64, PTR, Build
-from .register_tile import Place, RegisterTile
+from .register_tile import RegisterTile
+from .tile_results import Place
 
 #: Words in a row of a register.
 WIDTH = 16

@@ -30,6 +30,7 @@ from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
+from ...kernel.upsampling import convolve_before_repeating
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
 from ...ops.define import constant
@@ -121,6 +122,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("sum by rows", sum_by_rows),
     ("long dot products", sum_side_by_side),
     ("reduce in blocks", reduce_in_blocks),
+    ("convolve before repeating", convolve_before_repeating),
     ("fold taps", fold_taps),
     ("separate operands", separate_operands),
     ("spread windows", spread_windows),

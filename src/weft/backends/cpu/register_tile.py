@@ -9,28 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...ir.dtype import DType
 from ...kernel.index import Var
-from ...kernel.loops import Expr
-from ...kernel.tiles import Guard, Result, Tap, Tiles, of_columns
+from ...kernel.tiles import Guard, Tap, Tiles
 from ...kernel.tiling import Tiling, packed_rows
 from . import instructions as ir
-from .build import I1, I64, LINE, PTR, Build, memory_type, register_type
-from .expressions import Expressions, Lanes
+from .build import I64, LINE, Build
+from .expressions import Lanes
 from .fetching import along_results, fetches_results, lines_of_rows
-from .scalar import combine
+from .tile_results import Place, TileResults
 from .words import multiply_pairs, multiply_quads
-from .work import after_sums
 
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
 
 #: The same where several elements of the first operand are read as one vector, which holds on to registers.
 UNROLL_NEON = 2
-
-
-#: So many operations on the sums of an element, an exponential or the like, are written once for all rows of a tile.
-_MUCH = 12
 
 
 @dataclass(frozen=True)
@@ -44,40 +37,11 @@ class Block:
     last: ir.Value
 
 
-@dataclass(frozen=True)
-class Place:
-    """One register tile: where it is and how large."""
-
-    values: dict[Var, ir.Value]  #: of the outer variables
-    top: ir.Value
-    column: ir.Value
-    height: int
-    vectors: int
-    mask: ir.Value | None  #: of the last vector
-    #: what to fetch meanwhile of an operand, for the next block or tap, and lines in each turn of the innermost loop
-    ahead: tuple[ir.Value, int] | None = None
-
-    def cells(self) -> list[tuple[int, int]]:
-        return [(r, v) for r in range(self.height) for v in range(self.vectors)]
-
-    def mask_of(self, v: int) -> ir.Value | None:
-        return self.mask if v == self.vectors - 1 else None
-
-
-class RegisterTile:
+class RegisterTile(TileResults):
     """Writes the code of one tile at a time."""
 
     def __init__(self, build: Build, t: Tiles, cut: Tiling) -> None:
-        self.build = build
-        self.b = build.b
-        self.t = t
-        self.cut = cut
-        self.lanes = build.target.lanes(t.dtype.itemsize)
-        self.type = register_type(t.dtype)
-        self.vector = ir.VectorType(self.type, self.lanes)
-        self.expressions = Expressions(build, (*t.inputs, *t.outputs), t.checked)
-        self.size = t.dtype.itemsize
-        self.vector_bytes = self.size * self.lanes
+        super().__init__(build, t, cut)
         self.unroll = self._unroll()
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
@@ -85,16 +49,6 @@ class RegisterTile:
         self.fetches_results = fetches_results(t, cut)
         #: What results are computed from that tiles fetch: several sums take long enough for it to arrive.
         self.beside = along_results(t) if self.fetches_results or len(t.starts) > 1 else []
-        self.columns = of_columns(t)  #: parts of the results that all rows of a column have in common
-        self.slots: list[ir.Value] = []  #: the sums of a tile: those with the first columns come first
-        with self.b.goto_entry_block():
-            for _ in range(len(t.starts) * cut.tallest * cut.vectors):
-                self.slots.append(self.b.alloca(self.vector))
-            #: Where the finished sums of a tile lie while results that are much work are computed from them.
-            self.kept = None
-            if len(t.starts) > 1 or after_sums(t) >= _MUCH:
-                self.kept = self.b.alloca(self.type, len(self.slots) // cut.vectors * self.lanes)
-                self.kept.align, self.kept.type = self.vector_bytes, PTR
 
     def _unroll(self) -> int:
         sums, registers = self.cut.vectors * self.cut.tallest, self.build.target.registers
@@ -110,11 +64,6 @@ class RegisterTile:
         row, step = abs(self.t.a.stride), abs(self.t.taps[-1].a)
         met = [k * step // row for k in range(1, unroll) if row and k * step % row == 0]
         return any(0 < r < self.cut.tallest for r in met)
-
-    def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
-        """`by` elements further: of the operands as they are in memory, or else of the type that products have."""
-        type_ = self.type if dtype is None else memory_type(dtype)
-        return self.b.gep(base, [I64(by) if isinstance(by, int) else by], source_etype=type_)
 
     def _offset_b(self, base: ir.Value, by: ir.Value | int) -> ir.Value:
         """Within the second operand, where tiles read it."""
@@ -357,10 +306,6 @@ class RegisterTile:
         """Where a row of the first operand begins, from where those of the tile do."""
         return self.t.rows[tile.top.constant + r] if self.t.rows else r * self.a_steps[0]
 
-    def _slot(self, tile: Place, s: int, r: int, v: int) -> ir.Value:
-        """Where sum s of a row and vector of the tile is kept."""
-        return self.slots[(s * tile.height + r) * tile.vectors + v]
-
     def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
         if self.t.words == 1:
             return self.build.multiply_add(x, y, total)
@@ -373,68 +318,3 @@ class RegisterTile:
 
     def done(self) -> None:
         """After the last tile of a kernel."""
-
-    # -- results ------------------------------------------------------------------------------------------------
-
-    def _place(self, result: Result, tile: Place, r: ir.Value, v: int) -> ir.Value:
-        """Where in its buffer a result of a cell goes."""
-        at = self.expressions.index(result.out.base, Lanes(tile.values))
-        at = self.b.add(at, self.b.mul(self.b.add(tile.top, r), I64(result.out.stride)))
-        column = self.b.add(tile.column, I64(v * self.lanes))
-        return self.b.add(at, self.b.mul(column, I64(result.step)))
-
-    def _exchange(self, tile: Place, load: bool) -> None:
-        """Move the accumulators to the result's memory, or back."""
-        (result,) = self.t.results
-        buffer, step = result.out.buffer, result.step
-        for r, v in tile.cells():
-            at, slot = self._place(result, tile, I64(r), v), self._slot(tile, 0, r, v)
-            lanes = Lanes({}, self.t.n, self.lanes, tile.mask_of(v))
-            if load:
-                self.b.store(self.expressions.get(buffer, at, step, lanes), slot)
-            else:
-                self.expressions.put(buffer, at, step, self.b.load(slot, typ=self.vector), lanes)
-
-    def _finish(self, tile: Place) -> None:
-        """Compute the results from the sums and store them, or the greatest of them so far."""
-        t = self.t
-        first = I1(1)
-        for v in t.fold:
-            first = self.b.and_(first, self.b.icmp_signed("==", tile.values[v], I64(0)))
-        for v in range(tile.vectors):
-            column = {**tile.values, t.n: self.b.add(tile.column, I64(v * self.lanes))}
-            lanes = Lanes(column, t.n, self.lanes, tile.mask_of(v))
-            shared = {e: self.expressions.value(e, lanes, {}) for e in self.columns}
-            for r, sums in self._rows_of_sums(tile, v):
-                values = {**column, t.m: self.b.add(tile.top, r)}
-                self.expressions.totals = sums
-                self._store_results(tile, r, v, replace(lanes, values=values), dict(shared), first)
-
-    def _rows_of_sums(self, tile: Place, v: int) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
-        """Each row and its sums in vector v: one after the other, or, where results are much work, in a loop."""
-        slots = [[self._slot(tile, i, r, v) for i in range(len(self.t.starts))] for r in range(tile.height)]
-        if self.kept is None:
-            for r, row in enumerate(slots):
-                yield I64(r), [self.b.load(slot, typ=self.vector) for slot in row]
-            return
-        size, sums = self.vector_bytes, len(self.t.starts)
-        for i, slot in enumerate([slot for row in slots for slot in row]):
-            total = self.b.load(slot, typ=self.vector)
-            self.b.store(total, self.offset(self.kept, i * self.lanes), align=size)
-        with self.build.loop(I64(0), I64(len(slots)), name="row") as r:
-            at = self.offset(self.kept, self.b.mul(r, I64(sums * self.lanes)))
-            places = [self.offset(at, i * self.lanes) for i in range(sums)]
-            yield r, [self.b.load(place, typ=self.vector, align=size) for place in places]
-
-    def _store_results(
-        self, tile: Place, r: ir.Value, v: int, lanes: Lanes, known: dict[Expr, ir.Value], first: ir.Value
-    ) -> None:
-        """Store the results of a row and vector, or the greater ones of them and those before, if not the first."""
-        t = self.t
-        for result in t.results:
-            value = self.build.splat(self.expressions.value(result.value, lanes, known), self.lanes)
-            place, buffer, step = self._place(result, tile, r, v), result.out.buffer, result.step
-            if t.fold:
-                before = self.expressions.get(buffer, place, step, lanes)
-                value = self.b.select(first, value, combine(self.build, "max", before, value, t.dtype))
-            self.expressions.put(buffer, place, step, value, lanes)

@@ -21,7 +21,8 @@ from .build import I1, I64, KERNEL, LINE, Build, aligned
 from .expressions import Lanes
 from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
-from .register_tile import Block, Place, RegisterTile
+from .register_tile import Block, RegisterTile
+from .tile_results import Place
 
 
 def units(t: Tiles, target: Target) -> int:
