@@ -182,6 +182,15 @@ def test_layers_train_alike_however_they_are_looked_at():
         np.testing.assert_array_equal(a.numpy(), c.numpy())
 
 
+@has_matrices
+@pytest.mark.parametrize("rows, columns", [(3000, 5), (5, 3000), (3000, 4), (7, 8), (7, 7)])
+def test_a_transposed_product_has_the_same_bits_looked_at_or_not(rows, columns):
+    x, w = (wf.tensor(halves(*s)) for s in ((rows, 1000), (1000, columns)))
+    product = x @ w
+    looked = product.numpy()
+    np.testing.assert_array_equal((x @ w).T.numpy(), looked.T)
+
+
 def _square(n: int = 40, m: int = 40) -> Graph:
     return graph_of(
         lambda a, b: dot_general(a, b, contract=((0,), (0,)), batch=((), ())), halves(n, m), halves(n, m)

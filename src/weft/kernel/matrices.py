@@ -4,7 +4,8 @@ Such a register holds 16 rows of 64 bytes, and one instruction adds the product 
 It reads words of two numbers: of the first operand as they are in memory, with the contracted axis innermost, of the
 second from packed panels. Whether a product is made so follows from its shape alone, never from how its operands came
 about, since the sums are not in the order in which vectors make them: of every 32 products, those of even and those of
-odd numbers are summed up apart, and both are added to what there is.
+odd numbers are summed up apart, and both are added to what there is. It is the same for rows and for columns, since the
+transpose of a product is made as the product of the second operand with the first.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from .words import fill, innermost
 #: Rows of a register, and words in each of them.
 HEIGHT = 16
 
-#: Products of fewer rows, columns or steps are quicker with vectors.
-_ROWS, _COLUMNS, _STEPS = 4, 8, 32
+#: Products of fewer rows or columns, of fewer of both, or of fewer steps are quicker with vectors.
+_ONE_SIDE, _OTHER_SIDE, _STEPS = 4, 8, 32
 
 
 def multiply_matrices(graph: Graph) -> Graph:
@@ -67,7 +68,8 @@ def _suits(sig: Signature) -> bool:
     free = x.ndim - len(cx)
     steps = math.prod([x.shape[a] for a in cx])  # type: ignore[misc]
     rows, columns = math.prod(out.shape[len(bx) : free]), math.prod(out.shape[free:])  # type: ignore[union-attr]
-    return rows >= _ROWS and columns >= _COLUMNS and steps >= _STEPS and 0 not in out.shape  # type: ignore[union-attr]
+    few, many = min(rows, columns), max(rows, columns)
+    return few >= _ONE_SIDE and many >= _OTHER_SIDE and steps >= _STEPS and 0 not in out.shape  # type: ignore[union-attr]
 
 
 def _operand(x: Node, batch: tuple[int, ...], contract: tuple[int, ...], even: bool) -> tuple[Node, int]:
