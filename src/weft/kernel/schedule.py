@@ -33,6 +33,7 @@ from .rows import Group, find_rows, row_kernel
 from .running import FINAL
 from .slices import first_readers, sliced
 from .sorting import Sort
+from .storing import DEEP, store_the_large, store_the_spread
 from .tiles import Tiles
 from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
@@ -43,14 +44,8 @@ _FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not
 #: Operations of one instruction.
 _STEPS = ("add", "sub", "mul")
 
-#: How many operations one expression may be made of.
-_LARGE = 150
-
 #: With more uses a value that is moved before it is used is stored, though movement costs nothing.
 _OFTEN = 3
-
-#: And how many it may be deep: code is written by recursion over it.
-_DEEP = 64
 
 
 def _operand_in_memory(contraction: Node, operand: Node) -> Node:
@@ -93,7 +88,7 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
     @cache
     def joins(root: Node) -> object | None:
         alone = not native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
-        alone = alone or looks_up(root, plan.stored) or plan.depth[root] > _DEEP // 3 or goes_over_taps(root)
+        alone = alone or looks_up(root, plan.stored) or plan.depth[root] > DEEP // 3 or goes_over_taps(root)
         return None if alone else (domain(root, plan.layouts), plan.layouts.get(root))
 
     @cache
@@ -190,7 +185,8 @@ class _Plan:
                 stored.update(_operand_in_memory(node, a) for a in node.args)
             if self._is_shared_number(node) or self._is_read_often(node):
                 stored.add(node)
-        self.depth = _store_the_large(graph, stored)
+        store_the_spread(graph, stored)
+        self.depth = store_the_large(graph, stored)
         return {n for n in stored if not isinstance(n.value, (bool, int, float, complex))}
 
     def _is_cheap(self, node: Node, stored: set[Node]) -> bool:
@@ -387,25 +383,6 @@ def _rounds(node: Node, anchor: Node) -> bool:
     if not narrow and not whole:
         return False
     return anchor.prim.name not in contraction.CONTRACTIONS or contraction.ends_in_registers(anchor)
-
-
-def _store_the_large(graph: Graph, stored: set[Node]) -> dict[Node, int]:
-    """Add to `stored` so that no expression grows beyond measure; how deep the expression of each node is then.
-
-    What is not stored is written out at each of its uses, so a chain of operations that use their operand twice (a
-    sum beside a slice of itself, say) would double with every link.
-    """
-    size: dict[Node, int] = {}
-    depth: dict[Node, int] = {}
-    for node in graph.nodes:
-        size[node] = depth[node] = 1
-        if node not in stored and node.value is None:
-            inside = [a for a in node.args if a not in stored]
-            size[node] += len(node.args) - len(inside) + sum([size[a] for a in inside])
-            depth[node] += max([depth[a] for a in inside], default=0)
-            if (size[node] > _LARGE or depth[node] > _DEEP) and can_pull(node):
-                stored.add(node)
-    return depth
 
 
 def _common(

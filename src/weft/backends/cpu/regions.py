@@ -28,6 +28,7 @@ from ...kernel.matrices import is_of_matrices, multiply_matrices
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
+from ...kernel.outer import multiply_outright
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
 from ...kernel.upsampling import convolve_before_repeating
@@ -114,6 +115,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
+    ("multiply outright", multiply_outright),
     ("multiply matrices", _multiply_matrices),
     ("widen storage types", _widen_storage),
     ("group small integers", _group_integers),
