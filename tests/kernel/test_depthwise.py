@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from compiled import check, run
 from weft import nn
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.library import source
+from weft.backends.cpu.register_tile import UNROLL
 from weft.ir.dtype import DType, float32, float64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.tiles import Tiles
+from weft.kernel.tiling import tiling
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 
@@ -119,6 +124,20 @@ def test_groups_of_any_shape(data):
     )
     check(graph)
     check(backward(graph))
+
+
+def test_no_turns_of_more_steps_than_a_window_has():
+    """Taps of the gradient of a convolution in steps of two are those that met a pixel: never four, of three."""
+    steps = CpuBackend().compile(backward(grouped((4, 32, 9, 9), 32, 32, 3, stride=2, padding=1))).steps
+    (step,) = [s for s in steps if isinstance(s.kernel, Tiles) and any(tap.guard for tap in s.kernel.taps)]
+    target = host_target()
+    tile, cut = step.kernel, tiling(step.kernel, target)
+    assert all(tap.guard is not None and tap.count < UNROLL for tap in tile.taps)
+    text, _ = source(tile, "kernel", target)
+    heights = {height for _, height in cut.heights}
+    assert tile.n.size % (cut.vectors * target.lanes(4)) == 0  # all panels are as wide
+    multiplications = len(re.findall(r"call <\d+ x float> @llvm\.fma\.|fmul <", text))
+    assert multiplications == sum(heights) * cut.vectors
 
 
 def test_a_step_of_a_network_with_separable_layers_agrees_with_the_reference():

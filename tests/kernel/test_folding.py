@@ -60,6 +60,7 @@ FOLDED = {
     "a line": (convolution((4, 64, 100), 1, 9, padding=4), 1),
     "space": (convolution((2, 32, 7, 8, 9), 1, 3, padding=1), 2),
     "double": (convolution((2, 40, 16, 17), 2, 3, dtype=float64), 1),
+    "one image": (convolution((1, 20, 10, 12), 1, 3, padding=1, between=2), 1),
     "between elements": (convolution((2, 40, 9, 10), 3, 5, padding=4, between=2), 1),
     "a gradient to one channel": (input_gradient((5, 1, 15, 14), 32, 3), 2),
     "a gradient to three": (input_gradient((2, 3, 40, 38), 32, 7, stride=2, padding=3), 1),

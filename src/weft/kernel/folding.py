@@ -27,7 +27,7 @@ from .layout import is_kernel_gradient
 _VECTOR = 64
 
 #: Products of each sum, at least, that are left after folding; and multiplications, at least, that are worth it.
-_PRODUCTS, _WORK = 32, 1 << 17
+_PRODUCTS, _WORK = 32, 1 << 15
 
 #: How much more of the vectors has to be used.
 _GAIN = 1.6

@@ -262,10 +262,10 @@ class IRBuilder:
         return self._divide("srem", x, y)
 
     def hidden(self, x: Value) -> Value:
-        """A 64-bit integer of which LLVM does not know where it comes from."""
+        """A 64-bit integer or a pointer of which LLVM does not know where it comes from."""
         if isinstance(x, Constant):
             return x
-        return self._pure(x.type, f'call i64 asm "", "=r,0"(i64 {x.ref})', x)
+        return self._pure(x.type, f'call {x.type.text} asm "", "=r,0"({x.type.text} {x.ref})', x)
 
     def and_(self, x: Value, y: Value) -> Value:
         return self._binary("and", x, y)

@@ -81,6 +81,7 @@ class RegisterTile(TileResults):
         """The sums of a tile from its rows at a and columns at b; with a block, that part of them."""
         if self.t.along:
             a = self.offset(a, tile.column)
+        a, b = self.b.hidden(a), self.b.hidden(b)
         if block is None:
             start = I64(0)
             for here in self.positions(self.t.fold, tile.values):
@@ -198,7 +199,24 @@ class RegisterTile(TileResults):
             for k in range(fixed):
                 self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
             return
-        whole = self.b.and_(count, I64(-unroll))
+        whole = I64(0)
+        if self.t.taps[-1].count >= unroll:  # else no turn has so many steps
+            whole = self.b.and_(count, I64(-unroll))
+            self._turns(tile, a, b, (a_step, b_step), whole)
+        if fixed is not None:
+            for k in range(fixed - fixed % unroll, fixed):
+                self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
+        else:
+            with self.build.loop(whole, count, name="k.rest") as k:
+                a_k, b_k = (
+                    self.offset(a, self.b.mul(k, I64(a_step))),
+                    self._offset_b(b, self.b.mul(k, I64(b_step))),
+                )
+                self._rank_one(tile, a_k, b_k)
+
+    def _turns(self, tile: Place, a: ir.Value, b: ir.Value, steps: tuple[int, int], whole: ir.Value) -> None:
+        """The first `whole` steps, as many in each turn as it unrolls."""
+        unroll, (a_step, b_step) = self.unroll, steps
         with self.build.loop(I64(0), whole, unroll, name="k") as k:
             a_k, b_k = (
                 self.offset(a, self.b.mul(k, I64(a_step))),
@@ -210,16 +228,6 @@ class RegisterTile(TileResults):
                 self._rank_one(tile, self.offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
             if tile.ahead is not None:
                 self._fetch(tile.ahead, k)
-        if fixed is not None:
-            for k in range(fixed - fixed % unroll, fixed):
-                self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
-        else:
-            with self.build.loop(whole, count, name="k.rest") as k:
-                a_k, b_k = (
-                    self.offset(a, self.b.mul(k, I64(a_step))),
-                    self._offset_b(b, self.b.mul(k, I64(b_step))),
-                )
-                self._rank_one(tile, a_k, b_k)
 
     def _in_squares(self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, count: int) -> None:
         """The same where the steps of a column are neighbours: as many of them at a time as a vector has lanes."""
