@@ -204,3 +204,37 @@ def test_factors_can_be_looked_at_one_by_one():
     w, v = outputs(f.eigh)(x)
     assert arrays(w)[0].tolist() == [1, 2]
     np.testing.assert_allclose(np.abs(arrays(v)[0]), np.eye(2))
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("unit", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "columns", "dtype"),
+    [
+        ((257,), 1, np.float32),
+        ((2, 130), 7, np.float64),
+        ((101,), 0, np.float32),
+        ((3, 140), 2, np.complex64),
+        ((100,), 5, np.float32),
+    ],
+)
+def test_large_triangles_are_solved_in_parts(shape, columns, dtype, unit, lower):
+    rng = np.random.default_rng(3)
+    *lead, n = shape
+    a = (rng.normal(size=(*lead, n, n)) / n).astype(dtype)
+    a[..., range(n), range(n)] += 2
+    b = rng.normal(size=(*lead, n, columns)).astype(dtype)
+    t = np.tril(a, -unit) if lower else np.triu(a, unit)
+    t = t + unit * np.eye(n)
+    (a if lower else np.swapaxes(a, -1, -2))[..., 0, 1:] = np.nan  # the other triangle, which is not read
+    x = la.triangular_solve.evaluate(a, b, lower=lower, unit_diagonal=unit)
+    assert x.dtype == dtype and x.shape == b.shape
+    exact = np.float64 if dtype is np.float64 else np.float32
+    np.testing.assert_allclose(t @ x, b, rtol=0, atol=50 * np.finfo(exact).eps)
+
+
+def test_a_large_triangle_that_is_singular_is_an_error():
+    a = np.eye(150)
+    a[20, 20] = 0
+    with pytest.raises(np.linalg.LinAlgError):
+        la.triangular_solve.evaluate(a, np.ones((150, 1)), lower=True, unit_diagonal=False)

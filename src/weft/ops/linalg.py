@@ -207,9 +207,28 @@ def triangular_solve(a, b, *, lower, unit_diagonal):
     if unit_diagonal:
         np.einsum("...ii->...i", t)[...] = 1
     # Turned upside down a lower triangle is an upper one, whose elimination needs no row exchanges.
-    return (
-        np.linalg.solve(t[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :] if lower else np.linalg.solve(t, b)
-    )
+    if lower:
+        t, b = t[..., ::-1, ::-1], b[..., ::-1, :]
+    if t.shape[-1] > _SMALL:  # in the precision that `np.linalg.solve` has: rounded once
+        wide = np.result_type(t.dtype, np.float64)
+        x = _solve_upper(t.astype(wide), b.astype(wide)).astype(t.dtype)
+    else:
+        x = np.linalg.solve(t, b)
+    return x[..., ::-1, :] if lower else x
+
+
+#: Rows of a triangle, at most, that are eliminated as those of any matrix.
+_SMALL = 100
+
+
+def _solve_upper(t, b):
+    """The same for a matrix that is zero below its diagonal: its last rows first, then what is left for the others."""
+    if t.shape[-1] <= _SMALL:
+        return np.linalg.solve(t, b)
+    half = -(-t.shape[-1] // 2)
+    last = _solve_upper(t[..., half:, half:], b[..., half:, :])
+    rest = b[..., :half, :] - np.matmul(t[..., :half, half:], last)
+    return np.concatenate((_solve_upper(t[..., :half, :half], rest), last), axis=-2)
 
 
 @triangular_solve.vjp
