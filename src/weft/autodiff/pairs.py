@@ -9,6 +9,7 @@ from typing import Any
 from ..base.state import isolated
 from ..ir.graph import Graph, extract, fresh_inputs, instantiate, rebuild, toposort
 from ..ir.node import GRAD, Node
+from ..ir.primitive import pick_prim
 from ..ir.shape import Size
 from ..ops.reduce import sum_
 from .graphs import batch_graph
@@ -95,15 +96,20 @@ def make_pair(
     """
     forward = set(toposort([*outs, *kept, *args]))
     cuts, residuals = _reads(list(grads.values()), forward, args, outs, remat)
-    position = {n: (False, i) for i, n in reversed(list(enumerate([*outs, *residuals])))}
+    position = {_same(n): (False, i) for i, n in reversed(list(enumerate([*outs, *residuals])))}
     position.update({n: (True, i) for i, n in enumerate(args)})
     return Pair(
         forward=Graph(args, [*outs, *residuals]),
         backward=extract(list(grads.values()), [*cuts, *[c for c in cts if c is not None]]),
-        reads=tuple([position[c] for c in cuts]),
+        reads=tuple([position[_same(c)] for c in cuts]),
         found=tuple(grads),
         results=len(outs),
     )
+
+
+def _same(node: Node) -> Any:
+    """What is equal for nodes that are the same value: each reverse rule picks the results that it reads anew."""
+    return (node.args[0], node.attrs["index"]) if node.prim is pick_prim else node
 
 
 def _reads(
@@ -113,24 +119,30 @@ def _reads(
 
     Movement, constants and (under `remat`) everything that is not an argument is computed again instead.
     """
-    available = set(args) if remat else {*args, *outs}
+    available = {_same(n) for n in (args if remat else (*args, *outs))}
     cuts: list[Node] = []
     residuals: list[Node] = []
+    kept: set[Any] = set()
 
     def redone(node: Node) -> bool:
         return remat or node.prim.movement or type(node.sig.out) is tuple
 
+    def before(node: Node) -> bool:
+        return node in forward or (node.prim is pick_prim and node.args[0] in forward)
+
     def follow(node: Node) -> Sequence[Node]:
-        return node.args if node not in forward or (node not in available and redone(node)) else ()
+        return node.args if not before(node) or (_same(node) not in available and redone(node)) else ()
 
     for node in toposort(grads, follow):
-        if node not in forward or node.value is not None:
+        if not before(node) or node.value is not None:
             continue
-        if node in available:
+        if _same(node) in available:
             cuts.append(node)
         elif not redone(node):
             cuts.append(node)
-            residuals.append(node)
+            if _same(node) not in kept:
+                kept.add(_same(node))
+                residuals.append(node)
     return cuts, residuals
 
 

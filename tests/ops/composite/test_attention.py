@@ -7,15 +7,21 @@ import pytest
 
 from composites import Case, composite_tests, functional, gradients, run, spread
 from nodes import node
+from weft.autodiff.pairs import vjp_pair
 from weft.base.errors import DTypeError, ShapeError
-from weft.ir.graph import Graph
+from weft.ir.dtype import float64
+from weft.ir.graph import Graph, trace_graph
+from weft.ir.node import Aval
 from weft.ops.composite import attention as a
 from weft.ops.composite import dropout as d
+from weft.ops.composite.common import as_type
 from weft.ops.composite.softmax import softmax
+from weft.ops.control import call
 
 Q, K, V = spread(2, 3, 4), spread(2, 5, 4, seed=1), spread(2, 5, 6, seed=2)
 SEEN = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
 ADDED = spread(3, 5, seed=3)
+Q_K_V = [Aval(x.shape, float64) for x in (Q, K, V)]
 
 
 def _sdpa(mask=None, **attrs):
@@ -37,6 +43,16 @@ def _torch(mask=None, **attrs):
         return functional("scaled_dot_product_attention", m, **attrs)(q, k, v)
 
     return call
+
+
+def _rows_and_logs(q, k, v, mask, scale):
+    out, logs = a.attention_rows(q, k, v, mask, scale, node(np.array(0)), causal=False)
+    return out, as_type(logs, q.dtype)
+
+
+def _torch_rows_and_logs(q, k, v, mask, scale):
+    scores = q @ k.mT * scale + mask
+    return scores.softmax(-1) @ v, scores.logsumexp(-1, keepdim=True)
 
 
 HEADS = (spread(2, 4, 6), spread(18, 6, seed=1), spread(18, seed=2), spread(6, 6, seed=3), spread(6, seed=4))
@@ -82,9 +98,17 @@ CASES = [
     Case("attention", _sdpa(), (Q[:0], K[:0], V[:0]), _torch(), label="nothing"),
     Case(
         "attention_rows",
-        lambda q, k, v: a.attention_rows(q, k, v, None, None, node(np.array(0)), causal=True),
+        lambda q, k, v: a.attention_rows(q, k, v, None, None, node(np.array(0)), causal=True)[0],
         (Q, K, V),
         _torch(is_causal=True),
+    ),
+    Case(
+        "attention_rows",
+        _rows_and_logs,
+        (Q, K, V, ADDED, np.array(0.3)),
+        _torch_rows_and_logs,
+        label="added",
+        batch=False,
     ),
     Case("heads", _self_attention, HEADS, _torch_self_attention, batch=False),
 ]
@@ -170,7 +194,8 @@ def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, s
         """How many nodes there are of the size of the scores, that are not masks."""
         given = [node(x) for x in floating]
         nodes = Graph(given, [attend(*given)]).nodes
-        return sum(n.shape == (2, 130, 130) and n.value is None for n in nodes)
+        shapes = [o.shape for n in nodes if n.value is None for o in n.sig.outs]
+        return shapes.count((2, 130, 130))
 
     want = gradients(attend, floating)
     assert scores() > 0
@@ -179,6 +204,13 @@ def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, s
     assert scores() == 0
     for x, y in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
+def test_the_backward_pass_reads_what_the_forward_pass_returned():
+    body = trace_graph(lambda q, k, v: a.attention_rows(q, k, v, None, None, 0, causal=False), Q_K_V)
+    pair = vjp_pair(body, (True, True, True))
+    assert {(False, 0), (False, 1)} <= set(pair.reads) and len(pair.forward.outputs) == 2
+    assert [n.attrs["name"] for n in pair.backward.nodes if n.prim is call] == ["attention_rows.vjp"]
 
 
 def test_weights_that_would_be_subnormal_are_zeros():

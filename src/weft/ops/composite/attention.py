@@ -12,14 +12,14 @@ from ...ir.primitive import results
 from ...ir.shape import broadcast_shapes, divide, show_shape
 from ..contraction import dot_general, matmul
 from ..define import constant
-from ..elementwise import equal, where
+from ..elementwise import equal, log, where
 from ..gather import iota
 from ..loops import scan
-from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis
+from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis, sum_to, zeros
 from ..rearrange import moveaxis, swapaxes, tri
 from ..reduce import max_, sum_
 from .common import as_type, exp_or_zero, floating, keep, stop_gradient, widened
-from .define import cheap, composite
+from .define import composite
 from .dropout import dropped
 
 
@@ -47,15 +47,21 @@ def _fits(mask: Node, scores: Node) -> bool:
         return False
 
 
-def weights_of(
+def _turned(x: Node) -> Node:
+    return swapaxes(x, x.ndim - 2, x.ndim - 1)
+
+
+def _factor(q: Node, scale: Node | None, like: Node) -> Node | float:
+    """What products of queries and keys are multiplied by."""
+    return 1 / math.sqrt(max(int(q.shape[-1]), 1)) if scale is None else as_type(scale, like.dtype)
+
+
+def scores_of(
     q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool, first: Node | int = 0
 ) -> Node:
-    """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E), where q[0] is query number `first`."""
-    scores = widened(matmul(q, swapaxes(k, k.ndim - 2, k.ndim - 1)))
-    if scale is None:
-        scores = scores * (1 / math.sqrt(max(int(q.shape[-1]), 1)))
-    else:
-        scores = scores * as_type(scale, scores.dtype)
+    """q k^T * scale + mask for q (..., L, E) and k (..., S, E), where q[0] is query number `first`."""
+    scores = widened(matmul(q, _turned(k)))
+    scores = scores * _factor(q, scale, scores)
     if causal:
         scores = where(tri(q.shape[-2], k.shape[-2], first), scores, float("-inf"))
     if mask is not None:
@@ -70,20 +76,61 @@ def weights_of(
             scores = scores + as_type(mask, scores.dtype)
         else:
             raise DTypeError(f"attention: a mask is boolean or floating, got {mask.aval.describe()}")
-    if k.shape[-2] == 0:
-        return scores
-    return safe_softmax(scores)
+    return scores
+
+
+def weights_of(q: Node, k: Node, mask: Node | None, scale: Node | None, causal: bool) -> Node:
+    """softmax(q k^T * scale + mask) for q (..., L, E) and k (..., S, E)."""
+    scores = scores_of(q, k, mask, scale, causal)
+    return scores if k.shape[-2] == 0 else safe_softmax(scores)
 
 
 #: Queries that are compared with all keys at a time, and scores from which on this is done; it takes a fifth longer.
 _ROWS, _MANY = 64, 1 << 21
 
 
-@cheap
+@composite
 def attention_rows(q, k, v, mask, scale, first, *, causal):
-    """softmax(q k^T * scale + mask) v for queries `first` and the following; the backward pass computes it again."""
-    weights = weights_of(q, k, mask, scale, causal, first)
-    return matmul(as_type(weights, v.dtype), v)
+    """(softmax(s) v, log(sum(e**s))) of s = q k^T * scale + mask, for queries `first` and the following.
+
+    Weights are divided by their sums behind the product with the values. The logarithms, (..., L, 1), are what the
+    backward pass computes the weights again from; they are 0 for a query that sees nothing.
+    """
+    scores = scores_of(q, k, mask, scale, causal, first)
+    axis = (scores.ndim - 1,)
+    top = keep(max_(scores, axes=axis), scores, axis)
+    top = stop_gradient(where(equal(top, float("-inf")), 0, top))
+    e = exp_or_zero(scores - top)
+    total = keep(sum_(e, axes=axis), e, axis)
+    total = where(equal(total, 0), 1, total)
+    out = widened(matmul(as_type(e, v.dtype), v)) * (1 / total)
+    return as_type(out, v.dtype), top + log(total)
+
+
+@attention_rows.vjp
+def _(cts, outs, q, k, v, mask, scale, first, *, causal):
+    """With weights p and the cotangent c of the result, that of a score is p (c v^T - sum(c out))."""
+    out, logs = outs
+    scores = scores_of(q, k, mask, scale, causal, first)
+    p = exp_or_zero(scores - logs)
+    ct = zeros(out.aval) if cts[0] is None else cts[0]
+    wide = widened(ct)
+    shift = keep(sum_(wide * widened(out), axes=(out.ndim - 1,)), out, (out.ndim - 1,))
+    if cts[1] is not None:
+        shift = shift - cts[1]
+    ds = p * (widened(matmul(ct, _turned(v))) - shift)
+    products = as_type(ds * _factor(q, scale, ds), q.dtype)
+    of_scale = None
+    if scale is not None:
+        of_scale = as_type(sum_to(ds * widened(matmul(q, _turned(k))), scale.shape), scale.dtype)
+    return (
+        sum_to(matmul(products, k), q.shape),
+        sum_to(matmul(_turned(products), q), k.shape),
+        sum_to(matmul(_turned(as_type(p, ct.dtype)), ct), v.shape),
+        None if mask is None or mask.dtype.kind != "f" else as_type(sum_to(ds, mask.shape), mask.dtype),
+        of_scale,
+        None,
+    )
 
 
 def attend(
@@ -120,13 +167,14 @@ def attend(
         one = next(given) if shared else None
         factor = next(given) if scale is not None else None
         queries, first = next(given), next(given)
-        return (attention_rows(queries, keys, values, next(given, one), factor, first, causal=causal),)
+        return attention_rows(queries, keys, values, next(given, one), factor, first, causal=causal)
 
     body = trace_graph(step, [*[c.aval for c in consts], *[Aval(x.shape[1:], x.dtype) for x in each]])
     out = scan(
         *consts, *each, body=body, consts=len(consts), carries=0, length=count, reverse=False, rule=None
-    )  # (count, ..., _ROWS, V)
-    out = moveaxis(results(out)[0], 0, out.ndim - 3)
+    )
+    out = results(out)[0]  # (count, ..., _ROWS, V)
+    out = moveaxis(out, 0, out.ndim - 3)
     out = reshape(out, shape=(*out.shape[:-3], count * _ROWS, out.shape[-1]))
     return slice_axis(out, out.ndim - 2, 0, rows)
 
