@@ -17,6 +17,7 @@ from weft.ops.composite import dropout as d
 from weft.ops.composite.common import as_type
 from weft.ops.composite.softmax import softmax
 from weft.ops.control import call
+from weft.ops.loops import scan
 
 Q, K, V = spread(2, 3, 4), spread(2, 5, 4, seed=1), spread(2, 5, 6, seed=2)
 SEEN = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
@@ -204,6 +205,23 @@ def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, s
     assert scores() == 0
     for x, y in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("keys", [70, 300, 400])
+def test_queries_are_not_compared_with_most_keys_that_they_do_not_see(monkeypatch, keys):
+    args = [np.random.default_rng(i).normal(size=(n, 5)) for i, n in enumerate((300, keys, keys))]
+
+    def attend(q, k, v):
+        return a.attend(q, k, v, None, None, None, None, True)
+
+    want = gradients(attend, args)
+    monkeypatch.setattr(a, "_MANY", 1)
+    got = gradients(attend, args)
+    for x, y in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+    given = [node(x) for x in args]
+    loops = [n for n in Graph(given, [attend(*given)]).nodes if n.prim is scan]
+    assert sorted(n.args[0].shape[0] for n in loops) == [min(keys, n) for n in (128, 256, 300)]
 
 
 def test_the_backward_pass_reads_what_the_forward_pass_returned():
