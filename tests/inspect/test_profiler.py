@@ -13,6 +13,7 @@ import weft as wf
 from weft import nn, optim
 from weft.backends.cpu import library, watch
 from weft.backends.cpu import threads as pool_threads
+from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.peak import peak
 from weft.base.errors import FileError, StateError
 from weft.runtime import profile as recording
@@ -161,6 +162,18 @@ def test_the_table(backend):
     assert any("linear" in line and "test_profiler.py:" in line for line in lines)
     assert p.table(1).splitlines()[-1].startswith("and ")
     assert "profile of" in repr(p)
+
+
+@pytest.mark.skipif(not host_target().matrices, reason="this processor has no registers that are matrices")
+def test_the_title_tells_what_products_of_bfloat16_are_held_against():
+    titles = []
+    for dtype in (wf.bfloat16, wf.float32):
+        x = wf.ones((64, 64), dtype=dtype)
+        with wf.profile() as p:
+            (x @ x).numpy()
+        titles.append(str(p).splitlines()[0])
+    assert f"({peak().flops16 / 1e9:.0f} in products of bfloat16)" in titles[0]
+    assert "bfloat16" not in titles[1]
 
 
 def test_the_trace(backend, tmp_path):

@@ -111,13 +111,16 @@ class Profile:
 
         left = rows[most:]
         more = [f"and {len(left)} more, {1e3 * sum(r.seconds for r in left):.3f} ms"] if left else []
-        return "\n".join([self._title(total, at_most), text(head), *map(text, cells), *more])
+        return "\n".join([self._title(rows, at_most), text(head), *map(text, cells), *more])
 
-    def _title(self, total: float, at_most: Peak) -> str:
+    def _title(self, rows: list[ProfileRow], at_most: Peak) -> str:
+        total = sum(r.seconds for r in rows)
         threads = f"{at_most.threads} thread" + ("s" if at_most.threads > 1 else "")
+        narrow = any(r.bits == 16 for r in rows)
+        halves = f" ({at_most.flops16 / 1e9:.0f} in products of bfloat16)" if narrow else ""
         return (
             f"profile: {1e3 * self.seconds:.3f} ms, of which {1e3 * total:.3f} ms in programs; {threads}, at most "
-            f"{at_most.flops32 / 1e9:.0f} GFLOP/s and {at_most.bandwidth / 1e9:.1f} GB/s"
+            f"{at_most.flops32 / 1e9:.0f} GFLOP/s{halves} and {at_most.bandwidth / 1e9:.1f} GB/s"
         )
 
     __str__ = table
