@@ -94,7 +94,9 @@ def fences(at_end: bool) -> Iterator[None]:
             offsets[node] = end + (_up(size) - size if at_end else 0)
             open_.append((end, _up(size)))
             end += _up(size) + PAGE
-        end += memory.ALIGNMENT  # not whole pages, as the scratch memory of a kernel may be, which is open
+        if not open_:
+            return found
+        end += 37 * memory.ALIGNMENT  # sizes tell it from scratch memory, which is open
         while end in plans:
             end += PAGE
         plans[end] = open_
