@@ -153,3 +153,28 @@ def test_the_bits_of_a_convolution_do_not_depend_on_whether_its_image_was_moved_
     alone = F.conv2d(image, w, stride=stride).numpy()
     together = wf.compile(lambda x, w: F.conv2d(move(F.relu(x)), w, stride=stride))(x, w).numpy()
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_in_blocks_for_any_number_of_threads(causal):
+    """Values and gradients of more queries than one block has, as written and compiled."""
+    attention = F.scaled_dot_product_attention
+    wf.manual_seed(4)
+    args = [wf.randn(2, 2, 700, 16) for _ in range(3)]
+    gradients = wf.grad(lambda q, k, v: (attention(q, k, v, is_causal=causal) ** 2).sum(), argnums=(0, 1, 2))
+    compiled = wf.compile(gradients)
+    before, found = wf.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            wf.set_num_threads(threads)
+            made = [
+                *gradients(*args),
+                attention(*args, is_causal=causal),
+                *[compiled(*args) for _ in range(3)][-1],
+            ]
+            found.append([x.numpy() for x in made])
+    finally:
+        wf.set_num_threads(before)
+    for made in found:
+        for k, x in enumerate(made):
+            np.testing.assert_array_equal(x, found[0][k % 4])
