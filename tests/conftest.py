@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 # Before NumPy is imported: pytest-xdist already runs one worker per core.
@@ -31,6 +32,15 @@ import pytest
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def without_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of bfloat16 as processors make them that have no registers for matrices."""
+    from weft.backends.cpu import regions
+    from weft.backends.cpu.jit import host_target
+
+    monkeypatch.setattr(regions, "host_target", lambda: replace(host_target(), matrices=False))
 
 
 def pytest_collection_finish() -> None:

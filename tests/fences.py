@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from weft.backends.cpu import backend, memory, regions, standing
+from weft.ir.graph import Graph
 from weft.kernel.memory import Arena, plan_arena
 from weft.runtime.buffer import Buffer
 
@@ -121,3 +122,18 @@ def fences(at_end: bool) -> Iterator[None]:
         patch.setattr(standing, "_SMALL", -1)
         patch.setattr(memory, "Recycled", recycled)
         yield
+
+
+def check_between_fences(
+    graphs: Iterable[Graph], arguments: Callable[[Graph], list[np.ndarray]], where: str
+) -> None:
+    """Each graph gives the same results with memory fenced at its "beginning" or "end"; in a process of its own."""
+    at_end = where == "end"
+    for graph in graphs:
+        args = arguments(graph)
+        want = backend.CpuBackend().compile(graph).run([Buffer(a) for a in args])
+        with fences(at_end):
+            got = backend.CpuBackend().compile(graph).run([fenced(a, at_end) for a in args])
+        for w, g in zip(want, got, strict=True):
+            np.testing.assert_array_equal(g.array, w.array)
+    print("fine")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.compiled import compiled_kernel
 
 import weft as wf
 from weft.backends.cpu import streams
-from weft.backends.cpu.emit import emit_kernel, scratch_bytes
-from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import Library, host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import bfloat16, float32, float64
 from weft.ir.graph import trace_graph
@@ -52,24 +49,6 @@ def kernel_of(name, rows, columns, dtype=float32) -> Kernel:
     return replace(kernel, name="kernel")
 
 
-def compiled(kernel: Kernel):
-    """(a function of arrays and of where the parts of all units begin and end, the code)"""
-    module = Module("test")
-    emit_kernel(module, kernel, host_target())
-    library = Library.of(module, host_target())
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(None, pointer, number, number, pointer)(library.address("kernel"))
-    scratch = np.zeros(scratch_bytes(kernel) + 64, np.uint8)
-
-    def run(arrays, parts):
-        table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        for begin, end in zip(parts, parts[1:], strict=False):
-            call(table, begin, end, scratch.ctypes.data + -scratch.ctypes.data % 64)
-        return library  # lives as long as its code is used
-
-    return run, str(module)
-
-
 def aligned(size, dtype):
     raw = np.zeros(size + 64, dtype)
     first = -raw.ctypes.data % 64 // raw.itemsize
@@ -103,7 +82,7 @@ def test_rows_in_flight_have_the_same_bits(name, columns, dtype, monkeypatch):
     for long, huge in ((never, never), (0, never), (0, 0)):
         monkeypatch.setattr(streams, "LONG", long)
         monkeypatch.setattr(streams, "HUGE", huge)
-        run, text = compiled(kernel)
+        run, text = compiled_kernel(kernel)
         assert ("turn.body" in text) == (long == 0 and streams.lags(kernel) != ())
         for parts in ([0, rows], [0, 1, 3, 6, 22, rows]):
             results = [aligned(n.size, n.dtype.numpy) for n in step.writes]
@@ -139,7 +118,7 @@ def test_lines_are_fetched_one_by_one(name, monkeypatch):
     """Several in a row wait for each other."""
     monkeypatch.setattr(streams, "LONG", 0)
     monkeypatch.setattr(streams, "HUGE", 0)
-    _, text = compiled(kernel_of(name, 64, 1024))
+    _, text = compiled_kernel(kernel_of(name, 64, 1024))
     inner = text.split("k0.wide.body" if name == "softmax" else "k0.body")
     loop = next(block for block in inner[1:] if "nontemporal" in block and "@llvm.prefetch" in block)
     order = [kind for line in loop.split("\n") for kind in ("@llvm.prefetch", "nontemporal") if kind in line]

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.compiled import run
 
 import weft as wf
 from weft import nn
 from weft.backends.cpu import library, regions
-from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.tiles import units
 from weft.backends.reference.interpreter import Interpreter
@@ -26,7 +26,6 @@ from weft.ops.comparison import less
 from weft.ops.contraction import dot_general, wide_dot
 from weft.ops.movement import permute, reshape, slice_
 from weft.ops.selection import cast
-from weft.runtime.buffer import Buffer
 
 RNG = np.random.default_rng(11)
 V4 = LEVELS["x86-64-v4"]
@@ -72,10 +71,6 @@ def tiles_of(graph: Graph) -> list[Tiles]:
     return [s.kernel for s in found if isinstance(s.kernel, Tiles)]
 
 
-def run_compiled(graph: Graph, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    return [b.array for b in CpuBackend().compile(graph).run([Buffer(a) for a in arrays])]
-
-
 @has_matrices
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sums_are_those_of_the_manual(shape):
@@ -88,7 +83,7 @@ def test_sums_are_those_of_the_manual(shape):
         graph = graph_of(lambda a, b, c=contract: wide_dot(a, b, contract=c, batch=((), ())), *arrays)
         (kernel,) = tiles_of(graph)
         assert kernel.matrices
-        (got,) = run_compiled(graph, arrays)
+        (got,) = run(graph, arrays)
         np.testing.assert_array_equal(got, want)
 
 
@@ -101,7 +96,7 @@ def test_batches_several_axes_and_views():
         return wide_dot(x, y, contract=((2, 3), (2, 1)), batch=((1,), (0,)))
 
     x, y = halves(3, 5, 40, 6), halves(3, 4, 40, 17)
-    got = run_compiled(graph_of(f, x, y), [x, y])[0]
+    got = run(graph_of(f, x, y), [x, y])[0]
     for b in range(3):
         rows = x[b, 1:5].transpose(2, 1, 0).reshape(6, 160)
         columns = y[b].transpose(1, 0, 2).reshape(160, 17)
@@ -120,8 +115,8 @@ def test_a_product_is_rounded_once_and_goes_on_in_the_same_kernel():
     assert kernel.matrices and kernel.outputs == (float32,)
     sums = in_the_processors_order(x.reshape(30, 64), y.T).reshape(5, 6, 48)
     want = np.maximum(sums.astype(bfloat16.numpy).astype(np.float32) + bias, 0)
-    np.testing.assert_array_equal(run_compiled(graph, [x, y, bias])[0], want)
-    both = run_compiled(graph_of(f, x, y, bias), [x, y, bias])
+    np.testing.assert_array_equal(run(graph, [x, y, bias])[0], want)
+    both = run(graph_of(f, x, y, bias), [x, y, bias])
     np.testing.assert_array_equal(both[0], want)
     np.testing.assert_array_equal(both[1], sums.astype(bfloat16.numpy).reshape(30, 48))
 
@@ -138,7 +133,7 @@ def test_results_of_types_that_tiles_do_not_store():
     for k, expected in enumerate((want.astype(np.float64), want > 0)):
         graph = graph_of(lambda *a, k=k: f(*a)[k], x, y)
         assert any(t.matrices for t in tiles_of(graph))
-        np.testing.assert_array_equal(run_compiled(graph, [x, y])[0], expected)
+        np.testing.assert_array_equal(run(graph, [x, y])[0], expected)
 
 
 @has_matrices
@@ -151,7 +146,7 @@ def test_same_bits_for_any_number_of_threads(threads):
     before = wf.get_num_threads()
     try:
         wf.set_num_threads(threads)
-        np.testing.assert_array_equal(run_compiled(graph, [x, y])[0], in_the_processors_order(x, y))
+        np.testing.assert_array_equal(run(graph, [x, y])[0], in_the_processors_order(x, y))
     finally:
         wf.set_num_threads(before)
 

@@ -7,16 +7,14 @@ vector registers put on the stack, and read back, inside the loops that multiply
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
 import weft.ops  # noqa: F401
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import jit, regions
+from weft.backends.cpu import jit
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.library import assembly, source
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.ir.dtype import bfloat16, float32, float64
@@ -30,6 +28,8 @@ from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.ops.movement import slice_axis
+
+pytestmark = pytest.mark.usefixtures("without_matrices")
 
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
 
@@ -133,12 +133,6 @@ CASES = {
     "conv 28 64 in 64 groups, /2": lambda: convolution(4, 28, 64, 64, stride=2, pad=1, groups=64),
     "conv 7x7/2 224 3->64": lambda: convolution(2, 224, 3, 64, kernel=7, stride=2, pad=3),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def without_matrices(monkeypatch):
-    """Products of bfloat16 as other processors make them."""
-    monkeypatch.setattr(regions, "host_target", lambda: replace(host_target(), matrices=False))
 
 
 def tiles_of(case: str) -> list[Tiles]:

@@ -113,18 +113,9 @@ def test_the_same_bits_for_any_number_of_threads(case):
 
 SCRIPT = """
 import sys
-import numpy as np
-from fences import fenced, fences
-from test_results_across import GRAPHS, CpuBackend, arguments
-from weft.runtime.buffer import Buffer
-for graph in GRAPHS.values():
-    args = arguments(graph)
-    want = CpuBackend().compile(graph).run([Buffer(a) for a in args])
-    with fences(sys.argv[1] == "end"):
-        got = CpuBackend().compile(graph).run([fenced(a, sys.argv[1] == "end") for a in args])
-    for w, g in zip(want, got, strict=True):
-        np.testing.assert_array_equal(g.array, w.array)
-print("fine")
+from fences import check_between_fences
+from test_results_across import GRAPHS, arguments
+check_between_fences(GRAPHS.values(), arguments, sys.argv[1])
 """
 
 

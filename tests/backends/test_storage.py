@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import regions
 from weft.backends.cpu.backend import CpuBackend, CpuProgram
-from weft.backends.cpu.jit import host_target
 from weft.ir.dtype import DType, bfloat16, float16, float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
@@ -22,14 +19,10 @@ from weft.ops.elementwise import maximum
 from weft.ops.selection import cast
 from weft.runtime.buffer import Buffer
 
+pytestmark = pytest.mark.usefixtures("without_matrices")  # for others see test_matrices.py
+
 TYPES = [bfloat16, float16]
 RNG = np.random.default_rng(5)
-
-
-@pytest.fixture(autouse=True)
-def without_matrices(monkeypatch):
-    """Products of bfloat16 as processors make them that have no registers for matrices; for others see those."""
-    monkeypatch.setattr(regions, "host_target", lambda: replace(host_target(), matrices=False))
 
 
 def run(graph: Graph, arrays) -> tuple[list[np.ndarray], CpuProgram]:

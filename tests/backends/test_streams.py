@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.compiled import compiled_kernel
 
 from weft.backends.cpu import streams
-from weft.backends.cpu.emit import emit_kernel, scratch_bytes, units
-from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import Library, host_target
+from weft.backends.cpu.emit import units
+from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import DType, bfloat16, float32
 from weft.ir.graph import trace_graph
@@ -34,15 +33,9 @@ def added(size: int, out: DType = float32, to: int = 0) -> Kernel:
 
 
 def run(kernel: Kernel, arrays: list[np.ndarray]) -> str:
-    module = Module("test")
-    emit_kernel(module, kernel, host_target())
-    library = Library.of(module, host_target())
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(None, pointer, number, number, pointer)(library.address("kernel"))
-    scratch = np.zeros(scratch_bytes(kernel) + 64, np.uint8)
-    table = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-    call(table, 0, units(kernel, host_target()), scratch.ctypes.data + -scratch.ctypes.data % 64)
-    return str(module)
+    function, text = compiled_kernel(kernel)
+    function(arrays, (0, units(kernel, host_target())))
+    return text
 
 
 def placed(size: int, dtype: type, skip: int) -> np.ndarray:
@@ -70,9 +63,8 @@ def test_results_anywhere(size, skip, out, monkeypatch):
 def test_only_what_is_large_is_written_past_the_caches():
     assert streams.bytes_moved(added(1000)) == 12_000
     for size, wanted in ((streams.HUGE // 12 - 100, False), (streams.HUGE // 12 + 100, True)):
-        module = Module("test")
-        emit_kernel(module, added(size), host_target())
-        assert ("nontemporal" in str(module)) == wanted
+        _, text = compiled_kernel(added(size))
+        assert ("nontemporal" in text) == wanted
 
 
 def test_places_that_are_not_multiples_of_a_vector_are_seen():

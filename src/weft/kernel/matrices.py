@@ -35,17 +35,16 @@ def multiply_matrices(graph: Graph) -> Graph:
     """`graph` with products of bfloat16 that registers make by themselves; their operands as these need them."""
 
     def change(old: Node, args: tuple[Node, ...]) -> Node | None:
-        if old.prim not in (dot_general, wide_dot) or not _suits(old.sig):
+        if not _suits(old.sig):
             return None
         (cx, cy), (bx, by) = old.attrs["contract"], old.attrs["batch"]
         even = math.prod([args[0].shape[a] for a in cx]) % 2 == 0  # type: ignore[misc]
         (x, left), (y, right) = _operand(args[0], bx, cx, even), _operand(args[1], by, cy, even)
         lead = tuple(range(len(bx)))
         new = wide_dot(x, y, contract=((left,), (right,)), batch=(lead, lead))
-        new.site = old.site
         return new if old.prim is wide_dot else cast(new, dtype=bfloat16)
 
-    return rewrite(graph, change)
+    return rewrite(graph, change, (dot_general.name, wide_dot.name))
 
 
 def is_of_matrices(sig: Signature) -> bool:

@@ -7,8 +7,9 @@ import math
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.contraction import dot_general
-from ..ops.movement import permute, reshape
+from ..ops.movement import reshape
 from ..passes.rewrite import rewrite
+from .words import innermost
 
 
 def multiply_outright(graph: Graph) -> Graph:
@@ -21,19 +22,10 @@ def multiply_outright(graph: Graph) -> Graph:
         (cx, cy), (bx, by) = old.attrs["contract"], old.attrs["batch"]
         if math.prod([args[0].shape[a] for a in cx]) != 1:  # type: ignore[misc]
             return None
-        x, y = (_without_contracted(v, b, c) for v, b, c in ((args[0], bx, cx), (args[1], by, cy)))
-        count, rows, columns = len(bx), x.ndim - len(bx), y.ndim - len(by)
-        left = (*x.shape, *[1] * columns)
-        right = (*y.shape[:count], *[1] * rows, *y.shape[count:])
-        return reshape(x, shape=left) * reshape(y, shape=right)
+        x, y = innermost(args[0], bx, cx), innermost(args[1], by, cy)
+        (*left, _), (*right, _), count = x.shape, y.shape, len(bx)
+        rows, columns = len(left) - count, len(right) - count
+        x = reshape(x, shape=(*left, *[1] * columns))
+        return x * reshape(y, shape=(*right[:count], *[1] * rows, *right[count:]))
 
     return rewrite(graph, change, (dot_general.name,))
-
-
-def _without_contracted(x: Node, batch: tuple[int, ...], contract: tuple[int, ...]) -> Node:
-    """The batch axes of an operand, and its free ones."""
-    free = tuple([a for a in range(x.ndim) if a not in batch and a not in contract])
-    order = (*batch, *free, *contract)
-    if order != tuple(range(x.ndim)):
-        x = permute(x, axes=order)
-    return reshape(x, shape=x.shape[: len(batch) + len(free)]) if contract else x

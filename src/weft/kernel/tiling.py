@@ -186,9 +186,8 @@ def _of_matrices(t: Tiles) -> Tiling:
     panels = -(-t.n.size // (vectors * HEIGHT))
     panel = t.steps * vectors * HEIGHT * t.dtype.itemsize
     copied = t.a.stride == 1
-    by_rows = (
-        copied or t.m.size >= 2 * t.n.size
-    )  # units share the columns, not the rows, which are more work to read
+    # Units share the columns, not the rows, where these are more work to read.
+    by_rows = copied or t.m.size >= 2 * t.n.size
     group = max(1, min(panels if by_rows else panels // ENOUGH, _PANELS_READ // panel))
     bands = max(1, min(ENOUGH // -(-panels // group), count if by_rows else count * rows // _PACKED_BAND))
     first = len(t.shared) > 0

@@ -126,7 +126,7 @@ def _product(old: Node, x: Node, y: Node, words: _Words) -> Node | None:
 
 
 def innermost(x: Node, batch: tuple[int, ...], contract: tuple[int, ...]) -> Node:
-    """The batch axes, the free ones, and those that are contracted as one."""
+    """The batch axes, the free ones, and those that are contracted as one; if there are none, one of size 1."""
     free = tuple([a for a in range(x.ndim) if a not in batch and a not in contract])
     order = (*batch, *free, *contract)
     if order != tuple(range(x.ndim)):
