@@ -12,7 +12,7 @@ import pytest
 from optim_cases import KINDS, OPTIONS, loss_of, parameter
 from weft import nn
 from weft.arrays.compile import compile
-from weft.arrays.creation import tensor
+from weft.arrays.creation import ones, tensor
 from weft.arrays.grad import no_grad
 from weft.base.errors import ArgumentError, DTypeError, GradientError, ShapeError, StateError
 from weft.optim import SGD, Adam, AdamW, Muon
@@ -326,6 +326,19 @@ def test_nothing_changes_when_the_state_does_not_fit():
     assert str(caught.value).count("\n  - ") == 2
     assert optimizer.param_groups[0]["lr"].item() == 1e-3
     assert all(s["step"].item() == 0 for s in optimizer.state.values())
+
+
+def test_a_step_is_worked_out_again_for_another_shape_and_for_a_slot_that_is_gone():
+    p = tensor([1.0, 1.0])  # which does not require a gradient, so that it may change its shape
+    optimizer = SGD([p], lr=0.5, momentum=0.5)
+    for count in (2, 3):
+        if count != p.size:
+            p._cell.rebind(ones(count)._node)
+            optimizer.param_groups[0].slots[0].clear()
+        for expected in (0.5, -0.25):  # 1 - 0.5, then - 0.5 * (1 + 0.5)
+            p.grad = ones(count)
+            optimizer.step()
+            np.testing.assert_array_equal(p.numpy(), np.full(count, expected, np.float32))
 
 
 def test_pickle_and_deepcopy_in_the_middle_of_training():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -123,6 +123,14 @@ class Cell:
         self.node = node
         register(self, node)
         version.bump()
+
+
+def forget(cells: Iterable[Cell]) -> None:
+    """`grad = None` for each of the cells, outside of traces."""
+    for cell in cells:
+        if cell._grad is not None:
+            cell._grad = None
+            version.value += 1
 
 
 def rebind_all(cells: Sequence[Cell], nodes: Sequence[Node]) -> None:

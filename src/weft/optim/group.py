@@ -88,6 +88,10 @@ class ParamGroup(MutableMapping[str, Any]):
         self._zero: set[str] = set()
         self._switches: dict[str, Any] = {}
         self._notes: dict[str, Any] = {}
+        self.plan: Any = None  #: what a step is under the present options, if that is known: see `update`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "plan": None}
 
     def numbers(self) -> list[Node]:
         """The nodes of all numeric options, in the order the optimiser declares them."""
@@ -155,7 +159,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def _choose(self, name: str, value: Any) -> None:
         if name not in self._switches or self._switches[name] != value:
             self._switches[name] = value
-            version.bump()
+            self._options_changed()
 
     def __delitem__(self, name: str) -> None:
         raise ArgumentError(f"the option {name!r} of a parameter group cannot be removed")
@@ -190,7 +194,12 @@ class ParamGroup(MutableMapping[str, Any]):
         zero = all(is_number(v) and v == 0 for v in values)
         if zero != (name in self._zero):
             self._zero ^= {name}
-            version.bump()
+            self._options_changed()
+
+    def _options_changed(self) -> None:
+        """What a step computes is another from now on."""
+        self.plan = None
+        version.bump()
 
     def _check(self, name: str, value: Any) -> None:
         if isinstance(value, Tensor):

@@ -162,10 +162,10 @@ class LBFGS(Optimizer):
             raise ArgumentError("LBFGS takes one group of parameters: they are updated as one vector")
         super().add_param_group(group)
 
-    def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
+    def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> None:
         """What is remembered is about all parameters together and stands with the first."""
         if p is not group.params[0] or slots:
-            return tuple(slots)
+            return
         kind = widen(p._cell.node).dtype
         size, rows = sum([size_of(q.shape) for q in group.params]), group["history_size"]
         shapes = {"d": (size,), "prev_flat_grad": (size,), "ro": (rows,), "H_diag": ()}
@@ -173,7 +173,6 @@ class LBFGS(Optimizer):
             dtype = int64 if name in ("func_evals", "n_iter") else float64 if name == "t" else kind
             shape = (rows, size) if name.startswith("old") else shapes.get(name, ())
             slots[name] = outer_zeros(Aval(shape, dtype))
-        return self.all_slots
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
         """Up to `max_iter` steps; returns the loss before the first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..arrays.cell import Cell, flush, rebind_all, register
+from ..arrays.cell import Cell, flush, forget, rebind_all, register
 from ..arrays.grad import enable_grad
 from ..arrays.outer import outer_zeros
 from ..arrays.tensor import Tensor
@@ -20,7 +20,7 @@ from ..ops.movement import zeros
 from . import clocks
 from .group import Choice, ParamGroup, Range
 from .state_dict import load_state, save_state
-from .update import Update, updated
+from .update import Plan, Update
 
 
 class Optimizer:
@@ -216,58 +216,72 @@ class Optimizer:
         return loss
 
     def _step_group(self, group: ParamGroup, replaced: list[tuple[Cell, Node]]) -> None:
-        own_slots = self.all_slots[1:] if self.clock is not None else self.all_slots
-        names_for: dict[Aval, frozenset[str]] = {}
+        plan = group.plan
+        if plan is None:
+            plan = group.plan = self._plan(group)
+        clocked = self.clock is not None
         counts: dict[Cell, int] = {}  # of steps, with their numbers
         cells: list[Cell] = []  # of each parameter and its slots
         gradients: list[Node] = []
-        rows: list[tuple[int, frozenset[str]]] = []  # of each parameter: the number of its count, its slots
-        for i, (p, slots) in enumerate(zip(group.params, group.slots, strict=True)):
-            cell = p._cell
+        taking: list[
+            tuple[int, int]
+        ] = []  # the parameters that take this step, and the numbers of their counts
+        count = 0
+        for i, (p, slots, aval, names) in enumerate(
+            zip(group.params, group.slots, plan.avals, plan.names, strict=True)
+        ):
             gradient = _gradient(p)
             if gradient is None:
                 continue
-            aval, node = cell.node.sig.out, gradient._cell.node
+            cell, node = p._cell, gradient._cell.node
+            if cell.node.sig.out is not aval:
+                group.plan = None
+                return self._step_group(group, replaced)
             if node.sig.out is not aval:
                 _refuse_gradient(group, i, p, gradient)
-            names = names_for.get(aval)
-            if names is None:
-                names = names_for[aval] = frozenset(self.own_slots(group, p))
-            if not slots.keys() >= names:
-                self._fill(group, p, slots)
             gradients.append(node)
             cells.append(cell)
-            cells += [slots[n]._cell for n in own_slots if n in names]
-            rows.append(
-                (0 if self.clock is None else counts.setdefault(slots["step"]._cell, len(counts)), names)
-            )
+            try:
+                if names:
+                    cells += [slots[n]._cell for n in names]
+                if clocked:
+                    count = counts.setdefault(slots["step"]._cell, len(counts))
+            except KeyError:
+                self._fill(group, p, slots)
+                return self._step_group(group, replaced)
+            taking.append((i, count))
         changing = [*counts, *cells]
         before = [c.node for c in changing]
-        update = Update(
-            self.rule, self.clock, self.rule.attrs(self.attributes(group)), own_slots, tuple(rows)
-        )
         first = len(counts)
-        after = updated(update, before[:first], before[first:], gradients, group.numbers())
+        after = plan.updated(taking, before[:first], before[first:], gradients, group.numbers())
         replaced += zip(changing, before, strict=True)
         rebind_all(changing, after)
 
-    def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> tuple[str, ...]:
+    def _plan(self, group: ParamGroup) -> Plan:
+        """What a step of the group is under its present options."""
+        slots = self.all_slots[1:] if self.clock is not None else self.all_slots
+        own = [self.own_slots(group, p) for p in group.params]
+        return Plan(
+            Update(self.rule, self.clock, self.rule.attrs(self.attributes(group)), slots, ()),
+            [p._cell.node.aval for p in group.params],
+            [tuple([n for n in slots if n in names]) for names in own],
+        )
+
+    def _fill(self, group: ParamGroup, p: Tensor, slots: dict[str, Tensor]) -> None:
         """Make the slots of a parameter that are not there yet."""
-        names = self.own_slots(group, p)
-        for name in names:
+        for name in self.own_slots(group, p):
             if name not in slots:
                 slots[name] = outer_zeros(self.slot_type(name, p))
-        return names
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set them to zeros."""
-        traced = bool(state.traces)
+        if set_to_none and not state.traces:
+            forget([p._cell for group in self.param_groups for p in group.params])
+            return
         for group in self.param_groups:
             for p in group.params:
                 if set_to_none:
-                    cell = p._cell
-                    if traced or cell._grad is not None:
-                        cell.grad = None
+                    p._cell.grad = None
                 elif p.grad is not None:
                     p._cell.grad = Tensor(zeros(p._cell.node.aval))
 

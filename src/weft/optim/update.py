@@ -20,7 +20,7 @@ class Update(NamedTuple):
     clock: Composite | None
     attributes: tuple[Any, ...]
     slots: tuple[str, ...]
-    rows: tuple[tuple[int, frozenset[str]], ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def build(
         self, counts: Sequence[Node], held: Sequence[Node], gradients: Sequence[Node], numbers: Sequence[Node]
@@ -37,29 +37,51 @@ class Update(NamedTuple):
         return new
 
 
-_known: dict[Any, Script] = {}
+#: Update -> types of the nodes -> how it is written down.
+_known: dict[Update, dict[tuple[Any, ...], Script]] = {}
 _MOST = 1024
 
 
-def updated(
-    update: Update,
-    counts: Sequence[Node],
-    held: Sequence[Node],
-    gradients: Sequence[Node],
-    numbers: Sequence[Node],
-) -> Sequence[Node]:
-    """`update.build`; outside of traces by one node."""
-    nodes = [*counts, *held, *gradients, *numbers]
-    if state.traces or len(set(nodes)) < len(nodes):
-        return update.build(counts, held, gradients, numbers)
-    key = update, tuple([n.sig.out for n in nodes])
-    script = _known.get(key)
-    if script is None:
-        new = update.build(counts, held, gradients, numbers)
-        script = write_down(nodes, new)
+class Plan:
+    """What a step of a group of parameters is as long as the options of the group are what they are."""
+
+    __slots__ = ("_scripts", "_taking", "_update", "avals", "names")
+
+    def __init__(self, empty: Update, avals: Sequence[Any], names: Sequence[tuple[str, ...]]) -> None:
+        """`empty` is the update of no parameters; `avals` and `names` are the types of all parameters of the group and
+        the slots that they have."""
+        self.avals, self.names = avals, names
+        self._update = empty
+        self._scripts: dict[tuple[Any, ...], Script] = {}
+        self._taking: list[tuple[int, int]] = []
+
+    def updated(
+        self,
+        taking: list[tuple[int, int]],
+        counts: Sequence[Node],
+        held: Sequence[Node],
+        gradients: Sequence[Node],
+        numbers: Sequence[Node],
+    ) -> Sequence[Node]:
+        """`Update.build` for some of the parameters, each with the number of its count; outside of traces by one
+        node."""
+        if taking != self._taking:
+            rows = tuple([(count, self.names[i]) for i, count in taking])
+            self._update, self._taking = self._update._replace(rows=rows), taking
+            if len(_known) >= _MOST:
+                _known.clear()
+            self._scripts = _known.setdefault(self._update, {})
+        nodes = [*counts, *held, *gradients, *numbers]
+        if state.traces or len(set(nodes)) < len(nodes):
+            return self._update.build(counts, held, gradients, numbers)
+        key = tuple([n.sig.out for n in nodes])
+        script = self._scripts.get(key)
         if script is None:
-            return new
-        if len(_known) >= _MOST:
-            _known.clear()
-        _known[key] = script
-    return script.outputs(nodes, [state.site], state.site)  # type: ignore[return-value]  # all of them are there
+            new = self._update.build(counts, held, gradients, numbers)
+            script = write_down(nodes, new)
+            if script is None:
+                return new
+            if len(self._scripts) >= _MOST:
+                self._scripts.clear()
+            self._scripts[key] = script
+        return script.outputs(nodes, [state.site], state.site)  # type: ignore[return-value]  # all of them are there

@@ -93,7 +93,6 @@ class Pool:
         self.threads = threads
         self.scratch = scratch
         self.retired = False
-        self.process = os.getpid()
         raw = np.zeros(driver.WORDS + 8, np.int64)
         skip = -(raw.ctypes.data // 8) % 8
         self._words = raw[skip : skip + driver.WORDS]
@@ -134,27 +133,31 @@ def pool(scratch: int = 0) -> Pool | None:
     found, count = _pool, get_num_threads()
     if count == 1 and found is None:
         return None
-    if found is not None and _suits(found, count, scratch) and found.process == os.getpid():
+    if found is not None and found.threads == count and found.scratch >= scratch:
         return found
     with _making:
         return _renewed(count, scratch)
 
 
-def _suits(found: Pool, count: int, scratch: int) -> bool:
-    return found.threads == count and found.scratch >= scratch
-
-
 def _renewed(count: int, scratch: int) -> Pool | None:
     global _pool
     found = _pool
-    if found is not None and found.process != os.getpid():  # after a fork there are no workers
-        found = _pool = None
-    if found is not None and not _suits(found, count, scratch):
+    if found is not None and (found.threads != count or found.scratch < scratch):
         found.retire()
         found = _pool = None
     if found is None and count > 1:
         found = _pool = Pool(count, max(_SCRATCH, scratch))
     return found
+
+
+def _after_fork() -> None:
+    """In a child there are no workers."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Scratch(NamedTuple):
