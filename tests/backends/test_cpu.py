@@ -12,14 +12,14 @@ import pytest
 
 import weft as wf
 import weft.ops
+from samples import check_sample, reference, samples
 from weft.backends.cpu import host
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.scalar import table
-from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.ir.primitive import registry, results
+from weft.ir.primitive import registry
 from weft.kernel.lower import pulls
 from weft.kernel.schedule import builders
 from weft.ops.gather import gather
@@ -36,9 +36,6 @@ NO_CODE = {
     "call": "decomposed before code is made",
 }
 
-#: How far elementary functions may be apart from NumPy's.
-ULPS = 4
-
 #: Primitives that still have no code: the backend raises an error that names them.
 UNFINISHED: frozenset[str] = frozenset()
 
@@ -50,76 +47,16 @@ def test_every_primitive_has_native_code_or_a_written_reason():
     assert not {n for n in UNFINISHED if n in coded}, "these have code now"
 
 
-def _graph(prim, sample, args):
-    avals = [Aval(a.shape, as_dtype(a.dtype)) for a in args]
-    attrs = tuple([sample.attrs[n] for n in prim.attr_names])
-    return trace_graph(lambda *nodes: results(prim.bind(nodes, attrs)), avals)
-
-
-def _samples():
-    for prim in registry.values():
-        if prim.samples is None or prim.higher_order or prim.name in UNFINISHED:
-            continue
-        for i, sample in enumerate(prim.samples()):
-            args = [np.asarray(a) for a in sample.args]
-            graph = _graph(prim, sample, args)
-            yield pytest.param(prim, graph, args, id=f"{prim.name}-{i}")
-
-
 def run(program, arrays):
     return [np.asarray(b.array) for b in program.run([Buffer(np.ascontiguousarray(a)) for a in arrays])]
 
 
-def reference(graph, args):
-    with np.errstate(all="ignore"):
-        return Interpreter(graph).evaluate(args)
-
-
-@pytest.mark.parametrize(("prim", "graph", "args"), list(_samples()))
+@pytest.mark.parametrize(("prim", "graph", "args"), samples(without=UNFINISHED))
 def test_samples(prim, graph, args):
     want = reference(graph, args)
     got = run(CpuBackend().compile(graph), args)
     for w, g in zip(want, got, strict=True):
-        assert g.shape == w.shape and g.dtype == w.dtype
-        if prim.name in SUMS:
-            _assert_sum(prim, graph, args, g, w)
-        elif w.dtype.kind not in "fc" or _is_exact(prim, args):
-            np.testing.assert_array_equal(g, w)
-        else:
-            _assert_ulps(g, w, 32 * np.finfo(w.dtype).eps if prim.name in AROUND_ZEROS else 0.0)
-
-
-def _is_exact(prim, args):
-    """Whether every bit is determined: what moves or compares, and single real operations of IEEE arithmetic."""
-    return not prim.computes or (prim.exact and not any(a.dtype.kind == "c" for a in args))
-
-
-#: Primitives that add up products or elements, whose order of addition may differ.
-SUMS = ("sum", "prod", "dot_general", "wide_dot", "conv", "windows_add")
-
-#: Functions with zeros at points that are no numbers, around which nobody is exact: an error beside 1 is allowed.
-AROUND_ZEROS = ("lgamma", "digamma", "polygamma")
-
-
-def _assert_ulps(got, want, floor):
-    """Within a few units in the last place (of the modulus of complex numbers); infinities and NaN the same."""
-    info = np.finfo(want.dtype)
-    finite = np.isfinite(want)
-    np.testing.assert_array_equal(got[~finite], want[~finite])
-    bound = ULPS * info.eps * np.abs(want[finite]) + max(floor, info.tiny)
-    assert (np.abs(got[finite] - want[finite]) <= bound).all(), (got, want)
-
-
-def _assert_sum(prim, graph, args, got, want):
-    """Within a few units in the last place of the sum of magnitudes."""
-    if want.dtype.kind not in "fc":
-        np.testing.assert_array_equal(got, want)
-        return
-    (magnitudes,) = reference(graph, [np.abs(a).astype(a.dtype) for a in args])
-    finite = np.isfinite(want)
-    np.testing.assert_array_equal(got[~finite], want[~finite])
-    bound = 8 * np.finfo(want.dtype).eps * np.abs(magnitudes[finite])
-    assert (np.abs(got[finite] - want[finite]) <= bound).all()
+        check_sample(prim, graph, args, g, w)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ class Target:
     fma: bool
     cpu: str  #: the code generator's name of the processor
     features: str  #: and its feature string
-    triple: str = ""  #: empty: this machine's
+    triple: str = "x86_64-unknown-linux-gnu"  #: architecture, and system if this machine has another one
     half: bool = True  #: whether it converts between float16 and float32
     dots: bool = False  #: whether it adds four products of bytes to a sum at once
     matrices: bool = False  #: whether it has registers that are matrices, and multiplies those of bfloat16

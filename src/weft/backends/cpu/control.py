@@ -28,7 +28,7 @@ from functools import cache
 
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I1, I8, I64, KERNEL, PTR
+from .build import I8, I64, KERNEL, PTR
 from .jit import Library, host_target
 from .library import driver_library
 
@@ -38,6 +38,9 @@ from .library import driver_library
 #: (word, slot).
 TURN_WORDS = 5
 CARRY_WORDS, PLACE_WORDS, ENTRY_WORDS = 3, 5, 2
+
+#: What is copied at a time, and by how many bits a number of bytes is shifted to count it.
+_LINE, _LINE_BITS = ir.VectorType(I8, 64), 6
 
 NAMES = ("begin", "turn", "test", "select", "copy")
 
@@ -156,7 +159,13 @@ class _Emitter:
         self._set(self.state, 1, self._get(self.words, b.add(index, I64(2))))
 
     def _copy(self) -> None:
+        b = self.b
         to, source = (self._pointer(self.slots, self._get(self.words, k)) for k in (0, 1))
-        kind = ir.FunctionType(ir.VoidType(), [PTR, PTR, I64, I1])
-        move = ir.Function(self.module, kind, "llvm.memmove.p0.p0.i64")
-        self.b.call(move, [to, source, self._get(self.words, 2), I1(0)])
+        size = self._get(self.words, 2)
+        lines = b.lshr(size, I64(_LINE_BITS))
+        done = b.shl(lines, I64(_LINE_BITS))
+        for type_, count, begin in ((_LINE, lines, I64(0)), (I8, b.sub(size, done), done)):
+            there, here = (b.gep(p, [begin], source_etype=I8) for p in (to, source))
+            with self._each(count) as i:
+                value = b.load(b.gep(here, [i], source_etype=type_), typ=type_, align=1)
+                b.store(value, b.gep(there, [i], source_etype=type_), align=1)

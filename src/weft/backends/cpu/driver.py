@@ -194,11 +194,10 @@ class _Emitter:
         self.b.position_at_end(head)
         self.b.cbranch(self._is_over(start, slice_), end, loop)
         self.b.position_at_end(loop)
-        function = self.b.load(self._word(pool, FUNCTION), typ=I64)
-        table = self.b.load(self._word(pool, TABLE), typ=I64)
-        units = self.b.load(self._word(pool, UNITS), typ=I64)
-        grain = self.b.load(self._word(pool, GRAIN), typ=I64)
-        ticket = self._get(pool, TICKET)
+        # The job before the ticket: whoever sees anything of the next job sees that the ticket is no longer his.
+        function, table, units, grain, ticket = (
+            self._get(pool, field) for field in (FUNCTION, TABLE, UNITS, GRAIN, TICKET)
+        )
         mine = self.b.icmp_signed("==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, LOW))
         first = self.b.and_(ticket, LOW)
         left = self.b.icmp_signed("<", first, units)

@@ -13,6 +13,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ...base.config import config
+from ...base.errors import BackendError
 from ...kernel.target import LEVELS, Target, named_target
 from ...runtime.os import allow_matrices
 from .compiling import WHOLE, Compiler
@@ -30,7 +31,13 @@ def host_target() -> Target:
     """What kernels are generated for: `WEFT_CPU`, or the level that this processor reaches."""
     wanted = os.environ.get("WEFT_CPU")
     if wanted:
-        return named_target(wanted)
+        target = named_target(wanted)
+        if not _is_ours(target):
+            raise BackendError(
+                f"WEFT_CPU={wanted!r} makes code for {_architecture(target.triple)}, which this machine, "
+                f"{_architecture(llvm.get_process_triple())}, cannot run"
+            )
+        return target
     _start()
     features = llvm.get_host_cpu_features()
     if all(features.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
@@ -48,14 +55,26 @@ def host_target() -> Target:
     return level
 
 
+def _architecture(triple: str) -> str:
+    """What a triple begins with, by the one of its names that targets use."""
+    name = triple.partition("-")[0]
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(name, name)
+
+
+def _is_ours(target: Target) -> bool:
+    """Whether this machine has the architecture of a target."""
+    return _architecture(target.triple) == _architecture(llvm.get_process_triple())
+
+
 @cache
 def compiler(target: Target) -> Compiler:
-    """LLVM's code generator for a target, which may be another machine's."""
-    _start()
-    if target.triple and target.triple.partition("-")[0] != llvm.get_process_triple().partition("-")[0]:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-    return Compiler(target.triple or llvm.get_process_triple(), target.cpu, target.features)
+    """LLVM's code generator for a target: for this system, or for Linux on another machine."""
+    if _is_ours(target):
+        _start()
+        return Compiler(llvm.get_process_triple(), target.cpu, target.features)
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return Compiler(target.triple, target.cpu, target.features)
 
 
 @cache

@@ -110,13 +110,13 @@ def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]
 
 def driver_library(module: Module, target: Target) -> jit.Library:
     """The functions of a module of the runtime's own, from the disk if it has been compiled before."""
+    names = [f.name for f in _alone(module) if f.linkage != "internal"]
     disk = disk_cache()
     key = hashlib.sha256(f"{_generator()}\n{target}\n{module}".encode()).hexdigest()
     code = disk.get(key)
     if code is None:
         code = jit.compiler(target).object_code(str(module), WHOLE, config.verify)
         disk.put(key, code)
-    names = [f.name for f in module.functions if not f.is_declaration and f.linkage != "internal"]
     return jit.Library([code], names, target)
 
 
@@ -139,6 +139,14 @@ def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, b
     return objects
 
 
+def _alone(module: Module) -> list[Any]:
+    """The functions of a module, whose loops stay loops: LLVM would see the memset or memcpy of a C library in them."""
+    functions = [f for f in module.functions if not f.is_declaration]
+    for f in functions:
+        f.attributes.add('"no-builtins"')
+    return functions
+
+
 def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, int]:
     """A kernel as the text of a module, and how much is to be made of it."""
     module = Module("weft")
@@ -153,7 +161,7 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
         sorting.emit_sort(module, kernel, target)
     else:
         emit.emit_kernel(module, kernel, target, holes)
-    functions = [f for f in module.functions if not f.is_declaration]
+    functions = _alone(module)
     for f in functions:
         f.attributes.add("nounwind")  # and so no tables of how to unwind it
     if holes:
