@@ -16,7 +16,7 @@ from weft.ir.dtype import DType, bfloat16, float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.index import Var, as_index
-from weft.kernel.loops import Apply, Kernel, Load, Stage, Store
+from weft.kernel.loops import Apply, Expr, Kernel, Load, Stage, Store
 from weft.kernel.schedule import schedule
 from weft.ops.composite.softmax import softmax
 from weft.ops.movement import reshape
@@ -58,6 +58,37 @@ def test_results_anywhere(size, skip, out, monkeypatch):
     assert ("nontemporal" in text and "prefetch" in text) or size < 16
     np.testing.assert_array_equal(whole[:size], (x + y).astype(out.numpy))
     assert not whole[size:].any()
+
+
+def formula(size: int, *ops: str) -> Kernel:
+    """b1[i] = the operations of b0[i], one after the other"""
+    i = Var("i", size)
+    value: Expr = Load(0, as_index(i), float32)
+    for op in ops:
+        value = Apply(op, (value,), float32)
+    stage = Stage((), stores=(Store(1, as_index(i), value),))
+    return Kernel("kernel", (i,), (stage,), (float32,), (float32,), across=True)
+
+
+@pytest.mark.skipif(not host_target().picks, reason="this processor has few registers")
+@pytest.mark.parametrize("ops", [("exp", "erf"), ("log",), ("sin",), ("expm1", "neg"), ("lgamma",)], ids=str)
+@pytest.mark.parametrize("size", [63, 64, 1000])
+def test_long_formulas_of_several_vectors_at_once(size, ops, monkeypatch):
+    """The same bits as of one vector after the other."""
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal(size=size // 2) * 50, rng.normal(size=size - size // 2)]).astype(
+        np.float32
+    )
+    x[:5] = np.nan, np.inf, -np.inf, -0.0, 1e-40
+    found = []
+    for long in (1 << 40, 0):
+        monkeypatch.setattr(streams, "LONG", long)
+        out = placed(size + 40, np.float32, 0)
+        text = run(formula(size, *ops), [x, out])
+        assert ("<64 x float>" in text) == (long == 0 and size >= 64)
+        assert not out[size:].any()
+        found.append(out[:size].tobytes())
+    assert found[0] == found[1]
 
 
 def test_only_what_is_large_is_written_past_the_caches():

@@ -68,13 +68,26 @@ class LlvmAlgebra:
         return self.build.call1("floor", x)
 
     def scale(self, x: ir.Value, n: ir.Value, vanishes: ir.Value | None = None) -> ir.Value | None:
-        if self.build.target.vector_bytes != 64 or self.lanes * self.bits != 512:
+        one = 512 // self.bits  # lanes of a register
+        if self.build.target.vector_bytes != 64 or self.lanes % one:
             return None
+        found = []
+        for k in range(0, self.lanes, one):
+            part = [self._shuffled(v, v, range(k, k + one)) if self.lanes > one else v for v in (x, n)]
+            gone = vanishes
+            if gone is not None and self.lanes > one:
+                gone = self._shuffled(gone, gone, range(k, k + one))
+            found.append(self._scaled(*part, gone))
+        return self._joined(found)
+
+    def _scaled(self, x: ir.Value, n: ir.Value, vanishes: ir.Value | None) -> ir.Value:
+        """x * 2**n in one register, 0 where it `vanishes`."""
         name = f"llvm.x86.avx512.mask.scalef.{'ps' if self.bits == 32 else 'pd'}.512"
-        mask, as_set = ir.IntType(self.lanes)(-1), I32(4)
+        lanes = ir.IntType(x.type.count)
+        mask, as_set = lanes(-1), I32(4)
         if vanishes is not None:
-            mask = self.b.bitcast(self.b.not_(vanishes), ir.IntType(self.lanes))
-        return self.build.intrinsic(name, self.float, (x, n, self.const(0.0), mask, as_set))
+            mask = self.b.bitcast(self.b.not_(vanishes), lanes)
+        return self.build.intrinsic(name, x.type, (x, n, self.build.const(0.0, x.type), mask, as_set))
 
     def less(self, x: ir.Value, y: ir.Value) -> ir.Value:
         return self.b.fcmp_ordered("<", x, y)
@@ -171,14 +184,18 @@ class LlvmAlgebra:
             ir.Constant(ir.VectorType(F32, 16), list(table[k : k + 16])) for k in range(0, len(table), 16)
         ]
         found = [self._picked(halves, part) for part in self._by_sixteen(index)]
-        while len(found) > 1:
-            pairs = zip(found[::2], found[1::2], strict=True)
-            found = [self._shuffled(x, y, range(2 * x.type.count)) for x, y in pairs]
         if self.lanes == 1:
             return self.b.extract_element(found[0], I32(0))
         if self.lanes < 16:
             return self._shuffled(found[0], found[0], range(self.lanes))
-        return found[0]
+        return self._joined(found)
+
+    def _joined(self, parts: list[ir.Value]) -> ir.Value:
+        """The lanes of vectors, one after the other."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [self._shuffled(x, y, range(2 * x.type.count)) for x, y in pairs]
+        return parts[0]
 
     def _picked(self, halves: Sequence[ir.Value], index: ir.Value) -> ir.Value:
         type_ = halves[0].type

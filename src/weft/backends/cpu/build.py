@@ -232,7 +232,8 @@ class Build:
         pointer = self.address(base, index, dtype)
         raw = self.narrow(value, dtype)
         if mask is None and past and isinstance(raw.type, ir.VectorType):
-            self.b.store(raw, pointer, align=dtype.itemsize * raw.type.count, nontemporal=True)
+            size = min(dtype.itemsize * raw.type.count, self.target.vector_bytes)
+            self.b.store(raw, pointer, align=size, nontemporal=True)
             return
         if mask is None or not isinstance(raw.type, ir.VectorType):
             self.b.store(raw, pointer, align=dtype.itemsize)

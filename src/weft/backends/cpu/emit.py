@@ -19,7 +19,7 @@ from .build import I64, KERNEL, Build, aligned
 from .expressions import Lanes
 from .flow import Flow
 from .stages import Stages
-from .wideness import WIDE, lane_count
+from .wideness import WIDE, lane_count, side_by_side
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
 BLOCK = 256
@@ -107,6 +107,7 @@ class _KernelEmitter(Stages):
         moved = 0 if self.holes or self.near else streams.bytes_moved(self.kernel)
         if moved >= streams.LONG:
             self.ahead, self.ahead_writing = streams.ahead_of(self.kernel), streams.AHEAD_WRITING
+            self.several = max(self.several, side_by_side(self.kernel, self.build.target))
         kernel, size = streams.set_aside(self.kernel) if moved >= streams.HUGE else (self.kernel, 0)
         if moved >= streams.HUGE and streams.stores_whole_vectors(kernel, self.lanes):
             with self.b.if_else(self._aligned()) as (yes, no):

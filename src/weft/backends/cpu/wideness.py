@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...kernel.functions import functions
 from ...kernel.index import Var
 from ...kernel.loops import (
     Apply,
@@ -14,14 +15,18 @@ from ...kernel.loops import (
     Scalar,
     Scatter,
     Stage,
+    Store,
     Total,
     found_in,
     operands,
 )
 from ...kernel.target import Target
 
-#: Vectors of results that a long reduction makes at once.
+#: Vectors of results that a long reduction makes at once, and those of long formulas that are computed side by side.
 WIDE = 4
+
+#: Functions that are done with a vector before memory has brought the next one.
+_QUICK = frozenset(("exp", "tanh", "floor_divide", "copysign", "nextafter"))
 
 
 def lane_count(kernel: Kernel, target: Target) -> int:
@@ -47,6 +52,37 @@ def accumulators(stage: Stage) -> int:
     """
     exact = stage.reductions and all(r.op in ("max", "min") for r in stage.reductions)
     return WIDE if exact and not stage.stores else 1
+
+
+def side_by_side(kernel: Kernel, target: Target) -> int:
+    """Vectors of results along which a kernel without sums computes its formulas.
+
+    Of a long formula nearly every instruction waits for the one before. What follows it by a whole formula is too far
+    away for a processor to begin with meanwhile, so the same instruction of other vectors follows. That takes
+    registers, and memory had better not wait for several vectors where it is what takes longest.
+    """
+    if not target.picks or not kernel.across or kernel.outer[-1].size < WIDE * target.lanes(4):
+        return 1
+    found = []
+    for stage in kernel.stages:
+        if stage.variables or stage.reductions or stage.carries or stage.serial:
+            return 1
+        if not all(isinstance(s, Store) and not s.within for s in stage.stores):
+            return 1
+        found += found_in([s.value for s in stage.stores])
+    known = all(_is_plain(e, kernel.outer[-1]) for e in found)
+    long = any(isinstance(e, Apply) and e.op in functions and e.op not in _QUICK for e in found)
+    stored = all(t.name == "float32" for t in kernel.outputs)
+    return WIDE if known and long and stored else 1
+
+
+def _is_plain(e: Expr, along: Var) -> bool:
+    """Whether an expression is one of float32, or a condition, and reads neighbours or one number for all lanes."""
+    if isinstance(e, Load) and e.index.stride(along) not in (0, 1):
+        return False
+    return isinstance(e, (Literal, Load, Scalar, Apply)) and (
+        e.dtype.name == "float32" or e.dtype.kind == "b"
+    )
 
 
 def along_vectors(kernel: Kernel, stage: Stage) -> Var | None:
