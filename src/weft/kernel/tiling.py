@@ -76,7 +76,8 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         apart = not pack and t.taps[-1].b > vectors * lanes
         return (panels * _step(heights, vectors, apart) + _step(heights, rest, apart)) * _WIDER**vectors
 
-    widest = 2 if t.a.stride == 1 and not pack else columns  # steps of both operands have lines of their own
+    # Steps of both operands have lines of their own; else, more than one unit of work where each copies its columns.
+    widest = 2 if t.a.stride == 1 and not pack else max(2, -(-columns // 2)) if pack else columns
     vectors = min([v for v in shapes if 1 < v <= min(columns, widest)], key=time)
     return shapes[vectors], vectors
 
@@ -189,7 +190,9 @@ def _of_matrices(t: Tiles) -> Tiling:
     # Units share the columns, not the rows, where these are more work to read.
     by_rows = copied or t.m.size >= 2 * t.n.size
     group = max(1, min(panels if by_rows else panels // ENOUGH, _PANELS_READ // panel))
-    bands = max(1, min(ENOUGH // -(-panels // group), count if by_rows else count * rows // _PACKED_BAND))
+    bands = max(
+        1, min(ENOUGH // -(-panels // group), count if by_rows else count * rows // _BAND_OF_MATRICES)
+    )
     first = len(t.shared) > 0
     return Tiling(rows, vectors, heights, 0, t.taps[0].count, True, False, group, bands, first, copied)
 
@@ -240,8 +243,8 @@ ENOUGH = 4
 COLUMNS_CACHED, _BAND = 1 << 18, 16
 
 
-#: Rows of a band, at least, of which each has the panels packed for itself.
-_PACKED_BAND = 128
+#: Rows of a band, at least, where each thread has the panels packed for itself; and in registers that are matrices.
+_PACKED_BAND, _BAND_OF_MATRICES = 32, 128
 
 #: Units that are enough where none of them takes long.
 _MANY = 64
@@ -264,7 +267,8 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
             return 1, tiles
         return 1, _at_most(tiles, tiles * rows // 192)
     if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
-        return _SHARED, _at_most(tiles, tiles * rows // 64)
+        bands = _at_most(tiles, tiles * rows // 64)
+        return max(1, min(_SHARED, panels * bands // ENOUGH)), bands
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
     enough = min(ENOUGH, panels * tiles)

@@ -102,6 +102,7 @@ class _Emitter:
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
         self.inside = t.outer[len(_parallel(t, build.target)) :]
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
+        self.new_columns: ir.Value | None = None  #: whether columns have to be packed; None: in any case
         self.lines = 0  #: of the next block, that a tile fetches in each turn of its innermost loop
         if self._fetches_ahead():
             lines = self.tile.unroll * self.cut.vectors * self.lanes * self.tile.size // LINE
@@ -122,6 +123,11 @@ class _Emitter:
                 band, rest = self._split(unit, bands)
                 group, rest = self._split(rest, groups)
                 values, _ = self._decode(rest)
+                if (
+                    self.cut.pack and bands > 1 and not self.cut.blocked
+                ):  # bands of the same columns follow one another
+                    new = self.b.icmp_signed("==", band, I64(0))
+                    self.new_columns = self.b.or_(new, self.b.icmp_signed("==", unit, begin))
             if self.cut.blocked:
                 with self._each_block() as block:
                     self._group(values, group, (band, bands), block)
@@ -274,32 +280,33 @@ class _Emitter:
 
     def _pack(self, tile: Place, target: ir.Value, block: Block | None) -> None:
         """Copy the tile's columns of the second operand into a scratch panel."""
-        t, source = self.t, self._columns(tile, block)
-        width = tile.vectors * self.lanes
-        over = t.n.size % self.lanes if tile.mask is not None else 0
-        columns = width - (self.lanes - over if over else 0)
-
-        def copy(count: int) -> None:
-            level = self.cut.level
-            part = replace(t, taps=(replace(t.taps[level], count=count), *t.taps[level + 1 :]))
-            for start, to in zip(t.starts, self.tile.panel_starts(tile), strict=True):
-                from_ = self.tile.offset(source, start, self.tile.b_type)
-                panel = self.tile.offset(target, to)
-                step = self.tile.panel_width(tile)
-                pack_panel(self.build, self.tile.type, part, from_, panel, (columns, width), step)
-
-        whole = t.taps[self.cut.level].count
+        source, whole = self._columns(tile, block), self.t.taps[self.cut.level].count
         rest = whole % self.cut.block if block is not None else 0
-        if block is None:
-            copy(whole)
+        if self.new_columns is not None:
+            with self.b.if_then(self.new_columns):
+                self._pack_steps(tile, source, target, whole)
         elif rest == 0:
-            copy(self.cut.block)
+            self._pack_steps(tile, source, target, whole if block is None else self.cut.block)
         else:
             with self.b.if_else(block.short) as (then, other):
                 with then:
-                    copy(rest)
+                    self._pack_steps(tile, source, target, rest)
                 with other:
-                    copy(self.cut.block)
+                    self._pack_steps(tile, source, target, self.cut.block)
+
+    def _pack_steps(self, tile: Place, source: ir.Value, target: ir.Value, count: int) -> None:
+        """The same for so many steps of the tap that is cut."""
+        t, level = self.t, self.cut.level
+        width = tile.vectors * self.lanes
+        over = t.n.size % self.lanes if tile.mask is not None else 0
+        columns = width - (self.lanes - over if over else 0)
+        part = replace(t, taps=(replace(t.taps[level], count=count), *t.taps[level + 1 :]))
+        for start, to in zip(t.starts, self.tile.panel_starts(tile), strict=True):
+            from_ = self.tile.offset(source, start, self.tile.b_type)
+            panel = self.tile.offset(target, to)
+            pack_panel(
+                self.build, self.tile.type, part, from_, panel, (columns, width), self.tile.panel_width(tile)
+            )
 
     def _rows(
         self, tile: Place, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: Block | None
