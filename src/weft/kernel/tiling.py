@@ -267,7 +267,7 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
             return 1, tiles
         return 1, _at_most(tiles, tiles * rows // 192)
     if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
-        bands = _at_most(tiles, tiles * rows // 64)
+        bands = _at_most(tiles, max(tiles * rows // 64, min(ENOUGH // panels, tiles * rows // _BAND)))
         return max(1, min(_SHARED, panels * bands // ENOUGH)), bands
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
