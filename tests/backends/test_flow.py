@@ -10,6 +10,7 @@ from tests.compiled import compiled_kernel
 
 import weft as wf
 from weft.backends.cpu import streams
+from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import bfloat16, float32, float64
 from weft.ir.graph import trace_graph
@@ -110,7 +111,7 @@ def test_what_waits_for_more_than_a_turn_is_not_set_aside():
 def test_only_what_is_read_first_is_fetched_and_all_its_lines():
     kernel = kernel_of("layer norm", 64, 128)
     assert [[e.buffer for e in loads] for loads in streams.fetched(kernel)] == [[0], [], []]
-    assert streams.ahead_of(kernel) == streams.AHEAD // 2  # rows in and rows out
+    assert streams.ahead_of(kernel, host_target()) == streams.AHEAD // 2  # rows in and rows out
 
 
 @pytest.mark.parametrize("name", ["softmax", "layer norm"])

@@ -9,7 +9,8 @@ import pytest
 from tests.compiled import compiled_kernel
 
 from weft.backends.cpu import streams
-from weft.backends.cpu.emit import units
+from weft.backends.cpu.emit import emit_kernel, units
+from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import DType, bfloat16, float32
@@ -18,6 +19,7 @@ from weft.ir.node import Aval
 from weft.kernel.index import Var, as_index
 from weft.kernel.loops import Apply, Expr, Kernel, Load, Stage, Store
 from weft.kernel.schedule import schedule
+from weft.kernel.target import LEVELS
 from weft.ops.composite.softmax import softmax
 from weft.ops.movement import reshape
 from weft.ops.reduce import max_
@@ -138,5 +140,20 @@ def test_what_waits_for_the_sum_of_its_row_does_not_wait_in_the_result(rows, col
 
 
 def test_how_far_ahead_is_fetched():
-    assert streams.ahead_of(added(1000)) == streams.AHEAD // 6
-    assert streams.ahead_of(softmax_rows(4, 64)) == streams.AHEAD // 2
+    assert streams.ahead_of(added(1000), LEVELS["x86-64-v3"]) == streams.AHEAD // 6
+    assert streams.ahead_of(softmax_rows(4, 64), LEVELS["x86-64-v3"]) == streams.AHEAD // 2
+
+
+def test_some_processors_fetch_many_arrays_better_themselves():
+    for most, wanted in ((2, 0), (3, streams.AHEAD // 6)):
+        assert streams.ahead_of(added(1000), replace(LEVELS["x86-64-v4"], fetches=most)) == wanted
+    rows = streams.ahead_of(softmax_rows(4, 64), replace(LEVELS["x86-64-v4"], fetches=0))
+    assert rows == streams.AHEAD // 2
+
+
+@pytest.mark.parametrize(("level", "locality"), [(1, 3), (2, 2)])
+def test_which_cache_lines_are_fetched_to(level, locality, monkeypatch):
+    monkeypatch.setattr(streams, "LONG", 0)
+    module = Module("test")
+    emit_kernel(module, added(1000), replace(LEVELS["x86-64-v3"], fetches_to=level))
+    assert f"i32 0, i32 {locality}, i32 1" in str(module)

@@ -21,6 +21,9 @@ class Target:
     half: bool = True  #: whether it converts between float16 and float32
     dots: bool = False  #: whether it adds four products of bytes to a sum at once
     matrices: bool = False  #: whether it has registers that are matrices, and multiplies those of bfloat16
+    #: Arrays, read and written side by side, up to which it reads quicker if lines are fetched ahead for it.
+    fetches: int = 1 << 30
+    fetches_to: int = 2  #: the level of the cache that they had better be brought to
 
     @property
     def picks(self) -> bool:

@@ -162,14 +162,14 @@ class Build:
             args = (*args[:mask], I32(1), *args[mask:])
         return self.intrinsic(name, returns, args)
 
-    def prefetch(self, pointer: ir.Value, write: bool = False) -> None:
-        """Begin to bring a line to the second-level cache, to read from it soon, or to the first, to write to it."""
-        kind, reading, level, data = "llvm.prefetch.p0", int(write), 2 + write, 1
+    def prefetch(self, pointer: ir.Value, write: bool = False, level: int = 2) -> None:
+        """Begin to bring a line to a level of the cache, to read from it soon, or to the first, to write to it."""
+        kind, reading, locality, data = "llvm.prefetch.p0", int(write), 3 if write else 4 - level, 1
         found = self.module.globals.get(kind)
         if found is None:
             types = [pointer.type, I32, I32, I32]
             found = ir.Function(self.module, ir.FunctionType(ir.VoidType(), types), kind)
-        self.b.call(found, [pointer, I32(reading), I32(level), I32(data)])
+        self.b.call(found, [pointer, I32(reading), I32(locality), I32(data)])
 
     def call1(self, name: str, x: ir.Value, *more: ir.Value) -> ir.Value:
         """An overloaded intrinsic of operands of one type: call1("sqrt", x)."""

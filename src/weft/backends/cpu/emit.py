@@ -106,7 +106,8 @@ class _KernelEmitter(Stages):
     def emit(self) -> None:
         moved = 0 if self.holes or self.near else streams.bytes_moved(self.kernel)
         if moved >= streams.LONG:
-            self.ahead, self.ahead_writing = streams.ahead_of(self.kernel), streams.AHEAD_WRITING
+            self.ahead = streams.ahead_of(self.kernel, self.build.target)
+            self.ahead_writing = streams.AHEAD_WRITING
             self.several = max(self.several, side_by_side(self.kernel, self.build.target))
         kernel, size = streams.set_aside(self.kernel) if moved >= streams.HUGE else (self.kernel, 0)
         if moved >= streams.HUGE and streams.stores_whole_vectors(kernel, self.lanes):

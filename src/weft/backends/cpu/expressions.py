@@ -371,7 +371,7 @@ class Expressions:
     ) -> None:
         for k in range(0, count, LINE // dtype.itemsize):
             place = self.b.add(at, I64(ahead // dtype.itemsize + k))
-            self.build.prefetch(self.build.address(base, place, dtype), write)
+            self.build.prefetch(self.build.address(base, place, dtype), write, self.build.target.fetches_to)
 
     def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
         """Store a value: lane k at element at + k * step."""

@@ -46,6 +46,8 @@ def host_target() -> Target:
             level = replace(level, features=f"{level.features},+avx512vnni", dots=True)
         if all(features.get(f) for f in ("amx-tile", "amx-bf16")) and allow_matrices():
             level = replace(level, features=f"{level.features},+amx-tile,+amx-bf16", matrices=True)
+        if llvm.get_host_cpu_name() == "znver5":
+            level = replace(level, fetches=3, fetches_to=1)
     elif features.get("avx2") and features.get("fma"):
         level = LEVELS["x86-64-v3"]
     elif llvm.get_process_triple().startswith(("aarch64", "arm64")):

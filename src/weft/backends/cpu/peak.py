@@ -130,7 +130,8 @@ def _emit_copy(module: ir.Module, target: Target) -> None:
     with build.loop(start, stop, 4 * lanes, name="i") as i:
         for k in range(4):
             at = b.add(i, I64(k * lanes))
-            build.prefetch(b.gep(source, [b.add(at, I64(AHEAD // 2 // 8))], source_etype=F64))
+            ahead = b.gep(source, [b.add(at, I64(AHEAD // 2 // 8))], source_etype=F64)
+            build.prefetch(ahead, level=target.fetches_to)
             moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
             to = b.gep(into, [at], source_etype=F64)
             b.store(moved, to, align=target.vector_bytes, nontemporal=True)

@@ -54,7 +54,7 @@ class Stages(Expressions):
         for number in numbers:
             stage = self.kernel.stages[number]
             if whole and outer.vector is None:
-                self.ahead = streams.reading_ahead(self.kernel, number)
+                self.ahead = streams.reading_ahead(self.kernel, number, self.build.target)
             found = self._reduce(stage, outer) if stage.reductions else []
             if stage.carries:
                 found += self._carry(stage, outer)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ...kernel.index import Var, as_index, flatten_index
 from ...kernel.loops import Kernel, Load, Lookup, Search, Stage, Store, found_in, substituted
+from ...kernel.target import Target
 from .bounded import bounded
 from .wideness import along_vectors
 
@@ -52,8 +53,8 @@ def bytes_moved(kernel: Kernel) -> int:
     return sum(moved.values())
 
 
-def ahead_of(kernel: Kernel) -> int:
-    """By how many bytes a kernel fetches ahead of what it reads of each of its inputs.
+def ahead_of(kernel: Kernel, target: Target) -> int:
+    """By how many bytes a kernel fetches ahead of what it reads of each of its inputs; 0 if the processor had better.
 
     The more it also writes, the slower it reads. And what is read side by side is fetched less far ahead: there is only
     so much on its way at a time.
@@ -62,10 +63,12 @@ def ahead_of(kernel: Kernel) -> int:
     for stage in kernel.stages:
         along = along_vectors(kernel, stage)
         written |= {s.buffer for s in stage.stores if isinstance(s, Store) and along in s.index.variables()}
+    if kernel.across and read + len(written) > target.fetches:
+        return 0
     return max(AHEAD // max(read * (read + len(written)), 1), AHEAD_WRITING)
 
 
-def reading_ahead(kernel: Kernel, stage: int) -> int:
+def reading_ahead(kernel: Kernel, stage: int, target: Target) -> int:
     """By how many bytes a stage along rows fetches ahead of what it reads, where they are made one after the other.
 
     Where several stages go through the same rows, all but the first find them in the cache. The second one, which has
@@ -73,7 +76,7 @@ def reading_ahead(kernel: Kernel, stage: int) -> int:
     """
     sizes = [math.prod([v.size for v in s.variables]) * 4 for s in kernel.stages if s.variables]
     if len(sizes) < 2 or not 0 < sizes[0] <= _ROW:
-        return ahead_of(kernel)
+        return ahead_of(kernel, target)
     return sizes[0] * -(-_ROWS_AHEAD // sizes[0]) if stage == 1 else 0
 
 
