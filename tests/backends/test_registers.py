@@ -7,12 +7,13 @@ vector registers put on the stack, and read back, inside the loops that multiply
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 import weft.ops  # noqa: F401
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import jit
+from weft.backends.cpu import jit, regions
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.library import assembly, source
@@ -30,7 +31,7 @@ from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.ops.movement import slice_axis
 
-pytestmark = pytest.mark.usefixtures("without_matrices")
+pytestmark = pytest.mark.usefixtures("without_wide_products")
 
 TARGETS = ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"]
 
@@ -42,7 +43,7 @@ WAIT = {
 
 _JUMP = re.compile(r"\s+(?:j[a-z]+|b(?:\.[a-z]+)?|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.L\w+)\b")
 _LABEL = re.compile(r"(\.L\w+):")
-_MULTIPLIES = re.compile(r"\s(vfn?madd\w+|fml[as]|v?mulp[sd])\s")
+_MULTIPLIES = re.compile(r"\s(vfn?madd\w+|vdpbf16ps|fml[as]|v?mulp[sd])\s")
 _SPILLS = re.compile(r"\b(Spill|Reload)\b")
 _VECTOR = re.compile(r"%[xyz]mm|\bq\d+")
 
@@ -151,6 +152,19 @@ def test_the_inner_loops_of_contractions_do_not_spill(case):
             loops, found = spills(assembly(kernel, "kernel", LEVELS[name]))
             assert loops, (name, kernel)
             assert len(found) <= WAIT.get((case, name), 0), (name, kernel, found)
+
+
+@pytest.mark.parametrize("size", PRODUCTS)
+@pytest.mark.parametrize("form", ["nn", "tn", "nt"])
+def test_nor_do_those_of_pairs_of_bfloat16(form, size, monkeypatch):
+    v4 = LEVELS["x86-64-v4"]
+    target = replace(v4, features=f"{v4.features},+avx512bf16", pairs=True)
+    monkeypatch.setattr(regions, "host_target", lambda: target)
+    (graph,) = product(*size, form, bfloat16)
+    for step in plan(prepare(numbered(graph))).all_steps():
+        if isinstance(step.kernel, Tiles):
+            loops, found = spills(assembly(step.kernel, "kernel", target))
+            assert loops and not found, (step.kernel, found)
 
 
 def test_a_tile_too_large_for_the_registers_is_found(monkeypatch):

@@ -19,7 +19,7 @@ from weft.ops.elementwise import maximum
 from weft.ops.selection import cast
 from weft.runtime.buffer import Buffer
 
-pytestmark = pytest.mark.usefixtures("without_matrices")  # for others see test_matrices.py
+pytestmark = pytest.mark.usefixtures("without_wide_products")  # for others see test_wide.py
 
 TYPES = [bfloat16, float16]
 RNG = np.random.default_rng(5)

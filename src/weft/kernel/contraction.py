@@ -12,8 +12,8 @@ from .anchors import Common, accumulate, anchor, size
 from .index import Index, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
-from .matrices import is_of_matrices, of_matrices
 from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
+from .wide import is_wide, wide_tiles
 from .words import SMALL, in_words
 
 #: Types that are contracted in tiles; int32 from smaller integers.
@@ -31,7 +31,7 @@ def _contraction(c: Common) -> Kernel | Tiles:
     """A product summed in order of k for every element of the result: tiles where strides allow, else plain loops."""
     assert c.anchor is not None
     found = _as_tiles(c)
-    assert found is not None or not is_of_matrices(c.anchor.sig)
+    assert found is not None or not is_wide(c.anchor.sig)
     return found or _as_loops(c)
 
 
@@ -45,7 +45,7 @@ def sum_length(node: Node) -> int:
 
 def ends_in_registers(contraction: Node) -> bool:
     """Whether tiles keep their sums in registers from begin to end, so that these may be stored in any type."""
-    return is_of_matrices(contraction.sig) or sum_length(contraction) <= LONG
+    return is_wide(contraction.sig) or sum_length(contraction) <= LONG
 
 
 def can_round(contraction: Node, dtype: DType) -> bool:
@@ -262,6 +262,6 @@ def tiles(
         rows=rows,
         along=along,
     )
-    if is_of_matrices(c.anchor.sig):
-        return of_matrices(found)
+    if is_wide(c.anchor.sig):
+        return wide_tiles(found)
     return in_words(found) if found.dtype is int32 else found

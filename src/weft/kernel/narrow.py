@@ -13,14 +13,14 @@ from ..ops.movement import identity, permute
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
 from .layout import is_kernel_gradient
-from .matrices import is_of_matrices
+from .wide import is_wide
 
 
-def widen_storage(graph: Graph, matrices: bool = False) -> Graph:
+def widen_storage(graph: Graph, wide_products: bool = False) -> Graph:
     """`graph` with every operation that computes on bfloat16 or float16 between casts from and to them.
 
-    What merely moves elements is left as it is, and so are products of `matrices` where the processor has them. This
-    is what the types mean, so no result changes.
+    What merely moves elements is left as it is, and so are `wide_products` where the processor makes them by itself.
+    This is what the types mean, so no result changes.
     """
 
     def widen(old: Node, args: tuple[Node, ...]) -> Node | None:
@@ -31,7 +31,7 @@ def widen_storage(graph: Graph, matrices: bool = False) -> Graph:
             return None
         if not any(a.dtype.storage_only for a in old.sig.inputs):
             return None
-        if matrices and is_of_matrices(old.sig):
+        if wide_products and is_wide(old.sig):
             return None
         wide = tuple([cast(a, dtype=float32) if a.dtype.storage_only else a for a in args])
         if prim.name == "conv":  # it reads every element for many taps: widened in memory, once

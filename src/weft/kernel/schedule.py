@@ -25,7 +25,6 @@ from .elementwise import domain, elementwise
 from .layout import assign_layouts
 from .loops import Kernel
 from .lower import Lowering, can_pull, looked_up
-from .matrices import is_of_matrices
 from .merge import merge
 from .pooling import goes_over_taps, pooling_after
 from .reading import behind_views, looks_up, reads_of, source
@@ -35,6 +34,7 @@ from .slices import first_readers, sliced
 from .sorting import Sort
 from .storing import DEEP, store_the_large, store_the_spread
 from .tiles import Tiles
+from .wide import is_wide
 from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
 
@@ -251,14 +251,14 @@ class _Plan:
         return fixed
 
     def _hosted(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:
-        """What the host reads or writes, or registers that are matrices: they know no order of axes but the shape's."""
+        """What the host reads or writes, or wide products: they know no order of axes but the shape's."""
         hosted: set[Node] = set()
         for node in graph.nodes:
             if node.value is None and (node.prim is pick_prim or not supported(node)):
                 hosted.update((node, *node.args))
-            if is_of_matrices(node.sig):
+            if is_wide(node.sig):
                 hosted.update(behind_views(a) for a in node.args)
-        hosted.update(root for root, anchor in self.anchor.items() if is_of_matrices(anchor.sig))
+        hosted.update(root for root, anchor in self.anchor.items() if is_wide(anchor.sig))
         return hosted
 
     def followed(

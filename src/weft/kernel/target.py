@@ -21,9 +21,16 @@ class Target:
     half: bool = True  #: whether it converts between float16 and float32
     dots: bool = False  #: whether it adds four products of bytes to a sum at once
     matrices: bool = False  #: whether it has registers that are matrices, and multiplies those of bfloat16
+    #: Whether it adds two products of bfloat16 to a sum at once, and takes no longer than for one of float32.
+    pairs: bool = False
     #: Arrays, read and written side by side, up to which it reads quicker if lines are fetched ahead for it.
     fetches: int = 1 << 30
     fetches_to: int = 2  #: the level of the cache that they had better be brought to
+
+    @property
+    def wide(self) -> bool:
+        """Whether it makes products of bfloat16 by itself, quicker than those of float32."""
+        return self.matrices or self.pairs
 
     @property
     def picks(self) -> bool:

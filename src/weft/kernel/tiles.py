@@ -115,12 +115,12 @@ class Tiles:
 
     def type_of(self, x: Operand) -> DType:
         """The type in which an operand is read from memory."""
-        alone = self.words == 1 or (self.matrices and x.stride == 1)
+        alone = self.words == 1 or (self.wide and x.stride == 1)
         return self.inputs[x.buffer] if alone else self.dtype
 
     @property
-    def matrices(self) -> bool:
-        """Whether registers that are matrices make it: see `matrices`."""
+    def wide(self) -> bool:
+        """Whether it is a product of bfloat16 that the processor makes by itself: see `wide`."""
         return self.words == 2 and self.dtype is float32
 
     @property

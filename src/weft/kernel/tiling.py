@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .matrices import HEIGHT
 from .target import Target
 from .tiles import LONG, Operand, Tiles
 
@@ -33,6 +32,7 @@ class Tiling:
     squares: bool = (
         False  #: whether columns that lie apart are read in squares, which are transposed in registers
     )
+    stack: int = 1  #: tiles, at most, whose rows are copied together
 
     @property
     def tiles(self) -> int:
@@ -76,8 +76,10 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         apart = not pack and t.taps[-1].b > vectors * lanes
         return (panels * _step(heights, vectors, apart) + _step(heights, rest, apart)) * _WIDER**vectors
 
-    # Steps of both operands have lines of their own; else, more than one unit of work where each copies its columns.
-    widest = 2 if t.a.stride == 1 and not pack else max(2, -(-columns // 2)) if pack else columns
+    # Steps of both operands have lines of their own, or rows are copied, which takes less for more of them; else, more
+    # than one unit of work where each copies its columns.
+    thin = t.a.stride == 1 and (t.wide or not pack)
+    widest = 2 if thin else max(2, -(-columns // 2)) if pack else columns
     vectors = min([v for v in shapes if 1 < v <= min(columns, widest)], key=time)
     return shapes[vectors], vectors
 
@@ -124,7 +126,9 @@ _RUN, _RUN_OF_MANY, _PACKED_RUN, _MANY_ROWS = 5 << 15, 5 << 16, 5 << 18, 512
 def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
     """Steps of a block, about, if sums are made in blocks, else 0: each time they go to memory and come back."""
     far = max(abs(t.taps[-1].a), t.taps[-1].b) * t.dtype.itemsize >= _FAR
-    if t.fold or t.steps <= (_LONG_FAR if far and t.waits else LONG):
+    if t.fold or t.steps <= (_LONG_FAR if far and t.waits and not t.wide else LONG):
+        return 0
+    if t.wide and not t.waits:  # they are not much longer: see `multiply_wide`
         return 0
     if t.a.stride == 1 or (far and not pack):  # each step has lines of its own
         return _BLOCK
@@ -138,13 +142,13 @@ def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
 
 def tiling(t: Tiles, target: Target) -> Tiling:
     """The cut of a contraction: a function of its shape and the instruction set."""
-    if t.matrices:
+    if t.wide and target.matrices:
         return _of_matrices(t)
     if _reads_squares(t, target):
         return _of_squares(t)
     lanes = target.lanes(t.dtype.itemsize)
     sums = len(t.starts)
-    pack = t.b.stride != 1 or (not t.along and _pays(t))
+    pack = t.b.stride != 1 or t.wide or (not t.along and _pays(t))
     rows, vectors = _shape(t, target, pack)
     if t.along:
         rows, vectors = _ALONG[target.registers][t.n.size > lanes]
@@ -167,13 +171,26 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     if t.rows:  # each tile has code of its own
         heights = tuple([(1, height) for many, height in heights for _ in range(many)])
     group, bands = _shares(t, pack, blocked, panels, count, rows)
+    copied, stack = _widened(t, t.a), 1
+    if copied and t.a.stride == 1 and heights and t.steps and not t.rows:
+        line = (steps or t.steps) * t.dtype.itemsize  # of one row, or column
+        stack = max(1, min(_STACK, _STACK_BYTES // line) // heights[0][1])
+        if pack:
+            group, bands = _shares_of_stacks(t, panels, vectors * lanes * line)
     bands = max(bands, least)
     cached = cached and bands <= least
     rows_first = (cached or len(t.shared) > 0) and not blocked
     return Tiling(
-        rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, _widened(t, t.a)
+        rows, vectors, heights, level, block, pack, blocked, group, bands, rows_first, copied, stack=stack
     )
 
+
+#: Where rows are neighbours in memory, those of several tiles are copied together, as they lie in the same lines: so
+#: many of them at most, so many bytes; bytes of packed panels that they meet, and rows of a band, at least.
+_STACK, _STACK_BYTES, _STACK_PANELS, _STACK_BAND = 128, 1 << 18, 1 << 19, 64
+
+#: Rows of a register that is a matrix, and words in each of them.
+HEIGHT = 16
 
 #: Bytes of packed panels that registers which are matrices read, at most: beside the rows in the second-level cache.
 _PANELS_READ = 1 << 20
@@ -206,6 +223,7 @@ def _reads_squares(t: Tiles, target: Target) -> bool:
     lanes = target.lanes(t.dtype.itemsize)
     room = target.registers - lanes - 3  # beside a square, for sums
     plain = not (t.shared or t.rows or t.along or t.fold) and len(t.starts) == len(t.taps) == 1
+    plain = plain and not (t.wide and t.a.stride == 1)  # rows are copied to be read as words
     apart = t.b.stride != 1 and t.taps[-1].b == 1 and t.taps[-1].guard is None
     return plain and apart and lanes > 1 and t.m.size <= min(room, _ROWS_OF_SQUARES)
 
@@ -282,6 +300,13 @@ def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: 
     return -group, bands
 
 
+def _shares_of_stacks(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
+    """The same, of panels of so many bytes, where rows are copied for each group of them: rather in bands."""
+    bands = max(1, min(ENOUGH, t.m.size // _STACK_BAND))
+    group = max(1, min(panels * bands // ENOUGH, max(_SHARED, _STACK_PANELS // panel)))
+    return group, min(bands, max(1, ENOUGH // -(-panels // group)))
+
+
 def _overlap(t: Tiles) -> bool:
     """Whether neighbouring rows have elements of the first operand in common, as neighbouring pixels do."""
     return abs(t.a.stride) <= sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
@@ -332,13 +357,13 @@ def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
     Rows that lie next to each other stay so; else the steps of each row do, and rows are a little further apart.
     """
     cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
-    if t.a.stride == 1 and not t.matrices:
-        return 1, -(-cut.tallest // lanes) * lanes
+    if t.a.stride == 1 and not (t.wide and target.matrices):
+        return 1, cut.tallest
     return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
 
 
 def rows_size(t: Tiles, target: Target) -> int:
-    """Elements of the packed rows of a tile."""
+    """Elements of the packed rows of a tile; those of the next one may begin behind them."""
     cut = tiling(t, target)
-    row, step = packed_rows(t, target)
-    return step * _block_steps(t, cut) if row == 1 else row * cut.tallest
+    row, step = packed_rows(t, target)  # rows that are neighbours are written by whole vectors
+    return step * _block_steps(t, cut) + target.lanes(t.dtype.itemsize) if row == 1 else row * cut.tallest

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...ir.dtype import DType, float32, float64
+from ...ir.dtype import DType, bfloat16, float32, float64
 from ...kernel.functions import ENDS
 from ...kernel.generic import Hole
 from ...kernel.index import Index, Quotient, Var
@@ -32,6 +32,7 @@ from . import philox, reinterpret  # noqa: F401  (declare their operations)
 from .build import I1, I32, I64, LINE, PTR, Build, element, like, memory_type, register_type, suffix
 from .order import precedes
 from .scalar import operate
+from .words import round_to_brains
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Expressions:
             for slot in range(holes):
                 self.b.name_load(ir.hole_name(slot), self.b.gep(values, [I64(slot)], source_etype=I64), I64)
         self.totals: list[ir.Value] = []
+        self.normal = False  #: whether no total is subnormal, and an instruction rounds such to bfloat16
         self.greatest: Mapping[int, Expr] = {}  #: what the totals that are maxima are the maxima of
         self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
         self.ahead_writing = 0  #: the same of those that are written
@@ -133,6 +135,8 @@ class Expressions:
                 return found
         args = self.build.same(*[self.value(a, lanes, memo) for a in e.args])
         if e.op == "cast":
+            if self.normal and e.dtype is bfloat16 and isinstance(e.args[0], Total):
+                return round_to_brains(self.build, args[0])
             return self._cast(args[0], e.args[0].dtype, e.dtype)
         return operate(self.build, e.op, args, [a.dtype for a in e.args], e.dtype)
 

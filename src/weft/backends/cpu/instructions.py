@@ -17,6 +17,7 @@ from typing import Any
 from .terms import (
     ArrayType,
     Block,
+    BrainType,
     Constant,
     DoubleType,
     FloatType,
@@ -39,9 +40,9 @@ from .terms import (
 )
 
 __all__ = [
-    "ArrayType", "Block", "Constant", "DoubleType", "FloatType", "Function", "FunctionType", "GlobalVariable",
-    "HalfType", "IRBuilder", "IntType", "Module", "PointerType", "Type", "Undefined", "Value", "VectorType", "VoidType",
-    "hole_name",
+    "ArrayType", "Block", "BrainType", "Constant", "DoubleType", "FloatType", "Function", "FunctionType",
+    "GlobalVariable", "HalfType", "IRBuilder", "IntType", "Module", "PointerType", "Type", "Undefined", "Value",
+    "VectorType", "VoidType", "hole_name",
 ]  # fmt: skip
 
 _I1 = IntType(1)

@@ -46,6 +46,9 @@ def host_target() -> Target:
             level = replace(level, features=f"{level.features},+avx512vnni", dots=True)
         if all(features.get(f) for f in ("amx-tile", "amx-bf16")) and allow_matrices():
             level = replace(level, features=f"{level.features},+amx-tile,+amx-bf16", matrices=True)
+        elif features.get("avx512bf16") and llvm.get_host_cpu_name().startswith("znver"):
+            # On others it takes four times as long as a multiply-add.
+            level = replace(level, features=f"{level.features},+avx512bf16", pairs=True)
         if llvm.get_host_cpu_name() == "znver5":
             level = replace(level, fetches=3, fetches_to=1)
     elif features.get("avx2") and features.get("fma"):

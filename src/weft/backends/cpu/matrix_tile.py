@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from ...kernel.matrices import HEIGHT
-from ...kernel.tiles import Tiles
-from ...kernel.tiling import Tiling
+from ...kernel.tiles import Result, Tiles
+from ...kernel.tiling import HEIGHT, Tiling
 from . import instructions as ir
 from .build import I8, I32, I64, PTR, Build
 from .register_tile import RegisterTile
@@ -38,6 +37,9 @@ class MatrixTile(RegisterTile):
         with self.b.goto_entry_block():  # where sums lie while results are computed from them
             self.kept = self.b.alloca(self.type, cut.rows * cut.vectors * self.lanes)
             self.kept.align, self.kept.type = self.vector_bytes, PTR
+
+    def _lies_across(self, result: Result) -> bool:
+        return False  # rows of sums come one by one
 
     def _do(self, name: str, *args: ir.Value) -> None:
         _do(self.build, name, *args)

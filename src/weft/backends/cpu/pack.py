@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ...ir.dtype import int16
@@ -22,20 +23,33 @@ def pack_panel(
     target: ir.Value,
     columns: tuple[int, int],
     step: int,
+    panels: tuple[ir.Value, int],
 ) -> None:
-    """target[k * step + n] = source[n * stride + k...]: so many columns n, filled up with zeros to so many."""
-    _Packer(build, type_, t, columns, step).taps(source, target, t.taps)
+    """target[k * step + n] = source[n * stride + k...]: so many columns n, filled up with zeros to so many.
+
+    So many `panels` of them, whose columns follow each other, each so many elements behind the one before.
+    """
+    _Packer(build, type_, t, columns, step, panels).taps(source, target, t.taps)
 
 
 class _Packer:
     """The second operand as panels."""
 
-    def __init__(self, build: Build, type_: ir.Type, t: Tiles, columns: tuple[int, int], step: int) -> None:
+    def __init__(
+        self,
+        build: Build,
+        type_: ir.Type,
+        t: Tiles,
+        columns: tuple[int, int],
+        step: int,
+        panels: tuple[ir.Value, int],
+    ) -> None:
         self.build = build
         self.b = build.b
         self.type = type_
         self.t = t
         self.columns, self.width = columns
+        self.panels, self.panel_size = panels
         self.step = step  #: from one row of the panel to the next
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.vector = ir.VectorType(type_, self.lanes)
@@ -65,9 +79,7 @@ class _Packer:
         """A matrix whose columns lie next to each other already: row by row."""
         over = self.columns % self.lanes
         mask = self.build.first_lanes(over, self.lanes)
-        with self.build.loop(I64(0), I64(tap.count), name="pack.row") as k:
-            from_ = self.b.mul(k, I64(tap.b))
-            to = self._offset(target, self.b.mul(k, I64(self.step)))
+        for from_, to in self._places(target, tap):
             for v in range(0, self.width, self.lanes):
                 whole = v + self.lanes <= self.columns
                 x = self._read(source, self.b.add(from_, I64(v)), self.lanes, None if whole else mask)
@@ -76,21 +88,30 @@ class _Packer:
     def _pairs(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         """The same of 16-bit numbers: those of two rows as words."""
         mask = self.build.first_lanes(self.columns % self.lanes, self.lanes)
-        with self.build.loop(I64(0), I64(tap.count), name="pack.pair") as k:
-            from_ = self.b.mul(k, I64(tap.b))
-            to = self._offset(target, self.b.mul(k, I64(self.step)))
+        for from_, to in self._places(target, tap):
             for v in range(0, self.width, self.lanes):
                 part = None if v + self.lanes <= self.columns else mask
                 words = _pairs(self.build, source, self.b.add(from_, I64(v)), tap.b // 2, self.lanes, part)
                 self.b.store(words, self._offset(to, I64(v)), align=self.size)
 
+    def _places(self, target: ir.Value, tap: Tap) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Loops over the steps and, for each of them, over the panels: where it lies, and where it goes to."""
+        loop = self.build.loop
+        with loop(I64(0), I64(tap.count), name="pack.row") as k, loop(I64(0), self.panels, name="pack") as j:
+            from_ = self.b.add(self.b.mul(k, I64(tap.b)), self.b.mul(j, I64(self.width)))
+            to = self.b.add(self.b.mul(k, I64(self.step)), self.b.mul(j, I64(self.panel_size)))
+            yield from_, self._offset(target, to)
+
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
-        if self.t.b.stride == 1 and self.t.matrices:
-            self._pairs(source, target, tap)
-            return
         if self.t.b.stride == 1:
-            self._rows(source, target, tap)
+            (self._pairs if self.t.wide else self._rows)(source, target, tap)
             return
+        with self.build.loop(I64(0), self.panels, name="pack") as j:
+            from_ = self.build.address(source, self.b.mul(j, I64(self.width * self.t.b.stride)), self.source)
+            self._across(from_, self._offset(target, self.b.mul(j, I64(self.panel_size))), tap)
+
+    def _across(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+        """A matrix whose steps, perhaps, lie next to each other."""
         if self.columns < self.width:
             with self.build.loop(I64(0), I64(tap.count), name="pack.zero") as k:
                 at = self.b.add(self.b.mul(k, I64(self.step)), I64(self.width - self.lanes))
@@ -135,12 +156,10 @@ def _pairs(
     build: Build, source: ir.Value, at: ir.Value, apart: int, lanes: int, mask: ir.Value | None
 ) -> ir.Value:
     """16-bit numbers from two places, `apart`, as the halves of words."""
-    type_ = ir.VectorType(I32, lanes)
-    low, high = [
-        build.b.zext(build.load(source, build.b.add(at, I64(x)), int16, lanes, mask), type_)
-        for x in (0, apart)
-    ]
-    return build.b.or_(low, build.b.shl(high, build.const(16, type_)))
+    parts = [build.load(source, build.b.add(at, I64(x)), int16, lanes, mask) for x in (0, apart)]
+    order = [k // 2 + k % 2 * lanes for k in range(2 * lanes)]
+    mixed = build.b.shuffle_vector(*parts, ir.Constant(ir.VectorType(I32, 2 * lanes), order))
+    return build.b.bitcast(mixed, ir.VectorType(I32, lanes))
 
 
 def pack_rows(
@@ -152,21 +171,35 @@ def pack_rows(
     height: int,
     steps: tuple[int, int],
     count: ir.Value,
+    tiles: tuple[ir.Value, int],
 ) -> None:
-    """target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height, k < `count` in the first tap."""
-    _RowPacker(build, type_, t, height, steps).taps(source, target, t.taps, count)
+    """target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height, k < `count` in the first tap.
+
+    So many `tiles` of so many elements each, one behind the other, if rows are neighbours; else one of them.
+    """
+    _RowPacker(build, type_, t, height, steps, tiles).taps(source, target, t.taps, count)
 
 
 class _RowPacker:
     """Rows of the first operand: next to each other where they are in memory, else each as a run of steps."""
 
-    def __init__(self, build: Build, type_: ir.Type, t: Tiles, height: int, steps: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        build: Build,
+        type_: ir.Type,
+        t: Tiles,
+        height: int,
+        steps: tuple[int, int],
+        tiles: tuple[ir.Value, int],
+    ) -> None:
         self.build = build
         self.b = build.b
         self.type = type_
         self.height = height
+        self.tiles, self.tile_size = tiles
         self.stride = t.a.stride
-        self.pairs = t.matrices and t.a.stride == 1
+        self.pairs = t.wide and t.a.stride == 1  #: whether words are made of neighbouring numbers
+        self.apart = t.taps[-1].a // 2  #: the two of a word
         self.row, self.step = steps
         self.lanes = build.target.lanes(t.dtype.itemsize)
         self.size = t.dtype.itemsize
@@ -192,7 +225,10 @@ class _RowPacker:
     def _move(
         self, source: ir.Value, at: ir.Value, target: ir.Value, to: ir.Value, lanes: int, mask: Any
     ) -> None:
-        x = self.build.load(source, at, self.source, lanes, mask)
+        if self.pairs:
+            x = _pairs(self.build, source, at, self.apart, lanes, mask)
+        else:
+            x = self.build.load(source, at, self.source, lanes, mask)
         self.b.store(x, self._offset(target, to), align=self.size)
 
     def _words(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
@@ -204,7 +240,7 @@ class _RowPacker:
                 rows = min(self.lanes, self.height - top)
                 mask = None if rows == self.lanes else self.build.first_lanes(rows, self.lanes)
                 here = [self.b.add(at, I64(j * tap.a + top)) for j in range(count)]
-                words = [_pairs(self.build, source, x, tap.a // 2, self.lanes, mask) for x in here]
+                words = [_pairs(self.build, source, x, self.apart, self.lanes, mask) for x in here]
                 words += [self.build.const(0, words[0].type)] * (self.lanes - count)
                 for r, row in enumerate(self.build.transposed(words)[:rows]):
                     to = self._offset(target, self.b.add(k, I64((top + r) * self.row)))
@@ -218,12 +254,13 @@ class _RowPacker:
 
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
         loop = self.build.loop
-        if self.pairs:
+        if self.pairs and self.row != 1:
             self._words(source, target, tap)
             return
         if self.row == 1:
-            with loop(I64(0), count, name="rows.k") as k:
-                at, to = self.b.mul(k, I64(tap.a)), self.b.mul(k, I64(self.step))
+            with loop(I64(0), count, name="rows.k") as k, loop(I64(0), self.tiles, name="rows.tile") as i:
+                at = self.b.add(self.b.mul(k, I64(tap.a)), self.b.mul(i, I64(self.height)))
+                to = self.b.add(self.b.mul(k, I64(self.step)), self.b.mul(i, I64(self.tile_size)))
                 for r in range(0, self.height, self.lanes):
                     left = min(self.lanes, self.height - r)
                     bits = [i < left for i in range(self.lanes)]

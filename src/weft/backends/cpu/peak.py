@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from ...kernel.matrices import HEIGHT
 from ...kernel.target import Target
+from ...kernel.tiling import HEIGHT
 from ...runtime.threads import get_num_threads
 from . import instructions as ir
 from . import threads
@@ -21,6 +21,7 @@ from .build import F32, F64, I32, I64, KERNEL, PTR, Build
 from .jit import Library, host_target
 from .matrix_tile import SUMS, WIDTH, emit_products
 from .streams import AHEAD
+from .words import multiply_brains
 
 _TURNS = 20_000  #: of the loop in one unit of the arithmetic
 _COPIED = 64 << 20  #: bytes, more than caches hold
@@ -35,7 +36,7 @@ class Peak:
     threads: int
     flops32: float
     flops64: float
-    flops16: float  #: of bfloat16 in registers that are matrices; as with 32 bits where there are none
+    flops16: float  #: of bfloat16, where the processor multiplies it by itself; else as with 32 bits
     bandwidth: float
 
     def flops(self, bits: int) -> float:
@@ -60,6 +61,8 @@ def _peak(count: int) -> Peak:
         with build.loop(*build.function.args[1:3], name="unit"):
             emit_products(build, _TURNS)
         build.b.ret_void()
+    elif target.pairs:
+        _emit_arithmetic(module, target, F32, "pairs", pairs=True)
     library = Library.of(module, target)
     chains, units = _chains(target), 16 * count
 
@@ -67,7 +70,11 @@ def _peak(count: int) -> Peak:
         return 2 * adds * units * _TURNS / _best(library.address(name), units, [np.zeros(1024)])
 
     flops32, flops64 = (speed(f"fma{8 * size}", chains * target.lanes(size)) for size in (4, 8))
-    flops16 = speed("matrices", SUMS * HEIGHT**2 * 2 * WIDTH) if target.matrices else flops32
+    flops16 = flops32
+    if target.matrices:
+        flops16 = speed("matrices", SUMS * HEIGHT**2 * 2 * WIDTH)
+    elif target.pairs:
+        flops16 = speed("pairs", chains * target.lanes(2))
     arrays = [np.ones(_COPIED // 8 + 8) for _ in range(2)]
     seconds = _best(library.address("copy"), _COPIED // _UNIT, arrays)
     return Peak(count, flops32, flops64, flops16, 2 * _COPIED / seconds)
@@ -94,7 +101,10 @@ def _function(module: ir.Module, name: str, target: Target) -> Build:
     return Build(module, ir.Function(module, KERNEL, name), target)
 
 
-def _emit_arithmetic(module: ir.Module, target: Target, type_: ir.Type, name: str) -> None:
+def _emit_arithmetic(
+    module: ir.Module, target: Target, type_: ir.Type, name: str, pairs: bool = False
+) -> None:
+    """Chains of multiply-adds, or of two products of bfloat16 each."""
     build = _function(module, name, target)
     b, (buffers, begin, end, _) = build.b, build.function.args
     vector = ir.VectorType(type_, target.lanes(4 if type_ == F32 else 8))
@@ -106,7 +116,9 @@ def _emit_arithmetic(module: ir.Module, target: Target, type_: ir.Type, name: st
     with build.loop(begin, end, name="unit"), build.loop(I64(0), I64(_TURNS), name="turn"):
         for slot in slots:
             total = b.load(slot, typ=vector)
-            if target.fma:
+            if pairs:
+                new = multiply_brains(build, factor, factor, total)
+            elif target.fma:
                 new = build.call1("fma", total, factor, factor)
             else:
                 new = b.fadd(b.fmul(total, factor), factor)

@@ -24,7 +24,6 @@ from ...kernel.joining import join_in_steps
 from ...kernel.layout import separate_operands
 from ...kernel.long_dots import sum_side_by_side
 from ...kernel.lower import pulls
-from ...kernel.matrices import is_of_matrices, multiply_matrices
 from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
@@ -32,6 +31,7 @@ from ...kernel.outer import multiply_outright
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
 from ...kernel.upsampling import convolve_before_repeating
+from ...kernel.wide import is_wide, multiply_wide
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
 from ...ops.define import constant
@@ -57,7 +57,7 @@ def _has_code(sig: Signature) -> bool:
     if any(a.dtype.kind == "c" for a in (*sig.inputs, out)):
         return name in EDGES
     if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
-        return is_of_matrices(sig)  # `widen_storage` leaves no others
+        return is_wide(sig)  # `widen_storage` leaves no others
     return name in table or name in builders or name in pulls
 
 
@@ -97,12 +97,13 @@ def _plain_indices(graph: Graph) -> Graph:
     return rewrite(graph, plain, (cond.name,))
 
 
-def _multiply_matrices(graph: Graph) -> Graph:
-    return multiply_matrices(graph) if host_target().matrices else graph
+def _multiply_wide(graph: Graph) -> Graph:
+    target = host_target()
+    return multiply_wide(graph, target.pairs) if target.wide else graph
 
 
 def _widen_storage(graph: Graph) -> Graph:
-    return widen_storage(graph, host_target().matrices)
+    return widen_storage(graph, host_target().wide)
 
 
 def _group_integers(graph: Graph) -> Graph:
@@ -116,7 +117,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("pack constants of loops", pack_constants),
     ("plain indices", _plain_indices),
     ("multiply outright", multiply_outright),
-    ("multiply matrices", _multiply_matrices),
+    ("multiply bfloat16", _multiply_wide),
     ("widen storage types", _widen_storage),
     ("group small integers", _group_integers),
     ("split complex numbers", split_complex),

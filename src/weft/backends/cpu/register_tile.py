@@ -17,7 +17,7 @@ from .build import I64, LINE, Build
 from .expressions import Lanes
 from .fetching import along_results, fetches_results, lines_of_rows
 from .tile_results import Place, TileResults
-from .words import multiply_pairs, multiply_quads
+from .words import multiply_brains, multiply_pairs, multiply_quads
 
 #: Steps of a tap in one turn of the innermost loop.
 UNROLL = 4
@@ -46,6 +46,7 @@ class RegisterTile(TileResults):
         self.a_type, self.b_type = (t.type_of(x) for x in (t.a, t.b))
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
+        self.expressions.normal = t.wide and build.target.pairs  # tiny sums are zero
         self.fetches_results = fetches_results(t, cut)
         #: What results are computed from that tiles fetch: several sums take long enough for it to arrive.
         self.beside = along_results(t) if self.fetches_results or len(t.starts) > 1 else []
@@ -317,7 +318,8 @@ class RegisterTile(TileResults):
     def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
         if self.t.words == 1:
             return self.build.multiply_add(x, y, total)
-        return (multiply_pairs if self.t.words == 2 else multiply_quads)(self.build, x, y, total)
+        multiply = multiply_brains if self.t.wide else multiply_pairs if self.t.words == 2 else multiply_quads
+        return multiply(self.build, x, y, total)
 
     def _load(self, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
         """A vector of the second operand."""

@@ -88,6 +88,13 @@ class HalfType(Type):
         super().__init__("half")
 
 
+class BrainType(Type):
+    """bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__("bfloat")
+
+
 class VoidType(Type):
     def __init__(self) -> None:
         super().__init__("void")

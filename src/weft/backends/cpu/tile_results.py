@@ -79,7 +79,7 @@ class TileResults:
         t, dtype = self.t, self.t.outputs[result.out.buffer - len(self.t.inputs)]
         alone = len(t.results) == 1 or self.kept is None
         neighbours = result.out.stride == 1 and result.step not in (0, 1) and self.lanes >= _SQUARE
-        return neighbours and alone and dtype is t.dtype and dtype.kind == "f" and not (t.fold or t.matrices)
+        return neighbours and alone and dtype is t.dtype and dtype.kind == "f" and not t.fold
 
     def offset(self, base: ir.Value, by: ir.Value | int, dtype: DType | None = None) -> ir.Value:
         """`by` elements further: of the operands as they are in memory, or else of the type that products have."""

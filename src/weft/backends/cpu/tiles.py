@@ -17,7 +17,7 @@ from ...kernel.tiles import Tiles
 from ...kernel.tiling import COLUMNS_CACHED, ENOUGH, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
-from .build import I1, I64, KERNEL, LINE, Build, aligned
+from .build import I64, KERNEL, LINE, Build, aligned
 from .expressions import Lanes
 from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
@@ -80,7 +80,7 @@ def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
 def _packed(t: Tiles, target: Target) -> tuple[int, int]:
     """Bytes of packed panels and of packed rows."""
     cut, size = tiling(t, target), t.dtype.itemsize
-    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.pack_rows
+    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.stack * cut.pack_rows
 
 
 def scratch_bytes(t: Tiles, target: Target) -> int:
@@ -94,7 +94,7 @@ class _Emitter:
         self.b = build.b
         self.t = t
         self.cut = tiling(t, build.target)
-        self.tile = (MatrixTile if t.matrices else RegisterTile)(build, t, self.cut)
+        self.tile = (MatrixTile if t.wide and build.target.matrices else RegisterTile)(build, t, self.cut)
         self.lanes = self.tile.lanes
         panels, rows = _packed(t, build.target)
         self.scratch = build.scratch(panels) if self.cut.pack else None
@@ -161,7 +161,7 @@ class _Emitter:
     ) -> None:
         """Some panels: one after the other, or, where they are packed, all of them for each tile of rows."""
         panels, size = _panels(self.t, self.build.target), self.cut.group
-        if size == 1:
+        if size == 1 and not self.cut.pack_rows:
             self._by_width(group, lambda tile: self._panel(replace(tile, values=values), band, block))
             return
         start = self.b.mul(group, I64(size))
@@ -175,19 +175,9 @@ class _Emitter:
 
     def _by_width(self, panel: ir.Value, then: Callable[[Place], None]) -> None:
         """Emit `then` for the columns of a panel: all panels are as wide, but for the last, perhaps."""
-        t = self.t
-        width = self.cut.vectors * self.lanes
-        whole, over = divmod(t.n.size, width)
-        column = self.b.mul(panel, I64(width))
-        full = Place({}, I64(0), column, 0, self.cut.vectors, None)
-        mask = None
-        if over % self.lanes:
-            mask = ir.Constant(
-                ir.VectorType(I1, self.lanes), [k < over % self.lanes for k in range(self.lanes)]
-            )
-        narrow = replace(full, vectors=-(-over // self.lanes), mask=mask)
-        if not over or not whole:
-            then(narrow if over else full)
+        whole, full, narrow = self._widths(panel)
+        if full is None or narrow is None:
+            then(full or narrow)
             return
         last = self.b.icmp_signed("==", panel, I64(whole))
         with self.b.if_else(last) as (yes, no):
@@ -195,6 +185,15 @@ class _Emitter:
                 then(narrow)
             with no:
                 then(full)
+
+    def _widths(self, panel: ir.Value) -> tuple[int, Place | None, Place | None]:
+        """How many whole panels there are, the columns of a panel if it is one of them, and if it is the rest."""
+        width = self.cut.vectors * self.lanes
+        whole, over = divmod(self.t.n.size, width)
+        full = Place({}, I64(0), self.b.mul(panel, I64(width)), 0, self.cut.vectors, None)
+        mask = self.build.first_lanes(over % self.lanes, self.lanes) if over % self.lanes else None
+        narrow = replace(full, vectors=-(-over // self.lanes), mask=mask)
+        return whole, full if whole else None, narrow if over else None
 
     def _tiles_first(
         self,
@@ -210,19 +209,18 @@ class _Emitter:
             return self.tile.offset(self.scratch, self.b.mul(self.b.sub(panel, panels[0]), I64(size)))
 
         if self.cut.pack:
-            with self.build.loop(*panels, name="pack") as panel:
-                to = packed(panel)
-                self._by_width(panel, lambda tile: self._pack(replace(tile, values=values), to, block))
+            self._pack_together(values, panels, size, block)
         for here in self.tile.positions(self.inside, values):
             a = self._first_operand(here, block)
-            for top, height, _ in self._tops(band):
-                rows = self._tile_rows(a, top, height, block)
+            for top, height, count in self._stacks(band):
+                rows = self._rows_of(a, top, height, count, block)
                 with self.build.loop(*panels, name="panel") as panel:
 
                     def compute(tile: Place) -> None:
-                        tile = replace(tile, values=here, top=top, height=height)  # noqa: B023
+                        tile = replace(tile, values=here, height=height)  # noqa: B023
                         b = packed(panel) if self.cut.pack else self._columns(tile, block)
-                        self.tile.compute(tile, rows, b, block)  # noqa: B023
+                        for first, part in self._each_of(top, rows, height, count):  # noqa: B023
+                            self.tile.compute(replace(tile, top=first), part, b, block)
 
                     self._by_width(panel, compute)
 
@@ -244,7 +242,7 @@ class _Emitter:
     def _panel(self, tile: Place, band: tuple[ir.Value, int], block: Block | None) -> None:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
         if self.cut.pack:
-            self._pack(tile, self.scratch, block)
+            self._pack(tile, self.scratch, block, (I64(1), 0))
         for here in self.tile.positions(self.inside, tile.values):
             inside = replace(tile, values=here)
             b = self.scratch if self.cut.pack else self._columns(inside, block)
@@ -259,14 +257,46 @@ class _Emitter:
             a = self.tile.offset(a, self.b.mul(start, I64(tap.a)), self.tile.a_type)
         return a
 
-    def _tile_rows(self, a: ir.Value, top: ir.Value, height: int, block: Block | None) -> ir.Value:
-        """Where the rows of a tile begin: in memory, or in the scratch that they are copied to now."""
+    def _stacks(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
+        """Loops over stacks of tiles of a band: (the first row of a stack, how many each tile has, its tiles)."""
+        if self.cut.stack == 1:
+            for top, height, _ in self._tops(band):
+                yield top, height, I64(1)
+            return
+        row, first = 0, 0
+        for tiles, height in self.cut.heights:
+            low, high = self._range(*band, first, tiles)
+            with self.build.loop(low, high, self.cut.stack, name="stack") as i:
+                left, most = self.b.sub(high, i), I64(self.cut.stack)
+                count = self.b.select(self.b.icmp_signed("<", left, most), left, most)
+                yield self.b.add(I64(row), self.b.mul(i, I64(height))), height, count
+            row += tiles * height
+            first += tiles
+
+    def _each_of(
+        self, top: ir.Value, rows: ir.Value, height: int, count: ir.Value
+    ) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Loops over the tiles of a stack: (the first row of a tile, where its rows begin)."""
+        if self.cut.stack == 1:
+            yield top, rows
+            return
+        size = rows_size(self.t, self.build.target)
+        with self.build.loop(I64(0), count, name="tile") as i:
+            first = self.b.add(top, self.b.mul(i, I64(height)))
+            yield first, self.tile.offset(rows, self.b.mul(i, I64(size)))
+
+    def _rows_of(
+        self, a: ir.Value, top: ir.Value, height: int, tiles: ir.Value, block: Block | None
+    ) -> ir.Value:
+        """Where the rows of some tiles begin: in memory, or in the scratch that they are copied to now."""
         a = self.tile.offset(a, self.b.mul(top, I64(self.t.a.stride)), self.tile.a_type)
         if self.row_scratch is None:
             return a
         t = replace(self.t, taps=self.t.taps[self.cut.level :])
         count = I64(t.taps[0].count) if block is None else block.count
-        pack_rows(self.build, self.tile.type, t, a, self.row_scratch, height, self.tile.a_steps, count)
+        size = rows_size(self.t, self.build.target)
+        steps = self.tile.a_steps
+        pack_rows(self.build, self.tile.type, t, a, self.row_scratch, height, steps, count, (tiles, size))
         return self.row_scratch
 
     def _columns(self, tile: Place, block: Block | None) -> ir.Value:
@@ -278,23 +308,41 @@ class _Emitter:
             b = self.tile.offset(b, self.b.mul(start, I64(tap.b)), self.tile.b_type)
         return b
 
-    def _pack(self, tile: Place, target: ir.Value, block: Block | None) -> None:
-        """Copy the tile's columns of the second operand into a scratch panel."""
+    def _pack_together(
+        self, values: dict[Var, ir.Value], panels: tuple[ir.Value, ir.Value], size: int, block: Block | None
+    ) -> None:
+        """Copy some panels into scratch, so many elements each: those of one width together."""
+        start, stop = panels
+        whole, full, narrow = self._widths(start)
+        over = self.b.icmp_signed(">", stop, I64(whole))
+        if full is not None:
+            count = self.b.sub(self.b.select(over, I64(whole), stop), start)
+            self._pack(replace(full, values=values), self.scratch, block, (count, size))
+        if narrow is not None:
+            with self.b.if_then(over):
+                last = replace(narrow, values=values, column=I64(whole * self.cut.vectors * self.lanes))
+                to = self.tile.offset(self.scratch, self.b.mul(self.b.sub(I64(whole), start), I64(size)))
+                self._pack(last, to, block, (I64(1), 0))
+
+    def _pack(self, tile: Place, target: ir.Value, block: Block | None, panels: tuple[ir.Value, int]) -> None:
+        """Copy the tile's columns of the second operand into a scratch panel, and those of some panels behind it."""
         source, whole = self._columns(tile, block), self.t.taps[self.cut.level].count
         rest = whole % self.cut.block if block is not None else 0
         if self.new_columns is not None:
             with self.b.if_then(self.new_columns):
-                self._pack_steps(tile, source, target, whole)
+                self._pack_steps(tile, source, target, whole, panels)
         elif rest == 0:
-            self._pack_steps(tile, source, target, whole if block is None else self.cut.block)
+            self._pack_steps(tile, source, target, whole if block is None else self.cut.block, panels)
         else:
             with self.b.if_else(block.short) as (then, other):
                 with then:
-                    self._pack_steps(tile, source, target, rest)
+                    self._pack_steps(tile, source, target, rest, panels)
                 with other:
-                    self._pack_steps(tile, source, target, self.cut.block)
+                    self._pack_steps(tile, source, target, self.cut.block, panels)
 
-    def _pack_steps(self, tile: Place, source: ir.Value, target: ir.Value, count: int) -> None:
+    def _pack_steps(
+        self, tile: Place, source: ir.Value, target: ir.Value, count: int, panels: tuple[ir.Value, int]
+    ) -> None:
         """The same for so many steps of the tap that is cut."""
         t, level = self.t, self.cut.level
         width = tile.vectors * self.lanes
@@ -304,9 +352,8 @@ class _Emitter:
         for start, to in zip(t.starts, self.tile.panel_starts(tile), strict=True):
             from_ = self.tile.offset(source, start, self.tile.b_type)
             panel = self.tile.offset(target, to)
-            pack_panel(
-                self.build, self.tile.type, part, from_, panel, (columns, width), self.tile.panel_width(tile)
-            )
+            step = self.tile.panel_width(tile)
+            pack_panel(self.build, self.tile.type, part, from_, panel, (columns, width), step, panels)
 
     def _rows(
         self, tile: Place, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: Block | None
@@ -316,7 +363,7 @@ class _Emitter:
             here = replace(tile, top=top, height=height)
             if self.lines:
                 here = replace(here, ahead=(self._next_block(b, tile.values, number), self.lines))
-            self.tile.compute(here, self._tile_rows(a, top, height, block), b, block)
+            self.tile.compute(here, self._rows_of(a, top, height, I64(1), block), b, block)
 
     def _tops(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
         """Loops over the tiles of a band: (the first row of a tile, how many it has, its number in the band)."""

@@ -48,8 +48,8 @@ def _task(step: Step, source: Graph, outer: Task | None, control: bool) -> Task:
         names, sites = (f"{outer.names[0]}: {names[0]}", *names[1:]), outer.sites
     written = [n for n in step.writes if type(n.sig.out) is not tuple and (n.args or n is step.node)]
     detail = ", ".join(repr(n.aval) for n in written)
-    matrices = isinstance(step.kernel, Tiles) and step.kernel.matrices
-    bits = 16 if matrices else max([32, *[n.dtype.bits for n in written]])
+    wide = isinstance(step.kernel, Tiles) and step.kernel.wide
+    bits = 16 if wide else max([32, *[n.dtype.bits for n in written]])
     if control:
         return Task("kernel", names, sites, "from step to step", 0, 0, 0)
     if step.kernel is None:

@@ -1,11 +1,18 @@
-"""Products of bfloat16 by registers that are matrices, where the processor has them.
+"""Products of bfloat16 that the processor makes by itself, with sums of float32.
 
-Such a register holds 16 rows of 64 bytes, and one instruction adds the product of two of them to a third, in float32.
-It reads words of two numbers: of the first operand as they are in memory, with the contracted axis innermost, of the
-second from packed panels. Whether a product is made so follows from its shape alone, never from how its operands came
-about, since the sums are not in the order in which vectors make them: of every 32 products, those of even and those of
-odd numbers are summed up apart, and both are added to what there is. It is the same for rows and for columns, since the
-transpose of a product is made as the product of the second operand with the first.
+There are two kinds of instructions for that, and a target says whether it has one that is quick. Both read words of two
+numbers: of the first operand as they are in memory, with the contracted axis innermost, of the second from packed
+panels.
+
+- Registers that are `matrices` hold 16 rows of 64 bytes, and one instruction adds the product of two of them to a
+  third: of every 32 products, those of even and those of odd numbers are summed up apart, and both are added to what
+  there is.
+- For vectors, an instruction multiplies `pairs` of numbers, and adds first the product of the odd one, then that of the
+  even one, to a sum.
+
+Whether a product is made so follows from its shape alone, never from how its operands came about, since the sums are
+not in the order in which those of float32 are made. It is the same for rows and for columns, since the transpose of a
+product is made as the product of the second operand with the first.
 """
 
 from __future__ import annotations
@@ -21,34 +28,37 @@ from ..ops.movement import identity, reshape
 from ..ops.selection import cast, stop_gradient
 from ..passes.rewrite import rewrite
 from .index import Index
-from .tiles import Operand, Tap, Tiles
+from .tiles import LONG, Operand, Tap, Tiles
 from .words import fill, innermost
 
-#: Rows of a register, and words in each of them.
-HEIGHT = 16
-
-#: Products of fewer rows or columns, of fewer of both, or of fewer steps are quicker with vectors.
+#: Products of fewer rows or columns, of fewer of both, or of fewer steps are quicker in float32.
 _ONE_SIDE, _OTHER_SIDE, _STEPS = 4, 8, 32
 
 
-def multiply_matrices(graph: Graph) -> Graph:
-    """`graph` with products of bfloat16 that registers make by themselves; their operands as these need them."""
+def multiply_wide(graph: Graph, blocks: bool = False) -> Graph:
+    """`graph` with products of bfloat16 that the processor makes by itself; their operands as it needs them.
+
+    With `blocks`, long sums are stored as float32, before they are rounded: so they can wait in memory on the way.
+    """
 
     def change(old: Node, args: tuple[Node, ...]) -> Node | None:
         if not _suits(old.sig):
             return None
         (cx, cy), (bx, by) = old.attrs["contract"], old.attrs["batch"]
-        even = math.prod([args[0].shape[a] for a in cx]) % 2 == 0  # type: ignore[misc]
+        steps = math.prod([args[0].shape[a] for a in cx])  # type: ignore[misc]
+        even = steps % 2 == 0
         (x, left), (y, right) = _operand(args[0], bx, cx, even), _operand(args[1], by, cy, even)
         lead = tuple(range(len(bx)))
         new = wide_dot(x, y, contract=((left,), (right,)), batch=(lead, lead))
-        return new if old.prim is wide_dot else cast(new, dtype=bfloat16)
+        if old.prim is wide_dot:
+            return new
+        return cast(identity(new) if blocks and steps > 2 * LONG else new, dtype=bfloat16)
 
     return rewrite(graph, change, (dot_general.name, wide_dot.name))
 
 
-def is_of_matrices(sig: Signature) -> bool:
-    """Whether a product is one that registers make as it is."""
+def is_wide(sig: Signature) -> bool:
+    """Whether a product is one that the processor makes as it is."""
     if sig.prim is not wide_dot or not _suits(sig):
         return False
     x, y = sig.inputs
@@ -59,7 +69,7 @@ def is_of_matrices(sig: Signature) -> bool:
 
 
 def _suits(sig: Signature) -> bool:
-    """Whether registers make a product in less time than vectors do."""
+    """Whether a product takes less time so than in float32."""
     x, out = sig.inputs[0], sig.out
     if x.dtype is not bfloat16:
         return False
@@ -98,7 +108,7 @@ def _lies_in_order(x: Node) -> bool:
 # -- tiles --------------------------------------------------------------------------------------------------------
 
 
-def of_matrices(t: Tiles) -> Tiles:
+def wide_tiles(t: Tiles) -> Tiles:
     """A contraction of bfloat16 as one of words. An operand whose rows or columns are neighbours counts numbers: words
     are made when it is copied."""
     (tap,) = t.taps
