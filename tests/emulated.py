@@ -112,6 +112,7 @@ class EmulatedProgram:
         self._code.add(_runtime())
         with _elsewhere(self._code):
             self.program: CpuProgram = CpuBackend().compile(graph, recurs)
+        self.slice = 0  #: after how many ticks of the clock a run is left; 0: at the end
         segments = self.program._code_of.segments
         assert all(isinstance(s, tuple) for s in segments), "a step is left to Python"
 
@@ -131,6 +132,8 @@ class EmulatedProgram:
                 done = subprocess.run(
                     [str(EMULATOR), str(file)], stdout=f, stderr=subprocess.PIPE, timeout=240
                 )
+            if done.returncode == 1:
+                raise TimeoutError("the program's time was up")
             assert done.returncode == 0, (done.returncode, done.stderr)
             found = out.read_bytes()
         results = []
@@ -169,7 +172,7 @@ class EmulatedProgram:
         data.bytes[words_at - _DATA : contents] = words.tobytes()
         first = results[0] if results else end
         count = len(code.words)
-        arguments = [0, steps, count, words_at, 0, 0, 0, scratch]
+        arguments = [0, steps, count, words_at, 0, self.slice, 0, scratch]
         arguments += [self._code.functions["run"], count << 32, first, end - first]
         start = np.array(_START, np.uint32).tobytes() + np.array(arguments, np.int64).tobytes()
         return executable(self._code, start, bytes(data.bytes), _DATA, data.size), first, results

@@ -14,6 +14,9 @@ from emulated import EMULATOR, EmulatedBackend
 from samples import check_sample, quick_samples, reference
 from weft import nn, optim
 from weft.backends.cpu import host
+from weft.ir.dtype import float32
+from weft.ir.graph import trace_graph
+from weft.ir.node import Aval
 from weft.nn import functional as F
 from weft.runtime.buffer import Buffer
 
@@ -252,3 +255,14 @@ def test_training(name):
         got = _losses(name)
     assert want[2] < want[0]
     np.testing.assert_allclose(got, want, rtol=2e-4)
+
+
+def test_time_passes():
+    """The driver sees when its time is up, between two products."""
+    graph = trace_graph(lambda x, y: [x @ y @ y], [Aval((300, 300), float32)] * 2)
+    program, x = EmulatedBackend().compile(graph), np.ones((300, 300), np.float32)
+    program.slice = 1
+    with pytest.raises(TimeoutError):
+        program.run([Buffer(x), Buffer(x)])
+    program.slice = 1 << 40
+    np.testing.assert_array_equal(program.run([Buffer(x), Buffer(x)])[0].array, x @ x @ x)

@@ -53,6 +53,7 @@ RUN_WORDS, RUN_POINTERS, POSITION, SCRATCH = 8, (0, 1, 3, 6, 7), 4, 7
 # and the calls of every step; then the log: step, begin, end.
 ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
 
+_COUNTER = '!{!"cntvct_el0"}'  #: the register of AArch64 that counts time
 _PAGE = 4096  #: bytes of the smallest pages of memory
 
 LOW = I64(0xFFFFFFFF)  #: the half of a ticket or position that counts units
@@ -151,12 +152,15 @@ class _Emitter:
             self.b.call(function, [self.b.trunc(time, I32)])
 
     def _clock(self) -> ir.Value:
-        """A counter that grows steadily."""
-        name = "llvm.readcyclecounter" if self.x86 else "llvm.readsteadycounter"
+        """A counter that grows steadily. For AArch64 LLVM's own way to read one gives zero."""
+        if self.x86:
+            name, args = "llvm.readcyclecounter", []
+        else:
+            name, args = "llvm.read_volatile_register.i64", [ir.Value(ir.Type("metadata"), _COUNTER)]
         found = self.module.globals.get(name)
         if found is None:
-            found = ir.Function(self.module, ir.FunctionType(I64, []), name)
-        return self.b.call(found, [])
+            found = ir.Function(self.module, ir.FunctionType(I64, [a.type for a in args]), name)
+        return self.b.call(found, args)
 
     def _is_over(self, start: ir.Value, slice_: ir.Value) -> ir.Value:
         """Whether there is an end to the time, and it has come."""
