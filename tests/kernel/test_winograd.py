@@ -68,7 +68,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "padded more than it needs": ((2, 32, 8, 9), 32, 3),
     "padded unevenly": ((3, 35, 8, 9), 32, ((2, 1), (0, 3))),
     "cut on one side": ((3, 32, 12, 9), 32, ((-2, 1), (1, -1))),
-    "many images": ((26, 40, 4, 5), 32),
+    "many images": ((26, 40, 8, 10), 64),
     "three parts": ((2, 32, 10, 10), 96),
     "two wide parts": ((2, 36, 10, 10), 128),
     "a block that sticks out": ((1, 32, 134, 2), 32),
@@ -117,6 +117,8 @@ UNSUITED: dict[str, tuple[list[Aval], dict[str, Any]]] = {
     "few tiles": (avals((1, 32, 12, 12), 32), attributes()),
     "mostly waste": (avals((30, 32, 3, 3), 32), attributes()),
     "results as few as a kernel has numbers": (avals((50, 32, 4, 4), 32), attributes(0)),
+    "many images, few channels": (avals((30, 32, 9, 9), 32), attributes()),
+    "many images, mostly border": (avals((30, 64, 11, 11), 32), attributes(2)),
     "no images": (avals((0, 32, 16, 16), 32), attributes()),
 }
 
@@ -247,7 +249,7 @@ def test_the_same_bits_whatever_follows():
     np.testing.assert_array_equal(at_once, want)
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 8, 8), (2, 33, 13, 13), (30, 32, 6, 5), (1, 32, 134, 3)])
+@pytest.mark.parametrize("shape", [(3, 32, 8, 8), (2, 33, 13, 13), (30, 32, 6, 7), (1, 32, 134, 3)])
 @pytest.mark.parametrize("window", [2, 3])
 def test_pooled_at_once(shape, window):
     """Each tile is one window of 2 x 2; larger ones are pooled by another kernel. The bits are the same."""
@@ -286,7 +288,7 @@ def block(x: Node, w: Node, v: Node, b: Node) -> Node:
 @pytest.mark.parametrize("images", [3, 26])
 @pytest.mark.parametrize("side", [8, 9])
 def test_a_residual_block(images, side):
-    shapes = (images, 32, side, side), (32, 32, 3, 3), (32, 32, 3, 3), (32, 1, 1)
+    shapes = (images, 64, side, side), (64, 64, 3, 3), (64, 64, 3, 3), (64, 1, 1)
     graph = trace_graph(block, [Aval(s, float32) for s in shapes])
     kinds = found(graph, Winograd)
     assert len(kinds) == 2 and kinds[0].border is None  # images are read as they lie

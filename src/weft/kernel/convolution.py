@@ -9,9 +9,9 @@ from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
 from .contraction import IN_TILES, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder, unflatten_index
-from .layout import by_pixels, is_depthwise, is_kernel_gradient
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
+from .pixels import by_pixels, is_depthwise, is_kernel_gradient
 from .pooling import windows_of
 from .tiles import Guard, Tiles
 from .winograd import Winograd, suits, winograd

@@ -21,7 +21,7 @@ from ..ops.define import constant
 from ..ops.elementwise import add
 from ..ops.movement import identity, pad, permute, reshape, slice_
 from ..passes.rewrite import rewrite
-from .layout import is_kernel_gradient
+from .pixels import is_kernel_gradient
 
 #: Bytes of a vector, of the widest ones.
 _VECTOR = 64

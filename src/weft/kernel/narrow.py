@@ -12,7 +12,7 @@ from ..ops.define import constant
 from ..ops.movement import identity, permute
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
-from .layout import is_kernel_gradient
+from .pixels import is_kernel_gradient
 from .wide import is_wide
 
 

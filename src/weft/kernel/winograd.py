@@ -31,6 +31,7 @@ from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
 from .index import Index, Indices, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
+from .pixels import FEW, by_pixels, is_kernel_gradient
 from .tiles import Operand, Result, Tap, Tiles
 
 #: Products of each tile and channel.
@@ -50,6 +51,10 @@ _FEWEST = 48
 
 #: Results computed for each that is wanted, at most: at odd edges tiles stick out.
 _WASTE = 1.4
+
+#: Products of a channel with an output channel that take as long as to transform a patch of a channel, and the results
+#: of an output channel.
+_TO_PATCHES, _TO_RESULTS = 316, 76
 
 #: Tiles of a block at most, and at most with very many channels; numbers of its transformed patches, which lie in the
 #: second-level cache.
@@ -109,10 +114,24 @@ def suits(conv: Node) -> bool:
     """Whether a convolution is made so: a function of its shapes and attributes alone, as it decides on the bits."""
     if not is_plain(conv) or conv.args[1].shape[2:] != (3, 3) or not conv.size or not conv.args[0].size:
         return False
-    columns, *spatial = shape_of(conv)[1:]
-    wide = math.prod(spatial) >= 9  # else it may be the gradient of a kernel: see `layout.is_kernel_gradient`
-    fits = wide and columns % _WIDTHS[-1] == 0 and shape_of(conv.args[1])[1] >= _CHANNELS
-    return fits and fills(shape_of(conv), _FEWEST)
+    columns, channels = shape_of(conv.args[1])[:2]
+    fits = not is_kernel_gradient(conv) and columns % _WIDTHS[-1] == 0 and channels >= _CHANNELS
+    return fits and fills(shape_of(conv), _FEWEST) and _pays(conv)
+
+
+def _pays(conv: Node) -> bool:
+    """Whether a tile of 2 x 2 results takes less time than its sums as they are written, for each pair of a channel and
+    an output channel. Where the rows of tiles are images, these leave out what lies outside of the images."""
+    columns, channels, *_ = shape_of(conv.args[1])
+    written = 1.0
+    for size, results, (low, _) in zip(
+        shape_of(conv.args[0])[2:], shape_of(conv)[2:], conv.attrs["padding"], strict=True
+    ):
+        taps = 3 * results
+        if conv.shape[0] >= FEW and not by_pixels(conv):  # type: ignore[operator]
+            taps = sum([0 <= i + k - low < size for i in range(results) for k in range(3)])
+        written *= taps / -(-results // 2)
+    return _PRODUCTS + _TO_PATCHES / columns + _TO_RESULTS / channels <= written
 
 
 def is_plain(conv: Node) -> bool:
