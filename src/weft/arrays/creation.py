@@ -76,9 +76,12 @@ def _data_node(data: Any, dtype: DType | None) -> Node:
             f"cannot make a tensor of {type(data).__name__}: its elements are {array.dtype}, not numbers "
             "(integers beyond 64 bits, strings and ragged lists have no tensor)"
         )
-    want = as_dtype(array.dtype.newbyteorder("=")) if dtype is None else dtype
+    kind = array.dtype
+    want = as_dtype(kind if kind.isnative else kind.newbyteorder("=")) if dtype is None else dtype
     if array.dtype.kind == "c" and want.kind not in "cb":
         raise DTypeError(f"cannot make a {want} tensor of complex numbers; take the real part or abs first")
+    if kind == want.numpy:
+        return dispatch.buffer_leaf(array.copy(), want)
     with np.errstate(all="ignore"):
         own = np.array(array, dtype=want.numpy, order="C", copy=True)
     return dispatch.buffer_leaf(own, want)
