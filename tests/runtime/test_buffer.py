@@ -1,13 +1,14 @@
 """Buffers: who else can see the memory."""
 
 import gc
+import math
 import sys
 
 import numpy as np
 import pytest
 
 import weft as wf
-from weft.runtime.buffer import Buffer, to_array
+from weft.runtime.buffer import Buffer, own_copy, to_array
 
 
 def buffer():
@@ -99,3 +100,12 @@ class TestTensors:
         x = wf.tensor(a)
         a[:] = 5
         assert x.numpy().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(3,), (5000,), (70, 71)])
+def test_large_copies_begin_with_a_line(shape):
+    given = np.arange(math.prod(shape), dtype=np.float64).reshape(shape).T
+    copy = own_copy(given, np.dtype(np.int32))
+    assert copy.flags.c_contiguous and copy.flags.writeable and not np.shares_memory(copy, given)
+    assert copy.size * 4 < 1 << 14 or copy.ctypes.data % 64 == 0
+    np.testing.assert_array_equal(copy, given.astype(np.int32))

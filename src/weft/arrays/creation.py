@@ -27,6 +27,7 @@ from ..ops import elementwise as e
 from ..ops import rearrange
 from ..ops.indexing import iota
 from ..ops.movement import broadcast_in_dim, identity
+from ..runtime.buffer import own_copy
 from . import dispatch
 from .cell import Handle, own_node
 from .dispatch import converted, is_number, node_of, number_leaf, wrap
@@ -83,7 +84,7 @@ def _data_node(data: Any, dtype: DType | None) -> Node:
     if kind == want.numpy:
         return dispatch.buffer_leaf(array.copy(), want)
     with np.errstate(all="ignore"):
-        own = np.array(array, dtype=want.numpy, order="C", copy=True)
+        own = own_copy(array, want.numpy)
     return dispatch.buffer_leaf(own, want)
 
 

@@ -21,7 +21,7 @@ from ..ir.shape import Dim
 from ..ops.composite.define import Composite
 from ..ops.elementwise import cast
 from ..ops.gather import size_node
-from ..runtime.buffer import Buffer
+from ..runtime.buffer import Buffer, own_copy
 from .cell import Cell, Handle, cut
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def node_of(x: Any, beside: DType | None = None) -> Node:
         if type(x) is not np.ndarray:
             refuse_masked(x)
         dtype = to_dtype(x.dtype)
-        return buffer_leaf(np.array(x, dtype=dtype.numpy, order="C", copy=True), dtype)
+        return buffer_leaf(own_copy(x, dtype.numpy), dtype)
     raise DTypeError(f"expected a tensor or a number, got {type(x).__name__}; make one with weft.asarray")
 
 

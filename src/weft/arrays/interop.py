@@ -12,7 +12,7 @@ from ..ir.dtype import DType
 from ..ir.dtype import dtype as to_dtype
 from ..ir.node import SHARED, Aval
 from ..ir.primitive import leaf
-from ..runtime.buffer import Buffer
+from ..runtime.buffer import Buffer, own_copy
 from . import dispatch
 from .cell import Cell, Handle, value_of
 from .dtypes import check_device
@@ -138,9 +138,7 @@ def from_numpy(array: np.ndarray, /) -> Tensor:
     refuse_masked(array)
     dtype = to_dtype(array.dtype.newbyteorder("="))
     if not array.flags.c_contiguous or array.dtype != dtype.numpy or not array.flags.aligned:
-        return dispatch.wrap(
-            dispatch.buffer_leaf(np.array(array, dtype=dtype.numpy, order="C", copy=True), dtype)
-        )
+        return dispatch.wrap(dispatch.buffer_leaf(own_copy(array, dtype.numpy), dtype))
     return shared_tensor(array)
 
 
@@ -189,7 +187,7 @@ def _same_value(x: Handle, copy: bool | None) -> Any:
 def unpickle(kind: type, array: np.ndarray, dtype: DType, requires_grad: bool, grad: Any) -> Any:
     """What a pickled tensor is rebuilt by."""
     x: Any = object.__new__(kind)
-    x._cell = Cell(dispatch.buffer_leaf(np.array(array, dtype=dtype.numpy, order="C", copy=True), dtype))
+    x._cell = Cell(dispatch.buffer_leaf(own_copy(array, dtype.numpy), dtype))
     x._cell.require_grad(requires_grad)
     x._cell.grad = grad
     return x

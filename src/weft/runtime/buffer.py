@@ -8,6 +8,20 @@ import numpy as np
 
 from ..base.errors import DTypeError
 
+#: Bytes from which on a copy begins with a line of the cache: vectors that lie across two lines take two reads.
+_LARGE, _LINE = 1 << 14, 64
+
+
+def own_copy(array: np.ndarray | np.generic, dtype: np.dtype) -> np.ndarray:
+    """A copy in C order, its elements converted to `dtype`."""
+    size = array.size * dtype.itemsize
+    if size < _LARGE:
+        return np.array(array, dtype=dtype, order="C", copy=True)
+    raw = np.empty(size + _LINE, np.uint8)
+    own = np.ndarray(array.shape, dtype, raw, -raw.ctypes.data % _LINE)
+    np.copyto(own, array, casting="unsafe")
+    return own
+
 
 class Buffer:
     """A block of memory with a NumPy view of it. Buffers are written once, by whoever makes them.
@@ -46,7 +60,7 @@ class Buffer:
         return self.array.nbytes
 
     def copy(self) -> Buffer:
-        return Buffer(np.array(self.array, copy=True, order="C"))
+        return Buffer(own_copy(self.array, self.array.dtype))
 
     def __repr__(self) -> str:
         array = self.array
