@@ -210,6 +210,24 @@ def test_bits_follow_the_shape_alone(shape):
     np.testing.assert_allclose(want, sums, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("steps", [5, 300, 1100])
+def test_rows_whose_lines_share_a_place_of_the_cache_are_copied(steps):
+    """Which changes no bit: columns of the first operand that come alone are not copied."""
+    rng = np.random.default_rng(5)
+    x, y = (rng.normal(size=(steps, n)).astype(np.float32) for n in (1024, 523))
+
+    def product(a, b):
+        return dot_general(a, b, contract=((0,), (0,)), batch=((), ()))
+
+    graph = trace_graph(product, [Aval(v.shape, float32) for v in (x, y)])
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
+    if host_target().vector_bytes == 64:
+        assert tiling(kernel, host_target()).pack_rows == (steps > 5)
+    got = _run(product, x, y)
+    np.testing.assert_array_equal(_run(product, x[:, :1000], y), got[:1000])
+    np.testing.assert_allclose(got, x.T.astype(np.float64) @ y, rtol=1e-4, atol=1e-4)
+
+
 def test_operands_and_results_in_any_order_of_axes():
     def f(x, y):
         return permute(permute(x, axes=(1, 0)) @ permute(y, axes=(1, 0)), axes=(1, 0))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 
 from ..ir.node import Node
+from .target import WAY
 
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
 FEW = 24
 
 #: Pixels that are enough for the rows of a tile, however many images there are.
 _WIDE = 12
-
-#: Lines so many bytes apart share a place of the first-level cache.
-_WAY = 4096
 
 
 def by_pixels(conv: Node) -> bool:
@@ -23,7 +21,7 @@ def by_pixels(conv: Node) -> bool:
     if is_depthwise(conv):
         return width > 1  # type: ignore[operator]
     x = conv.args[0]
-    collide = math.prod(x.shape[1:]) * x.dtype.itemsize % _WAY == 0  # type: ignore[operator, arg-type]
+    collide = math.prod(x.shape[1:]) * x.dtype.itemsize % WAY == 0  # type: ignore[operator, arg-type]
     if images < FEW:  # type: ignore[operator]
         return (4 if collide else 2) * width > images  # type: ignore[operator]
     return collide and width >= _WIDE  # type: ignore[operator]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ..base.errors import ArgumentError, nearest
 
+#: Lines so many bytes apart share a place of the first-level cache.
+WAY = 4096
+
 
 @dataclass(frozen=True)
 class Target:

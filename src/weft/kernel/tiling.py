@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .target import Target
+from .target import WAY, Target
 from .tiles import LONG, Operand, Tiles
 
 
@@ -114,6 +114,9 @@ _FAR = 1024
 #: The same as `LONG`, of steps that are far apart.
 _LONG_FAR = 448
 
+#: Columns that are worth copies of rows whose lines share a place of the cache.
+_WIDE_ENOUGH = 512
+
 #: Steps of a block, about, and where columns are packed.
 _BLOCK, _LONG_BLOCK = 256, 1024
 
@@ -171,7 +174,7 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     if t.rows:  # each tile has code of its own
         heights = tuple([(1, height) for many, height in heights for _ in range(many)])
     group, bands = _shares(t, pack, blocked, panels, count, rows)
-    copied, stack = _widened(t, t.a), 1
+    copied, stack = _widened(t, t.a) or (pack and _collides(t)), 1
     if copied and t.a.stride == 1 and heights and t.steps and not t.rows:
         line = (steps or t.steps) * t.dtype.itemsize  # of one row, or column
         stack = max(1, min(_STACK, _STACK_BYTES // line) // heights[0][1])
@@ -305,6 +308,13 @@ def _shares_of_stacks(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
     bands = max(1, min(ENOUGH, t.m.size // _STACK_BAND))
     group = max(1, min(panels * bands // ENOUGH, max(_SHARED, _STACK_PANELS // panel)))
     return group, min(bands, max(1, ENOUGH // -(-panels // group)))
+
+
+def _collides(t: Tiles) -> bool:
+    """Whether the lines of a tile's steps have one place in the first-level cache between them, and meet enough columns
+    to be copied."""
+    alone = not (t.rows or t.fold) and len(t.starts) == 1 and t.a.stride == 1
+    return alone and t.taps[-1].a * t.dtype.itemsize % WAY == 0 and t.n.size >= _WIDE_ENOUGH
 
 
 def _overlap(t: Tiles) -> bool:
