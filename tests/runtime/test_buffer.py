@@ -109,3 +109,11 @@ def test_large_copies_begin_with_a_line(shape):
     assert copy.flags.c_contiguous and copy.flags.writeable and not np.shares_memory(copy, given)
     assert copy.size * 4 < 1 << 14 or copy.ctypes.data % 64 == 0
     np.testing.assert_array_equal(copy, given.astype(np.int32))
+
+
+@pytest.mark.parametrize(
+    "make", [wf.tensor, wf.asarray, lambda a: wf.tensor(a, dtype=wf.int32), wf.ones(1).__add__]
+)
+def test_large_tensors_of_arrays_begin_with_a_line(make):
+    given = np.zeros(30_001, np.float32)[1:]
+    assert np.asarray(make(given)).ctypes.data % 64 == 0

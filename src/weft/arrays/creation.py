@@ -27,7 +27,7 @@ from ..ops import elementwise as e
 from ..ops import rearrange
 from ..ops.indexing import iota
 from ..ops.movement import broadcast_in_dim, identity
-from ..runtime.buffer import own_copy
+from ..runtime.buffer import LARGE, own_copy
 from . import dispatch
 from .cell import Handle, own_node
 from .dispatch import converted, is_number, node_of, number_leaf, wrap
@@ -82,7 +82,7 @@ def _data_node(data: Any, dtype: DType | None) -> Node:
     if array.dtype.kind == "c" and want.kind not in "cb":
         raise DTypeError(f"cannot make a {want} tensor of complex numbers; take the real part or abs first")
     if kind == want.numpy:
-        return dispatch.buffer_leaf(array.copy(), want)
+        return dispatch.buffer_leaf(array.copy() if array.nbytes < LARGE else own_copy(array, kind), want)
     with np.errstate(all="ignore"):
         own = own_copy(array, want.numpy)
     return dispatch.buffer_leaf(own, want)
