@@ -19,7 +19,7 @@ from weft.ir.primitive import Primitive, registry, results
 ULPS = 4
 
 #: Primitives that add up products or elements, whose order of addition may differ.
-SUMS = ("sum", "prod", "dot_general", "wide_dot", "conv", "windows_add")
+SUMS = ("sum", "prod", "dot_general", "wide_dot", "conv", "wide_conv", "windows_add")
 
 #: Functions with zeros at points that are no numbers, around which nobody is exact: an error beside 1 is allowed.
 AROUND_ZEROS = ("lgamma", "digamma", "polygamma")

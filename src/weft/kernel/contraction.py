@@ -13,14 +13,14 @@ from .index import Index, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
 from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
-from .wide import is_wide, wide_tiles
+from .wide import is_wide, is_wide_conv, wide_tiles
 from .words import SMALL, in_words
 
 #: Types that are contracted in tiles; int32 from smaller integers.
 IN_TILES = ("float32", "float64", "int32")
 
 #: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
-CONTRACTIONS = ("dot_general", "wide_dot", "conv")
+CONTRACTIONS = ("dot_general", "wide_dot", "conv", "wide_conv")
 
 #: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
 _SHORT_SUM = 8
@@ -38,14 +38,14 @@ def _contraction(c: Common) -> Kernel | Tiles:
 def sum_length(node: Node) -> int:
     """How many products each sum of a contraction has."""
     x, y = node.args
-    if node.prim.name == "conv":
+    if node.prim.name in ("conv", "wide_conv"):
         return size(y.shape[1:])  # type: ignore[arg-type]
     return size([x.shape[a] for a in node.attrs["contract"][0]])  # type: ignore[misc]
 
 
 def ends_in_registers(contraction: Node) -> bool:
     """Whether tiles keep their sums in registers from begin to end, so that these may be stored in any type."""
-    return is_wide(contraction.sig) or sum_length(contraction) <= LONG
+    return is_wide(contraction.sig) or is_wide_conv(contraction.sig) or sum_length(contraction) <= LONG
 
 
 def can_round(contraction: Node, dtype: DType) -> bool:
@@ -264,4 +264,8 @@ def tiles(
     )
     if is_wide(c.anchor.sig):
         return wide_tiles(found)
+    if is_wide_conv(c.anchor.sig):
+        words = in_words(found)
+        assert words is not None  # the pass has seen to that
+        return words
     return in_words(found) if found.dtype is int32 else found

@@ -14,6 +14,7 @@ from .lower import as_indices, inside, variables, zero
 from .pixels import by_pixels, is_depthwise, is_kernel_gradient
 from .pooling import windows_of
 from .tiles import Guard, Tiles
+from .wide import is_wide_conv
 from .winograd import Winograd, suits, winograd
 from .winograd_gradient import Sums, suits_gradient, sums_and_results
 
@@ -24,7 +25,7 @@ _LANES, _SUMS = 16, 16
 _LISTED = 28
 
 
-@anchor("conv")
+@anchor("conv", "wide_conv")
 def convolution(c: Common) -> Kernel | Tiles | Winograd | tuple[Sums, Kernel]:
     """Products summed over channels and taps; what lies outside the image is skipped."""
     assert c.anchor is not None
@@ -33,7 +34,7 @@ def convolution(c: Common) -> Kernel | Tiles | Winograd | tuple[Sums, Kernel]:
     if suits_gradient(c.anchor):
         return sums_and_results(c)
     found = _as_tiles(c)
-    assert found is not None or (c.pooled is None and c.framed is None)
+    assert found is not None or (c.pooled is None and c.framed is None and not is_wide_conv(c.anchor.sig))
     return found or _as_loops(c)
 
 

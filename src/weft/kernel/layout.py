@@ -266,7 +266,7 @@ def _image_order(
 ) -> Order | None:
     """The order of the axes of a value that comes out of a convolution, or is computed from one of its rank that does:
     that of the image, whichever of its axes these are by now."""
-    if node in anchor and anchor[node].prim.name == "conv":
+    if node in anchor and anchor[node].prim.name in ("conv", "wide_conv"):
         return channels_last(node.ndim)
     for source, axes in _sources(node, stored):
         if source.ndim == node.ndim and layouts.get(source) == channels_last(node.ndim):

@@ -13,7 +13,7 @@ from ..ops.movement import identity, permute
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
 from .pixels import is_kernel_gradient
-from .wide import is_wide
+from .wide import is_wide, is_wide_conv
 
 
 def widen_storage(graph: Graph, wide_products: bool = False) -> Graph:
@@ -31,7 +31,7 @@ def widen_storage(graph: Graph, wide_products: bool = False) -> Graph:
             return None
         if not any(a.dtype.storage_only for a in old.sig.inputs):
             return None
-        if wide_products and is_wide(old.sig):
+        if wide_products and (is_wide(old.sig) or is_wide_conv(old.sig)):
             return None
         wide = tuple([cast(a, dtype=float32) if a.dtype.storage_only else a for a in args])
         if prim.name == "conv":  # it reads every element for many taps: widened in memory, once

@@ -34,7 +34,7 @@ from .slices import first_readers, sliced
 from .sorting import Sort
 from .storing import DEEP, store_the_large, store_the_spread
 from .tiles import Tiles
-from .wide import is_wide
+from .wide import is_wide, is_wide_conv
 from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
 
@@ -256,7 +256,7 @@ class _Plan:
         for node in graph.nodes:
             if node.value is None and (node.prim is pick_prim or not supported(node)):
                 hosted.update((node, *node.args))
-            if is_wide(node.sig):
+            if is_wide(node.sig) or is_wide_conv(node.sig):
                 hosted.update(behind_views(a) for a in node.args)
         hosted.update(root for root, anchor in self.anchor.items() if is_wide(anchor.sig))
         return hosted

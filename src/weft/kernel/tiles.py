@@ -80,7 +80,7 @@ class Result:
 LONG = 768
 
 #: (types of the operands) -> how many of them are read as one word of 32 bits: see `words`.
-WORDS = {("uint8", "int8"): 4, ("int16", "int16"): 2}
+WORDS = {("uint8", "int8"): 4, ("int16", "int16"): 2, ("bfloat16", "bfloat16"): 2}
 
 
 @dataclass(frozen=True)

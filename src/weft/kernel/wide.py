@@ -24,7 +24,9 @@ from ..ir.dtype import bfloat16
 from ..ir.graph import Graph
 from ..ir.node import Node, Signature
 from ..ops.contraction import dot_general, wide_dot
-from ..ops.movement import identity, reshape
+from ..ops.conv import conv, wide_conv
+from ..ops.define import constant
+from ..ops.movement import identity, pad, permute, reshape
 from ..ops.selection import cast, stop_gradient
 from ..passes.rewrite import rewrite
 from .index import Index
@@ -35,13 +37,16 @@ from .words import fill, innermost
 _ONE_SIDE, _OTHER_SIDE, _STEPS = 4, 8, 32
 
 
-def multiply_wide(graph: Graph, blocks: bool = False) -> Graph:
+def multiply_wide(graph: Graph, pairs: bool = False) -> Graph:
     """`graph` with products of bfloat16 that the processor makes by itself; their operands as it needs them.
 
-    With `blocks`, long sums are stored as float32, before they are rounded: so they can wait in memory on the way.
+    With `pairs` in vectors, convolutions too, and long sums of products are stored as float32, before they are rounded:
+    so they can wait in memory on the way.
     """
 
     def change(old: Node, args: tuple[Node, ...]) -> Node | None:
+        if old.prim is conv:
+            return _convolution(old, *args) if pairs else None
         if not _suits(old.sig):
             return None
         (cx, cy), (bx, by) = old.attrs["contract"], old.attrs["batch"]
@@ -52,9 +57,9 @@ def multiply_wide(graph: Graph, blocks: bool = False) -> Graph:
         new = wide_dot(x, y, contract=((left,), (right,)), batch=(lead, lead))
         if old.prim is wide_dot:
             return new
-        return cast(identity(new) if blocks and steps > 2 * LONG else new, dtype=bfloat16)
+        return cast(identity(new) if pairs and steps > 2 * LONG else new, dtype=bfloat16)
 
-    return rewrite(graph, change, (dot_general.name, wide_dot.name))
+    return rewrite(graph, change, (dot_general.name, wide_dot.name, conv.name))
 
 
 def is_wide(sig: Signature) -> bool:
@@ -103,6 +108,55 @@ def _lies_in_order(x: Node) -> bool:
         x = x.args[0]
     moves = (x.prim.movement and x.prim is not identity) or x.prim is stop_gradient
     return x.value is None and not moves
+
+
+# -- convolutions -------------------------------------------------------------------------------------------------
+
+#: Convolutions of fewer channels in, channels out, or results of one channel are quicker in float32.
+_CHANNELS_IN, _CHANNELS_OUT, _PLACES = 8, 16, 16
+
+#: So are those of images that a border of zeros, which are multiplied too, makes more than so many times as large.
+_BORDERED = 4
+
+
+def _convolution(old: Node, x: Node, w: Node) -> Node | None:
+    """A convolution by pairs of neighbouring channels, of copies in which they are: of images with zeros around."""
+    if not _suits_conv(old.sig):
+        return None
+    missing, attrs = w.shape[1] % 2, dict(old.attrs)  # type: ignore[operator]
+    low, high = ((0, 0, *[p[k] for p in attrs["padding"]]) for k in (0, 1))
+    x, w = fill(x, 1, missing), fill(w, 1, missing)
+    if any((*low, *high)):
+        x = pad(x, constant(0.0, x.dtype), low=low, high=high, interior=(0,) * x.ndim)
+    attrs["padding"] = ((0, 0),) * (x.ndim - 2)
+    spatial = tuple(range(2, x.ndim))
+    return cast(wide_conv(_copy(x, (0, *spatial, 1)), _copy(w, (*spatial, 0, 1)), **attrs), dtype=bfloat16)
+
+
+def _copy(x: Node, order: tuple[int, ...]) -> Node:
+    """`x` as a view of a copy whose axes lie in memory in this order."""
+    back = tuple([order.index(a) for a in range(x.ndim)])
+    return permute(identity(permute(x, axes=order)), axes=back)
+
+
+def is_wide_conv(sig: Signature) -> bool:
+    """Whether a convolution is one that the processor makes as it is."""
+    return sig.prim is wide_conv and sig.inputs[0].dtype is bfloat16
+
+
+def _suits_conv(sig: Signature) -> bool:
+    """Whether a convolution takes less time so than in float32; the gradient of a kernel does not."""
+    (x, w), out, a = sig.inputs, sig.out, sig.attrs
+    if x.dtype is not bfloat16 or a["feature_groups"] * a["batch_groups"] > 1 or x.ndim < 3:
+        return False
+    if any(p < 0 for ps in a["padding"] for p in ps) or any(d > 1 for d in a["input_dilation"]):
+        return False
+    places, sizes = math.prod(out.shape[2:]), x.shape[2:]  # type: ignore[union-attr]
+    bordered = math.prod([n + sum(p) for n, p in zip(sizes, a["padding"], strict=True)])  # type: ignore[operator]
+    if bordered > _BORDERED * math.prod(sizes):  # type: ignore[arg-type]
+        return False
+    enough = w.shape[1] >= _CHANNELS_IN and w.shape[0] >= _CHANNELS_OUT  # type: ignore[operator]
+    return enough and places >= math.prod(w.shape[2:]) > 0 and out.shape[0] * places >= _PLACES  # type: ignore[union-attr, operator]
 
 
 # -- tiles --------------------------------------------------------------------------------------------------------

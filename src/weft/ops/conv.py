@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..base.errors import ArgumentError, DTypeError, ShapeError
+from ..ir.dtype import float32
 from ..ir.node import Aval, Node
 from ..ir.shape import divide, show_shape
 from .define import Sample, primitive, values
@@ -225,6 +226,36 @@ def conv(x, w, *, stride, padding, input_dilation, kernel_dilation, feature_grou
     return result.reshape(count, w.shape[0], *out)
 
 
+def _wide_infer(x: Aval, w: Aval, **attrs: Any) -> Aval:
+    if x.dtype.kind != "f" or x.dtype.bits > 32:
+        raise DTypeError(f"takes floats of 16 or 32 bits, got {x.describe()} and {w.describe()}")
+    return Aval(_infer(x, w, **attrs).shape, float32)
+
+
+def _wide_samples() -> list[Sample]:
+    single = [tuple([a.astype(np.float32) for a in s.args]) for s in _samples()]
+    return [Sample(x, s.attrs, smooth=False) for x, s in zip(single, _samples(), strict=True)]
+
+
+@primitive(
+    _wide_infer,
+    attrs=("stride", "padding", "input_dilation", "kernel_dilation", "feature_groups", "batch_groups"),
+    samples=_wide_samples,
+)
+def wide_conv(x, w, *, stride, padding, input_dilation, kernel_dilation, feature_groups, batch_groups):
+    """`conv` of floats of at most 32 bits, with sums that stay float32, not rounded to the operands' type.
+
+    Compilers write it where the processor itself multiplies 16-bit floats. What users ask for is rounded.
+    """
+    return conv.evaluate(
+        x, w, stride=stride, padding=padding, input_dilation=input_dilation, kernel_dilation=kernel_dilation,
+        feature_groups=feature_groups, batch_groups=batch_groups,
+    )  # fmt: skip
+
+
+wide_conv.nondifferentiable("compilers write it when gradients have been taken; those are of conv")
+
+
 # -- derivatives: both transposes are convolutions --------------------------------------------------------------
 
 
@@ -309,9 +340,18 @@ def _kernel_transpose(
 
 
 @conv.batch
-def _(size, batched, x, w, *, feature_groups, batch_groups, **attrs):
+def _(size, batched, x, w, **attrs):
+    return _batched(conv, size, batched, x, w, **attrs)
+
+
+@wide_conv.batch
+def _(size, batched, x, w, **attrs):
+    return _batched(wide_conv, size, batched, x, w, **attrs)
+
+
+def _batched(prim, size, batched, x, w, *, feature_groups, batch_groups, **attrs):
     def run(x, w, features=feature_groups, batches=batch_groups):
-        return conv(x, w, feature_groups=features, batch_groups=batches, **attrs)
+        return prim(x, w, feature_groups=features, batch_groups=batches, **attrs)
 
     if batched == (True, False):
         return _batch_input(size, x, lambda x: run(x, w), batch_groups)

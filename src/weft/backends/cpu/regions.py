@@ -31,7 +31,7 @@ from ...kernel.outer import multiply_outright
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
 from ...kernel.upsampling import convolve_before_repeating
-from ...kernel.wide import is_wide, multiply_wide
+from ...kernel.wide import is_wide, is_wide_conv, multiply_wide
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
 from ...ops.define import constant
@@ -57,7 +57,7 @@ def _has_code(sig: Signature) -> bool:
     if any(a.dtype.kind == "c" for a in (*sig.inputs, out)):
         return name in EDGES
     if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
-        return is_wide(sig)  # `widen_storage` leaves no others
+        return is_wide(sig) or is_wide_conv(sig)  # `widen_storage` leaves no others
     return name in table or name in builders or name in pulls
 
 
