@@ -85,6 +85,7 @@ def test_samples_on_lesser_processors(cpu):
         ((2, 28, 32, 16), (0, 3, 1, 2)),
         ((80, 112), (1, 0)),
         ((48, 40), (1, 0)),
+        ((48, 3, 4, 8), (3, 0, 1, 2)),  # vectors go on over the ends of the rows of 3 x 4
     ],
 )
 def test_transpositions_in_squares_and_strips(dtype, shape, axes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..ir.dtype import real_dtype
 from ..ir.node import Node
@@ -50,7 +51,10 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     if walk is None:
         return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
     split, units, inner = _strips(outer[-1], walk)
-    stage = Stage(inner, stores=tuple(made(tuple([i.substitute(split) for i in indices]))))
+    again = made(tuple([i.substitute(split) for i in indices]))
+    # Places are runs of memory as they were found: of other indices they may come out with divisions.
+    again = [replace(s, index=t.index.substitute(split)) for s, t in zip(again, stores, strict=True)]
+    stage = Stage(inner, stores=tuple(again))
     return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
 
 
