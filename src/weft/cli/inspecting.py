@@ -109,6 +109,7 @@ def _program(target: str, inputs: Sequence[str], dims: Mapping[str, int]) -> Any
     specs = [_spec(text) for text in inputs]
     if isinstance(found, Compiled):
         if specs:
+            _check_takes(found.function, specs)
             return found.trace(*specs)
         if not found.programs:
             raise ArgumentError(
@@ -127,6 +128,7 @@ def _program(target: str, inputs: Sequence[str], dims: Mapping[str, int]) -> Any
     model: Any = found() if makes else found
     if isinstance(model, type):
         raise ArgumentError(f"{model.__name__} is a class that takes arguments; name a model made of it")
+    _check_takes(model.forward if isinstance(model, Module) else model, specs)
     if isinstance(model, Module):
         _initialize(model, specs, dims)
     return compile(model).trace(*specs)
@@ -139,6 +141,22 @@ def _takes_arguments(function: Any) -> bool:
     except (TypeError, ValueError):
         return True
     return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+def _check_takes(function: Any, specs: Sequence[Spec]) -> None:
+    """Raise where a function takes more or fewer arguments than there are types."""
+    try:
+        takes = signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        takes.bind(*specs)
+    except TypeError as error:
+        name = getattr(function, "__name__", "the function")
+        raise ArgumentError(
+            f"{name}{takes} cannot be called with {len(specs)} argument{'s' * (len(specs) != 1)}: {error}; "
+            "give --input once for each"
+        ) from None
 
 
 def _initialize(model: Module, specs: Sequence[Spec], dims: Mapping[str, int]) -> None:
