@@ -157,3 +157,21 @@ def test_a_step_of_a_network_with_separable_layers_agrees_with_the_reference():
 
     for a, b in zip(loss("cpu"), loss("reference"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("image", "taps", "stride"), [((6, 10), (4, 5), 3), ((6, 10), (4, 4), 2)])
+def test_the_gradient_of_filters_whose_results_lie_in_panels(image, taps, stride):
+    """Each panel of channels meets its own channels of the images."""
+    rng = np.random.default_rng(0)
+    x, w, g = (
+        rng.normal(size=s).astype(np.float32) for s in ((2, 128, *image), (128, 1, *taps), (128, 1, 1))
+    )
+
+    def gradient(backend):
+        with wf.config(backend=backend):
+            weight = wf.tensor(w, requires_grad=True)
+            y = nn.functional.conv2d(wf.tensor(x), weight, stride=stride, padding=1, groups=128)
+            (y * y * wf.tensor(g)).sum().backward()
+            return weight.grad.numpy()
+
+    np.testing.assert_allclose(gradient("cpu"), gradient("reference"), rtol=1e-4, atol=1e-3)

@@ -114,7 +114,7 @@ def _as_tiles(c: Common) -> Tiles | None:
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
     inner = (depth, *taps) if gradient else (*taps, depth)
-    panel, output, right, at = _in_panels(output, right, at)
+    panel, output, moved, right, at = _in_panels(output, moved, right, at)
     outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
     if c.pooled is None:
         outer, row, moved, at, rows = _listed_rows(c, outer, row, output, moved, right, at, guards)
@@ -125,17 +125,18 @@ def _as_tiles(c: Common) -> Tiles | None:
 
 
 def _in_panels(
-    output: Var, right: Load, at: tuple[Index, ...]
-) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
-    """(variables of the panels, the channel inside one, the kernel, the place of a result): none, and the others as
-    they are, of a kernel that does not lie in panels."""
+    output: Var, left: Load, right: Load, at: tuple[Index, ...]
+) -> tuple[tuple[Var, ...], Var, Load, Load, tuple[Index, ...]]:
+    """(variables of the panels, the channel inside one, the image, the kernel, the place of a result): none, and the
+    others as they are, of a kernel that does not lie in panels. Of a depthwise convolution the image depends on the
+    channel too."""
     parts = split((output,), (right.index,))
     if parts is None or len(parts[output]) == 1:
-        return (), output, right, at
+        return (), output, left, right, at
     *panels, column = parts[output]
     whole = {output: join(parts[output])}
-    right = replace(right, index=right.index.substitute(whole))
-    return tuple(panels), column, right, tuple([i.substitute(whole) for i in at])
+    left, right = (replace(x, index=x.index.substitute(whole)) for x in (left, right))
+    return tuple(panels), column, left, right, tuple([i.substitute(whole) for i in at])
 
 
 def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
