@@ -137,3 +137,15 @@ def test_unknown_backends_are_named():
     graph = trace_graph(lambda x: exp(x), [Aval((2,), float64)])
     with config(backend="nowhere"), pytest.raises(BackendError, match="no backend 'nowhere'"):
         Program(graph)
+
+
+def test_an_error_inside_of_a_backend_says_what_it_is_and_what_helps(monkeypatch):
+    def fails(self, graph, recurs=False):
+        raise KeyError("o")
+
+    monkeypatch.setattr(type(get_backend(config.backend)), "compile", fails)
+    with pytest.raises(
+        BackendError, match=r"1 operations .*\(exp\): KeyError: 'o'.*WEFT_BACKEND=reference"
+    ) as caught:
+        Program(trace_graph(exp, (Aval((3,), float32),)))
+    assert isinstance(caught.value.__cause__, KeyError)

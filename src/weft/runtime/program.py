@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base import collector
 from ..base.config import config
-from ..base.errors import IndexingError, NumericError, ShapeError
+from ..base.errors import BackendError, IndexingError, NumericError, ShapeError, WeftError
 from ..base.locks import new_lock
 from ..base.site import describe_site
 from ..base.state import isolated, state
@@ -20,7 +20,7 @@ from ..ir.node import Node
 from ..ir.primitive import pick, pick_prim
 from ..ir.shape import Dim, show_shape
 from . import debug, profile
-from .backend import NOTHING, Executable, Fault, Standing, get_backend
+from .backend import NOTHING, Backend, Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
 
 
@@ -107,8 +107,13 @@ class Program:
 
     def _compile(self, graph: Graph, recurs: bool) -> Executable:
         options = {"recurs": True} if recurs else {}
-        with collector.paused():
-            return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
+        try:
+            with collector.paused():
+                return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
+        except (WeftError, MemoryError):
+            raise
+        except Exception as error:
+            raise BackendError(_no_program(graph, self.backend, error)) from error
 
 
 class Watch:
@@ -144,6 +149,20 @@ def _badness(array: np.ndarray) -> int:
 
 def _title(node: Node) -> str:
     return str(node.attrs.get("name", node.prim.name))
+
+
+def _no_program(graph: Graph, backend: Backend, error: Exception) -> str:
+    """What to say where a backend has failed to make a program of a graph that is as it should be."""
+    made = [n for n in graph.nodes if n.args]
+    names = list(dict.fromkeys([n.prim.name for n in made]))
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    lines = dict.fromkeys([describe_site(n.site) for n in made])
+    where = next((f" of {line}" for line in lines if line), "")
+    return (
+        f"the {backend.name} backend could not make a program of {len(made)} operations{where} ({shown}): "
+        f"{type(error).__name__}: {error}. That is an error of Weft's, not of yours: please report it with the lines "
+        "above. WEFT_BACKEND=reference in the environment runs the program nevertheless, slowly"
+    )
 
 
 def _located(fault: Fault, graph: Graph, sites: Callable[[int], Any] | None) -> Exception:
