@@ -34,7 +34,7 @@ N = Dim("n")
 
 #: Arguments that stay without the batch axis. Two batched operands make one convolution with a group for each
 #: element of the batch, and the number of groups is structure, not size.
-PLAIN = {"conv": (1,)}
+PLAIN = {"conv": (1,), "wide_conv": (1,)}
 
 CASES = [
     pytest.param(prim, i, id=f"{prim.name}-{i}")

@@ -140,8 +140,12 @@ def _copy(x: Node, order: tuple[int, ...]) -> Node:
 
 
 def is_wide_conv(sig: Signature) -> bool:
-    """Whether a convolution is one that the processor makes as it is."""
-    return sig.prim is wide_conv and sig.inputs[0].dtype is bfloat16
+    """Whether a convolution is one that the processor makes as it is: of whole pairs of channels and no border."""
+    if sig.prim is not wide_conv or sig.inputs[0].dtype is not bfloat16:
+        return False
+    a, depth = sig.attrs, sig.inputs[1].shape[1]
+    alone = a["feature_groups"] == a["batch_groups"] == 1
+    return alone and depth % 2 == 0 and not any(n for pair in a["padding"] for n in pair)  # type: ignore[operator]
 
 
 def _suits_conv(sig: Signature) -> bool:
