@@ -11,7 +11,7 @@ from ..autodiff.replay import known, note, passed_back, path_of
 from ..autodiff.reverse import pullback
 from ..base.checked import checked
 from ..base.errors import GradientError, ShapeError
-from ..base.state import state, version
+from ..base.state import state
 from ..ir.graph import toposort
 from ..ir.node import GRAD, LEAF, SPENT, Node
 from ..ir.shape import show_shape
@@ -134,13 +134,9 @@ def backward(
                 continue
             before = cell.grad if traced else cell._grad
             if before is None:
+                # Nearly always nobody else has the node: two leaves may have the same gradient, and it may be known.
                 new = gradient.cell is None and gradient.value is None and not gradient.flags
-                made = fresh(gradient) if new else Tensor(gradient)
-                if traced:
-                    cell.grad = made
-                else:
-                    cell._grad = made
-                    version.value += 1
+                cell.grad = fresh(gradient) if new else Tensor(gradient)
             elif create_graph:
                 cell.grad = Tensor(before._node + gradient)
             else:  # in place: whoever holds the gradient sees the sum, and a compiled step captures one cell

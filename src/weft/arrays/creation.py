@@ -27,7 +27,7 @@ from ..ops import elementwise as e
 from ..ops import rearrange
 from ..ops.indexing import iota
 from ..ops.movement import broadcast_in_dim, identity
-from ..runtime.buffer import LARGE, own_copy
+from ..runtime.buffer import own_copy
 from . import dispatch
 from .cell import Handle, own_node
 from .dispatch import converted, is_number, node_of, number_leaf, wrap
@@ -77,12 +77,12 @@ def _data_node(data: Any, dtype: DType | None) -> Node:
             f"cannot make a tensor of {type(data).__name__}: its elements are {array.dtype}, not numbers "
             "(integers beyond 64 bits, strings and ragged lists have no tensor)"
         )
-    kind = array.dtype
-    want = as_dtype(kind if kind.isnative else kind.newbyteorder("=")) if dtype is None else dtype
+    given = array.dtype
+    want = as_dtype(given if given.isnative else given.newbyteorder("=")) if dtype is None else dtype
     if array.dtype.kind == "c" and want.kind not in "cb":
         raise DTypeError(f"cannot make a {want} tensor of complex numbers; take the real part or abs first")
-    if kind == want.numpy:
-        return dispatch.buffer_leaf(array.copy() if array.nbytes < LARGE else own_copy(array, kind), want)
+    if given == want.numpy:  # nothing to ignore: entering `errstate` takes longer than a small copy
+        return dispatch.buffer_leaf(own_copy(array, given), want)
     with np.errstate(all="ignore"):
         own = own_copy(array, want.numpy)
     return dispatch.buffer_leaf(own, want)

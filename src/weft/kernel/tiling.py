@@ -76,8 +76,8 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         apart = not pack and t.taps[-1].b > vectors * lanes
         return (panels * _step(heights, vectors, apart) + _step(heights, rest, apart)) * _WIDER**vectors
 
-    # Steps of both operands have lines of their own, or rows are copied, which takes less for more of them; else, more
-    # than one unit of work where each copies its columns.
+    # Tiles are tall where steps of both operands have lines of their own, or rows are copied; where columns are, they
+    # are narrow enough for two units of work, each with a copy of its own columns.
     thin = t.a.stride == 1 and (t.wide or not pack)
     widest = 2 if thin else max(2, -(-columns // 2)) if pack else columns
     vectors = min([v for v in shapes if 1 < v <= min(columns, widest)], key=time)
@@ -115,7 +115,7 @@ _FAR = 1024
 _LONG_FAR = 448
 
 #: Columns that are worth copies of rows whose lines share a place of the cache.
-_WIDE_ENOUGH = 512
+_MANY_COLUMNS = 512
 
 #: Steps of a block, about, and where columns are packed.
 _BLOCK, _LONG_BLOCK = 256, 1024
@@ -314,7 +314,7 @@ def _collides(t: Tiles) -> bool:
     """Whether the lines of a tile's steps have one place in the first-level cache between them, and meet enough columns
     to be copied."""
     alone = not (t.rows or t.fold) and len(t.starts) == 1 and t.a.stride == 1
-    return alone and t.taps[-1].a * t.dtype.itemsize % WAY == 0 and t.n.size >= _WIDE_ENOUGH
+    return alone and t.taps[-1].a * t.dtype.itemsize % WAY == 0 and t.n.size >= _MANY_COLUMNS
 
 
 def _overlap(t: Tiles) -> bool:

@@ -68,7 +68,7 @@ class Plan:
         if taking != self._taking:
             rows = tuple([(count, self.names[i]) for i, count in taking])
             self._update, self._taking = self._update._replace(rows=rows), taking
-            if len(_known) >= _MOST:
+            if len(_known) >= _MOST and self._update not in _known:
                 _known.clear()
             self._scripts = _known.setdefault(self._update, {})
         nodes = [*counts, *held, *gradients, *numbers]

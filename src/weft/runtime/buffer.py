@@ -9,13 +9,13 @@ import numpy as np
 from ..base.errors import DTypeError
 
 #: Bytes from which on a copy begins with a line of the cache: vectors that lie across two lines take two reads.
-LARGE, _LINE = 1 << 14, 64
+_LARGE, _LINE = 1 << 14, 64
 
 
 def own_copy(array: np.ndarray | np.generic, dtype: np.dtype) -> np.ndarray:
     """A copy in C order, its elements converted to `dtype`."""
     size = array.size * dtype.itemsize
-    if size < LARGE:
+    if size < _LARGE:
         return np.array(array, dtype=dtype, order="C", copy=True)
     raw = np.empty(size + _LINE, np.uint8)
     own = np.ndarray(array.shape, dtype, raw, -raw.ctypes.data % _LINE)

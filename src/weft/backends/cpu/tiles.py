@@ -123,9 +123,8 @@ class _Emitter:
                 band, rest = self._split(unit, bands)
                 group, rest = self._split(rest, groups)
                 values, _ = self._decode(rest)
-                if (
-                    self.cut.pack and bands > 1 and not self.cut.blocked
-                ):  # bands of the same columns follow one another
+                if self.cut.pack and bands > 1 and not self.cut.blocked:
+                    # Bands of the same columns follow one another; a thread may begin with any of them.
                     new = self.b.icmp_signed("==", band, I64(0))
                     self.new_columns = self.b.or_(new, self.b.icmp_signed("==", unit, begin))
             if self.cut.blocked:
