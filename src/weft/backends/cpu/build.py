@@ -200,6 +200,11 @@ class Build:
             rows, half = new, half // 2
         return rows
 
+    def halves(self, x: ir.Value) -> list[ir.Value]:
+        """The first lanes of a vector, and as many that follow."""
+        half, nothing = x.type.count // 2, ir.Constant(x.type, ir.Undefined)
+        return [self._shuffle(x, nothing, list(range(k, k + half))) for k in (0, half)]
+
     def _shuffle(self, x: ir.Value, y: ir.Value, order: list[int]) -> ir.Value:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), order))
 

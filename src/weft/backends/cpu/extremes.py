@@ -9,7 +9,7 @@ import math
 
 from ...kernel.loops import Reduction
 from . import instructions as ir
-from .build import I1, I32, Build
+from .build import I1, Build
 
 
 class Extreme:
@@ -38,18 +38,13 @@ class Extreme:
         """Note where there is a NaN among some elements, two vectors at a time."""
         parts = [value]
         while parts[0].type.count > self.lanes:
-            parts = [half for x in parts for half in self._halves(x)]
+            parts = [half for x in parts for half in self.build.halves(x)]
         pairs = zip(parts[::2], parts[1::2] or parts, strict=True)
         for slot, (x, y) in zip(self.numbers, pairs, strict=False):
             numbers = self.b.fcmp_ordered("ord", x, y)
             if mask is not None:
                 numbers = self.b.or_(numbers, self.b.not_(mask))
             self.b.store(self.b.and_(self.b.load(slot, typ=self.type), numbers), slot)
-
-    def _halves(self, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-        half = x.type.count // 2
-        places = [ir.Constant(ir.VectorType(I32, half), list(range(k, k + half))) for k in (0, half)]
-        return tuple([self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), p) for p in places])
 
     def finish(self, value: ir.Value) -> ir.Value:
         """The extreme of all lanes, or NaN."""

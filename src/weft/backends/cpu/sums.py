@@ -77,7 +77,7 @@ class Sums:
             value = self.b.load(slot, typ=type_)
             if self.several > 1:
                 slot, type_ = at.slots[self.several * self.lanes]
-                halves = self._halved(r, self.b.load(slot, typ=type_), at.extreme)
+                halves = self._halved(r, self.b.load(slot, typ=type_), at.extreme, self.lanes)
                 value = self._combined(r, halves, value, at.extreme)
             value = self._folded(r, value, at.extreme)
             found.append(value if at.extreme is None else at.extreme.finish(value))
@@ -86,31 +86,19 @@ class Sums:
     def _combined(self, r: Reduction, x: ir.Value, y: ir.Value, extreme: Extreme | None) -> ir.Value:
         return combine(self.build, r.op, x, y, r.dtype) if extreme is None else extreme.combine(x, y)
 
-    def _halved(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
+    def _halved(self, r: Reduction, value: ir.Value, extreme: Extreme | None, lanes: int) -> ir.Value:
         """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
-        while value.type.count > self.lanes:
-            half = value.type.count // 2
-            parts = []
-            for start in (0, half):
-                order = ir.Constant(ir.VectorType(I32, half), list(range(start, start + half)))
-                nothing = ir.Constant(value.type, ir.Undefined)
-                parts.append(self.b.shuffle_vector(value, nothing, order))
-            value = self._combined(r, parts[0], parts[1], extreme)
+        while value.type.count > lanes:
+            value = self._combined(r, *self.build.halves(value), extreme)
         return value
 
     def _folded(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
-        """All lanes combined, as a tree."""
+        """All lanes combined, as a tree.
+
+        By halves that become shorter: of permutations of whole vectors, of which one lane is wanted in the end, LLVM 22
+        makes wrong code for AVX-512.
+        """
         if self.across or not isinstance(value.type, ir.VectorType):
             return value
-        width = value.type.count
-        while width > 1:
-            width //= 2
-            order = [*range(width, 2 * width), *range(width)]
-            order += list(range(2 * width, value.type.count))
-            folded = self.b.shuffle_vector(
-                value,
-                ir.Constant(value.type, ir.Undefined),
-                ir.Constant(ir.VectorType(I32, len(order)), order),
-            )
-            value = self._combined(r, value, folded, extreme)
-        return self.b.extract_element(value, I32(0))
+        pair = self._halved(r, value, extreme, 2)
+        return self._combined(r, *[self.b.extract_element(pair, I32(k)) for k in range(2)], extreme)
