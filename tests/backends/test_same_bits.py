@@ -156,22 +156,24 @@ def test_the_bits_of_a_convolution_do_not_depend_on_whether_its_image_was_moved_
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_in_blocks_for_any_number_of_threads(causal):
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_attention_in_blocks_for_any_number_of_threads(causal, dropout):
     """Values and gradients of more queries than one block has, as written and compiled."""
-    attention = F.scaled_dot_product_attention
+    options = {"is_causal": causal, "dropout_p": dropout}
     wf.manual_seed(4)
     args = [wf.randn(2, 2, 700, 16) for _ in range(3)]
-    gradients = wf.grad(lambda q, k, v: (attention(q, k, v, is_causal=causal) ** 2).sum(), argnums=(0, 1, 2))
+
+    def attend(q, k, v):
+        wf.manual_seed(5)
+        return F.scaled_dot_product_attention(q, k, v, **options)
+
+    gradients = wf.grad(lambda q, k, v: (attend(q, k, v) ** 2).sum(), argnums=(0, 1, 2))
     compiled = wf.compile(gradients)
     before, found = wf.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             wf.set_num_threads(threads)
-            made = [
-                *gradients(*args),
-                attention(*args, is_causal=causal),
-                *[compiled(*args) for _ in range(3)][-1],
-            ]
+            made = [*gradients(*args), attend(*args), *[compiled(*args) for _ in range(3)][-1]]
             found.append([x.numpy() for x in made])
     finally:
         wf.set_num_threads(before)

@@ -9,13 +9,13 @@ from ..arrays.tensor import Tensor
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.node import Aval, Node
 from ..ir.shape import Shape, show_shape
-from ..ops.composite.attention import multi_head_attention
+from ..ops.composite.heads import multi_head_attention
 from ..ops.elementwise import cast, less, logical_and, logical_not, where
 from ..ops.indexing import iota_along
 from ..ops.movement import concatenate, full, permute, reshape
 from . import init
 from .factory import empty, positive_int, probability
-from .functional.dropout import random_bits
+from .functional.attention import random_state
 from .functional.operands import checked, maybe
 from .linear import Linear
 from .module import Module
@@ -169,7 +169,7 @@ class MultiheadAttention(Module):
             self.q_proj_weight, self.k_proj_weight, self.v_proj_weight,
             self.out_proj.weight, self.out_proj.bias,
             mask,
-            random_bits(scores) if dropped else None,
+            random_state(scores) if dropped else None,
             dropped or None,
             self.bias_k, self.bias_v,
             heads=self.num_heads,

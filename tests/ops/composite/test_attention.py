@@ -15,9 +15,12 @@ from weft.ir.node import Aval
 from weft.ops.composite import attention as a
 from weft.ops.composite import dropout as d
 from weft.ops.composite.common import as_type
+from weft.ops.composite.heads import multi_head_attention
 from weft.ops.composite.softmax import softmax
+from weft.ops.contraction import matmul
 from weft.ops.control import call
 from weft.ops.loops import scan
+from weft.ops.random import random_bits
 
 Q, K, V = spread(2, 3, 4), spread(2, 5, 4, seed=1), spread(2, 5, 6, seed=2)
 SEEN = np.array([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]], bool)
@@ -47,7 +50,7 @@ def _torch(mask=None, **attrs):
 
 
 def _rows_and_logs(q, k, v, mask, scale):
-    out, logs = a.attention_rows(q, k, v, mask, scale, node(np.array(0)), causal=False)
+    out, logs = a.attention_rows(q, k, v, mask, scale, node(np.array(0)), None, None, causal=False)
     return out, as_type(logs, q.dtype)
 
 
@@ -56,11 +59,26 @@ def _torch_rows_and_logs(q, k, v, mask, scale):
     return scores.softmax(-1) @ v, scores.logsumexp(-1, keepdim=True)
 
 
+STATES = np.array([[5, 0], [5, 100]], np.uint64)
+
+
+def _dropped_rows(q, k, v, p):
+    return a.attention_rows(q, k, v, None, None, node(np.array(0)), node(STATES), p, causal=False)[0]
+
+
+def _torch_dropped_rows(q, k, v, p):
+    import torch
+
+    bits = random_bits.evaluate(STATES, shape=(3, 5), bits=32)
+    kept = torch.tensor((bits >> 8) * 2.0**-24 >= p.item())
+    return ((q @ k.mT / 2).softmax(-1) * kept / (1 - p)) @ v
+
+
 HEADS = (spread(2, 4, 6), spread(18, 6, seed=1), spread(18, seed=2), spread(6, 6, seed=3), spread(6, seed=4))
 
 
 def _self_attention(x, w_in, b_in, w_out, b_out):
-    return a.multi_head_attention(
+    return multi_head_attention(
         x, None, None, w_in, b_in, None, None, None, w_out, b_out, None, None, None, heads=3, weights=True
     )
 
@@ -99,7 +117,7 @@ CASES = [
     Case("attention", _sdpa(), (Q[:0], K[:0], V[:0]), _torch(), label="nothing"),
     Case(
         "attention_rows",
-        lambda q, k, v: a.attention_rows(q, k, v, None, None, node(np.array(0)), causal=True)[0],
+        lambda q, k, v: a.attention_rows(q, k, v, None, None, node(np.array(0)), None, None, causal=True)[0],
         (Q, K, V),
         _torch(is_causal=True),
     ),
@@ -109,6 +127,14 @@ CASES = [
         (Q, K, V, ADDED, np.array(0.3)),
         _torch_rows_and_logs,
         label="added",
+        batch=False,
+    ),
+    Case(
+        "attention_rows",
+        _dropped_rows,
+        (Q, K, V, np.array(0.25)),
+        _torch_dropped_rows,
+        label="dropped",
         batch=False,
     ),
     Case("heads", _self_attention, HEADS, _torch_self_attention, batch=False),
@@ -207,6 +233,31 @@ def test_some_queries_at_a_time_are_the_same_as_all(monkeypatch, mask, causal, s
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("rows", [130, 300])
+def test_some_queries_at_a_time_with_dropout(monkeypatch, causal, rows):
+    monkeypatch.setattr(a, "_MANY", 1)
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(2, 3, rows, 5)) / 4, rng.normal(size=(2, 3, 70, 5)) / 4
+    v = np.broadcast_to(np.eye(70), (2, 3, 70, 70))  # so that the result is the weights
+    state, p = node(np.array([3, 7], np.uint64)), node(np.array(0.25))
+    (got,), found = gradients(lambda q, k, v: a.attend(q, k, v, None, None, state, p, causal), [q, k, v])
+    want = run(lambda q, k, v: a.attend(q, k, v, None, None, None, None, causal), q, k, v)
+    kept = got != 0
+    np.testing.assert_allclose(got[kept], want[kept] / 0.75, rtol=1e-10)
+    assert abs(kept[want != 0].mean() - 0.75) < 0.01
+    masks = kept[..., 64:128, :].reshape(6, -1)
+    assert all((x != y).any() for i, x in enumerate(masks) for y in masks[:i])
+    assert (kept[..., :64, :] != kept[..., 64:128, :]).any()
+
+    def dense(q, k, v):
+        weights = a.weights_of(q, k, None, None, causal)
+        return matmul(weights * node(kept / 0.75), v)
+
+    for x, y in zip(found, gradients(dense, [q, k, v])[1], strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("keys", [70, 300, 400])
 def test_queries_are_not_compared_with_most_keys_that_they_do_not_see(monkeypatch, keys):
     args = [np.random.default_rng(i).normal(size=(n, 5)) for i, n in enumerate((300, keys, keys))]
@@ -225,7 +276,9 @@ def test_queries_are_not_compared_with_most_keys_that_they_do_not_see(monkeypatc
 
 
 def test_the_backward_pass_reads_what_the_forward_pass_returned():
-    body = trace_graph(lambda q, k, v: a.attention_rows(q, k, v, None, None, 0, causal=False), Q_K_V)
+    body = trace_graph(
+        lambda q, k, v: a.attention_rows(q, k, v, None, None, 0, None, None, causal=False), Q_K_V
+    )
     pair = vjp_pair(body, (True, True, True))
     assert {(False, 0), (False, 1)} <= set(pair.reads) and len(pair.forward.outputs) == 2
     assert [n.attrs["name"] for n in pair.backward.nodes if n.prim is call] == ["attention_rows.vjp"]

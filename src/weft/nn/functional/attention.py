@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays.dispatch import apply
+from ...arrays.generator import checked_generator
 from ...arrays.remembered import remembered
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, ShapeError
-from ...ir.shape import broadcast_shapes, divide, show_shape
+from ...ir.shape import Shape, broadcast_shapes, divide, show_shape
 from ...ops.composite import attention as a
 from ...ops.rearrange import repeat
 from ..factory import probability
-from .dropout import random_bits
 from .operands import checked, maybe
 
 
@@ -25,6 +25,11 @@ def _repeated(x: Tensor, heads: Any) -> Tensor:
             f"enable_gqa: {heads} query heads are not a multiple of those of {show_shape(x.shape)}"
         )
     return x if count == 1 else Tensor(repeat(x._node, count, axis))
+
+
+def random_state(scores: Shape, generator: Any = None) -> Tensor:
+    """A random state for a dropout of attention weights of this shape, (..., L, S)."""
+    return Tensor(checked_generator(generator).draw_state(a.draws(scores)))
 
 
 @remembered
@@ -69,11 +74,11 @@ def scaled_dot_product_attention(
     if enable_gqa:
         heads = query.shape[-3] if query.ndim > 2 else 1
         key, value = _repeated(key, heads), _repeated(value, heads)
-    bits = None
+    state = None
     if dropout_p:
         lead = broadcast_shapes(query.shape[:-2], key.shape[:-2])
-        bits = random_bits((*lead, query.shape[-2], key.shape[-2]), generator)
+        state = random_state((*lead, query.shape[-2], key.shape[-2]), generator)
     p = float(dropout_p) if dropout_p else None
     return apply(
-        a.scaled_dot_product_attention, query, key, value, attn_mask, scale, bits, p, causal=bool(is_causal)
+        a.scaled_dot_product_attention, query, key, value, attn_mask, scale, state, p, causal=bool(is_causal)
     )

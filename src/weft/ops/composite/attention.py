@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from ...base.errors import DTypeError, ShapeError
-from ...ir.dtype import int64
+from ...ir.dtype import int64, uint64
 from ...ir.graph import trace_graph
 from ...ir.node import Aval, Node
 from ...ir.primitive import results
-from ...ir.shape import broadcast_shapes, divide, show_shape
-from ..contraction import dot_general, matmul
+from ...ir.shape import Shape, Size, broadcast_shapes, show_shape
+from ..contraction import matmul
 from ..define import constant
-from ..elementwise import equal, log, where
+from ..elementwise import cast, equal, log, shift_right, where
 from ..gather import iota
 from ..loops import scan
-from ..movement import broadcast_to, concatenate, full, pad, permute, reshape, slice_axis, sum_to, zeros
+from ..movement import broadcast_to, concatenate, pad, reshape, slice_axis, sum_to, zeros
+from ..random import advance, blocks, random_bits
 from ..rearrange import moveaxis, swapaxes, tri
 from ..reduce import max_, sum_
 from .common import as_type, exp_or_zero, floating, keep, stop_gradient, widened
 from .define import composite
-from .dropout import dropped
+from .dropout import dropped, rest_of
 
 
 @composite
@@ -94,11 +97,12 @@ _PARTS = 4
 
 
 @composite
-def attention_rows(q, k, v, mask, scale, first, *, causal):
+def attention_rows(q, k, v, mask, scale, first, states, p, *, causal):
     """(softmax(s) v, log(sum(e**s))) of s = q k^T * scale + mask, for queries `first` and the following.
 
     Weights are divided by their sums behind the product with the values. The logarithms, (..., L, 1), are what the
-    backward pass computes the weights again from; they are 0 for a query that sees nothing.
+    backward pass computes the weights again from; they are 0 for a query that sees nothing. With random `states`
+    (..., 2) weights are dropped out with probability p; the backward pass draws the same bits again.
     """
     scores = scores_of(q, k, mask, scale, causal, first)
     axis = (scores.ndim - 1,)
@@ -107,34 +111,64 @@ def attention_rows(q, k, v, mask, scale, first, *, causal):
     e = exp_or_zero(scores - top)
     total = keep(sum_(e, axes=axis), e, axis)
     total = where(equal(total, 0), 1, total)
+    e = dropped_weights(e, states, p)
     out = widened(matmul(as_type(e, v.dtype), v)) * (1 / total)
     return as_type(out, v.dtype), top + log(total)
 
 
 @attention_rows.vjp
-def _(cts, outs, q, k, v, mask, scale, first, *, causal):
-    """With weights p and the cotangent c of the result, that of a score is p (c v^T - sum(c out))."""
+def _(cts, outs, q, k, v, mask, scale, first, states, p, *, causal):
+    """With weights w, the cotangent c of the result and dropout d, that of a score is w (d(c v^T) - sum(c out))."""
     out, logs = outs
     scores = scores_of(q, k, mask, scale, causal, first)
-    p = exp_or_zero(scores - logs)
+    weights = exp_or_zero(scores - logs)
     ct = zeros(out.aval) if cts[0] is None else cts[0]
-    wide = widened(ct)
-    shift = keep(sum_(wide * widened(out), axes=(out.ndim - 1,)), out, (out.ndim - 1,))
+    products = widened(ct) * widened(out)
+    shift = keep(sum_(products, axes=(out.ndim - 1,)), out, (out.ndim - 1,))
     if cts[1] is not None:
         shift = shift - cts[1]
-    ds = p * (widened(matmul(ct, _turned(v))) - shift)
-    products = as_type(ds * _factor(q, scale, ds), q.dtype)
+    ds = weights * (dropped_weights(widened(matmul(ct, _turned(v))), states, p) - shift)
+    scaled = as_type(ds * _factor(q, scale, ds), q.dtype)
     of_scale = None
     if scale is not None:
         of_scale = as_type(sum_to(ds * widened(matmul(q, _turned(k))), scale.shape), scale.dtype)
+    of_p = None
+    if p is not None:
+        of_p = as_type(sum_to(products / as_type(rest_of(p), products.dtype), p.shape), p.dtype)
     return (
-        sum_to(matmul(products, k), q.shape),
-        sum_to(matmul(_turned(products), q), k.shape),
-        sum_to(matmul(_turned(as_type(p, ct.dtype)), ct), v.shape),
+        sum_to(matmul(scaled, k), q.shape),
+        sum_to(matmul(_turned(scaled), q), k.shape),
+        sum_to(matmul(_turned(as_type(dropped_weights(weights, states, p), ct.dtype)), ct), v.shape),
         None if mask is None or mask.dtype.kind != "f" else as_type(sum_to(ds, mask.shape), mask.dtype),
         of_scale,
         None,
+        None,
+        of_p,
     )
+
+
+def dropped_weights(x: Node, states: Node | None, p: Node | None) -> Node:
+    """x (..., L, S), its elements dropped out by bits that are drawn from random states (..., 2), if there are."""
+    if states is None:
+        return x
+    lead = states.ndim - 1
+    return dropped(x, random_bits(states, shape=x.shape[lead:], bits=32), as_type(p, x.dtype))
+
+
+def draws(shape: Shape) -> Size:
+    """By how much dropping out weights of this shape, (..., L, S), advances a random state."""
+    *lead, rows, keys = shape
+    if isinstance(rows, int):  # each head begins with a block of queries of its own
+        rows = -(-rows // _ROWS) * _ROWS
+    return blocks((*lead, rows, keys), 32)
+
+
+def _states(state: Node, scores: tuple[int, ...], first: Node) -> Node:
+    """For each head the state that the bits of `_ROWS` queries are drawn from, the first of which is number `first`."""
+    *lead, rows, keys = scores
+    heads = iota(size=math.prod(lead), dtype=int64) * (-(-rows // _ROWS) * _ROWS)
+    passed = shift_right((heads + first) * keys, 2)  # four words are a block
+    return advance(state, reshape(cast(passed, dtype=uint64), shape=tuple(lead)))
 
 
 def attend(
@@ -143,56 +177,75 @@ def attend(
     v: Node,
     mask: Node | None,
     scale: Node | None,
-    bits: Node | None,
+    state: Node | None,
     p: Node | None,
     causal: bool,
 ) -> Node:
-    """softmax(q k^T * scale + mask) v, its weights dropped out where there are `bits`.
+    """softmax(q k^T * scale + mask) v, its weights dropped out by bits from a random `state` if there is one.
 
     With many queries and keys a few queries are gone through at a time, and once more in the backward pass: the L x S
     weights are never in memory all at once. What queries do not see because it is behind them is for the most part not
     compared with them.
     """
-    if bits is not None or not _is_large(q, k):
-        weights = weights_of(q, k, mask, scale, causal)
-        if bits is not None:
-            weights = dropped(weights, bits, as_type(p, weights.dtype))
+    if not _is_large(q, k):
+        weights = dropped_weights(weights_of(q, k, mask, scale, causal), state, p)
         return matmul(as_type(weights, v.dtype), v)
     rows: int = q.shape[-2]  # type: ignore[assignment]
+    scores: Any = (*broadcast_shapes(q.shape[:-2], k.shape[:-2]), rows, k.shape[-2])
+
+    def step(queries: Node, first: Node, keys: Node, values: Node, mask: Any, scale: Any, state: Any, p: Any):
+        states = None if state is None else _states(state, scores, first)
+        return attention_rows(queries, keys, values, mask, scale, first, states, p, causal=causal)
+
     if not causal or mask is not None:
-        return _in_steps(q, k, v, mask, scale, causal, 0)
+        return _in_steps(step, q, 0, k, v, mask, scale, state, p)
     each = -(-rows // (_ROWS * _PARTS)) * _ROWS
     parts = []
     for begin in range(0, rows, each):
         end = min(begin + each, rows)
         seen = [slice_axis(x, x.ndim - 2, 0, min(end, x.shape[-2])) for x in (k, v)]  # type: ignore[type-var]
-        parts.append(_in_steps(slice_axis(q, q.ndim - 2, begin, end), *seen, None, scale, True, begin))
+        queries = slice_axis(q, q.ndim - 2, begin, end)
+        parts.append(_in_steps(step, queries, begin, *seen, None, scale, state, p))
     return concatenate(*parts, axis=parts[0].ndim - 2)
 
 
 def _in_steps(
-    q: Node, k: Node, v: Node, mask: Node | None, scale: Node | None, causal: bool, begin: int
+    step: Callable[..., Any],
+    q: Node,
+    begin: int,
+    k: Node,
+    v: Node,
+    mask: Node | None,
+    *shared: Node | None,
 ) -> Node:
-    """softmax(q k^T * scale + mask) v, some queries at a time; the first one is number `begin`."""
+    """step(queries, number of the first, k, v, mask, *shared) for `_ROWS` queries at a time, the results joined.
+
+    The first of all queries is number `begin`. A mask that differs from query to query goes along with them.
+    """
     rows: int = q.shape[-2]  # type: ignore[assignment]
     count = -(-rows // _ROWS)
-    shared = mask is not None and (mask.ndim < 2 or mask.shape[-2] == 1)
-    consts = [k, v, *([mask] if shared else []), *([scale] if scale is not None else [])]
     each = [_in_rows(q, count), iota(size=count, dtype=int64) * _ROWS + begin]
-    if mask is not None and not shared:
+    one = mask is not None and (mask.ndim < 2 or mask.shape[-2] == 1)
+    if mask is not None and not one:
         each.append(_in_rows(mask, count))
+    among = (k, v, mask if one else None, *shared)
+    consts = [c for c in among if c is not None]
 
-    def step(*args: Node) -> tuple[Node, ...]:
-        given = iter(args)
-        keys, values = next(given), next(given)
-        one = next(given) if shared else None
-        factor = next(given) if scale is not None else None
-        queries, first = next(given), next(given)
-        return attention_rows(queries, keys, values, next(given, one), factor, first, causal=causal)
+    def body(*args: Node) -> tuple[Node, ...]:
+        given, (queries, first, *its) = iter(args[: len(consts)]), args[len(consts) :]
+        keys, values, mask, *rest = (None if c is None else next(given) for c in among)
+        return step(queries, first, keys, values, *its or [mask], *rest)
 
-    body = trace_graph(step, [*[c.aval for c in consts], *[Aval(x.shape[1:], x.dtype) for x in each]])
+    avals = [*[c.aval for c in consts], *[Aval(x.shape[1:], x.dtype) for x in each]]
     out = scan(
-        *consts, *each, body=body, consts=len(consts), carries=0, length=count, reverse=False, rule=None
+        *consts,
+        *each,
+        body=trace_graph(body, avals),
+        consts=len(consts),
+        carries=0,
+        length=count,
+        reverse=False,
+        rule=None,
     )
     out = results(out)[0]  # (count, ..., _ROWS, V)
     out = moveaxis(out, 0, out.ndim - 3)
@@ -227,94 +280,12 @@ def _check(q: Node, k: Node, v: Node) -> None:
 
 
 @composite
-def scaled_dot_product_attention(q, k, v, mask, scale, bits, p, *, causal=False):
+def scaled_dot_product_attention(q, k, v, mask, scale, state, p, *, causal=False):
     """softmax(q k^T * scale + mask) v for q (..., L, E), k (..., S, E) and v (..., S, V).
 
     A boolean mask is True where a query may look; a floating one is added. `causal` lets query i see keys 0 .. i. A
-    query that sees nothing gets zeros. With random `bits` of the scores' shape the weights are dropped out.
+    query that sees nothing gets zeros. With a random `state`, from which `draws` blocks are taken, weights are dropped
+    out with probability p.
     """
     _check(q, k, v)
-    return attend(q, k, v, mask, scale, bits, p, causal)
-
-
-def _project(x: Node, weight: Node, bias: Node | None) -> Node:
-    out = dot_general(x, weight, contract=((x.ndim - 1,), (1,)), batch=((), ()))
-    return out if bias is None else out + bias
-
-
-def _heads(x: Node, heads: int) -> Node:
-    """(N, L, E) to (N, heads, L, E / heads)."""
-    each = divide(x.shape[-1], heads)
-    return permute(reshape(x, shape=(*x.shape[:-1], heads, each)), axes=(0, 2, 1, 3))
-
-
-@composite
-def multi_head_attention(
-    q,
-    k,
-    v,
-    w_in,
-    b_in,
-    w_q,
-    w_k,
-    w_v,
-    w_out,
-    b_out,
-    mask,
-    bits,
-    p,
-    bias_k=None,
-    bias_v=None,
-    *,
-    heads,
-    zero_attn=False,
-    causal=False,
-    weights=False,
-    average=True,
-):
-    """Attention in `heads` subspaces: project, attend in each, join, project.
-
-    q (N, L, E), k (N, S, Ek) and v (N, S, Ev), batch first. k None means q, v None means k. The projections are
-    packed, w_in (3E, E), or apart, w_q (E, E), w_k (E, Ek), w_v (E, Ev); b_in (3E) is packed in either case. The mask
-    broadcasts to (N, heads, L, S). With `weights` the attention weights (averaged over heads, if `average`) are
-    returned too. `bias_k` and `bias_v` (1, 1, E) are one more key and value for everybody, `zero_attn` adds a last
-    one of zeros; S counts them.
-    """
-    width = q.shape[-1]
-    if w_in is not None and k is None:
-        q, k, v = _thirds(_project(q, w_in, b_in), width, q.ndim - 1)
-    else:
-        k = q if k is None else k
-        v = k if v is None else v
-        parts = _thirds(w_in, width, 0) if w_in is not None else (w_q, w_k, w_v)
-        shifts = (None, None, None) if b_in is None else _thirds(b_in, width, 0)
-        q, k, v = [_project(x, w, b) for x, w, b in zip((q, k, v), parts, shifts, strict=True)]
-    if bias_k is not None:
-        k, v = _one_more(k, bias_k), _one_more(v, bias_v)
-    q, k, v = _heads(q, heads), _heads(k, heads), _heads(v, heads)
-    if zero_attn:
-        k, v = [concatenate(x, full(Aval((*x.shape[:2], 1, x.shape[3]), x.dtype), 0), axis=2) for x in (k, v)]
-    if weights:
-        share = weights_of(q, k, mask, None, causal)
-        if bits is not None:
-            share = dropped(share, bits, as_type(p, share.dtype))
-        out = matmul(as_type(share, v.dtype), v)  # (N, heads, L, E / heads)
-    else:
-        out = attend(q, k, v, mask, None, bits, p, causal)
-    out = permute(out, axes=(0, 2, 1, 3))
-    out = _project(reshape(out, shape=(*out.shape[:2], width)), w_out, b_out)
-    if not weights:
-        return out
-    share = as_type(share, out.dtype)
-    return out, (sum_(share, axes=(1,)) / heads if average else share)
-
-
-def _one_more(x: Node, bias: Node) -> Node:
-    """x (N, S, E) with one more step, the same for all."""
-    step = broadcast_to(reshape(bias, shape=(1, 1, x.shape[2])), (x.shape[0], 1, x.shape[2]))
-    return concatenate(x, as_type(step, x.dtype), axis=1)
-
-
-def _thirds(x: Node, width: int, axis: int) -> tuple[Node, Node, Node]:
-    a, b, c = [slice_axis(x, axis, i * width, (i + 1) * width) for i in range(3)]
-    return a, b, c
+    return attend(q, k, v, mask, scale, state, p, causal)

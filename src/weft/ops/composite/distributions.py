@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 
 from ...base.errors import DTypeError
-from ...ir.dtype import DType, bfloat16, float16, float32, float64
+from ...ir.dtype import DType, bfloat16, float16, float32, float64, uint32
 from ...ir.node import Node
-from ...ir.shape import Shape, Size, is_static, size_of
+from ...ir.shape import Shape, Size
 from .. import elementwise as e
-from ..movement import concatenate, reshape, slice_axis
+from ..movement import reshape, slice_axis
 from ..random import blocks, random_bits
 from ..reduce import argmax
 from ..sorting import argsort
@@ -90,32 +90,32 @@ def random_uniform(state, low, high, *, shape, dtype):
 def random_normal(state, mean, std, *, shape, dtype):
     """mean + std * z for standard normal z, by the method of Box and Muller.
 
-    Two independent uniform numbers u in (0, 1] and v in [0, 1) give r cos(2 pi v) and r sin(2 pi v), where
-    r = sqrt(-2 log u): the first and the second half of the elements. In float32 |z| goes up to 6.7.
+    Two independent uniform numbers u in (0, 1] and v in [0, 1) give sqrt(-2 log u) cos(2 pi v). In float32 |z| goes up
+    to 6.7. The other number of a pair, with a sine, would have to go elsewhere in memory: drawing anew is quicker.
     """
-    count = size_of(shape)
-    pairs = is_static(shape)
-    half = (count + 1) // 2 if pairs else count  # type: ignore[operator]
-    bits = _draw(state, (2, half), dtype)
-    rank = bits.ndim - 2
+    u, v = _two_words(state, shape, dtype)
     work = _working(dtype)
+    angle = _uniform(v, 53 if work is float64 else 24, work) * (2 * math.pi)
+    z = e.sqrt(-2.0 * e.log(_toward_zero(u, work))) * e.cos(angle)
+    return _located(z, mean, std, dtype)
 
-    def row(i):
-        return reshape(slice_axis(bits, rank, i, i + 1), shape=(*bits.shape[:rank], half))
 
-    radius = e.sqrt(-2.0 * e.log(_toward_zero(row(0), work)))
-    angle = _uniform(row(1), 53 if work is float64 else 24, work) * (2 * math.pi)
-    z = radius * e.cos(angle)
-    if pairs:
-        z = concatenate(z, radius * e.sin(angle), axis=rank)
-        z = slice_axis(z, rank, 0, count)
-    return _located(reshape(z, shape=(*bits.shape[:rank], *shape)), mean, std, dtype)
+def _two_words(state: Node, shape: Shape, dtype: DType) -> tuple[Node, Node]:
+    """Two draws of random bits, each of this shape. Those of 32 bits are the halves of one draw."""
+    if bits_for(dtype) == 32:
+        both = random_bits(state, shape=shape, bits=64)
+        return e.cast(both, dtype=uint32), e.cast(e.shift_right(both, 32), dtype=uint32)
+    both = random_bits(state, shape=(2, *shape), bits=64)
+    axis = state.ndim - 1
+    first, second = (
+        reshape(slice_axis(both, axis, i, i + 1), shape=(*both.shape[:axis], *shape)) for i in (0, 1)
+    )
+    return first, second
 
 
 def normal_blocks(shape: Shape, bits: int) -> Size:
     """By how much a draw of `random_normal` advances the state."""
-    count = size_of(shape)
-    return blocks((2, (count + 1) // 2 if isinstance(count, int) else count), bits)
+    return blocks((2, *shape), bits)
 
 
 @composite

@@ -20,13 +20,17 @@ def _kept(bits: Node, p: Node) -> Node:
     return less_equal(as_type(p, float32), uniform_from(bits))
 
 
+def rest_of(p: Node) -> Node:
+    """1 - p, what elements that are kept are divided by; 1 where none are."""
+    rest = 1 - p
+    return where(equal(rest, 0), 1, rest)
+
+
 def dropped(x: Node, bits: Node, p: Node) -> Node:
     """x with elements put to 0 with probability p, the others divided by 1 - p. With p = 1 all are 0."""
     if bits.dtype.kind != "u":
         raise DTypeError(f"dropout takes random bits, got {bits.aval.describe()}")
-    kept = _kept(bits, p)
-    rest = 1 - p
-    return where(kept, x / where(equal(rest, 0), 1, rest), 0)
+    return where(_kept(bits, p), x / rest_of(p), 0)
 
 
 @composite
