@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import weft as wf
+from weft.arrays import indexing
+from weft.arrays.index_plan import Plan
 from weft.base.errors import DTypeError, IndexingError, ShapeError, TraceError
 from weft.runtime.executor import programs
 
@@ -341,6 +343,78 @@ def test_a_leaf_is_not_written_to_while_gradients_are_recorded():
     with wf.no_grad():
         x[0] = 5.0
     assert x.requires_grad and x.tolist() == [5.0, 2.0]
+
+
+KEYS_WITHOUT_ARRAYS = [
+    np.s_[:, 1],
+    np.s_[1:, ::2],
+    np.s_[..., None],
+    np.s_[:, None, -1],
+    np.s_[2, 1:3],
+    np.s_[::-1, 0:2],
+    np.s_[...],
+    np.s_[:],
+    np.s_[-2:],
+]
+
+
+class TestKeysThatRecur:
+    """What a key of numbers and slices builds is worked out once for each type of tensor."""
+
+    @pytest.fixture
+    def plans(self, monkeypatch):
+        made = []
+        monkeypatch.setattr(indexing, "_known", {})
+        monkeypatch.setattr(indexing, "Plan", lambda node, key: made.append(key) or Plan(node, key))
+        return made
+
+    @pytest.mark.parametrize("key", KEYS_WITHOUT_ARRAYS, ids=str)
+    def test_reading(self, key, plans):
+        for i in range(3):
+            a = np.arange(12, dtype=np.float32).reshape(3, 4) + i
+            np.testing.assert_array_equal((wf.tensor(a) * 1.0)[key].numpy(), a[key])
+        assert len(plans) == 1 or key in (..., np.s_[:])  # these build nothing
+
+    @pytest.mark.parametrize("key", KEYS_WITHOUT_ARRAYS, ids=str)
+    def test_writing(self, key, plans):
+        for i in range(3):
+            a = np.arange(12, dtype=np.float32).reshape(3, 4)
+            x, value = wf.tensor(a) * 1.0, np.float32(-a[key] - i)
+            x[key] = wf.tensor(value) * 1.0
+            a[key] = value
+            np.testing.assert_array_equal(x.numpy(), a)
+        assert len(plans) == 1
+        x[key] = i  # another type of value
+        assert len(plans) == 2
+
+    def test_gradients(self, plans):
+        for grad in (True, False, True):
+            x = wf.tensor(np.ones((3, 4), np.float32), requires_grad=grad)
+            assert x[1:, 2].requires_grad == grad
+        with wf.no_grad():
+            assert not x[1:, 2].requires_grad
+        x[1:, 2].sum().backward()
+        assert x.grad.sum().item() == 2.0
+        assert len(plans) == 3
+
+    def test_types_of_numbers(self, plans):
+        x = wf.tensor(np.arange(12.0).reshape(3, 4))
+        for _ in range(2):
+            assert x[:, 1].shape == (3,) and x[:, True].shape == (3, 1, 4)
+            assert x[:, 1:].shape == (3, 3) and x[:, np.int64(1)].shape == (3,)
+            for wrong in (np.s_[:, 1.0], np.s_[:, 1.0:], np.s_[:, 4], np.s_[0, 0, 0]):
+                with pytest.raises(IndexingError):
+                    x[wrong]
+
+    def test_indices_that_happen_to_be_equal_make_no_other_program(self):
+        a = wf.asarray(np.arange(30).reshape(5, 6))
+        b = wf.asarray(np.arange(30).reshape(5, 6) * 2)
+        misses = 0
+        for n, (i, j) in enumerate([(0, 3), (1, 2), (0, 3), (2, 2), (1, 1)]):
+            out = a[:, i : i + 2] + b[:, j : j + 2]
+            np.testing.assert_array_equal(out, a.numpy()[:, i : i + 2] + b.numpy()[:, j : j + 2])
+            misses = programs.misses if n == 0 else misses
+        assert programs.misses == misses
 
 
 class TestOpenDimension:

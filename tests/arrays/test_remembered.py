@@ -9,7 +9,7 @@ import weft as wf
 from weft import nn
 from weft.arrays import remembered as module
 from weft.arrays.remembered import remembered
-from weft.base.errors import ArgumentTypeError, ShapeError
+from weft.base.errors import ArgumentTypeError, DTypeError, ShapeError
 
 F = nn.functional
 
@@ -58,6 +58,11 @@ FUNCTIONS = {
     "max_pool2d": lambda x: F.max_pool2d(x[None, None], 2),
     "cross_entropy": lambda x: F.cross_entropy(x, wf.asarray([0, 1, 2, 3])),
     "softmax": lambda x: F.softmax(x, 1),
+    "concat": lambda x: wf.concat([x, x * 2.0], axis=1),
+    "stack": lambda x: wf.stack((x, x * 2.0)),
+    "where": lambda x: wf.where(x > 0.0, x, 0.5),
+    "rows and columns": lambda x: x[None, 1:, -1],
+    "a vector's product": lambda x: x @ x[0],
 }
 
 
@@ -86,6 +91,34 @@ def test_a_call_of_known_types_is_not_worked_out_again(calls):
     with wf.no_grad():
         F.silu(data(3, 5, grad=True) * 1.0)
     assert len(calls) == 4
+
+
+def test_lists_of_tensors(calls):
+    x, y = data(2, 3) * 1.0, data(4, 3) * 2.0
+    for _ in range(3):
+        assert wf.concat([x, y]).shape == (6, 3) and wf.concat((x, y)).shape == (6, 3)
+    assert len(calls) == 2  # a list and a tuple
+    np.testing.assert_array_equal(wf.concat([y, x]).numpy(), np.concatenate([y.numpy(), x.numpy()]))
+    assert wf.concat([x, x, y]).shape == (8, 3) and wf.stack([x, x], axis=1).shape == (2, 2, 3)
+    assert wf.concat([x, np.ones((1, 3), np.float32)]).shape == (3, 3)
+    for _ in range(2):
+        with pytest.raises(ShapeError):
+            wf.stack([x, y])
+
+
+def test_numbers_beside_tensors_are_looked_at_every_time():
+    x = data(3) * 1.0
+    integers = wf.asarray([1, -1, 2], dtype=wf.int8)
+    for number in (0.0, -0.0, 2, float("inf")):
+        expected = np.where(x.numpy() > 0, x.numpy(), np.float32(number))
+        assert wf.where(x > 0, x, number).numpy().tobytes() == expected.tobytes()
+    assert np.isnan(wf.where(x > 5, x, float("nan")).numpy()).all()
+    for _ in range(2):
+        assert wf.where(integers > 0, integers, 100).dtype == wf.int8
+        with pytest.raises(DTypeError, match="does not fit int8"):
+            wf.where(integers > 0, integers, 1000)
+        with pytest.raises(DTypeError, match="must be boolean"):
+            wf.where(integers, integers, 100)
 
 
 def test_options_are_told_apart_by_type_too():

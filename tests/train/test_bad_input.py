@@ -213,6 +213,19 @@ def test_unknown_names_offer_the_nearest(make, offers):
         make()
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (dict(verbose=0), r"called 'progress' here \(progress=False is silent\)"),
+        (dict(steps_per_epoch=3), r"called 'batches_per_epoch' here"),
+        (dict(x=X), r"called 'data' here"),
+    ],
+)
+def test_words_of_other_frameworks_get_ours(options, says):
+    with pytest.raises(ArgumentError, match=says):
+        trainer().fit(*(() if "x" in options else (X,)), y=Y, **options)
+
+
 def measuring(*names):
     t = trainer()
     t.figure_names = ["loss", *names]

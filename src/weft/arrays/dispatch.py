@@ -40,7 +40,7 @@ ours: set[type] = set()
 
 #: (primitive, type of x, type of y) -> the signature of x op y, where both operands can be used as they are; for a
 #: Python number its type stands for it, and the value is (signature, signature of the number's leaf, least, greatest).
-_pairs: dict[tuple[Primitive, Any, Any], Any] = {}
+_pairs: dict[tuple[Any, ...], Any] = {}
 
 #: Least and greatest value of the integer types, and what certainly fits every other.
 _limits = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in INTEGERS}
@@ -301,6 +301,42 @@ def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
     """Remember the signature of a contraction, if it is of the operands as they are."""
     if type(x) in strong and type(y) in strong and node.args == (x._cell.node, y._cell.node):
         _pairs[prim, x._cell.node.sig.out, y._cell.node.sig.out] = node.sig
+
+
+def application(prim: Primitive, operands: tuple[Any, ...]) -> Any:
+    """A primitive of operands of types that it has been applied to before (see `note_application`), or None."""
+    found = _pairs.get(
+        (prim, tuple([o._cell.node.sig.out if type(o) in strong else type(o) for o in operands]))
+    )
+    if found is None:
+        return None
+    sig, numbers = found
+    nodes = []
+    for o, number in zip(operands, numbers, strict=True):
+        if number is None:
+            nodes.append(o._cell.node)
+            continue
+        leaf, low, high = number
+        if not low <= o <= high and o == o:
+            return None
+        nodes.append(Node(leaf, (), o, 0, None))
+    return Tensor(make_node(sig, tuple(nodes)))
+
+
+def note_application(prim: Primitive, operands: tuple[Any, ...], node: Node) -> None:
+    """Remember the signature of an application, if it is to tensors as they are and to numbers."""
+    key: list[Any] = []
+    numbers: list[Any] = []
+    for o, n in zip(operands, node.args, strict=True):
+        if type(o) in strong and n is o._cell.node:
+            key.append(n.sig.out)
+            numbers.append(None)
+        elif _as_it_is(o, n.dtype):
+            key.append(type(o))
+            numbers.append((n.sig, *_limits.get(n.dtype, (-_HUGE, _HUGE))))
+        else:
+            return
+    _pairs[prim, tuple(key)] = node.sig, numbers
 
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:

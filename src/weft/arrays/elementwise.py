@@ -17,7 +17,17 @@ from ..ir.shape import broadcast_shapes
 from ..ops import elementwise as e
 from ..ops.movement import broadcast_to, identity, zeros
 from .cell import Handle
-from .dispatch import as_dtype, binary, converted, node_of, promoted, unary, wrap
+from .dispatch import (
+    application,
+    as_dtype,
+    binary,
+    converted,
+    node_of,
+    note_application,
+    promoted,
+    unary,
+    wrap,
+)
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -223,13 +233,18 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
 
     A NaN on the side that is not taken reaches neither the value nor the gradient.
     """
+    known = application(e.where, (condition, x1, x2))
+    if known is not None:
+        return known
     mask = node_of(condition)
     if mask.dtype.kind != "b":
         raise DTypeError(
             f"the condition of where must be boolean, got {mask.aval.describe()}; compare, e.g. x != 0"
         )
     a, b = promoted(x1, x2)
-    return wrap(e.where.bind((mask, a, b)))
+    out = e.where.bind((mask, a, b))
+    note_application(e.where, (condition, x1, x2), out)
+    return wrap(out)
 
 
 @checked

@@ -1,17 +1,21 @@
 """Indexing: `x[key]`, and `x[key] = value`, which makes the tensor hold another value.
 
 A key is taken apart into a plan (`index_plan`). Slices are applied first; the axes that are read at integer positions
-are then read by one gather, or written by one scatter.
+are then read by one gather, or written by one scatter. What that builds follows from the key and the types alone where
+no array stands in the key: it is worked out once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
 from ..base.checked import refuse_masked
 from ..base.errors import DTypeError, ShapeError
+from ..base.state import state
 from ..ir.dtype import bool_, int64
 from ..ir.node import Node
 from ..ir.shape import Shape, broadcast_shapes, show_shape
@@ -22,6 +26,56 @@ from ..ops import movement as m
 from .cell import Handle
 from .dispatch import as_dtype, is_number, node_of, number_leaf
 from .index_plan import Part, Plan, checked, item
+from .remembered import Recipe, recipe
+
+# -- keys without arrays ----------------------------------------------------------------------------------------
+
+#: (key, whether gradients are recorded, types and flags of the nodes) -> how the result is built.
+_known: dict[Any, Recipe | None] = {}
+_MOST = 4096
+
+
+def _once(nodes: tuple[Node, ...], key: Any, build: Callable[..., Node]) -> Node:
+    """`build(*nodes, key)`, as it was built before for the same key and types of nodes.
+
+    Each time the numbers are leaves of their own: with shared ones the graph would depend on which indices happen to
+    be equal, and be compiled anew where they are.
+    """
+    told = None if state.ambient or state.eager else _told(key)
+    if told is None:
+        return build(*nodes, key)
+    told += (state.grad, *[n.sig.out for n in nodes], *[n.flags for n in nodes])
+    try:
+        found = _known[told]
+    except KeyError:
+        out = build(*nodes, key)
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[told] = recipe(list(nodes), [out]) if len(set(nodes)) == len(nodes) else None
+        return out
+    if found is None:
+        return build(*nodes, key)
+    slots = [*nodes]
+    found.extend(slots, [Node(n.sig, (), n.value, 0, None) for n in found.numbers])
+    return slots[-1]
+
+
+def _told(key: Any) -> tuple[Any, ...] | None:
+    """What tells a key from all others; None for one with anything but integers, slices of them, None and '...'."""
+    parts: list[Any] = []
+    for k in key if type(key) is tuple else (key,):
+        if type(k) is slice:
+            k = k.start, k.stop, k.step
+            if not _PLAIN.issuperset(map(type, k)):
+                return None
+        elif type(k) not in _PLAIN:
+            return None
+        parts.append(k)
+    return tuple(parts)
+
+
+_PLAIN = frozenset((int, type(None), EllipsisType))
+
 
 # -- reading --------------------------------------------------------------------------------------------------
 
@@ -29,8 +83,10 @@ from .index_plan import Part, Plan, checked, item
 def get(node: Node, key: Any) -> Node:
     """`x[key]`."""
     quick = _quickly(node, key)
-    if quick is not None:
-        return quick
+    return _once((node,), key, _read) if quick is None else quick
+
+
+def _read(node: Node, key: Any) -> Node:
     plan = Plan(node, key)
     if plan.shape != node.shape:
         node = m.reshape.bind((node,), (plan.shape,))
@@ -121,6 +177,10 @@ def put(node: Node, key: Any, value: Any) -> Node:
     chosen = _masked(node, key, update)
     if chosen is not None:
         return chosen
+    return _once((node, update), key, _written)
+
+
+def _written(node: Node, update: Node, key: Any) -> Node:
     plan = Plan(node, key)
     work = node if plan.shape == node.shape else m.reshape.bind((node,), (plan.shape,))
     update = _fitted(update, plan.result, node)

@@ -51,14 +51,13 @@ def product(x1: Any, x2: Any) -> Any:
             f"and the {'last but one axis' if y.ndim > 1 else 'axis'} of the second "
             f"({y.shape[-2 if y.ndim > 1 else 0]}) must have one size"
         )
-    if y.ndim == 1:
-        return wrap(contraction.dot_general.bind((x, y), (((x.ndim - 1,), (0,)), ((), ()))))
-    if x.ndim == 1:
-        if y.ndim == 2:
-            return wrap(contraction.dot_general.bind((x, y), (((0,), (0,)), ((), ()))))
+    if y.ndim == 1 or (x.ndim == 1 and y.ndim == 2):
+        out = contraction.dot_general.bind((x, y), (((x.ndim - 1,), (0,)), ((), ())))
+    elif x.ndim == 1:
         out = contraction.matmul(m.reshape.bind((x,), ((1, *x.shape),)), y)
-        return wrap(m.reshape.bind((out,), ((*out.shape[:-2], out.shape[-1]),)))
-    out = contraction.matmul(x, y)
+        out = m.reshape.bind((out,), ((*out.shape[:-2], out.shape[-1]),))
+    else:
+        out = contraction.matmul(x, y)
     if out.prim is contraction.dot_general:
         note_product(contraction.dot_general, x1, x2, out)
     return wrap(out)

@@ -28,7 +28,7 @@ _OPTIONS = frozenset((int, bool, float, str, type(None), DType))
 _MOST = 2048
 
 
-class _Recipe:
+class Recipe:
     """What a call built, over slots: the tensors given, numbers, then one for each step."""
 
     __slots__ = ("kind", "numbers", "outputs", "steps")
@@ -45,6 +45,13 @@ class _Recipe:
         self.outputs = outputs
         self.kind = kind  #: what the outputs are returned as: tuple, list, or None if there is one
 
+    def extend(self, slots: list[Node], numbers: list[Node]) -> None:
+        """Add the numbers, and what is built of them and the tensors, to slots that hold the tensors."""
+        slots += numbers
+        site = state.site or user_site(2)
+        for sig, at, flags in self.steps:
+            slots.append(Node(sig, tuple([slots[i] for i in at]), None, flags, site))
+
 
 def remembered(function: F) -> F:
     """`checked`, for a public function of tensors and plain options that does nothing but build nodes from them.
@@ -53,7 +60,7 @@ def remembered(function: F) -> F:
     place) is noticed and not remembered. Settings that are not arguments are not noticed: do not read any. Numbers that
     change from call to call belong to operands, not to options.
     """
-    known: dict[Any, _Recipe | None] = {}
+    known: dict[Any, Recipe | None] = {}
     plainly = checked(function)
 
     @functools.wraps(function)
@@ -66,6 +73,14 @@ def remembered(function: F) -> F:
                 node = a._cell.node
                 slots.append(node)
                 key += node.sig.out, node.flags
+            elif (kind is list or kind is tuple) and a and type(a[0]) in ours:
+                key += kind, len(a)
+                for t in a:
+                    if type(t) not in ours:
+                        return plainly(*args, **kwargs)
+                    node = t._cell.node
+                    slots.append(node)
+                    key += node.sig.out, node.flags
             elif kind is tuple:
                 key += a, tuple(map(type, a))
             elif kind in _OPTIONS:
@@ -77,20 +92,17 @@ def remembered(function: F) -> F:
         if state.ambient:
             return plainly(*args, **kwargs)
         try:
-            recipe = known[tuple(key)]
+            found = known[tuple(key)]
         except KeyError:
             return _first(plainly, args, kwargs, slots, known, tuple(key))
         except TypeError:  # a list inside of a tuple
             return plainly(*args, **kwargs)
-        if recipe is None:
+        if found is None:
             return plainly(*args, **kwargs)
-        slots += recipe.numbers
-        site = state.site or user_site(1)
-        for sig, at, flags in recipe.steps:
-            slots.append(Node(sig, tuple([slots[i] for i in at]), None, flags, site))
-        if recipe.kind is None:
+        found.extend(slots, found.numbers)
+        if found.kind is None:
             return fresh(slots[-1])
-        return recipe.kind([fresh(slots[i]) for i in recipe.outputs])
+        return found.kind([fresh(slots[i]) for i in found.outputs])
 
     return call  # type: ignore[return-value]
 
@@ -100,18 +112,23 @@ def _first(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     given: list[Node],
-    known: dict[Any, _Recipe | None],
+    known: dict[Any, Recipe | None],
     key: tuple[Any, ...],
 ) -> Any:
     """Call the function, and note what it built, or that it must be called every time."""
     before = state.looks, len(state.undo)
     out = function(*args, **kwargs)
-    options = [a for a in (*args, *kwargs.values()) if type(a) not in ours]
+    options = [a for a in (*args, *kwargs.values()) if type(a) not in ours and not _tensors(a)]
     if len(set(given)) == len(given) and not state.eager and all(map(_settled, options)):
         if len(known) >= _MOST:
             known.clear()
-        known[key] = _recipe(given, out) if (state.looks, len(state.undo)) == before else None
+        known[key] = _recipe_of(given, out) if (state.looks, len(state.undo)) == before else None
     return out
+
+
+def _tensors(argument: Any) -> bool:
+    """Whether an argument is a list or tuple of tensors: nobody gets here with one of tensors and others."""
+    return type(argument) in (list, tuple) and bool(argument) and type(argument[0]) in ours
 
 
 def _settled(option: Any) -> bool:
@@ -121,16 +138,18 @@ def _settled(option: Any) -> bool:
     return type(option) is not float or (option != 0 and option == option)
 
 
-def _recipe(given: list[Node], out: Any) -> _Recipe | None:
-    """How `out` was built from the given nodes; None where it depends on anything else."""
+def _recipe_of(given: list[Node], out: Any) -> Recipe | None:
+    """How what a function returned was built from the given nodes; None where it depends on anything else."""
     tensors = list(out) if type(out) in (tuple, list) else [out]
-    if (
-        not tensors
-        or not all(type(t) is dispatch.Tensor for t in tensors)
-        or any(n.flags & ~(GRAD | LEAF) for n in given)
-    ):
+    if not tensors or not all(type(t) is dispatch.Tensor for t in tensors):
         return None
-    results = [t._cell.node for t in tensors]
+    return recipe(given, [t._cell.node for t in tensors], None if tensors[0] is out else type(out))
+
+
+def recipe(given: list[Node], results: list[Node], kind: type | None = None) -> Recipe | None:
+    """How the results were built from the given nodes; None where they depend on anything else."""
+    if any(n.flags & ~(GRAD | LEAF) for n in given):
+        return None
     order = toposort(results, lambda n: () if n in set(given) else n.args)
     numbers = [
         n for n in order if n.sig.prim is leaf_prim and isinstance(n.value, (bool, int, float, complex))
@@ -143,4 +162,4 @@ def _recipe(given: list[Node], out: Any) -> _Recipe | None:
     for n in made:
         steps.append((n.sig, tuple([slot[a] for a in n.args]), n.flags))
         slot[n] = len(slot)
-    return _Recipe(numbers, steps, [slot[n] for n in results], None if tensors[0] is out else type(out))
+    return Recipe(numbers, steps, [slot[n] for n in results], kind)

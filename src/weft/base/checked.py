@@ -27,7 +27,12 @@ _ELSEWHERE = {
     "unbiased": "correction",
     "a": "x",
     "input": "x",
+    "x": "data",
+    "verbose": "progress",
+    "steps_per_epoch": "batches_per_epoch",
 }
+#: What to write instead, where the name alone leaves a doubt.
+_INSTEAD = {"verbose": " (progress=False is silent)"}
 #: Words of other frameworks for what is decided here without them.
 _NEEDLESS = {
     **dict.fromkeys(
@@ -100,7 +105,8 @@ def _mend(name: str, signature: inspect.Signature | None, kwargs: dict[str, Any]
         also = [
             k for k in (word, "axis" if word == "axes" else "axes" if word == "axis" else "") if k in known
         ]
-        hint = f"It is called {also[0]!r} here. " if also else f"{nearest(strange[0], known)} "
+        instead = _INSTEAD.get(strange[0], "")
+        hint = f"It is called {also[0]!r} here{instead}. " if also else f"{nearest(strange[0], known)} "
         if strange[0] in _NEEDLESS:
             hint = f"Leave {strange[0]!r} out: {_NEEDLESS[strange[0]]}. "
     shown = signature.replace(
