@@ -1,17 +1,20 @@
 """Programs and their cache."""
 
+import inspect
 import threading
 import time
 
 import numpy as np
 import pytest
 
+import weft as wf
 from weft.base.config import config
 from weft.base.errors import BackendError, ShapeError
 from weft.ir.dtype import float32, float64
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.ir.shape import Dim
+from weft.kernel.schedule import builders
 from weft.ops.elementwise import exp
 from weft.ops.movement import reshape
 from weft.runtime.backend import get_backend
@@ -149,3 +152,22 @@ def test_an_error_inside_of_a_backend_says_what_it_is_and_what_helps(monkeypatch
     ) as caught:
         Program(trace_graph(exp, (Aval((3,), float32),)))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_error_inside_of_the_compiler_names_the_line_of_what_it_was_about(compiled, monkeypatch):
+    def fails(c):
+        raise KeyError("o")
+
+    monkeypatch.setitem(builders, "sort", fails)
+    line = inspect.currentframe().f_lineno + 5
+
+    def function(x):
+        y = wf.exp(x)
+        z = y * 2
+        s = wf.sort(z)
+        return y, s + 1
+
+    with pytest.raises(BackendError, match=rf"of \S*test_program.py:{line}, in function, at sort \("):
+        for t in (wf.compile(function) if compiled else function)(wf.arange(9.0)):
+            t.numpy()

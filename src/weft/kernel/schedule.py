@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from ..base.config import config
 from ..ir.dtype import int32, real_dtype, uint8
 from ..ir.graph import Graph, users_of
 from ..ir.node import Aval, Node
@@ -34,6 +35,7 @@ from .slices import first_readers, sliced
 from .sorting import Sort
 from .storing import DEEP, store_the_large, store_the_spread
 from .tiles import Tiles
+from .verify import verify_kernel
 from .wide import is_wide, is_wide_conv
 from .winograd import Winograd, suits, transformed, transformed_size
 from .winograd_gradient import Sums
@@ -114,17 +116,21 @@ def schedule(graph: Graph, supported: Callable[[Node], bool], prefix: str = "k")
         root, name = group[0], f"{prefix}{len(steps)}"
         if root in inside:
             continue  # it is made where it is read first
-        if root in products:
-            step = _sliced_step(group, products[root], wanted, plan, name)
-            if step is not None:
-                steps.append(step)
-                continue
-            steps += _kernel_steps([products[root][0]], wanted, plan, name)
-            name = f"{prefix}{len(steps)}"
-        if native(root):
-            steps += _kernel_steps(group, wanted, plan, name)
-        else:
-            steps.append(Step(root, None, list(root.args), plan.results(root)))
+        try:
+            if root in products:
+                step = _sliced_step(group, products[root], wanted, plan, name)
+                if step is not None:
+                    steps.append(step)
+                    continue
+                steps += _kernel_steps([products[root][0]], wanted, plan, name)
+                name = f"{prefix}{len(steps)}"
+            if native(root):
+                steps += _kernel_steps(group, wanted, plan, name)
+            else:
+                steps.append(Step(root, None, list(root.args), plan.results(root)))
+        except Exception as error:
+            error.about = root  # type: ignore[attr-defined]  (whoever reports it knows the user's line)
+            raise
     return steps
 
 
@@ -161,7 +167,11 @@ class _Plan:
     def kind(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` gives, which it is asked for once for all that have equal keys."""
         if key not in self._kinds:
-            self._kinds[key] = make()
+            found = self._kinds[key] = make()
+            if config.verify:
+                for kernel in found if isinstance(found, tuple) else (found,):
+                    if kernel is not None:
+                        verify_kernel(kernel)
         return self._kinds[key]
 
     def _stored(self, graph: Graph, supported: Callable[[Node], bool]) -> set[Node]:

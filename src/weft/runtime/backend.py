@@ -93,7 +93,9 @@ class Backend(Protocol):
     name: str
 
     def compile(self, graph: Graph, recurs: bool = False) -> Executable:
-        """Make a graph, all of whose dimensions are known, ready to run; often, if it is known that it `recurs`."""
+        """Make a graph, all of whose dimensions are known, ready to run; often, if it is known that it `recurs`.
+
+        An error that is the backend's own may have a `position`: that of the node it is about."""
         ...
 
     def describe(self) -> str:

@@ -107,7 +107,12 @@ class Pending:
             graph, origins = extract_with_origins(wanted, self.leaves)
         number = {n: i for i, n in enumerate(self.nodes)}
         places = [(number[n], line) for n, line in [origins[n] for n in graph.nodes]]
-        return Located(Program(graph), places)
+        return Located(Program(graph, sites=lambda i: self.site(*places[i])), places)
+
+    def site(self, number: int, line: int) -> Any:
+        """The user's line of a node; `line` is its number in a script, else -1."""
+        node = self.nodes[number]
+        return node.site if line < 0 else node.site[line]  # type: ignore[index]
 
 
 class Located:
@@ -139,9 +144,8 @@ def realize(roots: Sequence[Node]) -> None:
 
     def site(i: int) -> Any:
         number, line = found.origins[i]
-        node = pending.nodes[number]
-        failed.append(node)
-        return node.site if line < 0 else node.site[line]
+        failed.append(pending.nodes[number])
+        return pending.site(number, line)
 
     try:
         values = found.program.run(pending.buffers, site)

@@ -23,14 +23,20 @@ from . import debug, profile
 from .backend import NOTHING, Backend, Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
 
+#: The user's line of a node, by its number.
+Sites = Callable[[int], Any]
+
 
 class Program:
     """A graph with its executables: one, or one per binding of the graph's named dimensions.
 
-    `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start.
+    `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start. `sites(i)` is the
+    user's line of node i, if not the one it was traced at.
     """
 
-    def __init__(self, graph: Graph, name: str = "pending", recurs: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, name: str = "pending", recurs: bool = False, sites: Sites | None = None
+    ) -> None:
         if config.verify:
             verify(graph)
         self.graph = graph
@@ -41,12 +47,12 @@ class Program:
         if state.debug >= 3:
             debug.say(f"weft: the program {name!r}:\n{graph}")
         self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
-        self._static = None if self.dims else self._compile(graph, recurs)
+        self._static = None if self.dims else self._compile(graph, recurs, sites)
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
-    def run(self, inputs: Sequence[Value], sites: Callable[[int], Any] | None = None) -> list[Buffer]:
+    def run(self, inputs: Sequence[Value], sites: Sites | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
-        executable = self._static if self._static is not None else self._specialized(inputs)
+        executable = self._static if self._static is not None else self._specialized(inputs, sites)
         start = time.perf_counter() if (debugged := state.debug) else 0.0
         try:
             observe = Watch(self.graph, inputs) if state.debug_nan else None
@@ -100,12 +106,12 @@ class Program:
             f"in {seconds * 1e3:.3f} ms"
         )
 
-    def _specialized(self, inputs: Sequence[Value]) -> Executable:
+    def _specialized(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
-        return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False))
+        return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False, sites))
 
-    def _compile(self, graph: Graph, recurs: bool) -> Executable:
+    def _compile(self, graph: Graph, recurs: bool, sites: Sites | None) -> Executable:
         options = {"recurs": True} if recurs else {}
         try:
             with collector.paused():
@@ -113,7 +119,7 @@ class Program:
         except (WeftError, MemoryError):
             raise
         except Exception as error:
-            raise BackendError(_no_program(graph, self.backend, error)) from error
+            raise BackendError(_no_program(graph, self.backend, error, sites)) from error
 
 
 class Watch:
@@ -151,13 +157,20 @@ def _title(node: Node) -> str:
     return str(node.attrs.get("name", node.prim.name))
 
 
-def _no_program(graph: Graph, backend: Backend, error: Exception) -> str:
+def _site(graph: Graph, i: int, sites: Sites | None) -> Any:
+    return sites(i) if sites is not None else graph.nodes[i].site
+
+
+def _no_program(graph: Graph, backend: Backend, error: Exception, sites: Sites | None) -> str:
     """What to say where a backend has failed to make a program of a graph that is as it should be."""
-    made = [n for n in graph.nodes if n.args]
-    names = list(dict.fromkeys([n.prim.name for n in made]))
+    made = {i: n for i, n in enumerate(graph.nodes) if n.args}
+    names = list(dict.fromkeys([_title(n) for n in made.values()]))
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    lines = dict.fromkeys([describe_site(n.site) for n in made])
-    where = next((f" of {line}" for line in lines if line), "")
+    position = getattr(error, "position", None)
+    about = [position] if position in made else list(made)
+    where = next((f" of {line}" for i in about if (line := describe_site(_site(graph, i, sites)))), "")
+    if position in made:
+        where += f", at {_title(made[position])}"
     return (
         f"the {backend.name} backend could not make a program of {len(made)} operations{where} ({shown}): "
         f"{type(error).__name__}: {error}. That is an error of Weft's, not of yours: please report it with the lines "
@@ -165,9 +178,8 @@ def _no_program(graph: Graph, backend: Backend, error: Exception) -> str:
     )
 
 
-def _located(fault: Fault, graph: Graph, sites: Callable[[int], Any] | None) -> Exception:
-    node = graph.nodes[fault.position]
-    where = describe_site(sites(fault.position) if sites is not None else node.site)
+def _located(fault: Fault, graph: Graph, sites: Sites | None) -> Exception:
+    where = describe_site(_site(graph, fault.position, sites))
     return type(fault.error)(f"{fault.error}" + (f" (asked for at {where})" if where else ""))
 
 

@@ -57,7 +57,13 @@ class CpuBackend:
     def compile(self, graph: Graph, recurs: bool = False) -> CpuProgram:
         foresee([memory.size_of(n.shape, n.dtype.numpy) for n in graph.outputs])  # type: ignore[arg-type]
         start = numbered(graph)
-        return CpuProgram(own_results(prepare(start, debug.watch(start))), graph, recurs)
+        try:
+            return CpuProgram(own_results(prepare(start, debug.watch(start))), graph, recurs)
+        except Exception as error:
+            about = getattr(error, "about", None)
+            if about is not None and about.site:
+                error.position = about.site[1]  # type: ignore[attr-defined]
+            raise
 
     def describe(self) -> str:
         target = host_target()

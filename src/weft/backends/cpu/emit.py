@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...base.config import config
 from ...kernel.generic import Hole
 from ...kernel.index import Var
 from ...kernel.loops import Kernel, Load
 from ...kernel.target import Target
+from ...kernel.verify import verify_kernel
 from . import instructions as ir
 from . import streams
 from .build import I64, KERNEL, Build, aligned
@@ -133,6 +135,8 @@ class _KernelEmitter(Stages):
 
     def _units_with(self, kernel: Kernel, size: int) -> None:
         """The units of a kernel in place of this one; it may have one more buffer, of so many elements."""
+        if config.verify:
+            verify_kernel(kernel, beside=1 if size else 0)
         usual = self.kernel, self.bases, self.dtypes
         self.kernel = kernel
         if size:

@@ -26,6 +26,7 @@ from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
+from ...kernel.verify import verify_kernel
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
 from ...runtime import profile
@@ -150,6 +151,8 @@ def _alone(module: Module) -> list[Any]:
 def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, int]:
     """A kernel as the text of a module, and how much is to be made of it."""
     module = Module("weft")
+    if config.verify:
+        verify_kernel(kernel)
     kernel = replace(kernel, name=name)
     if isinstance(kernel, Tiles):
         tiles.emit_tiles(module, kernel, target)
