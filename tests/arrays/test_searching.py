@@ -81,6 +81,67 @@ def test_take_errors():
     assert got.tolist() == [[3.0], [3.0]], "indices broadcast along the other axes"
 
 
+class TestAdding:
+    """index_add and scatter_add: what take and take_along_axis read, added to."""
+
+    @pytest.mark.parametrize("axis", [0, 1, 2, -1])
+    @pytest.mark.parametrize("dtype", ["float32", "int64", "complex64"])
+    def test_slices_as_numpy(self, axis, dtype):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(4, 3, 5)).astype(dtype)
+        places = np.array([2, 0, -1, 2, 2, 1])
+        shape = list(x.shape)
+        shape[axis] = 6
+        source = rng.normal(size=shape).astype(dtype)
+        want = x.copy()
+        np.add.at(np.moveaxis(want, axis, 0), places, np.moveaxis(source, axis, 0))
+        got = wf.index_add(wf.tensor(x), wf.tensor(places), wf.tensor(source), axis=axis)
+        np.testing.assert_array_equal(got.numpy(), want, strict=True)
+
+    @pytest.mark.parametrize("axis", [0, 1, -1])
+    def test_elements_as_numpy(self, axis):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(4, 3)).astype(np.float32)
+        shape = (6, 3) if axis == 0 else (4, 7)
+        places, source = rng.integers(0, x.shape[axis], shape), rng.normal(size=shape).astype(np.float32)
+        want, grid = x.copy(), list(np.indices(shape))
+        grid[axis] = places
+        np.add.at(want, tuple(grid), source)
+        got = wf.scatter_add(wf.tensor(x), wf.tensor(places), wf.tensor(source), axis=axis)
+        np.testing.assert_array_equal(got.numpy(), want, strict=True)
+
+    def test_gradients_lead_back(self):
+        x, source = (wf.tensor(np.ones(s, np.float32), requires_grad=True) for s in ((3, 2), (4, 2)))
+        weight = wf.tensor(np.arange(6, dtype=np.float32).reshape(3, 2))
+        (wf.index_add(x, [0, 2, 2, 0], source) * weight).sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), weight.numpy())
+        np.testing.assert_array_equal(source.grad.numpy(), weight.numpy()[[0, 2, 2, 0]])
+        per_row = wf.vmap(lambda row, at: wf.scatter_add(row, at, 1.0))(
+            wf.zeros((2, 3)), wf.tensor([[0, 0], [2, 1]])
+        )
+        assert per_row.tolist() == [[2.0, 0.0, 0.0], [0.0, 1.0, 1.0]]
+
+    def test_sources_are_broadcast_and_promoted(self):
+        assert wf.index_add(wf.zeros((3, 2)), [1, 1], 1.0).tolist() == [[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+        assert wf.index_add(wf.arange(3), [0], wf.tensor([0.5])).dtype == wf.float32
+        assert wf.scatter_add(wf.zeros((2, 2)), [[1]], wf.tensor([[1.0], [2.0]])).tolist() == [[0, 1], [0, 2]]
+
+    def test_errors(self):
+        x = wf.zeros((3, 2))
+        with pytest.raises(ShapeError, match="takes a vector of indices, got shape"):
+            wf.index_add(x, [[0]], wf.ones((1, 2)))
+        with pytest.raises(ShapeError, match=r"index_add of a source of shape \(3, 2\).*need \(2, 2\)"):
+            wf.index_add(x, [0, 1], wf.ones((3, 2)))
+        with pytest.raises(ShapeError, match="needs indices that agree in all other axes"):
+            wf.scatter_add(x, wf.tensor([0]), wf.ones((3, 2)))
+        with pytest.raises(ShapeError, match="needs indices that agree in all other axes"):
+            wf.scatter_add(x, wf.zeros((2, 2), dtype=wf.int64), wf.ones((3, 2)))
+        with pytest.raises(DTypeError, match="indices must be integers"):
+            wf.index_add(x, wf.tensor([0.5]), wf.ones((1, 2)))
+        with pytest.raises(IndexError, match="out of bounds"):
+            wf.index_add(x, [3], wf.ones((1, 2))).numpy()
+
+
 class TestNonzero:
     @given(INTS)
     def test_as_numpy(self, a):

@@ -10,7 +10,7 @@ from ..base.checked import checked, refuse_masked
 from ..base.errors import DTypeError, IndexingError, ShapeError
 from ..ir.dtype import DEFAULT_INT, bool_, int64, uint8
 from ..ir.node import Node
-from ..ir.shape import check_shape, normalize_axis, show_shape
+from ..ir.shape import Shape, broadcast_shapes, check_shape, normalize_axis, show_shape
 from ..ops import elementwise as e
 from ..ops import indexing as at
 from ..ops import movement as m
@@ -20,6 +20,7 @@ from ..ops.comparison import truth
 from . import dispatch
 from .dispatch import as_dtype, buffer_leaf, converted, node_of, number_leaf, promoted, wrap
 from .index_plan import known
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -43,33 +44,33 @@ def _arg(prim: Any, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     return wrap(out if out.shape == shape else m.reshape.bind((out,), (shape,)))
 
 
-@checked
+@remembered
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the largest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
     return _arg(r.argmax, x, axis, keepdims)
 
 
-@checked
+@remembered
 def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the smallest element along `axis`, or in the flattened tensor; of several the first. A NaN wins."""
     return _arg(r.argmin, x, axis, keepdims)
 
 
-@checked
+@remembered
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """x in order along `axis`. Equal elements keep their order; NaN comes last in both directions."""
     node = node_of(x)
     return wrap(sorting.sort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
 
 
-@checked
+@remembered
 def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that put x in order along `axis`. Equal elements keep their order; NaN comes last."""
     node = node_of(x)
     return wrap(sorting.argsort(node, axis=normalize_axis(axis, node.ndim), descending=bool(descending)))
 
 
-@checked
+@remembered
 def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) elements along `axis`, best first, and their indices."""
     node = node_of(x)
@@ -77,7 +78,7 @@ def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple
     return wrap(values), wrap(indices)
 
 
-@checked
+@remembered
 def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
     """Where to insert the elements of x2 into the sorted vector x1 so that it stays sorted.
 
@@ -108,7 +109,7 @@ def _indices(indices: Any) -> Node:
     return node
 
 
-@checked
+@remembered
 def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
     """The slices of x at integer positions along `axis` (which a vector need not name).
 
@@ -122,7 +123,7 @@ def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return wrap(at.take(node, _indices(indices), normalize_axis(axis, node.ndim)))
 
 
-@checked
+@remembered
 def take_along_axis(x: Tensor, indices: Any, /, *, axis: int = -1) -> Tensor:
     """out[..., j, ...] = x[..., indices[..., j, ...], ...]: what `argsort` and `argmax(keepdims=True)` index.
 
@@ -140,6 +141,67 @@ def take_along_axis(x: Tensor, indices: Any, /, *, axis: int = -1) -> Tensor:
         if i != k and shape[i] == 1:
             shape[i] = n
     return wrap(at.take_along_axis(m.broadcast_to(node, tuple(shape)), places, k))
+
+
+@remembered
+def index_add(x: Tensor, indices: Any, source: Any, /, *, axis: int = 0) -> Tensor:
+    """x with slices of `source` added to it: slice j along `axis` to the slice of x at indices[j].
+
+    Positions that occur several times receive every slice, in order. It is how messages along the edges of a graph are
+    summed up at their nodes: `index_add(wf.zeros(nodes, width), to, messages)`.
+
+    Args:
+        indices: a vector of n integers. Negative ones count from the end; one outside the axis raises `IndexError`
+            when the value is computed.
+        source: the shape of x, with n along `axis`; what broadcasts to it will do.
+    """
+    node, updates = promoted(x, source)
+    places = _indices(indices)
+    if places.ndim != 1:
+        raise ShapeError(f"index_add takes a vector of indices, got shape {show_shape(places.shape)}")
+    k = normalize_axis(axis, node.ndim)
+    wide = _spread("index_add", updates, (*node.shape[:k], places.shape[0], *node.shape[k + 1 :]))
+    order = (k, *range(k), *range(k + 1, node.ndim))  # the axes of the indices come first
+    rows = m.permute.bind((wide,), (order,)) if k else wide
+    return wrap(at.scatter_add.bind((node, rows, places), ((k,),)))
+
+
+@remembered
+def scatter_add(x: Tensor, indices: Any, source: Any, /, *, axis: int = -1) -> Tensor:
+    """x with every source[..., j, ...] added to the element at [..., indices[..., j, ...], ...].
+
+    It adds where `take_along_axis` reads, with an index for each element; `index_add` adds whole slices.
+
+    Args:
+        indices: as many dimensions as x, n along `axis` and the sizes of x (or 1) along all others.
+        source: the shape of x, with n along `axis`; what broadcasts to it will do.
+    """
+    node, updates = promoted(x, source)
+    places = _indices(indices)
+    k = normalize_axis(axis, node.ndim)
+    others = [n for i, n in enumerate(places.shape) if i != k]
+    if places.ndim != node.ndim or any(
+        n not in (1, own) for n, own in zip(others, (*node.shape[:k], *node.shape[k + 1 :]), strict=True)
+    ):
+        raise ShapeError(
+            f"scatter_add along axis {k} of shape {show_shape(node.shape)} needs indices that agree in all other "
+            f"axes, got {show_shape(places.shape)}"
+        )
+    wide = _spread("scatter_add", updates, (*node.shape[:k], places.shape[k], *node.shape[k + 1 :]))
+    return wrap(at.add_along_axis(node, wide, places, k))
+
+
+def _spread(name: str, source: Node, shape: Shape) -> Node:
+    """What is added, broadcast to the shape of where it goes."""
+    try:
+        fits = broadcast_shapes(source.shape, shape) == shape
+    except ShapeError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{name} of a source of shape {show_shape(source.shape)}: x and the indices need {show_shape(shape)}"
+        )
+    return m.broadcast_to(source, shape)
 
 
 # -- results whose shape depends on the values --------------------------------------------------------------------

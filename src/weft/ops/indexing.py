@@ -11,6 +11,7 @@ from .gather import dim_size, gather, iota, iota_along, scatter, scatter_add, wi
 from .movement import permute, reshape
 
 __all__ = [
+    "add_along_axis",
     "dim_size",
     "dynamic_slice",
     "dynamic_update_slice",
@@ -50,6 +51,11 @@ def take_along_axis(x: Node, indices: Node, axis: int) -> Node:
 def put_along_axis(x: Node, updates: Node, indices: Node, axis: int) -> Node:
     """x with out[..., indices[..., j, ...], ...] = updates[..., j, ...]; the last of several writes stays."""
     return scatter(x, updates, *_grid(x, indices, axis), axes=tuple(range(x.ndim)))
+
+
+def add_along_axis(x: Node, updates: Node, indices: Node, axis: int) -> Node:
+    """x with updates[..., j, ...] added to out[..., indices[..., j, ...], ...], one by one."""
+    return scatter_add(x, updates, *_grid(x, indices, axis), axes=tuple(range(x.ndim)))
 
 
 def _grid(x: Node, indices: Node, axis: int) -> list[Node]:
