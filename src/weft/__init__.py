@@ -193,6 +193,10 @@ from .ir.shape import Dim
 
 __version__ = "0.1.0.dev0"
 
+_RANDOM = (
+    "Generator", "manual_seed", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
+)  # fmt: skip
+
 #: What is imported when it is first asked for: the module, and the name in it (None: the module itself).
 _LATER: dict[str, tuple[str, str | None]] = {
     **{
@@ -213,19 +217,7 @@ _LATER: dict[str, tuple[str, str | None]] = {
     **{name: (".arrays.jacobian", name) for name in ("hessian", "jacfwd", "jacrev")},
     **{name: (".arrays.vmap", name) for name in ("vmap",)},
     **{name: (".runtime.threads", name) for name in ("get_num_threads", "set_num_threads")},
-    **{
-        name: (".arrays.random", name)
-        for name in (
-            "Generator",
-            "manual_seed",
-            "rand",
-            "rand_like",
-            "randint",
-            "randn",
-            "randn_like",
-            "randperm",
-        )
-    },
+    **{name: (".arrays.random", name) for name in _RANDOM},
 }
 
 __all__ = [
