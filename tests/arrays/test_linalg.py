@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,51 @@ SHAPES = pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3), (3, 3), (0, 3), (2
 
 
 # -- systems, inverses, determinants --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "inv",
+        "det",
+        "slogdet",
+        "cholesky",
+        "qr",
+        "svd",
+        "eigh",
+        "eigvalsh",
+        "pinv",
+        "matrix_rank",
+        "matrix_norm",
+    ],
+)
+def test_what_recurs_is_the_same(name, rng):
+    function, found = getattr(linalg, name), []
+    x = wf.asarray(definite((4, 4), rng))
+    for grad in (False, False, True, True):
+        x.requires_grad = grad
+        found.append(function(x * 1.0))
+    first, *others = [[t.numpy() for t in (f if isinstance(f, tuple) else (f,))] for f in found]
+    for f, values in zip(found[1:], others, strict=True):
+        assert type(f) is type(found[0])
+        for value, want in zip(values, first, strict=True):
+            np.testing.assert_array_equal(value, want)
+    differentiable = [t.requires_grad for t in (found[3] if isinstance(found[3], tuple) else (found[3],))]
+    assert differentiable == [
+        t.requires_grad for t in (found[2] if isinstance(found[2], tuple) else (found[2],))
+    ]
+
+
+def test_results_that_are_held_while_others_are_computed(rng):
+    """Steps that Python computes find their operands and results wherever they are in each run."""
+    f = wf.compile(lambda a, b: (linalg.solve(a + 1.0, b), linalg.inv(a) * 2.0))
+    given = [(definite((5, 5), rng), data((5, 2), rng)) for _ in range(6)]
+    held = [f(wf.asarray(a), wf.asarray(b)) for a, b in given]
+    with ThreadPoolExecutor(3) as pool:
+        held += pool.map(lambda pair: f(*map(wf.asarray, pair)), given * 5)
+    for (a, b), (x, y) in zip(given * 6, held, strict=True):
+        np.testing.assert_allclose(x.numpy(), np.linalg.solve(a + 1.0, b), rtol=1e-8)
+        np.testing.assert_allclose(y.numpy(), 2.0 * np.linalg.inv(a), rtol=1e-8)
 
 
 @KINDS

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.checked import checked
 from ..base.errors import ArgumentError, DTypeError, ShapeError
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, DType, promote, real_dtype, uint64
 from ..ir.dtype import dtype as as_dtype
@@ -30,6 +29,7 @@ from ..ops.movement import broadcast_to, full, reshape, slice_, slice_axis
 from ..ops.reduce import max_, min_, sum_
 from . import dispatch
 from .products import matmul, matrix_transpose, outer, tensordot, vecdot
+from .remembered import remembered
 from .tensor import Tensor
 
 
@@ -74,7 +74,7 @@ def _tensors(node: Node) -> list[Tensor]:
 # -- systems and inverses ---------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def solve(x1: Any, x2: Any, /) -> Tensor:
     """The solution X of x1 @ X = x2.
 
@@ -94,7 +94,7 @@ def solve(x1: Any, x2: Any, /) -> Tensor:
     return _solved("solve", x1, x2, linalg.solve)
 
 
-@checked
+@remembered
 def solve_triangular(x1: Any, x2: Any, /, *, upper: bool = False, unit_diagonal: bool = False) -> Tensor:
     """As `solve`, where only the lower (or `upper`) triangle of x1 counts; its diagonal is 1 with `unit_diagonal`."""
 
@@ -122,7 +122,7 @@ def _solved(name: str, x1: Any, x2: Any, function: Any) -> Tensor:
     return Tensor(reshape(out, shape=out.shape[:-1]) if vector else out)
 
 
-@checked
+@remembered
 def inv(x: Any, /) -> Tensor:
     """The inverses of square matrices (..., M, M). To solve systems `solve` is quicker and more accurate.
 
@@ -132,7 +132,7 @@ def inv(x: Any, /) -> Tensor:
     return Tensor(linalg.inv(*_floating(x)))
 
 
-@checked
+@remembered
 def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     """The Moore-Penrose pseudo-inverses (..., N, M) of matrices (..., M, N).
 
@@ -157,7 +157,7 @@ def _tolerance(x: Node, rtol: Any) -> Node:
     return dispatch.node_of(float(rtol), real)
 
 
-@checked
+@remembered
 def matrix_power(x: Any, n: int, /) -> Tensor:
     """x @ x @ ... @ x, n factors of square matrices; the inverse of that for negative n, the identity for 0."""
     (node,) = _floating(x)
@@ -183,13 +183,13 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
 # -- determinants and factorisations ------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def det(x: Any, /) -> Tensor:
     """The determinants (...) of square matrices (..., M, M). The gradient is defined for singular ones too."""
     return Tensor(linalg.det(*_floating(x)))
 
 
-@checked
+@remembered
 def slogdet(x: Any, /) -> SlogdetResult:
     """Sign and logarithm of the absolute value of the determinants: det(x) = sign * exp(logabsdet).
 
@@ -198,7 +198,7 @@ def slogdet(x: Any, /) -> SlogdetResult:
     return SlogdetResult(*_tensors(linalg.slogdet(*_floating(x))))
 
 
-@checked
+@remembered
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     """The triangular factors of Hermitian positive definite matrices: x = L @ L^H, or x = U^H @ U if `upper`.
 
@@ -211,7 +211,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     return Tensor(linalg.adjoint(out) if upper else out)
 
 
-@checked
+@remembered
 def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     """Q with orthonormal columns and R upper triangular, with x = Q @ R, for matrices (..., M, N).
 
@@ -223,7 +223,7 @@ def qr(x: Any, /, *, mode: str = "reduced") -> QRResult:
     return QRResult(*_tensors(factorization.qr(*_floating(x), complete=mode == "complete")))
 
 
-@checked
+@remembered
 def eigh(x: Any, /) -> EighResult:
     """Eigenvalues, ascending, and orthonormal eigenvectors (columns) of Hermitian matrices.
 
@@ -233,25 +233,25 @@ def eigh(x: Any, /) -> EighResult:
     return EighResult(*_tensors(factorization.eigh(*_floating(x))))
 
 
-@checked
+@remembered
 def eigvalsh(x: Any, /) -> Tensor:
     """The eigenvalues (..., M), ascending, of Hermitian matrices; only (x + x^H) / 2 counts."""
     return Tensor(factorization.eigvalsh(*_floating(x)))
 
 
-@checked
+@remembered
 def eig(x: Any, /) -> EigResult:
     """Complex eigenvalues, in no particular order, and eigenvectors of length 1 (columns) of square matrices."""
     return EigResult(*_tensors(factorization.eig(*_floating(x))))
 
 
-@checked
+@remembered
 def eigvals(x: Any, /) -> Tensor:
     """The complex eigenvalues (..., M) of square matrices, in no particular order."""
     return Tensor(factorization.eigvals(*_floating(x)))
 
 
-@checked
+@remembered
 def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
     """U, S and Vh with x = U[..., :K] @ diag(S) @ Vh[..., :K, :] and K = min(M, N); S is real and descending.
 
@@ -262,13 +262,13 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVDResult:
     return SVDResult(*_tensors(factorization.svd(*_floating(x), full=bool(full_matrices))))
 
 
-@checked
+@remembered
 def svdvals(x: Any, /) -> Tensor:
     """The singular values (..., K) of matrices, descending."""
     return Tensor(factorization.svdvals(*_floating(x)))
 
 
-@checked
+@remembered
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     """How many singular values of each matrix are larger than rtol times the largest; int64 (...).
 
@@ -289,7 +289,7 @@ def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
 # -- norms ----------------------------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def vector_norm(
     x: Any, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: float = 2
 ) -> Tensor:
@@ -322,7 +322,7 @@ def _kept(out: Tensor, x: Node, axes: tuple[int, ...]) -> Tensor:
     return Tensor(reshape(out._node, shape=shape))
 
 
-@checked
+@remembered
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: float | str | None = "fro") -> Tensor:
     """The norm of each matrix.
 
@@ -359,7 +359,7 @@ def _matrix_norm(x: Node, order: Any) -> Node:
 # -- diagonals and products -------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
     """The diagonals of matrices (..., M, N): entries (i, i + offset), in a new last axis."""
     return Tensor(_diagonal(dispatch.node_of(x), offset))
@@ -384,7 +384,7 @@ def _diagonal(x: Node, offset: int) -> Node:
     )
 
 
-@checked
+@remembered
 def trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     """The sums along the diagonals of matrices, in `dtype`. None: that of x; int64 or uint64 for narrower integers."""
     node = dispatch.node_of(x)
@@ -403,7 +403,7 @@ def _accumulator(dtype: DType) -> DType:
     return promote(dtype, DEFAULT_INT) if dtype.kind == "i" else dtype
 
 
-@checked
+@remembered
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The cross products of vectors of length 3 along `axis`, counted from the end; other axes broadcast."""
     a, b = dispatch.promoted(x1, x2)

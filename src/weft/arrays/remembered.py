@@ -38,12 +38,12 @@ class Recipe:
         numbers: list[Node],
         steps: list[tuple[Signature, tuple[int, ...], int]],
         outputs: list[int],
-        kind: type | None,
+        kind: Callable[[list[Any]], Any] | None,
     ) -> None:
         self.numbers = numbers
         self.steps = steps  #: signature, slots of the arguments, flags
         self.outputs = outputs
-        self.kind = kind  #: what the outputs are returned as: tuple, list, or None if there is one
+        self.kind = kind  #: makes tuples, lists and such of several outputs; None if there is one
 
     def extend(self, slots: list[Node], numbers: list[Node]) -> None:
         """Add the numbers, and what is built of them and the tensors, to slots that hold the tensors."""
@@ -140,13 +140,19 @@ def _settled(option: Any) -> bool:
 
 def _recipe_of(given: list[Node], out: Any) -> Recipe | None:
     """How what a function returned was built from the given nodes; None where it depends on anything else."""
-    tensors = list(out) if type(out) in (tuple, list) else [out]
+    several = isinstance(out, (tuple, list))
+    tensors = list(out) if several else [out]
     if not tensors or not all(type(t) is dispatch.Tensor for t in tensors):
         return None
-    return recipe(given, [t._cell.node for t in tensors], None if tensors[0] is out else type(out))
+    kind = (
+        getattr(type(out), "_make", type(out)) if several else None
+    )  # a named tuple is made by another name
+    return recipe(given, [t._cell.node for t in tensors], kind)
 
 
-def recipe(given: list[Node], results: list[Node], kind: type | None = None) -> Recipe | None:
+def recipe(
+    given: list[Node], results: list[Node], kind: Callable[[list[Any]], Any] | None = None
+) -> Recipe | None:
     """How the results were built from the given nodes; None where they depend on anything else."""
     if any(n.flags & ~(GRAD | LEAF) for n in given):
         return None

@@ -113,6 +113,7 @@ class CpuProgram:
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
+        self._views: dict[Node, tuple[int, np.ndarray]] = {}  #: what Python computes with: (address, array)
 
     def _assemble(self, region: Region) -> tuple[Assembled, dict[Node, Slot]]:
         """The steps laid out for the driver, and the slots of inputs, outputs and stored values."""
@@ -215,6 +216,10 @@ class CpuProgram:
 
     def _run_parts(self, words: np.ndarray, scratch: threads.Scratch) -> None:
         """Run a program that is more than one foreign call, or that a profile wants to know about."""
+        with np.errstate(all="ignore"):  # for all that NumPy computes: it takes a while to say so
+            self._run_segments(words, scratch)
+
+    def _run_segments(self, words: np.ndarray, scratch: threads.Scratch) -> None:
         if profile.recorder is not None:
             self._watched.run(profile.recorder, words, scratch)
             return
@@ -235,8 +240,7 @@ class CpuProgram:
         """Compute a node in Python, on arrays over the program's memory."""
         arrays = [self._view(n, slots) for n in step.reads]
         try:
-            with np.errstate(all="ignore"):
-                found = host.evaluate(step.node, arrays)
+            found = host.evaluate(step.node, arrays)
         except WeftError as e:
             raise Fault(step.node.site[1], e) from None
         for n in step.writes:
@@ -251,11 +255,17 @@ class CpuProgram:
         return Fault(largest.site[1], OutOfMemoryError(text))
 
     def _view(self, node: Node, slots: np.ndarray) -> np.ndarray:
-        """The memory of a stored value as an array."""
+        """The memory of a stored value as an array: the one of the last run, where it is in the same place."""
+        address = int(slots[self._env[node].number])
+        known = self._views.get(node)
+        if known is not None and known[0] == address:
+            return known[1]
         dtype = node.dtype.numpy
         size = int(node.size) * dtype.itemsize
-        raw = (ctypes.c_byte * max(size, 1)).from_address(int(slots[self._env[node].number]))
-        return np.frombuffer(raw, np.uint8, size).view(dtype).reshape(node.shape)  # type: ignore[arg-type]
+        raw = (ctypes.c_byte * max(size, 1)).from_address(address)
+        view = np.frombuffer(raw, np.uint8, size).view(dtype).reshape(node.shape)  # type: ignore[arg-type]
+        self._views[node] = address, view
+        return view
 
     def _raise_index_error(self, step: Step, site: Any) -> None:
         node = _indexed(step)
