@@ -18,7 +18,7 @@ from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
-from weft.kernel.loops import show
+from weft.kernel.show import show
 from weft.kernel.tiles import Tiles, of_columns
 from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general

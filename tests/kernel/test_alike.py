@@ -13,7 +13,7 @@ from weft.backends.cpu.regions import numbered, plan, prepare, supported
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.kernel import schedule as scheduling
+from weft.kernel import plan as planning
 from weft.kernel.schedule import schedule
 from weft.kernel.structure import structure
 from weft.ops.contraction import dot_general
@@ -109,7 +109,7 @@ def alike_and_alone(graph, monkeypatch):
     """The kernels of a graph, and what they are if each is made by itself."""
     shared = texts(graph)
     with monkeypatch.context() as m:
-        m.setattr(scheduling._Plan, "kind", lambda self, key, make: make())
+        m.setattr(planning.Plan, "kind", lambda self, key, make: make())
         return shared, texts(graph)
 
 

@@ -13,8 +13,9 @@ from weft.backends.cpu.wideness import lane_count
 from weft.ir.dtype import float32, int64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
-from weft.kernel.loops import Kernel, show
+from weft.kernel.loops import Kernel
 from weft.kernel.schedule import schedule
+from weft.kernel.show import show
 from weft.ops.contraction import dot_general
 from weft.ops.elementwise import equal, exp, log, sqrt, where
 from weft.ops.indexing import iota_along

@@ -73,8 +73,15 @@ class TestTensors:
     @pytest.mark.parametrize(
         "look",
         [
-            lambda x: x.numpy(), np.asarray, lambda x: x.numpy()[1:], lambda x: x.detach(), np.from_dlpack,
+            lambda x: x.numpy(), np.asarray, lambda x: x.numpy()[1:], lambda x: x.detach(),
             lambda x: {"copy": wf.tensor(x) is x, "held": x.numpy().T},
+            pytest.param(
+                np.from_dlpack,
+                marks=pytest.mark.skipif(
+                    np.lib.NumpyVersion(np.__version__) < "2.1.0",
+                    reason="NumPy 2.0 does not know memory that is only read, and gets a copy",
+                ),
+            ),
         ],
     )  # fmt: skip
     def test_looking_shares(self, look):

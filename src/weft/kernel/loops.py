@@ -9,10 +9,8 @@ Everything is immutable data: two kernels that are equal have equal code.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from ..ir.dtype import DType
@@ -221,7 +219,7 @@ class Stage:
     serial: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # its text, of parts that share theirs, is `show_kernel`'s
 class Kernel:
     """Loops over buffers 0 .. inputs-1 (read) and inputs .. (written). Buffers are dense, in row-major order.
 
@@ -255,34 +253,6 @@ class Kernel:
             if any(isinstance(x, Scatter) for x in stage.stores) or any(has_lookup(v) for v in values):
                 return True
         return False
-
-    def __str__(self) -> str:
-        lines = [f"kernel {self.name}({len(self.inputs)} in, {len(self.outputs)} out)"]
-        pad = "  "
-        for v in self.outer:
-            lines.append(f"{pad}parallel {v.name} < {v.size}:")
-            pad += "  "
-        count = 0
-        for stage in self.stages:
-            inner = pad
-            for v in stage.variables:
-                lines.append(f"{inner}for {v.name} < {v.size}:")
-                inner += "  "
-            names = named([x.value for x in (*stage.reductions, *stage.carries, *stage.stores)])
-            for e, name in names.items():
-                lines.append(f"{inner}{name} = {show(e, {**names, e: ''})}")
-            for r in stage.reductions:
-                lines.append(f"{inner}t{count} {r.op}= {show(r.value, names)}")
-                count += 1
-            for carry in stage.carries:
-                lines.append(f"{inner}t{count} = {show(carry.value, names)}")
-                count += 1
-            for s in stage.stores:
-                place = str(s.index) if isinstance(s, Store) else _show_place(s.base, s.parts, names)
-                sign = "+=" if isinstance(s, Scatter) and s.add else "="
-                only = f" where {show_conditions(s.within)}" if isinstance(s, Store) and s.within else ""
-                lines.append(f"{inner}b{s.buffer}[{place}] {sign} {show(s.value, names)}{only}")
-        return "\n".join(lines)
 
 
 def operands(e: Expr) -> tuple[Expr, ...]:
@@ -323,11 +293,6 @@ def found_in(values: Iterable[Expr], inside: Callable[[Expr], Iterable[Expr]] = 
     return list(seen)
 
 
-def show_conditions(conditions: Iterable[tuple[Index, int, int]]) -> str:
-    """Indices and their ranges, as people read them."""
-    return " and ".join([f"{low} <= {i} < {high}" for i, low, high in conditions])
-
-
 def always_read(e: Expr) -> list[Load | Scalar]:
     """What an expression reads whatever the conditions in it say."""
     found = found_in([e], lambda e: () if isinstance(e, Inside) else operands(e))
@@ -351,67 +316,6 @@ def substituted(e: Expr, old: Expr, new: Expr) -> Expr:
         return found
 
     return made(e)
-
-
-#: Operations from which on what occurs several times in them is written once, and named.
-_MANY = 60
-
-
-def named(values: Sequence[Expr]) -> dict[Expr, str]:
-    """Names (e0, e1, ...) for what occurs several times in expressions too long to write out; parts come first."""
-    found = found_in(values)
-    uses = Counter([*values, *[a for e in found for a in operands(e)]])
-    size: dict[Expr, int] = {}
-    names: dict[Expr, str] = {}
-    for e in _parts_first(found):
-        size[e] = 1 + sum([size[a] for a in operands(e)])
-    if sum([size[v] for v in values]) > _MANY:
-        for e in size:
-            if uses[e] > 1 and operands(e):
-                names[e] = f"e{len(names)}"
-    return names
-
-
-def _parts_first(found: Sequence[Expr]) -> list[Expr]:
-    """Expressions, all parts of each among them, in an order in which each comes after its parts."""
-    done: dict[Expr, None] = {}
-    waiting = [*found][::-1]
-    while waiting:
-        e = waiting[-1]
-        parts = [a for a in operands(e) if a not in done]
-        if parts:
-            waiting.extend(parts[::-1])
-        else:
-            done[waiting.pop()] = None
-    return list(done)
-
-
-def show(e: Expr, names: Mapping[Expr, str] = MappingProxyType({})) -> str:
-    """An expression as text; what has a name is written as that."""
-    if names.get(e):
-        return names[e]
-    if isinstance(e, Literal):
-        return e.value
-    if isinstance(e, Scalar):
-        return f"b{e.buffer}"
-    if isinstance(e, Load):
-        return f"b{e.buffer}[{e.index}]"
-    if isinstance(e, Lookup):
-        return f"b{e.buffer}[{_show_place(e.base, e.parts, names)}]"
-    if isinstance(e, Search):
-        return f"search(b{e.buffer}[{e.base} : +{e.size}], {show(e.key, names)})"
-    if isinstance(e, Position):
-        return f"({e.index})"
-    if isinstance(e, Total):
-        return f"t{e.reduction}"
-    if isinstance(e, Inside):
-        tests = show_conditions(e.conditions)
-        return f"({show(e.then, names)} if {tests} else {show(e.other, names)})"
-    return f"{e.op}({', '.join(show(a, names) for a in e.args)})"
-
-
-def _show_place(base: Index, parts: tuple[tuple[Expr, int, int], ...], names: Mapping[Expr, str]) -> str:
-    return " + ".join([str(base), *[f"{show(i, names)}*{stride}" for i, _, stride in parts]])
 
 
 def literal(value: Any, dtype: DType) -> Literal:
