@@ -115,6 +115,28 @@ def test_solve(a, b, kind, rng):
     np.testing.assert_allclose(rest, 0 * rest, atol=1e-8)
 
 
+@pytest.mark.parametrize("n", [1, 100, 101, 257])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("unit", [False, True])
+def test_triangles_of_any_size(n, dtype, upper, unit, rng):
+    """In blocks where they are large. The other triangle, here of NaN, is not read."""
+    a = data((2, n, n), rng, "c" if dtype == "complex64" else "f") / n
+    a += 2.0 * np.eye(n)
+    b = data((2, n, 3), rng)
+    triangle = np.triu(a) if upper else np.tril(a)
+    if unit:
+        np.einsum("...ii->...i", triangle)[...] = 1.0
+    want = np.linalg.solve(triangle, b)
+    other = np.tri(n, k=-1, dtype=bool)
+    given = np.where(other if upper else other.T, np.nan, a)
+    got = linalg.solve_triangular(
+        wf.asarray(given.astype(dtype)), wf.asarray(b.astype(dtype)), upper=upper, unit_diagonal=unit
+    )
+    assert str(got.dtype) == dtype
+    np.testing.assert_allclose(got.numpy(), want, atol=1e-13 if dtype == "float64" else 1e-5)
+
+
 def test_mixed_dtypes_are_promoted():
     a, b = wf.asarray([[2.0, 0.0], [0.0, 4.0]]), wf.asarray([2, 2])
     out = linalg.solve(a, b)

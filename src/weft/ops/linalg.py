@@ -6,6 +6,8 @@ has no inverse, or is not positive definite where it must be, raises `NumericErr
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..base.errors import ArgumentError, DTypeError, ShapeError
@@ -203,32 +205,34 @@ def triangular_solve(a, b, *, lower, unit_diagonal):
 
     The other triangle of a is not read; with `unit_diagonal` its diagonal is not either, but taken to be 1.
     """
-    t = np.tril(a) if lower else np.triu(a)
-    if unit_diagonal:
-        np.einsum("...ii->...i", t)[...] = 1
-    # Turned upside down a lower triangle is an upper one, whose elimination needs no row exchanges.
-    if lower:
-        t, b = t[..., ::-1, ::-1], b[..., ::-1, :]
-    if t.shape[-1] > _SMALL:  # in the precision that `np.linalg.solve` has: rounded once
-        wide = np.result_type(t.dtype, np.float64)
-        x = _solve_upper(t.astype(wide), b.astype(wide)).astype(t.dtype)
-    else:
-        x = np.linalg.solve(t, b)
-    return x[..., ::-1, :] if lower else x
+    # In the precision that `np.linalg.solve` has, rounded once; block by block, with little memory beside the result.
+    x = b.astype(np.result_type(b.dtype, np.float64))
+    n = a.shape[-1]
+    count = -(-n // _BLOCK)
+    edges = [n * i // count for i in range(count + 1)] if n else []
+    blocks = list(pairwise(edges))
+    for start, stop in blocks if lower else reversed(blocks):
+        known = slice(0, start) if lower else slice(stop, n)
+        right = x[..., start:stop, :]
+        if known.start < known.stop:
+            right -= np.matmul(a[..., start:stop, known].astype(x.dtype), x[..., known, :])
+        right[...] = _eliminated(a[..., start:stop, start:stop], right, lower, unit_diagonal)
+    return x.astype(b.dtype)
 
 
 #: Rows of a triangle, at most, that are eliminated as those of any matrix.
-_SMALL = 100
+_BLOCK = 100
 
 
-def _solve_upper(t, b):
-    """The same for a matrix that is zero below its diagonal: its last rows first, then what is left for the others."""
-    if t.shape[-1] <= _SMALL:
+def _eliminated(a, b, lower, unit_diagonal):
+    """The same for a small triangle."""
+    t = np.tril(a) if lower else np.triu(a)
+    if unit_diagonal:
+        np.einsum("...ii->...i", t)[...] = 1
+    if not lower:
         return np.linalg.solve(t, b)
-    half = -(-t.shape[-1] // 2)
-    last = _solve_upper(t[..., half:, half:], b[..., half:, :])
-    rest = b[..., :half, :] - np.matmul(t[..., :half, half:], last)
-    return np.concatenate((_solve_upper(t[..., :half, :half], rest), last), axis=-2)
+    # Turned upside down a lower triangle is an upper one, whose elimination needs no row exchanges.
+    return np.linalg.solve(t[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
 
 
 @triangular_solve.vjp
