@@ -24,6 +24,7 @@ from . import driver, memory
 from . import instructions as ir
 from .jit import Library, host_target
 from .library import driver_library
+from .pool import NAP, SYSCALL, THREADS, WORDS
 
 _INT, _PTR = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR, _PTR)
@@ -93,15 +94,15 @@ class Pool:
         self.threads = threads
         self.scratch = scratch
         self.retired = False
-        raw = np.zeros(driver.WORDS + 8, np.int64)
+        raw = np.zeros(WORDS + 8, np.int64)
         skip = -(raw.ctypes.data // 8) % 8
-        self._words = raw[skip : skip + driver.WORDS]
+        self._words = raw[skip : skip + WORDS]
         calls = sleep_calls()
         if calls is not None:
-            self._words[driver.SYSCALL : driver.SYSCALL + 3] = calls
+            self._words[SYSCALL : SYSCALL + 3] = calls
         elif (nap := nap_call()) is not None:
-            self._words[driver.NAP : driver.NAP + 2] = nap
-        self._words[driver.THREADS] = threads
+            self._words[NAP : NAP + 2] = nap
+        self._words[THREADS] = threads
         self.address = self._words.ctypes.data
         work = _WORK(_library().address("work"))
         for i in range(threads - 1):
