@@ -13,7 +13,7 @@ import weft as wf
 from weft import nn
 from weft.backends.cpu import library, regions
 from weft.backends.cpu.jit import host_target
-from weft.backends.cpu.tiles import units
+from weft.backends.cpu.tile_units import units
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import bfloat16, float32, float64
 from weft.ir.graph import Graph, trace_graph

@@ -7,7 +7,7 @@ import pytest
 
 import weft as wf
 from weft import nn
-from weft.backends.cpu import tiles
+from weft.backends.cpu import tile_units
 from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.backends.cpu.work import ALIKE, grain_of, work_of
@@ -54,7 +54,7 @@ def test_small_products_are_work_for_two_threads(form, sizes):
     (kernel,) = [
         s.kernel for s in plan(prepare(numbered(compiled.graph))).steps if isinstance(s.kernel, Tiles)
     ]
-    assert tiles.units(kernel, host_target()) >= 2
+    assert tile_units.units(kernel, host_target()) >= 2
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

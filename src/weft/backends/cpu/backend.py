@@ -31,7 +31,7 @@ from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
-from . import emit, host, library, memory, threads, tiles, watch, winograd
+from . import emit, host, library, memory, threads, tile_units, watch, winograd
 from .assemble import Assembled, Assembler, Slot, address_of
 from .driver import STEP_WORDS
 from .foresight import foresee
@@ -302,7 +302,9 @@ def _scratch_bytes(kernel: Any, target: Target) -> int:
         return 0
     if isinstance(kernel, (Winograd, Sums)):
         return winograd.scratch_bytes(kernel, target)
-    return tiles.scratch_bytes(kernel, target) if isinstance(kernel, Tiles) else emit.scratch_bytes(kernel)
+    return (
+        tile_units.scratch_bytes(kernel, target) if isinstance(kernel, Tiles) else emit.scratch_bytes(kernel)
+    )
 
 
 def _units(kernel: Any, target: Target) -> int:
@@ -310,4 +312,4 @@ def _units(kernel: Any, target: Target) -> int:
         return kernel.iterations
     if isinstance(kernel, (Winograd, Sums)):
         return kernel.units
-    return tiles.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)
+    return tile_units.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)

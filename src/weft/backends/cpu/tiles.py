@@ -1,4 +1,4 @@
-"""Contractions as code: units of work, bands of rows, panels of columns and blocks of steps, around register tiles."""
+"""Contractions as code: bands of rows, panels of columns and blocks of steps, around register tiles."""
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
@@ -14,59 +14,16 @@ from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
-from ...kernel.tiling import COLUMNS_CACHED, ENOUGH, rows_size, scratch_size, tiling
+from ...kernel.tiling import COLUMNS_CACHED, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
-from .build import I64, KERNEL, LINE, Build, aligned
+from .build import I64, KERNEL, LINE, Build
 from .expressions import Lanes
 from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
 from .register_tile import Block, RegisterTile
 from .tile_results import Place
-
-
-def units(t: Tiles, target: Target) -> int:
-    """Into how many units, that may run in any order, the work is cut."""
-    return size([v.size for v in _parallel(t, target)]) * _groups(t, target) * tiling(t, target).bands
-
-
-def _panels(t: Tiles, target: Target) -> int:
-    return -(-t.n.size // (tiling(t, target).vectors * target.lanes(t.dtype.itemsize)))
-
-
-def _groups(t: Tiles, target: Target) -> int:
-    """Groups of panels that one unit goes through."""
-    return -(-_panels(t, target) // tiling(t, target).group)
-
-
-def _parallel(t: Tiles, target: Target) -> tuple[Var, ...]:
-    """The outer variables that tell units apart.
-
-    The others are gone through inside each panel and block: the taps of the gradient of a kernel read the same images,
-    the pixels of a convolution the same packed kernel.
-    """
-    cut = tiling(t, target)
-    if not (cut.blocked or cut.pack):
-        return t.outer
-    count = len(t.choosing)
-    found = size([v.size for v in t.choosing]) * _groups(t, target) * cut.bands
-    while count < len(t.outer) and (found < ENOUGH or (not cut.pack and _reads_far(t, count))):
-        found *= t.outer[count].size
-        count += 1
-    return t.outer[:count]
-
-
-#: Bytes of the first operand that lie in the second-level cache while a unit goes through them block by block.
-_ROWS_CACHED = 3 << 19
-
-
-def _reads_far(t: Tiles, count: int) -> bool:
-    """Whether a unit that goes through all but the first `count` outer variables reads more of the first operand than
-    the cache holds, and one that also leaves out the next has at most half as much to read."""
-    rest = sum([abs(t.a.base.stride(v) or 0) * (v.size - 1) for v in t.outer[count + 1 :]])
-    rest += abs(t.a.stride) * (t.m.size - 1) + sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
-    own = abs(t.a.base.stride(t.outer[count]) or 0) * (t.outer[count].size - 1)
-    return t.outer[count].size == 1 or ((own + rest) * t.dtype.itemsize > _ROWS_CACHED and own > rest)
+from .tile_units import group_count, packed_bytes, panel_count, unit_variables, units
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -77,17 +34,6 @@ def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
     return function
 
 
-def _packed(t: Tiles, target: Target) -> tuple[int, int]:
-    """Bytes of packed panels and of packed rows."""
-    cut, size = tiling(t, target), t.dtype.itemsize
-    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.stack * cut.pack_rows
-
-
-def scratch_bytes(t: Tiles, target: Target) -> int:
-    """The scratch memory that a contraction needs."""
-    return sum([aligned(size) for size in _packed(t, target)])
-
-
 class _Emitter:
     def __init__(self, build: Build, t: Tiles) -> None:
         self.build = build
@@ -96,11 +42,11 @@ class _Emitter:
         self.cut = tiling(t, build.target)
         self.tile = (MatrixTile if t.wide and build.target.matrices else RegisterTile)(build, t, self.cut)
         self.lanes = self.tile.lanes
-        panels, rows = _packed(t, build.target)
+        panels, rows = packed_bytes(t, build.target)
         self.scratch = build.scratch(panels) if self.cut.pack else None
         self.row_scratch = build.scratch(rows) if self.cut.pack_rows else None
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
-        self.inside = t.outer[len(_parallel(t, build.target)) :]
+        self.inside = t.outer[len(unit_variables(t, build.target)) :]
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
         self.new_columns: ir.Value | None = None  #: whether columns have to be packed; None: in any case
         self.lines = 0  #: of the next block, that a tile fetches in each turn of its innermost loop
@@ -111,7 +57,7 @@ class _Emitter:
     def emit(self) -> None:
         begin, end = self.build.function.args[1:3]
         target = self.build.target
-        groups, bands = _groups(self.t, target), self.cut.bands
+        groups, bands = group_count(self.t, target), self.cut.bands
         if self.t.border is not None:
             base = self.tile.expressions.bases[self.t.results[0].out.buffer]
             fill_border(self.build, base, self.t.outputs[0], self.t.border, units(self.t, target))
@@ -159,7 +105,7 @@ class _Emitter:
         self, values: dict[Var, ir.Value], group: ir.Value, band: tuple[ir.Value, int], block: Block | None
     ) -> None:
         """Some panels: one after the other, or, where they are packed, all of them for each tile of rows."""
-        panels, size = _panels(self.t, self.build.target), self.cut.group
+        panels, size = panel_count(self.t, self.build.target), self.cut.group
         if size == 1 and not self.cut.pack_rows:
             self._by_width(group, lambda tile: self._panel(replace(tile, values=values), band, block))
             return
@@ -229,7 +175,7 @@ class _Emitter:
 
     def _decode(self, position: ir.Value) -> tuple[dict[Var, ir.Value], ir.Value]:
         """The values of the outer variables at a position of their flattened range, and what is left of it."""
-        order, t = _parallel(self.t, self.build.target), self.t
+        order, t = unit_variables(self.t, self.build.target), self.t
         if not self.cut.blocked and t.column_bytes <= COLUMNS_CACHED:
             # Some rows meet all columns before the next rows do.
             order = (*[v for v in order if v in t.shared], *[v for v in order if v in t.choosing])

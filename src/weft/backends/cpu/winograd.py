@@ -14,7 +14,7 @@ from ...ir.dtype import float32
 from ...kernel.target import Target
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
-from . import emit, tiles
+from . import emit, tile_units, tiles
 from . import instructions as ir
 from .borders import fill_border
 from .build import F32, I64, KERNEL, PTR, Build, aligned
@@ -48,7 +48,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
         with build.loop(start, b.add(start, I64(share)), name="part") as part:
             columns = b.gep(turned, [b.mul(part, I64(kernel))], source_etype=F32)
             b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
-            _call(build, products, multiplies, I64(0), tiles.units(w.products, target), rest)
+            _call(build, products, multiplies, I64(0), tile_units.units(w.products, target), rest)
             number = b.add(b.mul(block, I64(w.parts)), part)
             _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts), rest)
     b.ret_void()
@@ -88,7 +88,7 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
                 with b.if_then(b.icmp_signed("==", which, I64(row))):
                     for side in (0, 1):
                         _call(build, rows[side][row], reads[side], numbers[side], counts[side], free)
-            _call(build, products, multiplies, I64(0), tiles.units(s.products, target), free)
+            _call(build, products, multiplies, I64(0), tile_units.units(s.products, target), free)
     b.ret_void()
     return function
 
@@ -104,7 +104,7 @@ def scratch_bytes(kernel: Winograd | Sums, target: Target) -> int:
     """The scratch memory that a convolution needs: what lies between its steps, and what the products take."""
     first, second, third = kernel.sizes
     between = (first, third) if isinstance(kernel, Winograd) else (first, second)
-    return sum([aligned(4 * size) for size in between]) + tiles.scratch_bytes(kernel.products, target)
+    return sum([aligned(4 * size) for size in between]) + tile_units.scratch_bytes(kernel.products, target)
 
 
 def _table(build: Build, pointers: Sequence[ir.Value]) -> ir.Value:
