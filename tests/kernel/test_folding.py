@@ -65,6 +65,7 @@ FOLDED = {
     "a gradient to one channel": (input_gradient((5, 1, 15, 14), 32, 3), 2),
     "a gradient to three": (input_gradient((2, 3, 40, 38), 32, 7, stride=2, padding=3), 1),
     "a gradient to six": (input_gradient((4, 6, 14, 14), 16, 5), 1),
+    "taps that meet nothing but zeros": (convolution((80, 64, 1), 2, 3, dilation=3, padding=4), 1),
     "nothing lost at the sides": (convolution((2, 64, 8, 30), 2, (1, 4), padding=0), 1),
 }
 

@@ -104,7 +104,7 @@ def _folded(old: Node, args: tuple[Node, ...], count: int) -> Node:
             if d >= kept:  # element j goes to pixel j * step + shift
                 step = a["input_dilation"][d]
                 shift = a["padding"][d][0] - tap[d - kept] * a["kernel_dilation"][d]
-            first = max(0, -(shift // step))
+            first = min(size, max(0, -(shift // step)))  # type: ignore[type-var]
             stop = max(first, min(size, (end - 1 - shift) // step + 1))  # type: ignore[operator, type-var]
             start.append(first)
             limit.append(stop)
