@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 from ..ir.graph import Graph, users_of
 from ..ir.node import Node
@@ -104,8 +105,8 @@ def _folded(old: Node, args: tuple[Node, ...], count: int) -> Node:
             if d >= kept:  # element j goes to pixel j * step + shift
                 step = a["input_dilation"][d]
                 shift = a["padding"][d][0] - tap[d - kept] * a["kernel_dilation"][d]
-            first = min(size, max(0, -(shift // step)))  # type: ignore[type-var]
-            stop = max(first, min(size, (end - 1 - shift) // step + 1))  # type: ignore[operator, type-var]
+            first: Any = min(size, max(0, -(shift // step)))  # type: ignore[type-var]  (nothing, perhaps)
+            stop: Any = max(first, min(size, (end - 1 - shift) // step + 1))  # type: ignore[operator, type-var]
             start.append(first)
             limit.append(stop)
             if stop > first:
