@@ -34,11 +34,6 @@ def operation(*names: str) -> Callable[[Operate], Operate]:
     return declare
 
 
-def can_emit(name: str, dtypes: Sequence[DType]) -> bool:
-    """Whether the primitive has instructions here for operands of these types."""
-    return name in table and all(d.kind != "c" and not d.storage_only for d in dtypes)
-
-
 def operate(
     build: Build, name: str, args: tuple[ir.Value, ...], dtypes: Sequence[DType], out: DType
 ) -> ir.Value:
