@@ -66,7 +66,7 @@ def test_samples_on_lesser_processors(cpu):
     here = Path(__file__).parent
     names = (
         "cpu", "half", "storage", "running", "contractions", "control", "complex", "same_bits", "bounds",
-        "random_graphs",
+        "random_graphs", "random_convolutions", "random_views",
     )  # fmt: skip
     files = [here / f"test_{n}.py" for n in names]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not slow", *map(str, files)]
