@@ -27,10 +27,12 @@ from ...kernel.loops import (
     Total,
     found_in,
 )
+from ...kernel.patterns import Pattern, first, pattern
 from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
 from .build import I1, I32, I64, LINE, PTR, Build, element, like, memory_type, register_type, suffix
 from .order import precedes
+from .picking import in_turn, picked
 from .scalar import operate
 from .words import round_to_brains
 
@@ -43,6 +45,7 @@ class Lanes:
     vector: Var | None = None
     count: int = 1
     mask: ir.Value | None = None
+    every: int = 1  #: what the vector variable is a multiple of in the first lane
 
     def at(self, var: Var, value: ir.Value) -> Lanes:
         return replace(self, values={**self.values, var: value})
@@ -165,6 +168,11 @@ class Expressions:
             if self.ahead and e.buffer < self.given:
                 self._fetch(base, index, e.dtype, lanes.count, self.ahead)
             return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
+        places, wanted = self._pattern(e.index, lanes), _known(lanes.mask, lanes.count)
+        if places is not None and wanted is not None:
+            found = picked(self.build, base, self.index(e.index, lanes), e.dtype, places, wanted)
+            if found is not None:
+                return found
         at = self.build.splat(self.indices(e.index, lanes), lanes.count)
         return self._gather(base, at, e.dtype, lanes)
 
@@ -274,14 +282,26 @@ class Expressions:
         return self.b.icmp_signed("==", here, self.build.splat(place, lanes.count))
 
     def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        condition = self.holds(e.conditions, lanes)
+        condition = self._known_lanes(e.conditions, lanes) or self.holds(e.conditions, lanes)
         if not isinstance(condition.type, ir.VectorType):
             then = lambda: self.build.splat(self.value(e.then, lanes, {}), lanes.count)  # noqa: E731
             other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
             return self.build.choose(condition, then, other)
         found = self._in_some(e.then, condition, lanes, memo)
-        rest = self._in_some(e.other, self.b.not_(condition), lanes, memo)
+        rest = self._in_some(e.other, _opposite(self.b, condition), lanes, memo)
         return self.b.select(condition, found, rest)
+
+    def _known_lanes(self, conditions: Sequence[tuple[Index, int, int]], lanes: Lanes) -> ir.Constant | None:
+        """The lanes in which indices lie in their ranges, if that is the same for all vectors."""
+        if lanes.vector is None or lanes.every == 1:
+            return None
+        held = [True] * lanes.count
+        for at, low, high in conditions:
+            places, (start, modulus) = self._pattern(at, lanes), first(at, lanes.vector, lanes.every)
+            if places is None or modulus:
+                return None
+            held = [h and low <= start + p < high for h, p in zip(held, places, strict=True)]
+        return ir.Constant(ir.VectorType(I1, lanes.count), held)
 
     def holds(self, conditions: Sequence[tuple[Index, int, int]], lanes: Lanes) -> ir.Value:
         """Whether indices lie in their ranges, in each lane if they are others there."""
@@ -299,7 +319,7 @@ class Expressions:
         """An expression in the lanes where it is `wanted`: nothing is read for the others, which get anything."""
         if not reads_memory(e):
             return self.build.splat(self.value(e, lanes, memo), lanes.count)
-        mask = wanted if lanes.mask is None else self.b.and_(wanted, lanes.mask)
+        mask = wanted if lanes.mask is None else _both(self.b, wanted, lanes.mask)
         within = replace(lanes, mask=mask)
         found = lambda: self.build.splat(self.value(e, within, {}), lanes.count)  # noqa: E731
         if not reads_alike(e, lanes.vector) and not _is_choice_of_many(e):
@@ -344,6 +364,10 @@ class Expressions:
         step = at.stride(vector)
         if step is not None:
             return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), self._steps(step, lanes))
+        places = self._pattern(at, lanes)
+        if places is not None:
+            first = self.build.splat(self.index(at, lanes), lanes.count)
+            return self.b.add(first, ir.Constant(first.type, list(places)))
         parts = []
         for term, factor in at.factors.items():
             if isinstance(term, Var):
@@ -354,6 +378,12 @@ class Expressions:
             part = self.build.splat(part, lanes.count)
             parts.append(self.b.mul(part, self.build.const(factor, part.type)))
         return self._sum(parts, self.build.const(at.offset, ir.VectorType(I64, lanes.count)))
+
+    def _pattern(self, at: Index, lanes: Lanes) -> Pattern | None:
+        """By how much an index is larger in each lane than in the first, if that is known when a kernel is made."""
+        if lanes.vector is None or lanes.every == 1:
+            return None
+        return pattern(at, lanes.vector, lanes.every, lanes.count)
 
     def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
         divisor = self.build.const(by, x.type)
@@ -397,6 +427,13 @@ class Expressions:
         name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
         self.build.masked(name, ir.VoidType(), (raw, pointers, self._mask(lanes)), 2)
 
+    def put_in_turn(self, buffer: int, at: ir.Value, values: Sequence[ir.Value], lanes: Lanes) -> None:
+        """Store the first lanes of all values, then the second lanes and so on, from element `at`."""
+        values = [self.build.splat(v, lanes.count) for v in values]
+        for k, value in enumerate(in_turn(self.build, values)):
+            place = self.b.add(at, I64(k * lanes.count))
+            self.build.store(self.bases[buffer], place, value, self.dtypes[buffer])
+
     def get(self, buffer: int, at: ir.Value, step: int | None, lanes: Lanes) -> ir.Value:
         """Read what `put` would overwrite."""
         base, dtype = self.bases[buffer], self.dtypes[buffer]
@@ -421,6 +458,25 @@ class Expressions:
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
+
+
+def _known(mask: ir.Value | None, count: int) -> Sequence[bool] | None:
+    """The lanes of a mask that is the same for all vectors."""
+    if mask is None:
+        return [True] * count
+    return mask.constant if isinstance(mask, ir.Constant) else None
+
+
+def _opposite(b: ir.IRBuilder, mask: ir.Value) -> ir.Value:
+    if isinstance(mask, ir.Constant):
+        return ir.Constant(mask.type, [not x for x in mask.constant])
+    return b.not_(mask)
+
+
+def _both(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    if isinstance(x, ir.Constant) and isinstance(y, ir.Constant):
+        return ir.Constant(x.type, [p and q for p, q in zip(x.constant, y.constant, strict=True)])
+    return b.and_(x, y)
 
 
 def _has_holes(at: Index) -> bool:

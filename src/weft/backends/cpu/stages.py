@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, always_read
+from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, Store, always_read
 from . import instructions as ir
 from . import streams
 from .bounded import all_inside, bounded
 from .build import I64, Build, like, register_type
 from .expressions import Expressions, Lanes
+from .picking import MOST
 from .scalar import combine
 from .sums import Sums
 from .wideness import accumulators, lane_count, same_along
@@ -25,6 +26,21 @@ from .wideness import accumulators, lane_count, same_along
 def _repeats(var: Var) -> bool:
     """Whether a loop has more than one iteration."""
     return isinstance(var.size, Hole) or var.size > 1
+
+
+def _take_turns(stores: Sequence[Store | Scatter], vector: Var) -> bool:
+    """Whether what a few stores write lies in memory in turn, without gaps."""
+    count = len(stores)
+    if not 1 < count <= MOST or not all(isinstance(s, Store) and not s.within for s in stores):
+        return False
+    least = min(s.index.offset for s in stores)
+    places = {s.index - (s.index.offset - least) for s in stores}
+    return (
+        len(places) == 1
+        and len({s.buffer for s in stores}) == 1
+        and sorted(s.index.offset - least for s in stores) == list(range(count))
+        and places.pop().stride(vector) == count
+    )
 
 
 class Stages(Expressions):
@@ -74,17 +90,17 @@ class Stages(Expressions):
             with self.build.loop(start, stop, name=var.name) as i:
                 yield outer.at(var, i)
             return
-        wide = several * lanes
+        wide, every = several * lanes, 1 if isinstance(var.size, Hole) else lanes
         if several > 1 and (isinstance(var.size, Hole) or var.size >= wide):
             end = self.b.sub(stop, self.b.urem(self.b.sub(stop, start), I64(wide)))
             with self.build.loop(start, end, wide, name=f"{var.name}.wide") as i:
-                yield replace(outer.at(var, i), vector=var, count=wide)
+                yield replace(outer.at(var, i), vector=var, count=wide, every=every)
             start = end
         width = self.b.sub(stop, start)
         whole = self.b.sub(stop, self.b.urem(width, I64(lanes)))
         if isinstance(var.size, Hole) or var.size >= lanes:
             with self.build.loop(start, whole, lanes, name=var.name) as i:
-                yield replace(outer.at(var, i), vector=var, count=lanes)
+                yield replace(outer.at(var, i), vector=var, count=lanes, every=every)
         else:
             whole = start
         if isinstance(var.size, Hole) or var.size % lanes:
@@ -94,7 +110,7 @@ class Stages(Expressions):
                     mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
                 else:  # ranges are cut at multiples of the lanes
                     mask = self.build.first_lanes(var.size % lanes, lanes)
-                yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask)
+                yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask, every=every)
 
     def _nest(self, stage: Stage, outer: Lanes, body: Callable[[Lanes], None]) -> None:
         """The stage's loops around `body`."""
@@ -216,6 +232,13 @@ class Stages(Expressions):
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
         """Compute and store; the values of some expressions may be `known`."""
         memo: dict[Expr, ir.Value] = dict(self.same if known is None else known)
+        if lanes.vector is not None and lanes.mask is None and _take_turns(stage.stores, lanes.vector):
+            first = min(stage.stores, key=lambda s: s.index.offset)
+            values = [
+                self.value(s.value, lanes, memo) for s in sorted(stage.stores, key=lambda s: s.index.offset)
+            ]
+            self.put_in_turn(first.buffer, self.index(first.index, lanes), values, lanes)
+            return
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
             if isinstance(store, Scatter):
