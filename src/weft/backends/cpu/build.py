@@ -205,6 +205,10 @@ class Build:
         half, nothing = x.type.count // 2, ir.Constant(x.type, ir.Undefined)
         return [self._shuffle(x, nothing, list(range(k, k + half))) for k in (0, half)]
 
+    def reversed(self, x: ir.Value) -> ir.Value:
+        """The lanes of a vector, last to first."""
+        return self._shuffle(x, ir.Constant(x.type, ir.Undefined), list(range(x.type.count))[::-1])
+
     def _shuffle(self, x: ir.Value, y: ir.Value, order: list[int]) -> ir.Value:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), order))
 

@@ -420,6 +420,10 @@ class Expressions:
                 self._fetch(base, at, dtype, lanes.count, self.ahead_writing, write=True)
             self.build.store(base, at, value, dtype, lanes.mask, self.past)
             return
+        if step == -1 and lanes.mask is None:
+            first = self.b.sub(at, I64(lanes.count - 1))
+            self.build.store(base, first, self.build.reversed(value), dtype)
+            return
         assert step is not None
         raw = self.build.narrow(value, dtype)
         places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))

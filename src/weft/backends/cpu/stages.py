@@ -12,8 +12,8 @@ from dataclasses import replace
 from ...kernel.generic import Hole
 from ...kernel.index import Var
 from ...kernel.loops import Expr, Inside, Kernel, Load, Reduction, Scatter, Stage, Store, always_read
+from . import carrying, streams
 from . import instructions as ir
-from . import streams
 from .bounded import all_inside, bounded
 from .build import I64, Build, like, register_type
 from .expressions import Expressions, Lanes
@@ -279,18 +279,40 @@ class Stages(Expressions):
             self.b.store(self.build.const(0, type_), slot)
             slots.append((c, slot, type_))
 
-        def step(here: Lanes) -> None:
+        def carry(here: Lanes, seen: Mapping[Expr, ir.Value]) -> None:
             self.totals = known + [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
-            memo: dict[Expr, ir.Value] = {}
+            memo = dict(seen)
             new = [self.build.splat(self.value(c.value, here, memo), lanes) for c, _, _ in slots]
             for value, (_, slot, _) in zip(new, slots, strict=True):
                 self.b.store(value, slot)
             self.totals = known + new
+
+        def step(here: Lanes) -> None:
+            carry(here, {})
             self._store(stage, here)
 
-        self.serial(stage.variables, outer, step)
+        def turn(here: Lanes, seen: Mapping[Expr, ir.Value]) -> list[ir.Value]:
+            carry(here, seen)
+            memo = dict(seen)
+            return [self.value(s.value, here, memo) for s in stage.stores]
+
+        found = None if self.holes else carrying.squares(stage, outer, self.lanes)
+        if found is None:
+            self.serial(stage.variables, outer, step)
+        else:
+            self._some(found.along, 0, self.lanes, outer, step)
+            self.assumed = found.holding
+            rest = carrying.emit(self, found, stage, outer, turn)
+            self.assumed = set()
+            self._some(found.along, rest, found.along.size, outer, step)
         self.totals = known
         return [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
+
+    def _some(self, var: Var, start: int, stop: int, outer: Lanes, body: Callable[[Lanes], None]) -> None:
+        """Some turns of a loop, one after the other."""
+        if start < stop:
+            with self.build.loop(I64(start), I64(stop), name=var.name) as i:
+                body(outer.at(var, i))
 
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""
