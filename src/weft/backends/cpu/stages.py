@@ -28,7 +28,7 @@ def _repeats(var: Var) -> bool:
     return isinstance(var.size, Hole) or var.size > 1
 
 
-def _take_turns(stores: Sequence[Store | Scatter], vector: Var) -> bool:
+def _take_turns(stores: Sequence[Store | Scatter], vector: Var | None) -> bool:
     """Whether what a few stores write lies in memory in turn, without gaps."""
     count = len(stores)
     if not 1 < count <= MOST or not all(isinstance(s, Store) and not s.within for s in stores):
@@ -90,7 +90,7 @@ class Stages(Expressions):
             with self.build.loop(start, stop, name=var.name) as i:
                 yield outer.at(var, i)
             return
-        wide, every = several * lanes, 1 if isinstance(var.size, Hole) else lanes
+        wide, every = several * lanes, 1 if self.holes else lanes
         if several > 1 and (isinstance(var.size, Hole) or var.size >= wide):
             end = self.b.sub(stop, self.b.urem(self.b.sub(stop, start), I64(wide)))
             with self.build.loop(start, end, wide, name=f"{var.name}.wide") as i:
@@ -232,12 +232,10 @@ class Stages(Expressions):
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
         """Compute and store; the values of some expressions may be `known`."""
         memo: dict[Expr, ir.Value] = dict(self.same if known is None else known)
-        if lanes.vector is not None and lanes.mask is None and _take_turns(stage.stores, lanes.vector):
-            first = min(stage.stores, key=lambda s: s.index.offset)
-            values = [
-                self.value(s.value, lanes, memo) for s in sorted(stage.stores, key=lambda s: s.index.offset)
-            ]
-            self.put_in_turn(first.buffer, self.index(first.index, lanes), values, lanes)
+        if lanes.every > 1 and lanes.mask is None and _take_turns(stage.stores, lanes.vector):
+            stores = sorted(stage.stores, key=lambda s: s.index.offset)
+            values = [self.value(s.value, lanes, memo) for s in stores]
+            self.put_in_turn(stores[0].buffer, self.index(stores[0].index, lanes), values, lanes)
             return
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
