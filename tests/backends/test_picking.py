@@ -11,10 +11,11 @@ import weft as wf
 from weft.arrays.tensor import Tensor
 from weft.backends.cpu.library import assembly
 from weft.backends.cpu.regions import numbered, plan, prepare
-from weft.ir.dtype import float32
+from weft.ir.dtype import float32, int64
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.target import LEVELS
+from weft.ops.gather import gather
 
 MOVES = {
     "every second": lambda x: x[..., ::2] + x[..., 1::2],
@@ -77,3 +78,11 @@ def test_nothing_is_read_or_written_one_by_one(name):
     for kernel in kernels:
         text = assembly(kernel, "kernel", LEVELS["x86-64-v4"])
         assert "zmm" in text and not re.search("gather|scatter", text)
+
+
+def test_rows_at_places_known_at_run_time_are_read_as_they_lie():
+    avals = (Aval((100, 48), float32), Aval((32,), int64))
+    graph = trace_graph(lambda x, i: gather(x, i, axes=(0,)) * 2, avals)
+    for step in plan(prepare(numbered(graph))).all_steps():
+        text = assembly(step.kernel, "kernel", LEVELS["x86-64-v4"])
+        assert "zmm" in text and "gather" not in text

@@ -64,6 +64,17 @@ def test_top_k():
         run(lambda v: s.top_k(v, 5, 1)[0], x)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("largest", [False, True])
+def test_the_few_largest_are_the_first_that_sorting_gives(rng, dtype, largest, monkeypatch):
+    x = rng.choice(np.array([-inf, -2, -1e-40, -0.0, 0.0, 1e-40, 0.5, 3, inf, nan], dtype), (40, 12))
+    got = [run(lambda v, k=k: s.top_k(v, k, 1, largest=largest)[1], x) for k in (1, 5, 12)]
+    monkeypatch.setattr(s, "_FEW", 0)
+    want = run(lambda v: s.top_k(v, 12, 1, largest=largest)[1], x)
+    for k, found in zip((1, 5, 12), got, strict=True):
+        same(found, want[:, :k])
+
+
 def test_agrees_with_torch(rng):
     torch = pytest.importorskip("torch")
     x = rng.integers(0, 5, (4, 9)).astype(float)

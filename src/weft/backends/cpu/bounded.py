@@ -9,7 +9,8 @@ from ...kernel.index import Var
 from ...kernel.loops import Inside, Literal, Stage, found_in
 from . import instructions as ir
 from .build import I1, I64
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
+from .places import Lanes
 
 #: Conditional values that are worth code of their own where all their conditions hold.
 _SEVERAL = 4

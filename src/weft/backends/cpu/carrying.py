@@ -16,7 +16,8 @@ from ...kernel.index import Index, Var
 from ...kernel.loops import Expr, Inside, Load, Stage, Store, found_in, operands
 from . import instructions as ir
 from .build import I64
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
+from .places import Lanes
 
 #: What one turn of the loop makes of values that are known: those that it stores.
 Turn = Callable[[Lanes, Mapping[Expr, ir.Value]], list[ir.Value]]

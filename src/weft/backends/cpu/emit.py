@@ -18,8 +18,8 @@ from ...kernel.verify import verify_kernel
 from . import instructions as ir
 from . import streams
 from .build import I64, KERNEL, Build, aligned
-from .expressions import Lanes
 from .flow import Flow
+from .places import Lanes
 from .stages import Stages
 from .wideness import WIDE, lane_count, side_by_side
 

@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...ir.dtype import DType, bfloat16, float32, float64
 from ...kernel.functions import ENDS
 from ...kernel.generic import Hole
-from ...kernel.index import Index, Quotient, Var
+from ...kernel.index import Index, Var
 from ...kernel.loops import (
     Apply,
     Expr,
@@ -27,28 +27,13 @@ from ...kernel.loops import (
     Total,
     found_in,
 )
-from ...kernel.patterns import Pattern, first, pattern
 from . import instructions as ir
 from . import philox, reinterpret  # noqa: F401  (declare their operations)
-from .build import I1, I32, I64, LINE, PTR, Build, element, like, memory_type, register_type, suffix
+from .build import I1, I32, I64, PTR, Build, element, like, register_type
 from .order import precedes
-from .picking import in_turn, picked
+from .places import Lanes, Places, both, opposite
 from .scalar import operate
 from .words import round_to_brains
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """Where an expression is being computed: values of the loop variables, and which of them runs along lanes."""
-
-    values: Mapping[Var, ir.Value]
-    vector: Var | None = None
-    count: int = 1
-    mask: ir.Value | None = None
-    every: int = 1  #: what the vector variable is a multiple of in the first lane
-
-    def at(self, var: Var, value: ir.Value) -> Lanes:
-        return replace(self, values={**self.values, var: value})
 
 
 def _is_number(e: Expr) -> bool:
@@ -56,7 +41,7 @@ def _is_number(e: Expr) -> bool:
     return isinstance(e, Scalar) or (isinstance(e, Apply) and e.op == "cast" and _is_number(e.args[0]))
 
 
-class Expressions:
+class Expressions(Places):
     """Loop expressions as instructions of one function, given the pointers of its buffer table.
 
     After the buffers, the table of a kernel that checks indices holds the address of its status word, and then that
@@ -64,15 +49,8 @@ class Expressions:
     """
 
     def __init__(self, build: Build, dtypes: tuple[DType, ...], checked: bool, holes: int = 0) -> None:
-        self.build = build
-        self.b = build.b
-        self.dtypes = dtypes
-        self.given = len(dtypes)  #: buffers of the table; what a kernel sets aside follows them
+        super().__init__(build, dtypes)
         table = build.function.args[0]
-        self.bases = [
-            self.b.load(self.b.gep(table, [I64(i)], source_etype=PTR), typ=PTR, align=8)
-            for i in range(len(dtypes))
-        ]
         self.status: ir.Value | None = None
         if checked:
             self.status = self.b.load(
@@ -88,11 +66,6 @@ class Expressions:
         self.normal = False  #: whether no total is subnormal, and an instruction rounds such to bfloat16
         self.greatest: Mapping[int, Expr] = {}  #: what the totals that are maxima are the maxima of
         self.ahead = 0  #: bytes by which vectors are fetched ahead of their use
-        self.ahead_writing = 0  #: the same of those that are written
-        #: Whether quotients in indices are hidden. Of many indices that are made of them, LLVM would look for those
-        #: that are a part of others, and take longer than for all the rest.
-        self.hides = False
-        self.past = False  #: whether whole vectors are written past the caches
         self._numbers: dict[Expr, ir.Value] = {}  #: what is computed once, before all loops
 
     def value(self, e: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
@@ -159,33 +132,18 @@ class Expressions:
         return self.build.round(x, dtype, out)
 
     def _load(self, e: Load, lanes: Lanes) -> ir.Value:
-        step = e.index.stride(lanes.vector) if lanes.vector is not None else 0
-        base = self.bases[e.buffer]
-        if step == 0:
-            return self.build.load(base, self.index(e.index, lanes), e.dtype)
-        if step == 1:
-            index = self.index(e.index, lanes)
-            if self.ahead and e.buffer < self.given:
-                self._fetch(base, index, e.dtype, lanes.count, self.ahead)
-            return self.build.load(base, index, e.dtype, lanes.count, lanes.mask)
-        places, wanted = self._pattern(e.index, lanes), _known(lanes.mask, lanes.count)
-        if places is not None and wanted is not None:
-            found = picked(self.build, base, self.index(e.index, lanes), e.dtype, places, wanted)
-            if found is not None:
-                return found
-        at = self.build.splat(self.indices(e.index, lanes), lanes.count)
-        return self._gather(base, at, e.dtype, lanes)
+        near = lanes.vector is not None and e.index.stride(lanes.vector) == 1
+        if near and self.ahead and e.buffer < self.given:
+            self.fetch(e, lanes, self.ahead)
+        return self.read(e.buffer, e.index, lanes)
 
     def _lookup(self, e: Lookup, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
-        at = self.indices(e.base, lanes)
         offset, fault = self.offset(e.parts, e.wraps, lanes, memo)
-        at, offset = self.build.same(at, offset)
-        at = self.b.add(at, offset)
         self._report(fault, lanes)
-        base = self.bases[e.buffer]
-        if not isinstance(at.type, ir.VectorType):
-            return self.build.load(base, at, e.dtype)
-        return self._gather(base, at, e.dtype, lanes)
+        if not isinstance(offset.type, ir.VectorType):
+            return self.read(e.buffer, e.base, lanes, offset)
+        at = self.b.add(self.build.splat(self.indices(e.base, lanes), lanes.count), offset)
+        return self._gather(self.bases[e.buffer], at, e.dtype, lanes)
 
     def offset(
         self,
@@ -250,14 +208,6 @@ class Expressions:
         with self.b.if_then(fault, likely=False):
             self.b.store(I64(1), self.status, align=8)
 
-    def _gather(self, base: ir.Value, at: ir.Value, dtype: DType, lanes: Lanes) -> ir.Value:
-        """Elements at the places `at`; masked-off lanes are not touched."""
-        pointers = self._pointers(base, at, dtype)
-        raw = self.build.narrow(self.build.const(0, like(register_type(dtype), lanes.count)), dtype)
-        name = f"llvm.masked.gather.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        got = self.build.masked(name, raw.type, (pointers, self._mask(lanes), raw), 1)
-        return self.build.widen(got, dtype)
-
     def _position(self, e: Position, lanes: Lanes) -> ir.Value:
         index = self.indices(e.index, lanes)
         want = register_type(e.dtype)
@@ -288,38 +238,14 @@ class Expressions:
             other = lambda: self.build.splat(self.value(e.other, lanes, {}), lanes.count)  # noqa: E731
             return self.build.choose(condition, then, other)
         found = self._in_some(e.then, condition, lanes, memo)
-        rest = self._in_some(e.other, _opposite(self.b, condition), lanes, memo)
+        rest = self._in_some(e.other, opposite(self.b, condition), lanes, memo)
         return self.b.select(condition, found, rest)
-
-    def _known_lanes(self, conditions: Sequence[tuple[Index, int, int]], lanes: Lanes) -> ir.Constant | None:
-        """The lanes in which indices lie in their ranges, if that is the same for all vectors."""
-        if lanes.vector is None or lanes.every == 1:
-            return None
-        held = [True] * lanes.count
-        for at, low, high in conditions:
-            places, (start, modulus) = self._pattern(at, lanes), first(at, lanes.vector, lanes.every)
-            if places is None or modulus:
-                return None
-            held = [h and low <= start + p < high for h, p in zip(held, places, strict=True)]
-        return ir.Constant(ir.VectorType(I1, lanes.count), held)
-
-    def holds(self, conditions: Sequence[tuple[Index, int, int]], lanes: Lanes) -> ir.Value:
-        """Whether indices lie in their ranges, in each lane if they are others there."""
-        condition: ir.Value = I1(1)
-        for at, low, high in conditions:
-            i = self.indices(at, lanes)
-            below, above = _open_ends(at, low, high)
-            if below:
-                condition = self._and(condition, self.b.icmp_signed(">=", i, self.build.const(low, i.type)))
-            if above:
-                condition = self._and(condition, self.b.icmp_signed("<", i, self.build.const(high, i.type)))
-        return condition
 
     def _in_some(self, e: Expr, wanted: ir.Value, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         """An expression in the lanes where it is `wanted`: nothing is read for the others, which get anything."""
         if not reads_memory(e):
             return self.build.splat(self.value(e, lanes, memo), lanes.count)
-        mask = wanted if lanes.mask is None else _both(self.b, wanted, lanes.mask)
+        mask = wanted if lanes.mask is None else both(self.b, wanted, lanes.mask)
         within = replace(lanes, mask=mask)
         found = lambda: self.build.splat(self.value(e, within, {}), lanes.count)  # noqa: E731
         if not reads_alike(e, lanes.vector) and not _is_choice_of_many(e):
@@ -329,173 +255,6 @@ class Expressions:
         some = self.build.intrinsic(f"llvm.vector.reduce.or.v{lanes.count}i1", I1, (mask,))
         nothing = self.build.const(0, like(register_type(e.dtype), lanes.count))
         return self.build.choose(some, found, lambda: nothing)
-
-    def _and(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        x, y = self.build.same(x, y)
-        return self.b.and_(x, y)
-
-    # -- indices ------------------------------------------------------------------------------------------------
-
-    def index(self, at: Index, lanes: Lanes) -> ir.Value:
-        """The index in the first lane."""
-        parts = []
-        for term, factor in at.factors.items():
-            if isinstance(term, Var):
-                part = lanes.values[term]
-            else:
-                inner = self.index(term.of, lanes)
-                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
-                part = self.b.hidden(part) if self.hides else part
-            parts.append(self.b.mul(part, I64(factor)))
-        return self._sum(parts, I64(at.offset))
-
-    def _sum(self, parts: list[ir.Value], offset: ir.Value) -> ir.Value:
-        """The parts of an index added up, those first that change least: they are added outside of inner loops."""
-        total = offset
-        for part in sorted(parts, key=lambda x: x.depth):
-            total = self.b.add(total, part)
-        return total
-
-    def indices(self, at: Index, lanes: Lanes) -> ir.Value:
-        """The index in every lane: a scalar if they are the same, else a vector."""
-        vector = lanes.vector
-        if vector is None or at.stride(vector) == 0:
-            return self.index(at, lanes)
-        step = at.stride(vector)
-        if step is not None:
-            return self.b.add(self.build.splat(self.index(at, lanes), lanes.count), self._steps(step, lanes))
-        places = self._pattern(at, lanes)
-        if places is not None:
-            first = self.build.splat(self.index(at, lanes), lanes.count)
-            return self.b.add(first, ir.Constant(first.type, list(places)))
-        parts = []
-        for term, factor in at.factors.items():
-            if isinstance(term, Var):
-                part = self.indices(Index({term: 1}, 0), lanes)
-            else:
-                inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
-                part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
-            part = self.build.splat(part, lanes.count)
-            parts.append(self.b.mul(part, self.build.const(factor, part.type)))
-        return self._sum(parts, self.build.const(at.offset, ir.VectorType(I64, lanes.count)))
-
-    def _pattern(self, at: Index, lanes: Lanes) -> Pattern | None:
-        """By how much an index is larger in each lane than in the first, if that is known when a kernel is made."""
-        if lanes.vector is None or lanes.every == 1:
-            return None
-        return pattern(at, lanes.vector, lanes.every, lanes.count)
-
-    def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
-        divisor = self.build.const(by, x.type)
-        if isinstance(by, Hole) or of.bounds[0] >= 0:
-            return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
-        # Floor semantics for a dividend that may be negative: shift it up by a multiple of the divisor.
-        shift = -(of.bounds[0] // by) * by
-        up = self.b.add(x, self.build.const(shift, x.type))
-        if not quotient:
-            return self.b.urem(up, divisor)
-        return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
-
-    def fetch(self, e: Load, lanes: Lanes, ahead: int) -> None:
-        """Bring what comes so many bytes after neighbouring elements to the caches."""
-        self._fetch(self.bases[e.buffer], self.index(e.index, lanes), e.dtype, lanes.count, ahead)
-
-    def _fetch(
-        self, base: ir.Value, at: ir.Value, dtype: DType, count: int, ahead: int, write: bool = False
-    ) -> None:
-        for k in range(0, count, LINE // dtype.itemsize):
-            place = self.b.add(at, I64(ahead // dtype.itemsize + k))
-            self.build.prefetch(self.build.address(base, place, dtype), write, self.build.target.fetches_to)
-
-    def put(self, buffer: int, at: ir.Value, step: int | None, value: ir.Value, lanes: Lanes) -> None:
-        """Store a value: lane k at element at + k * step."""
-        base, dtype = self.bases[buffer], self.dtypes[buffer]
-        if lanes.vector is None:
-            self.build.store(base, at, value, dtype)
-            return
-        value = self.build.splat(value, lanes.count)
-        if step == 1:
-            aside = buffer >= self.given
-            if self.ahead_writing and lanes.mask is None and not self.past and not aside:
-                self._fetch(base, at, dtype, lanes.count, self.ahead_writing, write=True)
-            self.build.store(base, at, value, dtype, lanes.mask, self.past)
-            return
-        if step == -1 and lanes.mask is None:
-            first = self.b.sub(at, I64(lanes.count - 1))
-            self.build.store(base, first, self.build.reversed(value), dtype)
-            return
-        assert step is not None
-        raw = self.build.narrow(value, dtype)
-        places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))
-        pointers = self._pointers(base, places, dtype)
-        name = f"llvm.masked.scatter.v{lanes.count}{_suffix(raw)}.v{lanes.count}p0"
-        self.build.masked(name, ir.VoidType(), (raw, pointers, self._mask(lanes)), 2)
-
-    def put_in_turn(self, buffer: int, at: ir.Value, values: Sequence[ir.Value], lanes: Lanes) -> None:
-        """Store the first lanes of all values, then the second lanes and so on, from element `at`."""
-        values = [self.build.splat(v, lanes.count) for v in values]
-        for k, value in enumerate(in_turn(self.build, values)):
-            place = self.b.add(at, I64(k * lanes.count))
-            self.build.store(self.bases[buffer], place, value, self.dtypes[buffer])
-
-    def get(self, buffer: int, at: ir.Value, step: int | None, lanes: Lanes) -> ir.Value:
-        """Read what `put` would overwrite."""
-        base, dtype = self.bases[buffer], self.dtypes[buffer]
-        if lanes.vector is None:
-            return self.build.load(base, at, dtype)
-        if step == 1:
-            return self.build.load(base, at, dtype, lanes.count, lanes.mask)
-        assert step is not None
-        places = self.b.add(self.build.splat(at, lanes.count), self._steps(step, lanes))
-        return self._gather(base, places, dtype, lanes)
-
-    def _steps(self, step: Any, lanes: Lanes) -> ir.Value:
-        """0, step, 2 step, ... one for each lane."""
-        type_ = ir.VectorType(I64, lanes.count)
-        if isinstance(step, Hole):
-            return self.b.mul(self.build.const(step, type_), self.build.iota(I64, lanes.count))
-        return ir.Constant(type_, [step * k for k in range(lanes.count)])
-
-    def _pointers(self, base: ir.Value, at: ir.Value, dtype: DType) -> ir.Value:
-        """The addresses of the elements `at`, a vector."""
-        return self.b.gep(base, [at], source_etype=memory_type(dtype))
-
-    def _mask(self, lanes: Lanes) -> ir.Value:
-        return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
-
-
-def _known(mask: ir.Value | None, count: int) -> Sequence[bool] | None:
-    """The lanes of a mask that is the same for all vectors."""
-    if mask is None:
-        return [True] * count
-    return mask.constant if isinstance(mask, ir.Constant) else None
-
-
-def _opposite(b: ir.IRBuilder, mask: ir.Value) -> ir.Value:
-    if isinstance(mask, ir.Constant):
-        return ir.Constant(mask.type, [not x for x in mask.constant])
-    return b.not_(mask)
-
-
-def _both(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    if isinstance(x, ir.Constant) and isinstance(y, ir.Constant):
-        return ir.Constant(x.type, [p and q for p, q in zip(x.constant, y.constant, strict=True)])
-    return b.and_(x, y)
-
-
-def _has_holes(at: Index) -> bool:
-    """Whether an index has numbers that are known at run time only, or may have: its bounds are then not asked for."""
-    if not all(isinstance(t, Var) for t in at.factors):
-        return True
-    return any(isinstance(n, Hole) for n in (at.offset, *at.factors.values(), *[t.size for t in at.factors]))
-
-
-def _open_ends(at: Index, low: Any, high: Any) -> tuple[bool, bool]:
-    """Which ends of a range an index may be beyond; in a generic kernel, the range itself says so."""
-    if not (isinstance(low, int) and isinstance(high, int)):
-        return low is not None, high is not None
-    least, most = at.bounds
-    return least < low, most >= high
 
 
 def reads_alike(e: Expr, vector: Var | None) -> bool:
@@ -527,10 +286,6 @@ def vanishing(e: Expr) -> tuple[Expr, Expr] | None:
     return (less, x) if float(least.value) >= ENDS[e.dtype.bits][0] else None
 
 
-def _suffix(value: ir.Value) -> str:
-    return suffix(value.type.element)
-
-
 def _number(e: Literal) -> Any:
     if e.value in ("True", "False"):
         return e.value == "True"
@@ -548,3 +303,10 @@ def _is_choice_of_many(e: Expr, many: int = 3) -> bool:
         else:
             count += 1
     return count > many
+
+
+def _has_holes(at: Index) -> bool:
+    """Whether an index has numbers that are known at run time only, or may have: its bounds are then not asked for."""
+    if not all(isinstance(t, Var) for t in at.factors):
+        return True
+    return any(isinstance(n, Hole) for n in (at.offset, *at.factors.values(), *[t.size for t in at.factors]))

@@ -19,7 +19,7 @@ from ...kernel.index import Var
 from . import instructions as ir
 from . import streams
 from .build import I64, register_type
-from .expressions import Lanes
+from .places import Lanes
 from .stages import Stages
 from .sums import Sums
 from .wideness import WIDE, accumulators

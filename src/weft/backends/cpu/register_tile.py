@@ -14,8 +14,8 @@ from ...kernel.tiles import Guard, Tap, Tiles
 from ...kernel.tiling import Tiling, packed_rows
 from . import instructions as ir
 from .build import I64, LINE, Build
-from .expressions import Lanes
 from .fetching import along_results, fetches_results, lines_of_rows
+from .places import Lanes
 from .tile_results import Place, TileResults
 from .words import multiply_brains, multiply_pairs, multiply_quads
 

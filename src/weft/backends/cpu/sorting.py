@@ -15,8 +15,9 @@ from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from . import instructions as ir
 from .build import I64, KERNEL, PTR, Build
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
 from .order import precedes
+from .places import Lanes
 
 
 def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:

@@ -16,8 +16,9 @@ from . import carrying, streams
 from . import instructions as ir
 from .bounded import all_inside, bounded
 from .build import I64, Build, like, register_type
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
 from .picking import MOST
+from .places import Lanes
 from .scalar import combine
 from .sums import Sums
 from .wideness import accumulators, lane_count, same_along

@@ -13,8 +13,9 @@ from ...kernel.anchors import identity_of
 from ...kernel.loops import Expr, Reduction, operands
 from . import instructions as ir
 from .build import I32, like, register_type
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
 from .extremes import Extreme
+from .places import Lanes
 from .scalar import combine
 
 

@@ -16,7 +16,8 @@ from ...kernel.tiles import Result, Tiles, of_columns
 from ...kernel.tiling import Tiling
 from . import instructions as ir
 from .build import I1, I64, PTR, Build, memory_type, register_type
-from .expressions import Expressions, Lanes
+from .expressions import Expressions
+from .places import Lanes
 from .scalar import combine
 from .work import after_sums
 

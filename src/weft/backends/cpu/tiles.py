@@ -18,9 +18,9 @@ from ...kernel.tiling import COLUMNS_CACHED, rows_size, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
 from .build import I64, KERNEL, LINE, Build
-from .expressions import Lanes
 from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
+from .places import Lanes
 from .register_tile import Block, RegisterTile
 from .tile_results import Place
 from .tile_units import group_count, packed_bytes, panel_count, unit_variables, units
