@@ -17,10 +17,12 @@ from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.loops import Kernel
 from weft.kernel.schedule import Step, schedule
+from weft.ops.composite.common import exp_or_zero
 from weft.ops.composite.normalization import layer_norm
 from weft.ops.composite.softmax import log_softmax, softmax
 from weft.ops.movement import reshape
-from weft.ops.reduce import sum_
+from weft.ops.reduce import max_, sum_
+from weft.ops.transcendental import log
 
 
 def spread(x, w):
@@ -29,12 +31,19 @@ def spread(x, w):
     return sum_(far * far, axes=(1,))
 
 
+def log_total(x, w):
+    """The logarithm of the sum of the exponentials of rows less their greatest element."""
+    top = reshape(max_(x, axes=(1,)), shape=(x.shape[0], 1))
+    return log(sum_(exp_or_zero(x - top), axes=(1,)))
+
+
 #: name -> (a function of rows and of a row, by how many rows the stages of its kernel are behind)
 ROWS = {
     "softmax": (lambda x, w: softmax(x, axis=1), (0, 1, 2)),
     "log_softmax": (lambda x, w: log_softmax(x, axis=1), (0, 1, 2)),
     "layer norm": (lambda x, w: layer_norm(x, w, w, 1e-5, shape=w.shape), (0, 1, 2)),
-    "spread": (spread, (0, 1, 1)),
+    "spread": (spread, (0, 2, 3)),
+    "log of sums": (log_total, (0, 2, 3)),
 }
 
 
@@ -98,6 +107,8 @@ def test_how_far_stages_are_behind(name):
     assert streams.lags(kernel_of(name, 64, 100)) == ROWS[name][1]
     assert streams.lags(kernel_of(name, 31, 100)) == ()  # too few rows
     assert streams.lags(kernel_of(name, 64, 65_552)) == ()  # some would not stay in the cache together
+    rows_apart = streams.lags(kernel_of(name, 64, 7_000))  # three would not stay in the first-level cache
+    assert rows_apart[:2] == (0, 1) and rows_apart[2:] == (2,)
 
 
 def test_what_waits_for_more_than_a_turn_is_not_set_aside():
@@ -129,7 +140,10 @@ def test_lines_are_fetched_one_by_one(name, monkeypatch):
 
 def test_exponentials_of_what_is_not_above_zero_have_the_bits_of_all_others():
     """Of a row less its greatest element, whether that is known to be one or was looked at before."""
-    x = wf.tensor(numbers(40, 333).astype(np.float32))
+    values = numbers(40, 333)
+    values[10:] = np.linspace(-87.5, 0, 30 * 333).reshape(333, 30).T  # every row has some of all
+    values[10:, 0] = 0.0
+    x = wf.tensor(values.astype(np.float32))
     together = wf.compile(lambda v: wf.nn.functional.softmax(v, 1))(x).numpy()
     top = wf.max(x, axis=1, keepdims=True).realize()
     powers = wf.compile(lambda v, t: wf.exp(wf.where(v - t < -87.0, -np.inf, v - t)))(x, top).realize()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...ir.dtype import DType, bfloat16, float32, float64
-from ...kernel.functions import ENDS
+from ...kernel.functions import ENDS, NORMAL
 from ...kernel.generic import Hole
 from ...kernel.index import Index, Var
 from ...kernel.loops import (
@@ -103,7 +103,8 @@ class Expressions(Places):
             return self._inside(e, lanes, memo)
         if e.op == "exp" and (parts := vanishing(e.args[0])) is not None:
             args = self.build.same(*[self.value(a, lanes, memo) for a in parts])
-            name = "exp_unless_low" if self._is_low(parts[1]) else "exp_unless"
+            normal = float(e.args[0].args[0].args[1].value) >= NORMAL[e.dtype.bits]
+            name = "exp_unless_low" if normal and self._is_low(parts[1]) else "exp_unless"
             return operate(self.build, name, args, [a.dtype for a in parts], e.dtype)
         if e.op == "equal" and isinstance(e.args[0], Position) and lanes.vector is not None:
             found = self._is_at(e.args[0], e.args[1], lanes, memo)

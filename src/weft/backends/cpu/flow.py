@@ -22,7 +22,7 @@ from .build import I64, register_type
 from .places import Lanes
 from .stages import Stages
 from .sums import Sums
-from .wideness import WIDE, accumulators
+from .wideness import WIDE, accumulators, is_long_sum
 
 
 class Flow:
@@ -99,7 +99,7 @@ class Flow:
         for lanes in code.along(last, I64(0), I64(last.size), here, code.lanes, wide):
             starts = [self.b.add(lanes.values[last], I64(i)) for i in range(0, lanes.count, code.lanes)]
             parts = [replace(lanes.at(last, i), count=code.lanes) for i in starts]
-            at_once = [k for k in self.loops if len(parts) > 1 and accumulators(self.stages[k]) == WIDE]
+            at_once = [k for k in reversed(self.loops) if len(parts) > 1 and self._is_wide(k)]
             # Lines that are fetched in a burst wait for each other, and whatever is read then waits for them: they are
             # spread over the turn. The oldest row comes first: where it waits for its sum, the next one will.
             for part in parts:
@@ -111,6 +111,11 @@ class Flow:
             for k in at_once:
                 step(k, lanes)
         code.ahead = ahead
+
+    def _is_wide(self, k: int) -> bool:
+        """Whether a stage takes several vectors at once, rather than one after the other."""
+        stage = self.stages[k]
+        return accumulators(stage) == WIDE or is_long_sum(stage, self.code.build.target)
 
     @contextmanager
     def _seen_by(self, k: int) -> Iterator[None]:

@@ -128,7 +128,14 @@ def lags(kernel: Kernel) -> tuple[int, ...]:
     size = math.prod([v.size for v in rows[0].variables]) * 4
     if not 0 < size <= _TOGETHER or any(bounded(s, s.variables[-1]) for s in rows):
         return ()
-    return tuple([min(k, len(loops) - 1) for k in range(len(kernel.stages))]) if _row_by_row(kernel) else ()
+    if not _row_by_row(kernel):
+        return ()
+    # Two rows behind where both stay in the first-level cache: what a row begins with is then known before it. Where a
+    # stage leaves something for the next one, there is place for one row of it.
+    apart = 2 if size <= _ROW and not any(s.stores for s in rows) else 1
+    last = apart * (len(loops) - 1)
+    # What is computed of the numbers of a row comes another row later: no instruction behind waits for a sum's end.
+    return (*range(0, last + 1, apart), *[last + 1 for _ in rest])
 
 
 def _row_by_row(kernel: Kernel) -> bool:

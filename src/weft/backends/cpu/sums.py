@@ -50,7 +50,7 @@ class Sums:
         return _Places(slots, Extreme(self.build, r, self.lanes, self.several) if wide else None)
 
     def add(self, here: Lanes, memo: dict[Expr, ir.Value]) -> None:
-        """Take the elements of one turn."""
+        """Take the elements of one turn; those of several vectors where one is kept, vector by vector."""
         lanes = here.count if self.several > 1 else self.lanes
         for r, at in self.places:
             slot, type_ = at.slots[lanes]
@@ -59,10 +59,12 @@ class Sums:
                 factors = [self._splat(x, lanes, here, memo) for x in operands(r.value)]
                 after = self.build.multiply_add(*factors, before)
             else:
-                value = self._splat(r.value, lanes, here, memo)
+                value = self._splat(r.value, max(lanes, here.count), here, memo)
                 if at.extreme is not None:
                     at.extreme.look(value, here.mask)
-                after = self._combined(r, before, value, at.extreme)
+                after = before
+                for part in self._parts(value, lanes):
+                    after = self._combined(r, after, part, at.extreme)
             if here.mask is not None and not self.across:
                 after = self.b.select(here.mask, after, before)
             self.b.store(after, slot)
@@ -92,6 +94,16 @@ class Sums:
         while value.type.count > lanes:
             value = self._combined(r, *self.build.halves(value), extreme)
         return value
+
+    def _parts(self, value: ir.Value, lanes: int) -> list[ir.Value]:
+        """A vector in pieces of so many lanes."""
+        if not isinstance(value.type, ir.VectorType) or value.type.count == lanes:
+            return [value]
+        parts = []
+        for start in range(0, value.type.count, lanes):
+            order = ir.Constant(ir.VectorType(I32, lanes), list(range(start, start + lanes)))
+            parts.append(self.b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), order))
+        return parts
 
     def _folded(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
         """All lanes combined, as a tree.

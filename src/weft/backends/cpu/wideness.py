@@ -76,11 +76,21 @@ def side_by_side(kernel: Kernel, target: Target) -> int:
     return WIDE if known and long and stored else 1
 
 
+def is_long_sum(stage: Stage, target: Target) -> bool:
+    """Whether a stage adds up elementary functions, for the same reason better computed of several vectors side by side
+    than one after the other."""
+    if not target.picks or stage.stores or not all(r.op == "sum" for r in stage.reductions):
+        return False
+    found = found_in([r.value for r in stage.reductions])
+    known = all(_is_plain(e, stage.variables[-1]) for e in found)
+    return known and any(isinstance(e, Apply) and e.op in functions for e in found)
+
+
 def _is_plain(e: Expr, along: Var) -> bool:
     """Whether an expression is one of float32, or a condition, and reads neighbours or one number for all lanes."""
     if isinstance(e, Load) and e.index.stride(along) not in (0, 1):
         return False
-    return isinstance(e, (Literal, Load, Scalar, Apply)) and (
+    return isinstance(e, (Literal, Load, Scalar, Total, Apply)) and (
         e.dtype.name == "float32" or e.dtype.kind == "b"
     )
 

@@ -19,7 +19,7 @@ from . import (
     trigonometric,
 )
 from .define import Function, functions
-from .exponential import ENDS, exp_unless
+from .exponential import ENDS, NORMAL, exp_unless
 from .gamma import polygamma
 
-__all__ = ["ENDS", "Function", "exp_unless", "functions", "polygamma"]
+__all__ = ["ENDS", "NORMAL", "Function", "exp_unless", "functions", "polygamma"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 
 from ..algebra import Algebra, Value
 from .define import clamp, function, horner, keep_nan, keep_zero, power_of_two, scale
@@ -59,6 +60,9 @@ def _scaled(a: Algebra, x: Value, n: Value) -> Value:
     return found
 
 
+#: From here up to 0 exp is a normal number, and so is the power of two next to it.
+NORMAL = {32: -87.0, 64: -708.0}
+
 #: Where exp vanishes, and where it overflows, at the latest.
 ENDS = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
 
@@ -73,15 +77,40 @@ _SIXTEENTHS = 1.5 * 2.0**19
 _LN2_NEAR = (0.693147182464599609375, -1.904654299957767e-09)
 
 
-def _by_sixteenths(a: Algebra, x: Value) -> tuple[Value, Value]:
-    """(value, n): e**x = value * 2**floor(n), from the next sixteenth of a power of two."""
+def _less_sixteenths() -> tuple[float, ...]:
+    """2**(k / 16) as a float32 whose bits are less by k sixteenths of what counts as one in an exponent."""
+    bits = struct.unpack("<16i", struct.pack("<16f", *_POWERS))
+    return struct.unpack("<16f", struct.pack("<16i", *[b - (k << 19) for k, b in enumerate(bits)]))
+
+
+_POWERS_LESS = _less_sixteenths()
+
+
+def _from_sixteenth(a: Algebra, x: Value) -> tuple[Value, Value, Value]:
+    """(k, n, p): e**x = 2**n (1 + p), with the number k of sixteenths in n in the last bits of the first."""
     shifted = a.fma(x, a.const(_LOG2E), a.const(_SIXTEENTHS))
     n = a.sub(shifted, a.const(_SIXTEENTHS))
     high, low = _LN2_NEAR
     r = a.fma(n, a.const(-low), a.fma(n, a.const(-high), x))
-    power = a.pick(_POWERS, a.as_int(shifted))
     p = a.fma(a.mul(r, r), a.fma(r, a.const(_EXP_NEAR[1]), a.const(_EXP_NEAR[0])), r)
+    return a.as_int(shifted), n, p
+
+
+def _by_sixteenths(a: Algebra, x: Value) -> tuple[Value, Value]:
+    """(value, n): e**x = value * 2**floor(n), from the next sixteenth of a power of two."""
+    k, n, p = _from_sixteenth(a, x)
+    power = a.pick(_POWERS, k)
     return a.fma(power, p, power), n
+
+
+def _normal(a: Algebra, x: Value) -> Value:
+    """e**x where that and the power of two next to it are normal numbers: the same bits.
+
+    The number of sixteenths, added to the exponent of what was picked for the last four bits of it, makes the power.
+    """
+    k, _, p = _from_sixteenth(a, x)
+    power = a.as_float(a.iadd(a.as_int(a.pick(_POWERS_LESS, k)), a.shl(k, 19)))
+    return a.fma(power, p, power)
 
 
 @function
@@ -92,12 +121,15 @@ def exp(a: Algebra, x: Value) -> Value:
 def exp_unless(a: Algebra, vanishes: Value, x: Value, low: bool = False) -> Value:
     """e**x, or 0 where that `vanishes`: processors take many times as long for what is below the normal range.
 
-    The same bits in fewer instructions where x is known to be `low`: not above 0.
+    The same bits in fewer instructions where x is known to be `low`: not above 0 and, where nothing vanishes, not
+    below `NORMAL`.
     """
     if not low:
         high = a.const(ENDS[a.bits][1])
         x = a.select(a.less(high, x), high, x)
     picks = a.bits == 32 and a.picks
+    if picks and low:
+        return a.select(vanishes, a.const(0.0), _normal(a, x))
     if picks:
         value, n = _by_sixteenths(a, x)
         found = a.scale(value, n, vanishes)
