@@ -103,7 +103,7 @@ class Expressions(Places):
             return self._inside(e, lanes, memo)
         if e.op == "exp" and (parts := vanishing(e.args[0])) is not None:
             args = self.build.same(*[self.value(a, lanes, memo) for a in parts])
-            normal = float(e.args[0].args[0].args[1].value) >= NORMAL[e.dtype.bits]
+            normal = float(parts[0].args[1].value) >= NORMAL[e.dtype.bits]
             name = "exp_unless_low" if normal and self._is_low(parts[1]) else "exp_unless"
             return operate(self.build, name, args, [a.dtype for a in parts], e.dtype)
         if e.op == "equal" and isinstance(e.args[0], Position) and lanes.vector is not None:
