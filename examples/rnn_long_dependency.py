@@ -1,4 +1,4 @@
-"""A plain recurrent network adds two marked numbers that may stand forty steps apart, thanks to how it starts."""
+"""A plain RNN adds two marked numbers that may stand forty steps apart, thanks to how it starts, and to clipping."""
 
 import numpy as np
 
@@ -38,8 +38,9 @@ class Adder(nn.Module):
 
 def main() -> float:
     wf.manual_seed(0)
-    trainer = wf.Trainer(Adder(), "mse", optim.Adam(lr=1e-3))
-    trainer.fit(*sequences(2048, seed=0), epochs=15, batch_size=32, seed=0, progress=False)
+    # Clipped, because over forty steps a gradient that grows a little at each grows a lot.
+    trainer = wf.Trainer(Adder(), "mse", optim.Adam(lr=1e-3), clip_norm=0.5)
+    trainer.fit(*sequences(8192, seed=0), epochs=10, batch_size=32, seed=0, progress=False)
     error = trainer.evaluate(*sequences(1024, seed=1))["loss"]
     print(f"mean squared error on new sequences: {error:.4f} (always answering 1: {1 / 6:.4f})")
     return error
