@@ -40,7 +40,11 @@ ours: set[type] = set()
 
 #: (primitive, type of x, type of y) -> the signature of x op y, where both operands can be used as they are; for a
 #: Python number its type stands for it, and the value is (signature, signature of the number's leaf, least, greatest).
-_pairs: dict[tuple[Any, ...], Any] = {}
+_pairs: dict[tuple[Primitive, Any, Any], Any] = {}
+
+#: The same for any number of operands: (primitive, their types) -> (signature, for each operand that is a number
+#: (signature of its leaf, least, greatest)).
+_applications: dict[tuple[Primitive, tuple[Any, ...]], Any] = {}
 
 #: Least and greatest value of the integer types, and what certainly fits every other.
 _limits = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in INTEGERS}
@@ -305,7 +309,7 @@ def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
 
 def application(prim: Primitive, operands: tuple[Any, ...]) -> Any:
     """A primitive of operands of types that it has been applied to before (see `note_application`), or None."""
-    found = _pairs.get(
+    found = _applications.get(
         (prim, tuple([o._cell.node.sig.out if type(o) in strong else type(o) for o in operands]))
     )
     if found is None:
@@ -336,7 +340,7 @@ def note_application(prim: Primitive, operands: tuple[Any, ...], node: Node) -> 
             numbers.append((n.sig, *_limits.get(n.dtype, (-_HUGE, _HUGE))))
         else:
             return
-    _pairs[prim, tuple(key)] = node.sig, numbers
+    _applications[prim, tuple(key)] = node.sig, numbers
 
 
 def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:

@@ -18,7 +18,7 @@ from ..base.errors import DTypeError, ShapeError
 from ..base.state import state
 from ..ir.dtype import bool_, int64
 from ..ir.node import Node
-from ..ir.shape import Shape, broadcast_shapes, show_shape
+from ..ir.shape import Shape, broadcasts_to, show_shape
 from ..ops import dynamic
 from ..ops import elementwise as e
 from ..ops import indexing as at
@@ -234,11 +234,7 @@ def _fitted(update: Node, shape: Shape, node: Node) -> Node:
     extra = update.ndim - len(shape)
     if extra > 0 and all(n == 1 for n in update.shape[:extra]):
         update = m.reshape.bind((update,), (update.shape[extra:],))
-    try:
-        fits = broadcast_shapes(update.shape, shape) == shape
-    except ShapeError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(update.shape, shape):
         raise ShapeError(
             f"cannot assign a value of shape {show_shape(update.shape)} to the {show_shape(shape)} elements that the "
             f"index selects from a tensor of shape {show_shape(node.shape)}"

@@ -10,7 +10,7 @@ from ..base.checked import checked, refuse_masked
 from ..base.errors import DTypeError, IndexingError, ShapeError
 from ..ir.dtype import DEFAULT_INT, bool_, int64, uint8
 from ..ir.node import Node
-from ..ir.shape import Shape, broadcast_shapes, check_shape, normalize_axis, show_shape
+from ..ir.shape import Shape, broadcasts_to, check_shape, normalize_axis, show_shape
 from ..ops import elementwise as e
 from ..ops import indexing as at
 from ..ops import movement as m
@@ -193,11 +193,7 @@ def scatter_add(x: Tensor, indices: Any, source: Any, /, *, axis: int = -1) -> T
 
 def _spread(name: str, source: Node, shape: Shape) -> Node:
     """What is added, broadcast to the shape of where it goes."""
-    try:
-        fits = broadcast_shapes(source.shape, shape) == shape
-    except ShapeError:
-        fits = False
-    if not fits:
+    if not broadcasts_to(source.shape, shape):
         raise ShapeError(
             f"{name} of a source of shape {show_shape(source.shape)}: x and the indices need {show_shape(shape)}"
         )

@@ -216,6 +216,14 @@ def check_shape(shape: Any) -> Shape:
     return tuple(out)
 
 
+def broadcasts_to(shape: Shape, target: Shape) -> bool:
+    """Whether what has a shape can be broadcast to another one."""
+    try:
+        return broadcast_shapes(shape, target) == target
+    except ShapeError:
+        return False
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The common shape by NumPy's rule: aligned at the right, sizes equal or 1."""
     first = shapes[0]

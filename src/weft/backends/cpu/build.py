@@ -195,22 +195,23 @@ class Build:
             new = list(rows)
             for base in range(0, n, 2 * half):
                 for j in range(base, base + half):
-                    new[j] = self._shuffle(rows[j], rows[j + half], low)
-                    new[j + half] = self._shuffle(rows[j], rows[j + half], high)
+                    new[j] = self.shuffled(low, rows[j], rows[j + half])
+                    new[j + half] = self.shuffled(high, rows[j], rows[j + half])
             rows, half = new, half // 2
         return rows
 
-    def halves(self, x: ir.Value) -> list[ir.Value]:
-        """The first lanes of a vector, and as many that follow."""
-        half, nothing = x.type.count // 2, ir.Constant(x.type, ir.Undefined)
-        return [self._shuffle(x, nothing, list(range(k, k + half))) for k in (0, half)]
+    def pieces(self, x: ir.Value, lanes: int) -> list[ir.Value]:
+        """A vector cut into vectors of so many lanes."""
+        return [self.shuffled(range(k, k + lanes), x) for k in range(0, x.type.count, lanes)]
 
     def reversed(self, x: ir.Value) -> ir.Value:
         """The lanes of a vector, last to first."""
-        return self._shuffle(x, ir.Constant(x.type, ir.Undefined), list(range(x.type.count))[::-1])
+        return self.shuffled(range(x.type.count)[::-1], x)
 
-    def _shuffle(self, x: ir.Value, y: ir.Value, order: list[int]) -> ir.Value:
-        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), order))
+    def shuffled(self, order: Sequence[int], x: ir.Value, y: ir.Value | None = None) -> ir.Value:
+        """The lanes of x, and behind them those of y, that have these numbers."""
+        y = ir.Constant(x.type, ir.Undefined) if y is None else y
+        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(order)), list(order)))
 
     def load(
         self, base: ir.Value, index: ir.Value, dtype: DType, lanes: int = 1, mask: ir.Value | None = None

@@ -38,7 +38,7 @@ class Extreme:
         """Note where there is a NaN among some elements, two vectors at a time."""
         parts = [value]
         while parts[0].type.count > self.lanes:
-            parts = [half for x in parts for half in self.build.halves(x)]
+            parts = [half for x in parts for half in self.build.pieces(x, x.type.count // 2)]
         pairs = zip(parts[::2], parts[1::2] or parts, strict=True)
         for slot, (x, y) in zip(self.numbers, pairs, strict=False):
             numbers = self.b.fcmp_ordered("ord", x, y)

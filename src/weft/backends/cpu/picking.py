@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ...ir.dtype import DType
 from . import instructions as ir
-from .build import I32, I64, Build, like
+from .build import I64, Build
 
 #: From how many vectors at most elements are picked, and how many are woven: a gather reads every one on its own.
 MOST = 4
@@ -58,6 +58,4 @@ def _chosen(build: Build, parts: Sequence[ir.Value], order: Sequence[tuple[int, 
         ]
         size, order = len(order), [(int(p >= half), k) for k, (p, _) in enumerate(order)]
         parts = sides
-    second = parts[1] if len(parts) > 1 else ir.Constant(parts[0].type, ir.Undefined)
-    places = ir.Constant(like(I32, len(order)), [p * size + i for p, i in order])
-    return build.b.shuffle_vector(parts[0], second, places)
+    return build.shuffled([p * size + i for p, i in order], *parts)

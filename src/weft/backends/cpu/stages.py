@@ -29,19 +29,16 @@ def _repeats(var: Var) -> bool:
     return isinstance(var.size, Hole) or var.size > 1
 
 
-def _take_turns(stores: Sequence[Store | Scatter], vector: Var | None) -> bool:
-    """Whether what a few stores write lies in memory in turn, without gaps."""
-    count = len(stores)
-    if not 1 < count <= MOST or not all(isinstance(s, Store) and not s.within for s in stores):
-        return False
-    least = min(s.index.offset for s in stores)
-    places = {s.index - (s.index.offset - least) for s in stores}
-    return (
-        len(places) == 1
-        and len({s.buffer for s in stores}) == 1
-        and sorted(s.index.offset - least for s in stores) == list(range(count))
-        and places.pop().stride(vector) == count
-    )
+def _in_turn(stores: Sequence[Store | Scatter], vector: Var | None) -> list[Store]:
+    """A few stores in the order in which they write, if they lie in memory in turn, without gaps; else none."""
+    plain = [s for s in stores if isinstance(s, Store) and not s.within]
+    if vector is None or not 1 < len(stores) == len(plain) <= MOST:
+        return []
+    first, *_ = found = sorted(plain, key=lambda s: s.index.offset)
+    if first.index.stride(vector) != len(found):
+        return []
+    follow = all((s.buffer, s.index) == (first.buffer, first.index + k) for k, s in enumerate(found))
+    return found if follow else []
 
 
 class Stages(Expressions):
@@ -233,10 +230,9 @@ class Stages(Expressions):
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
         """Compute and store; the values of some expressions may be `known`."""
         memo: dict[Expr, ir.Value] = dict(self.same if known is None else known)
-        if lanes.every > 1 and lanes.mask is None and _take_turns(stage.stores, lanes.vector):
-            stores = sorted(stage.stores, key=lambda s: s.index.offset)
-            values = [self.value(s.value, lanes, memo) for s in stores]
-            self.put_in_turn(stores[0].buffer, self.index(stores[0].index, lanes), values, lanes)
+        if lanes.every > 1 and lanes.mask is None and (turn := _in_turn(stage.stores, lanes.vector)):
+            values = [self.value(s.value, lanes, memo) for s in turn]
+            self.put_in_turn(turn[0].buffer, self.index(turn[0].index, lanes), values, lanes)
             return
         for store in stage.stores:
             value = self.value(store.value, lanes, memo)
@@ -299,15 +295,15 @@ class Stages(Expressions):
         if found is None:
             self.serial(stage.variables, outer, step)
         else:
-            self._some(found.along, 0, self.lanes, outer, step)
+            self._turns(found.along, 0, self.lanes, outer, step)
             self.assumed = found.holding
             rest = carrying.emit(self, found, stage, outer, turn)
             self.assumed = set()
-            self._some(found.along, rest, found.along.size, outer, step)
+            self._turns(found.along, rest, found.along.size, outer, step)
         self.totals = known
         return [self.b.load(slot, typ=type_) for _, slot, type_ in slots]
 
-    def _some(self, var: Var, start: int, stop: int, outer: Lanes, body: Callable[[Lanes], None]) -> None:
+    def _turns(self, var: Var, start: int, stop: int, outer: Lanes, body: Callable[[Lanes], None]) -> None:
         """Some turns of a loop, one after the other."""
         if start < stop:
             with self.build.loop(I64(start), I64(stop), name=var.name) as i:

@@ -63,7 +63,7 @@ class Sums:
                 if at.extreme is not None:
                     at.extreme.look(value, here.mask)
                 after = before
-                for part in self._parts(value, lanes):
+                for part in self.build.pieces(value, lanes) if here.count > lanes else [value]:
                     after = self._combined(r, after, part, at.extreme)
             if here.mask is not None and not self.across:
                 after = self.b.select(here.mask, after, before)
@@ -92,18 +92,8 @@ class Sums:
     def _halved(self, r: Reduction, value: ir.Value, extreme: Extreme | None, lanes: int) -> ir.Value:
         """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
         while value.type.count > lanes:
-            value = self._combined(r, *self.build.halves(value), extreme)
+            value = self._combined(r, *self.build.pieces(value, value.type.count // 2), extreme)
         return value
-
-    def _parts(self, value: ir.Value, lanes: int) -> list[ir.Value]:
-        """A vector in pieces of so many lanes."""
-        if not isinstance(value.type, ir.VectorType) or value.type.count == lanes:
-            return [value]
-        parts = []
-        for start in range(0, value.type.count, lanes):
-            order = ir.Constant(ir.VectorType(I32, lanes), list(range(start, start + lanes)))
-            parts.append(self.b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), order))
-        return parts
 
     def _folded(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
         """All lanes combined, as a tree.

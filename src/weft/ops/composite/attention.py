@@ -11,7 +11,7 @@ from ...ir.dtype import int64, uint64
 from ...ir.graph import trace_graph
 from ...ir.node import Aval, Node
 from ...ir.primitive import results
-from ...ir.shape import Shape, Size, broadcast_shapes, show_shape
+from ...ir.shape import Shape, Size, broadcast_shapes, broadcasts_to, show_shape
 from ..contraction import matmul
 from ..define import constant
 from ..elementwise import cast, equal, log, shift_right, where
@@ -43,13 +43,6 @@ def _(cts, outs, x):
     return ((ct - keep(sum_(ct * y, axes=axis), y, axis)) * y,)
 
 
-def _fits(mask: Node, scores: Node) -> bool:
-    try:
-        return broadcast_shapes(scores.shape, mask.shape) == scores.shape
-    except ShapeError:
-        return False
-
-
 def _turned(x: Node) -> Node:
     return swapaxes(x, x.ndim - 2, x.ndim - 1)
 
@@ -68,7 +61,7 @@ def scores_of(
     if causal:
         scores = where(tri(q.shape[-2], k.shape[-2], first), scores, float("-inf"))
     if mask is not None:
-        if not _fits(mask, scores):
+        if not broadcasts_to(mask.shape, scores.shape):
             raise ShapeError(
                 f"attention: a mask of shape {show_shape(mask.shape)} does not broadcast to the scores "
                 f"{show_shape(scores.shape)} (..., queries, keys)"
