@@ -137,8 +137,7 @@ def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
         return _BLOCK
     panel = t.steps * vectors * lanes * t.dtype.itemsize
     if pack:
-        panels = _group(-(-t.n.size // (vectors * lanes)))
-        return _LONG_BLOCK if panels * panel > _PACKED_RUN else 0
+        return _LONG_BLOCK if panel > _PACKED_RUN else 0
     many = t.m.size * math.prod([v.size for v in t.shared]) >= _MANY_ROWS
     return _BLOCK if panel > (_RUN_OF_MANY if many else _RUN) else 0
 
@@ -173,10 +172,10 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     count = sum([n for n, _ in heights])
     if t.rows:  # each tile has code of its own
         heights = tuple([(1, height) for many, height in heights for _ in range(many)])
-    group, bands = _shares(t, pack, blocked, panels, count, rows)
+    line = max(steps or t.steps, 1) * t.dtype.itemsize  # of one row, or column
+    group, bands = _shares(t, pack, blocked, panels, vectors * lanes * line * sums, count, rows)
     copied, stack = _widened(t, t.a) or (pack and _collides(t)), 1
     if copied and t.a.stride == 1 and heights and t.steps and not t.rows:
-        line = (steps or t.steps) * t.dtype.itemsize  # of one row, or column
         stack = max(1, min(_STACK, _STACK_BYTES // line) // heights[0][1])
         if pack:
             group, bands = _shares_of_stacks(t, panels, vectors * lanes * line)
@@ -252,8 +251,9 @@ def _widened(t: Tiles, x: Operand) -> bool:
     return t.type_of(x) is not t.dtype
 
 
-#: Panels, at most, that one unit goes through.
-_SHARED = 4
+#: Panels, at most, that one unit goes through, and bytes of packed ones: they stay in the second-level cache beside the
+#: rows and results that come and go.
+_SHARED, _PANELS = 4, 1 << 18
 
 #: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
 ENOUGH = 4
@@ -271,15 +271,12 @@ _PACKED_BAND, _BAND_OF_MATRICES = 32, 128
 _MANY = 64
 
 
-def _group(panels: int) -> int:
-    """How many of so many packed panels one unit goes through."""
-    return max(1, min(_SHARED, panels // ENOUGH))
-
-
-def _shares(t: Tiles, pack: bool, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
-    """(panels that one unit of work goes through, bands of rows)."""
+def _shares(
+    t: Tiles, pack: bool, blocked: bool, panels: int, panel: int, tiles: int, rows: int
+) -> tuple[int, int]:
+    """(panels, of so many bytes, that one unit of work goes through, bands of rows)."""
     if pack:  # panels that are packed serve many rows
-        group = _group(panels)
+        group = max(1, min(_SHARED, panels // ENOUGH, _PANELS // panel))
         return group, max(1, min(ENOUGH // -(-panels // group), tiles * rows // _PACKED_BAND))
     if not blocked:
         if t.shared and _overlap(t):  # and lie in the cache together
