@@ -387,6 +387,16 @@ class TestKeysThatRecur:
         x[key] = i  # another type of value
         assert len(plans) == 2
 
+    @pytest.mark.parametrize("key", KEYS_WITHOUT_ARRAYS, ids=str)
+    @pytest.mark.parametrize("made", [lambda v: v, wf.tensor, np.float32], ids=["number", "tensor", "numpy"])
+    def test_writing_a_number_that_changes(self, key, made):
+        for i in range(4):
+            a = np.zeros((3, 4), np.float32)
+            x = wf.zeros((3, 4))
+            x[key] = made(float(i))
+            a[key] = i
+            np.testing.assert_array_equal(x.numpy(), a)
+
     def test_gradients(self, plans):
         for grad in (True, False, True):
             x = wf.tensor(np.ones((3, 4), np.float32), requires_grad=grad)

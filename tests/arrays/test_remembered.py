@@ -121,6 +121,30 @@ def test_numbers_beside_tensors_are_looked_at_every_time():
             wf.where(integers, integers, 100)
 
 
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda n, x: wf.where(x > 0.0, n, x), lambda n, a: np.where(a > 0, n, a)),
+        (lambda n, x: wf.stack([n, n + 1.0]), lambda n, a: np.stack([n, n + 1])),
+        (lambda n, x: wf.concat([n.reshape(1), x]), lambda n, a: np.concatenate([[n], a])),
+        (lambda n, x: wf.clip(x, n, None), lambda n, a: np.maximum(a, n)),
+        (lambda n, x: F.relu(n) + n.reshape(1, 1), lambda n, a: (np.maximum(n, 0) + n).reshape(1, 1)),
+        (lambda n, x: wf.broadcast_to(n, (2, 2)), lambda n, a: np.full((2, 2), n)),
+    ],
+    ids=["where", "stack", "concat", "clip", "relu", "broadcast_to"],
+)
+@pytest.mark.parametrize(
+    "made",
+    [lambda n: wf.zeros(()) + n, wf.tensor, lambda n: wf.full((), n, dtype=wf.float32)],
+    ids=["sum", "tensor", "full"],
+)
+def test_operands_that_are_numbers_are_not_part_of_what_is_built(function, expected, made):
+    x = data(4) * 1.0
+    for number in (0.5, -2.0, 3.0, 0.25):
+        got = function(made(number), x).numpy()
+        np.testing.assert_array_equal(got, expected(np.float32(number), x.numpy()).astype(np.float32))
+
+
 def test_options_are_told_apart_by_type_too():
     x = data(2, 2)
     assert x.reshape(4, 1).shape == (4, 1)

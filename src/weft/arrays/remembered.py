@@ -156,7 +156,8 @@ def recipe(
     """How the results were built from the given nodes; None where they depend on anything else."""
     if any(n.flags & ~(GRAD | LEAF) for n in given):
         return None
-    order = toposort(results, lambda n: () if n in set(given) else n.args)
+    known = set(given)
+    order = [n for n in toposort(results, lambda n: () if n in known else n.args) if n not in known]
     numbers = [
         n for n in order if n.sig.prim is leaf_prim and isinstance(n.value, (bool, int, float, complex))
     ]
