@@ -160,3 +160,89 @@ def test_second_derivatives_are_worked_out_anew():
         w.grad = None
         first.sum().backward()
         assert w.grad.tolist() == [12.0]
+
+
+# -- the functional transformations -----------------------------------------------------------------------------------
+
+
+def cubed(v):
+    return (v * v * v).sum()
+
+
+def slope(v):
+    return wf.grad(cubed)(v)
+
+
+def by_hand():
+    """A function whose backward pass takes a gradient itself."""
+    f = wf.custom_vjp(lambda a: cubed(a) * 2)
+    f.defvjp(lambda a: (cubed(a) * 2, (a, slope(a))), lambda kept, ct: ((slope(kept[0]) + kept[1]) * ct,))
+    return f
+
+
+def through_leaf(f):
+    w = leaf(1.0, 2.0, 3.0)
+    f(w).backward()
+    return w.grad
+
+
+def of_an_earlier_gradient(x):
+    a = slope(x)
+    return wf.grad(lambda v: (v * a * v).sum())(x) + wf.grad(lambda v: (v * v * a).sum())(a)
+
+
+PLACES = {
+    "plain": slope,
+    "nested": lambda x: wf.grad(lambda v: (slope(v) * v).sum())(x),
+    "hessian": wf.hessian(cubed),
+    "forward over reverse": lambda x: wf.jvp(slope, (x,), (x,))[1],
+    "vjp": lambda x: wf.vjp(slope, x)[1](x)[0],
+    "vmap": lambda x: wf.grad(lambda v: wf.vmap(slope)(wf.stack([v, v + 1])).sum())(x),
+    "compile": lambda x: wf.compile(slope)(x),
+    "scan": lambda x: wf.grad(lambda v: wf.scan(lambda c, s: (c - slope(c) * s, s), v, x * 0.01)[0].sum())(x),
+    "cond": lambda x: wf.cond(x[0] > 0, slope, lambda v: v, x),
+    "while": lambda x: wf.while_loop(lambda v: v.sum() > 1, lambda v: v - 0.01 * slope(v), x),
+    "checkpoint": lambda x: wf.grad(lambda v: wf.checkpoint(lambda u: (slope(u) * u).sum())(v))(x),
+    "custom": lambda x: wf.grad(by_hand())(x),
+    "custom twice": lambda x: wf.grad(lambda v: (wf.grad(by_hand())(v) * v).sum())(x),
+    "of a leaf": lambda x: through_leaf(lambda w: (slope(w) * w).sum()),
+    "around a leaf": lambda x: through_leaf(lambda w: wf.grad(lambda v: (v * v * w).sum())(x).sum()),
+    "without recording": lambda x: wf.no_grad(slope)(x),
+    "several arguments": lambda x: wf.stack(wf.grad(lambda a, b: cubed(a * b) + cubed(b), (0, 1))(x, x)),
+    "an argument that is not used": lambda x: wf.stack(wf.grad(lambda a, b: cubed(b), (1, 0))(x, x)),
+    "the argument itself": lambda x: wf.grad(lambda v: v)(x[1]),
+    "a constant": lambda x: wf.grad(lambda v: cubed(x))(x),
+    "after a look": lambda x: wf.grad(lambda v: (v * float((v * v).sum())).sum())(x),
+    "composites": lambda x: wf.grad(lambda v: (nn.functional.softmax(v, 0) * nn.functional.gelu(v)).sum())(x),
+    "an earlier gradient": of_an_earlier_gradient,
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_grad_is_the_same_wherever_it_is_taken(name, monkeypatch):
+    x = wf.tensor([1.0, 2.0, 3.0])
+    with monkeypatch.context() as patch:
+        patch.setattr("weft.arrays.grad.path_of", lambda *_: None)
+        want = PLACES[name](x).tolist()
+    for _ in range(3):
+        assert PLACES[name](x).tolist() == want
+
+
+def test_grad_is_worked_out_once():
+    for turn in range(3):
+        value, gradient = wf.value_and_grad(cubed)(wf.tensor([1.0, 2.0]) + turn)
+        (parent,) = gradient._node.args
+        assert parent.prim.name == "script" and len(replay._known) == 1
+        assert gradient.tolist() == [3.0 * (k + turn) ** 2 for k in (1, 2)]
+        assert value.item() == sum((k + turn) ** 3 for k in (1, 2))
+
+
+def test_an_error_in_a_gradient_names_the_line():
+    line = inspect.currentframe().f_lineno + 3
+
+    def f(v):
+        return wf.take(v, wf.tensor([7])).sum()
+
+    for _ in range(3):
+        with pytest.raises(IndexingError, match=f"test_replay.py:{line}"):
+            wf.grad(f)(wf.tensor([1.0, 2.0])).numpy()

@@ -307,7 +307,7 @@ def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
         _pairs[prim, x._cell.node.sig.out, y._cell.node.sig.out] = node.sig
 
 
-def application(prim: Primitive, operands: tuple[Any, ...]) -> Any:
+def application(prim: Primitive, operands: tuple[Any, ...]) -> Node | None:
     """A primitive of operands of types that it has been applied to before (see `note_application`), or None."""
     found = _applications.get(
         (prim, tuple([o._cell.node.sig.out if type(o) in strong else type(o) for o in operands]))
@@ -324,7 +324,7 @@ def application(prim: Primitive, operands: tuple[Any, ...]) -> Any:
         if not low <= o <= high and o == o:
             return None
         nodes.append(Node(leaf, (), o, 0, None))
-    return Tensor(make_node(sig, tuple(nodes)))
+    return make_node(sig, tuple(nodes))
 
 
 def note_application(prim: Primitive, operands: tuple[Any, ...], node: Node) -> None:

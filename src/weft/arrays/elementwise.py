@@ -235,7 +235,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     """
     known = application(e.where, (condition, x1, x2))
     if known is not None:
-        return known
+        return wrap(known)
     mask = node_of(condition)
     if mask.dtype.kind != "b":
         raise DTypeError(

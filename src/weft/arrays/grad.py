@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..autodiff.forward import pushforward
+from ..autodiff.replay import known, note, passed_back, path_of
 from ..autodiff.reverse import pullback
 from ..base.checked import checked, describe
 from ..base.errors import ArgumentTypeError, GradientError, ShapeError
@@ -111,11 +112,32 @@ def value_and_grad(
             value = _value_of_pair(out, has_aux)
             if not isinstance(value, Tensor) or value.size != 1 or value.dtype.kind != "f":
                 raise GradientError(f"grad needs a function that returns one real number, got {_told(value)}")
-            found = pullback([value._node], [full(value._node.aval, 1.0)], inner.anchors, bit)
+            found = _gradient(value._node, inner.anchors, bit)
         grads = [Tensor(zeros(a.aval) if g is None else g) for a, g in zip(inner.anchors, found, strict=True)]
         return out, inner.result(grads)
 
     return transformed
+
+
+def _gradient(output: Node, anchors: list[Node], bit: int) -> list[Node | None]:
+    """The gradient of one number with respect to each of the anchors, None where it does not depend on it.
+
+    Written down once for all outputs of the same structure, unless it may itself be differentiated.
+    """
+    path = path_of(output, bit, set(anchors)) if output.flags == bit and not state.ambient else None
+    if path is not None:
+        script = known(path)
+        if script is None:
+            with recording(False):
+                script = note(path, path.leaves, _pulled(output, path.leaves, bit))
+        if script is not None:
+            of = dict(zip(path.leaves, passed_back(script, path), strict=True))
+            return [of.get(a) for a in anchors]
+    return _pulled(output, anchors, bit)
+
+
+def _pulled(output: Node, anchors: list[Node], bit: int) -> list[Node | None]:
+    return pullback([output], [full(output.aval, 1.0)], anchors, bit)
 
 
 def _value_of_pair(out: Any, has_aux: bool) -> Any:

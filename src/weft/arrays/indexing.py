@@ -24,7 +24,7 @@ from ..ops import elementwise as e
 from ..ops import indexing as at
 from ..ops import movement as m
 from .cell import Handle
-from .dispatch import as_dtype, is_number, node_of, number_leaf
+from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf
 from .index_plan import Part, Plan, checked, item
 from .remembered import Recipe, recipe
 
@@ -171,11 +171,19 @@ def _gathered(node: Node, plan: Plan) -> Node:
 # -- writing --------------------------------------------------------------------------------------------------
 
 
-def put(node: Node, key: Any, value: Any) -> Node:
+def put(x: Handle, key: Any, value: Any) -> Node:
     """The node that `x` holds after `x[key] = value`."""
+    node = x._cell.node
+    choice = (type(value) is float or type(value) is int) and isinstance(key, Handle)
+    if choice and key._cell.node.shape == node.shape:  # a number where a mask says so, of the type that x has
+        chosen = application(e.where, (key, value, x))
+        if chosen is not None:
+            return chosen
     update = _update_node(value, node)
     chosen = _masked(node, key, update)
     if chosen is not None:
+        if choice and chosen.prim is e.where:
+            note_application(e.where, (key, value, x), chosen)
         return chosen
     return _once((node, update), key, _written)
 

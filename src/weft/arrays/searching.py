@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..ops import movement as m
 from ..ops import reduce as r
 from ..ops import sorting
 from ..ops.comparison import truth
+from ..ops.composite.order import topk as best
 from . import dispatch
 from .dispatch import as_dtype, buffer_leaf, converted, node_of, number_leaf, promoted, wrap
 from .index_plan import known
@@ -74,7 +76,8 @@ def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: b
 def topk(x: Tensor, k: int, /, *, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) elements along `axis`, best first, and their indices."""
     node = node_of(x)
-    values, indices = sorting.top_k(node, k, normalize_axis(axis, node.ndim), largest=largest)
+    attrs = operator.index(k), normalize_axis(axis, node.ndim), bool(largest)
+    values, indices = dispatch.apply_nodes(best, (node,), attrs)
     return wrap(values), wrap(indices)
 
 

@@ -446,7 +446,7 @@ class Tensor(Methods, Handle):
         return Tensor(get(self._cell.node, key))
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
-        self._cell.rebind(put(self._cell.node, key, value))
+        self._cell.rebind(put(self, key, value))
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:

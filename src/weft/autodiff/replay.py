@@ -6,7 +6,7 @@ rules, and from then on one node stands for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..base.site import user_site
@@ -17,7 +17,7 @@ from .reverse import taps
 
 
 class Path:
-    """The nodes behind an output that carry GRAD, with their arguments, numbered; `key` tells the structure."""
+    """The nodes behind an output that carry a flag, with their arguments, numbered; `key` tells the structure."""
 
     __slots__ = ("key", "leaves", "number", "order")
 
@@ -28,9 +28,12 @@ class Path:
         self.key: tuple[Any, ...] = ()
 
 
-def path_of(output: Node) -> Path | None:
-    """The path behind an output; None where an earlier `backward` has cut it, or hooks want to see what comes back."""
-    if len(taps) or output.flags & LEAF:
+def path_of(output: Node, bit: int = GRAD, ends: Collection[Node] = ()) -> Path | None:
+    """The path behind an output, along the flag `bit`, to the leaves of `backward` or to `ends`.
+
+    None where an earlier `backward` has cut it, or hooks want to see what comes back."""
+    leaf = LEAF if bit == GRAD else 0
+    if len(taps) or output.flags & leaf or output in ends:
         return None
     path = Path()
     key: list[Any] = []
@@ -42,11 +45,11 @@ def path_of(output: Node) -> Path | None:
             if a in number:
                 continue
             flags = a.flags
-            if not flags & GRAD:
+            if not flags & bit:
                 if flags & SPENT:
                     return None
                 key.append(None)
-            elif flags & LEAF:
+            elif flags & leaf or a in ends:
                 key.append(a.sig.out)
                 path.leaves.append(a)
                 order.append(a)

@@ -20,8 +20,8 @@ TESTS = "\n".join(p.read_text(encoding="utf-8") for p in sorted(Path(__file__).p
 
 #: The modules whose composites stand in tables here; those of others are tested with what they belong to.
 MODULES = ("activations", "attention", "classes", "conv", "ctc", "dropout", "first", "grids", "heads", "images",
-           "linear", "losses", "margins", "normalization", "padding", "pooling", "recurrent", "resize", "similarity",
-           "softmax", "weights")  # fmt: skip
+           "linear", "losses", "margins", "normalization", "order", "padding", "pooling", "recurrent", "resize",
+           "similarity", "softmax", "weights")  # fmt: skip
 
 
 def _own(name: str) -> bool:
