@@ -19,6 +19,7 @@ from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.show import show
+from weft.kernel.target import LEVELS
 from weft.kernel.tiles import Tiles, of_columns
 from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general
@@ -226,6 +227,29 @@ def test_rows_whose_lines_share_a_place_of_the_cache_are_copied(steps):
     got = _run(product, x, y)
     np.testing.assert_array_equal(_run(product, x[:, :1000], y), got[:1000])
     np.testing.assert_allclose(got, x.T.astype(np.float64) @ y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [2, 10, 16, 21])
+@pytest.mark.parametrize("steps", [7, 100, 512, 1024])
+def test_few_columns_that_lie_apart(steps, columns):
+    """They are turned in squares as they are packed: the sums are those of columns that are neighbours, bit for bit."""
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=(n, steps)).astype(np.float32) for n in (50, columns))
+    got = _run(lambda a, b: dot_general(a, b, contract=((1,), (1,)), batch=((), ())), x, y)
+    want = _run(
+        lambda a, b: dot_general(a, b, contract=((1,), (0,)), batch=((), ())), x, np.ascontiguousarray(y.T)
+    )
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_allclose(got, x.astype(np.float64) @ y.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(512, 16), (1024, 12), (1040, 28)])
+def test_rows_of_few_columns_do_not_crowd_one_place_of_the_cache(steps, rows):
+    avals = [Aval((336, steps), float32), Aval((steps, 10), float32)]
+    graph = trace_graph(lambda a, b: dot_general(a, b, contract=((1,), (0,)), batch=((), ())), avals)
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
+    assert tiling(kernel, LEVELS["x86-64-v4"]).rows == rows
+    check(graph)
 
 
 def test_operands_and_results_in_any_order_of_axes():

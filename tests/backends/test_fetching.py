@@ -1,4 +1,4 @@
-"""Tiles that fetch rows of images and lines of results before they need them: the same numbers with and without."""
+"""Tiles that fetch rows and lines of results before they are needed: the same numbers with and without."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from weft.ir.dtype import float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.tiles import Tiles
+from weft.kernel.tiling import tiling
+from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
 from weft.runtime.buffer import Buffer
@@ -44,9 +46,9 @@ def tiles_of(graph: Graph) -> list[Tiles]:
     return [s.kernel for s in CpuBackend().compile(graph).steps if isinstance(s.kernel, Tiles)]
 
 
-def fetches(graph: Graph) -> int:
+def fetches(graph: Graph, number: int = 1) -> int:
     """How many places of a convolution's code fetch lines."""
-    kernel = tiles_of(graph)[1]
+    kernel = tiles_of(graph)[number]
     module = Module("test")
     emit_tiles(module, kernel, host_target())
     return str(module).count("call void @llvm.prefetch")
@@ -86,3 +88,25 @@ def test_results_are_fetched_where_there_are_many():
     small, large = (residual((1, 8, n, n), (32, 8, 3, 3), padding=1) for n in (16, 56))
     assert fetches(large) > fetches(small) > 0
     assert [len(fetching.along_results(k)) for k in tiles_of(large)] == [0, 1, 0]
+
+
+def product(rows: int, steps: int, columns: int) -> Graph:
+    """A^T B."""
+    avals = [Aval((steps, n), float32) for n in (rows, columns)]
+    return trace_graph(lambda a, b: dot_general(a, b, contract=((0,), (0,)), batch=((), ())), avals)
+
+
+@pytest.mark.parametrize("shape", [(1024, 800, 530), (1030, 800, 530), (300, 1000, 40)])
+def test_sums_that_wait_and_rows_that_are_copied_next_are_fetched(shape, monkeypatch):
+    graph = product(*shape)
+    rng = np.random.default_rng(1)
+    x, y = (rng.normal(size=a.shape).astype(np.float32) for a in graph.in_avals)
+    want = CpuBackend().compile(graph).run([Buffer(x), Buffer(y)])[0].array
+    np.testing.assert_allclose(want, x.T.astype(np.float64) @ y, rtol=1e-4, atol=1e-4)
+    many = fetches(graph, 0)
+    monkeypatch.setattr(fetching, "_RESULTS", 1 << 40)
+    assert (fetches(graph, 0) < many) == (shape[0] * shape[2] * 4 >= 1 << 18)
+    assert (fetches(graph, 0) > 0) == (tiling(tiles_of(graph)[0], host_target()).stack > 1)
+    monkeypatch.setattr(library, "_generator", lambda: "no sums")  # what is compiled is not taken again
+    got = CpuBackend().compile(graph).run([Buffer(x), Buffer(y)])[0].array
+    np.testing.assert_array_equal(got, want)

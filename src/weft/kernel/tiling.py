@@ -39,6 +39,16 @@ class Tiling:
         return sum(count for count, _ in self.heights)
 
     @property
+    def panels_together(self) -> bool:
+        """Whether the rows of a tile, or of a stack of them, meet all panels of a unit before the next rows do."""
+        return self.pack_rows or (self.pack and self.group > 1)
+
+    @property
+    def rightwards(self) -> bool:
+        """Whether the next tile has the same rows, rather than the same columns."""
+        return self.panels_together and self.group > 1 and self.stack == 1
+
+    @property
     def tallest(self) -> int:
         """Rows of the tallest tile."""
         return max([height for _, height in self.heights], default=0)
@@ -68,7 +78,7 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
     lanes = target.lanes(t.dtype.itemsize)
     columns = -(-t.n.size // lanes)
     if columns <= 1 or not t.m.size:
-        return shapes[1], 1
+        return min(shapes[1], _rows_side_by_side(t)), 1
 
     def time(vectors: int) -> float:
         heights = _heights(t.m.size, shapes[vectors])
@@ -82,6 +92,19 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
     widest = 2 if thin else max(2, -(-columns // 2)) if pack else columns
     vectors = min([v for v in shapes if 1 < v <= min(columns, widest)], key=time)
     return shapes[vectors], vectors
+
+
+#: Rows of a tile that share each place of the first-level cache, at most: there is room for the columns, too. With
+#: fewer rows than the other number in all, a step would wait for the one before.
+_ROWS_OF_PLACE, _ROWS_AT_LEAST = 8, 12
+
+
+def _rows_side_by_side(t: Tiles) -> int:
+    """So many rows of the first operand lie beside each other in the cache, while steps go through them."""
+    if t.rows:
+        return t.m.size
+    places = WAY // math.gcd(WAY, t.a.stride * t.dtype.itemsize)
+    return max(_ROWS_AT_LEAST, _ROWS_OF_PLACE * places)
 
 
 def _step(heights: Sequence[tuple[int, int]], vectors: int, apart: bool) -> float:
@@ -359,18 +382,19 @@ def scratch_size(t: Tiles, target: Target) -> int:
 
 
 def packed_rows(t: Tiles, target: Target) -> tuple[int, int]:
-    """How packed rows of a tile lie: (elements from one row to the next, from one step to the next).
+    """How packed rows lie: (elements from one row to the next, from one step to the next).
 
-    Rows that lie next to each other stay so; else the steps of each row do, and rows are a little further apart.
+    Rows that lie next to each other stay so, all rows of a stack; else the steps of each row do, and rows are a little
+    further apart. Whole vectors are written, an odd number of them: so steps lie in all places of the cache.
     """
     cut, lanes = tiling(t, target), target.lanes(t.dtype.itemsize)
     if t.a.stride == 1 and not (t.wide and target.matrices):
-        return 1, cut.tallest
+        return 1, (cut.stack * cut.tallest // lanes + 1 | 1) * lanes
     return -(-_block_steps(t, cut) // lanes) * lanes + lanes, 1
 
 
 def rows_size(t: Tiles, target: Target) -> int:
-    """Elements of the packed rows of a tile; those of the next one may begin behind them."""
+    """Elements of the packed rows of a stack."""
     cut = tiling(t, target)
-    row, step = packed_rows(t, target)  # rows that are neighbours are written by whole vectors
-    return step * _block_steps(t, cut) + target.lanes(t.dtype.itemsize) if row == 1 else row * cut.tallest
+    row, step = packed_rows(t, target)
+    return step * _block_steps(t, cut) if row == 1 else row * cut.tallest

@@ -12,7 +12,7 @@ from typing import Any
 from ...ir.dtype import int16
 from ...kernel.tiles import Tap, Tiles
 from . import instructions as ir
-from .build import I1, I32, I64, Build
+from .build import I32, I64, Build
 
 
 def pack_panel(
@@ -111,45 +111,40 @@ class _Packer:
             self._across(from_, self._offset(target, self.b.mul(j, I64(self.panel_size))), tap)
 
     def _across(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
-        """A matrix whose steps, perhaps, lie next to each other."""
-        if self.columns < self.width:
-            with self.build.loop(I64(0), I64(tap.count), name="pack.zero") as k:
-                at = self.b.add(self.b.mul(k, I64(self.step)), I64(self.width - self.lanes))
-                zero = self.build.const(0, self.vector)
-                self.b.store(zero, self._offset(target, at), align=self.size)
-        square = tap.b == 1 and self.columns >= self.lanes and self.lanes > 1
-        done = tap.count // self.lanes * self.lanes if square else 0
-        whole = self.columns // self.lanes * self.lanes if done else 0
-        if done:
-            with self.build.loop(I64(0), I64(done), self.lanes, name="pack.k") as k:
-                for v in range(whole // self.lanes):
-                    self._transpose(source, target, k, v)
-        self._copy(source, target, tap, (0, done), (whole, self.columns))
-        self._copy(source, target, tap, (done, tap.count), (0, self.columns))
-
-    def _copy(
-        self, source: ir.Value, target: ir.Value, tap: Tap, rows: tuple[int, int], columns: tuple[int, int]
-    ) -> None:
-        if rows[0] >= rows[1] or columns[0] >= columns[1]:
+        """A matrix whose steps, perhaps, lie next to each other: squares of them are turned, else one is copied."""
+        if tap.b != 1 or self.lanes == 1:
+            self._one_by_one(source, target, tap)
             return
+        whole = tap.count - tap.count % self.lanes
+        with self.build.loop(I64(0), I64(whole), self.lanes, name="pack.k") as k:
+            self._squares(source, target, k, self.lanes)
+        if whole < tap.count:
+            self._squares(source, target, I64(whole), tap.count - whole)
+
+    def _one_by_one(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         loop = self.build.loop
-        with loop(I64(columns[0]), I64(columns[1])) as n, loop(I64(rows[0]), I64(rows[1])) as k:
+        if self.columns < self.width:
+            with loop(I64(0), I64(tap.count), name="pack.zero") as k:
+                at = self.b.add(self.b.mul(k, I64(self.step)), I64(self.width - self.lanes))
+                self.b.store(self.build.const(0, self.vector), self._offset(target, at), align=self.size)
+        with loop(I64(0), I64(self.columns)) as n, loop(I64(0), I64(tap.count)) as k:
             at = self.b.add(self.b.mul(n, I64(self.t.b.stride)), self.b.mul(k, I64(tap.b)))
             x = self._read(source, at, 1)
             to = self._offset(target, self.b.add(self.b.mul(k, I64(self.step)), n))
             self.b.store(x, to, align=self.size)
 
-    def _transpose(self, source: ir.Value, target: ir.Value, k: ir.Value, v: int) -> None:
-        """lanes x lanes elements, read along k and written along n, by log2(lanes) rounds of shuffles."""
+    def _squares(self, source: ir.Value, target: ir.Value, k: ir.Value, steps: int) -> None:
+        """So many steps from k on, of each vector of columns: read along k and written along n."""
         n = self.lanes
-        rows = []
-        for r in range(n):
-            at = self.b.add(k, I64((v * n + r) * self.t.b.stride))
-            rows.append(self._read(source, at, n))
-        rows = self.build.transposed(rows)
-        for r in range(n):
-            at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.step)), I64(v * n))
-            self.b.store(rows[r], self._offset(target, at), align=self.size)
+        mask = None if steps == n else self.build.first_lanes(steps, n)
+        for v in range(0, self.width, n):
+            count = min(n, self.columns - v)
+            places = [self.b.add(k, I64((v + j) * self.t.b.stride)) for j in range(count)]
+            columns = [self._read(source, at, n, mask) for at in places]
+            columns += [self.build.const(0, self.vector)] * (n - count)
+            for r, row in enumerate(self.build.transposed(columns)[:steps]):
+                at = self.b.add(self.b.mul(self.b.add(k, I64(r)), I64(self.step)), I64(v))
+                self.b.store(row, self._offset(target, at), align=self.size)
 
 
 def _pairs(
@@ -171,11 +166,11 @@ def pack_rows(
     height: int,
     steps: tuple[int, int],
     count: ir.Value,
-    tiles: tuple[ir.Value, int],
+    tiles: ir.Value,
 ) -> None:
     """target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height, k < `count` in the first tap.
 
-    So many `tiles` of so many elements each, one behind the other, if rows are neighbours; else one of them.
+    The rows of so many `tiles` if they are neighbours; else of one of them.
     """
     _RowPacker(build, type_, t, height, steps, tiles).taps(source, target, t.taps, count)
 
@@ -190,13 +185,13 @@ class _RowPacker:
         t: Tiles,
         height: int,
         steps: tuple[int, int],
-        tiles: tuple[ir.Value, int],
+        tiles: ir.Value,
     ) -> None:
         self.build = build
         self.b = build.b
         self.type = type_
         self.height = height
-        self.tiles, self.tile_size = tiles
+        self.tiles = tiles
         self.stride = t.a.stride
         self.pairs = t.wide and t.a.stride == 1  #: whether words are made of neighbouring numbers
         self.apart = t.taps[-1].a // 2  #: the two of a word
@@ -258,16 +253,7 @@ class _RowPacker:
             self._words(source, target, tap)
             return
         if self.row == 1:
-            with loop(I64(0), count, name="rows.k") as k, loop(I64(0), self.tiles, name="rows.tile") as i:
-                at = self.b.add(self.b.mul(k, I64(tap.a)), self.b.mul(i, I64(self.height)))
-                to = self.b.add(self.b.mul(k, I64(self.step)), self.b.mul(i, I64(self.tile_size)))
-                for r in range(0, self.height, self.lanes):
-                    left = min(self.lanes, self.height - r)
-                    bits = [i < left for i in range(self.lanes)]
-                    mask = None if all(bits) else ir.Constant(ir.VectorType(I1, self.lanes), bits)
-                    self._move(
-                        source, self.b.add(at, I64(r)), target, self.b.add(to, I64(r)), self.lanes, mask
-                    )
+            self._neighbours(source, target, tap, count)
             return
         whole = self.b.and_(count, I64(-self.lanes)) if tap.a == 1 else I64(0)
         with loop(I64(0), I64(self.height), name="rows.row") as r:
@@ -278,3 +264,16 @@ class _RowPacker:
             with loop(whole, count, name="rows.rest") as k:
                 from_ = self.b.add(at, self.b.mul(k, I64(tap.a)))
                 self._move(source, from_, target, self.b.add(to, k), 1, None)
+
+    def _neighbours(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
+        """Rows that are neighbours stay so: step by step, those of all tiles."""
+        b, n = self.b, self.lanes
+        rows = b.mul(self.tiles, I64(self.height))
+        whole = b.and_(rows, I64(-n))
+        lanes = ir.Constant(ir.VectorType(I64, n), list(range(n)))
+        mask = b.icmp_signed("<", lanes, self.build.splat(b.sub(rows, whole), n))
+        with self.build.loop(I64(0), count, name="rows.k") as k:
+            at, to = b.mul(k, I64(tap.a)), b.mul(k, I64(self.step))
+            with self.build.loop(I64(0), whole, n, name="rows.r") as r:
+                self._move(source, b.add(at, r), target, b.add(to, r), n, None)
+            self._move(source, b.add(at, whole), target, b.add(to, whole), n, mask)

@@ -13,8 +13,8 @@ from ...kernel.index import Var
 from ...kernel.tiles import Guard, Tap, Tiles
 from ...kernel.tiling import Tiling, packed_rows
 from . import instructions as ir
-from .build import I64, LINE, Build
-from .fetching import along_results, fetches_results, lines_of_rows
+from .build import I64, Build
+from .fetching import along_results, fetches_results, fetches_sums, lines_of_rows, run_of_lines
 from .places import Lanes
 from .tile_results import Place, TileResults
 from .words import multiply_brains, multiply_pairs, multiply_quads
@@ -47,7 +47,7 @@ class RegisterTile(TileResults):
         #: (from one row of the first operand to the next, from one step to the next), where tiles read it
         self.a_steps = packed_rows(t, build.target) if cut.pack_rows else (t.a.stride, 0)
         self.expressions.normal = t.wide and build.target.pairs  # tiny sums are zero
-        self.fetches_results = fetches_results(t, cut)
+        self.fetches_results, self.fetches_sums = fetches_results(t, cut), fetches_sums(t, cut)
         #: What results are computed from that tiles fetch: several sums take long enough for it to arrive.
         self.beside = along_results(t) if self.fetches_results or len(t.starts) > 1 else []
 
@@ -223,12 +223,19 @@ class RegisterTile(TileResults):
                 self.offset(a, self.b.mul(k, I64(a_step))),
                 self._offset_b(b, self.b.mul(k, I64(b_step))),
             )
-            if len(self.t.taps) == 1:
-                self._fetch_results(tile, self.b.udiv(k, I64(unroll)))
+            # First: behind the loads of a step LLVM would keep what they read in memory until a line is fetched.
+            self._fetch(tile, self.b.udiv(k, I64(unroll)))
             for j in range(unroll):
                 self._rank_one(tile, self.offset(a_k, j * a_step), self._offset_b(b_k, j * b_step))
-            if tile.ahead is not None:
-                self._fetch(tile.ahead, k)
+
+    def _fetch(self, tile: Place, turn: ir.Value) -> None:
+        """What a turn of the innermost loop fetches for later."""
+        if len(self.t.taps) == 1:
+            self._fetch_results(tile, turn)
+        if self.fetches_sums:
+            self._fetch_sums(tile, turn)
+        if tile.ahead is not None:
+            tile.ahead(turn)
 
     def _in_squares(self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, count: int) -> None:
         """The same where the steps of a column are neighbours: as many of them at a time as a vector has lanes."""
@@ -255,7 +262,7 @@ class RegisterTile(TileResults):
     def _with_next_rows(self, tile: Place, rows: ir.Value) -> Place:
         """The tile, fetching these rows, which the next step of the outermost tap needs."""
         lines = lines_of_rows(self.t, self.cut, tile.height, self.unroll)
-        return replace(tile, ahead=(rows, lines)) if lines else tile
+        return replace(tile, ahead=run_of_lines(self.build, rows, lines)) if lines else tile
 
     def _fetch_results(self, tile: Place, k: ir.Value) -> None:
         """Some of the lines that results are computed from, and that they go to: a part in each step k of the outermost
@@ -282,12 +289,18 @@ class RegisterTile(TileResults):
                     at = self._place(result, tile, row, v)
                     self.build.prefetch(self.offset(base, at, dtype), write=True)
 
-    def _fetch(self, ahead: tuple[ir.Value, int], k: ir.Value) -> None:
-        """The turn of the innermost loop that begins with step k fetches some lines."""
-        pointer, lines = ahead
-        start = self.b.mul(k, I64(lines * LINE // self.size // self.unroll))
-        for i in range(lines):
-            self.build.prefetch(self.offset(self.offset(pointer, start), i * LINE // self.size))
+    def _fetch_sums(self, tile: Place, turn: ir.Value) -> None:
+        """A line of the sums of the next tile, in each turn of the innermost loop until it has all."""
+        b, (result,) = self.b, self.t.results
+        cells = I64(tile.height * tile.vectors)
+        cell = b.select(b.icmp_signed("<", turn, cells), turn, I64(0))
+        row, vector = b.udiv(cell, I64(tile.vectors)), b.urem(cell, I64(tile.vectors))
+        if self.cut.rightwards:
+            vector = b.add(vector, I64(tile.vectors))
+        else:
+            row = b.add(row, I64(tile.height))
+        at = b.add(self._place(result, tile, row, 0), b.mul(vector, I64(self.lanes)))
+        self.build.prefetch(self.offset(self.expressions.bases[result.out.buffer], at), level=1)
 
     def _rank_one(self, tile: Place, a: ir.Value, b: ir.Value) -> None:
         """acc[s, r, v] += a[r] * b[s, v] for all sums, rows and vectors of the tile."""

@@ -17,6 +17,7 @@ from ...kernel.tiling import Tiling
 from . import instructions as ir
 from .build import I1, I64, PTR, Build, memory_type, register_type
 from .expressions import Expressions
+from .fetching import Fetch
 from .places import Lanes
 from .scalar import combine
 from .work import after_sums
@@ -38,8 +39,7 @@ class Place:
     height: int
     vectors: int
     mask: ir.Value | None  #: of the last vector
-    #: what to fetch meanwhile of an operand, for the next block or tap, and lines in each turn of the innermost loop
-    ahead: tuple[ir.Value, int] | None = None
+    ahead: Fetch | None = None  #: what to fetch meanwhile of an operand, for a later tile, block or tap
 
     def cells(self) -> list[tuple[int, int]]:
         return [(r, v) for r in range(self.height) for v in range(self.vectors)]

@@ -60,7 +60,7 @@ def _reads_far(t: Tiles, count: int) -> bool:
 def packed_bytes(t: Tiles, target: Target) -> tuple[int, int]:
     """Bytes of packed panels and of packed rows."""
     cut, size = tiling(t, target), t.dtype.itemsize
-    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.stack * cut.pack_rows
+    return scratch_size(t, target) * size * cut.pack, rows_size(t, target) * size * cut.pack_rows
 
 
 def scratch_bytes(t: Tiles, target: Target) -> int:

@@ -14,10 +14,11 @@ from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
-from ...kernel.tiling import COLUMNS_CACHED, rows_size, scratch_size, tiling
+from ...kernel.tiling import COLUMNS_CACHED, scratch_size, tiling
 from . import instructions as ir
 from .borders import fill_border
 from .build import I64, KERNEL, LINE, Build
+from .fetching import Fetch, part_of_rows, run_of_lines
 from .matrix_tile import MatrixTile
 from .pack import pack_panel, pack_rows
 from .places import Lanes
@@ -112,7 +113,7 @@ class _Emitter:
         start = self.b.mul(group, I64(size))
         stop = self.b.add(start, I64(size))
         stop = self.b.select(self.b.icmp_signed("<", stop, I64(panels)), stop, I64(panels))
-        if self.cut.pack or self.cut.pack_rows:
+        if self.cut.panels_together:
             self._tiles_first(values, (start, stop), band, block)
             return
         with self.build.loop(start, stop, name="panel") as panel:
@@ -160,12 +161,15 @@ class _Emitter:
             for top, height, count in self._stacks(band):
                 rows = self._rows_of(a, top, height, count, block)
                 with self.build.loop(*panels, name="panel") as panel:
+                    before = self.b.mul(self.b.sub(panel, panels[0]), I64(self.cut.stack))
 
                     def compute(tile: Place) -> None:
                         tile = replace(tile, values=here, height=height)  # noqa: B023
                         b = packed(panel) if self.cut.pack else self._columns(tile, block)
-                        for first, part in self._each_of(top, rows, height, count):  # noqa: B023
-                            self.tile.compute(replace(tile, top=first), part, b, block)
+                        for i, part in self._each_of(rows, height, count):  # noqa: B023
+                            first = self.b.add(top, self.b.mul(i, I64(height)))  # noqa: B023
+                            ahead = self._next_stack(a, top, height, self.b.add(before, i))  # noqa: B023
+                            self.tile.compute(replace(tile, top=first, ahead=ahead), part, b, block)
 
                     self._by_width(panel, compute)
 
@@ -218,17 +222,13 @@ class _Emitter:
             row += tiles * height
             first += tiles
 
-    def _each_of(
-        self, top: ir.Value, rows: ir.Value, height: int, count: ir.Value
-    ) -> Iterator[tuple[ir.Value, ir.Value]]:
-        """Loops over the tiles of a stack: (the first row of a tile, where its rows begin)."""
+    def _each_of(self, rows: ir.Value, height: int, count: ir.Value) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Loops over the tiles of a stack: (its number, where its rows begin)."""
         if self.cut.stack == 1:
-            yield top, rows
+            yield I64(0), rows
             return
-        size = rows_size(self.t, self.build.target)
         with self.build.loop(I64(0), count, name="tile") as i:
-            first = self.b.add(top, self.b.mul(i, I64(height)))
-            yield first, self.tile.offset(rows, self.b.mul(i, I64(size)))
+            yield i, self.tile.offset(rows, self.b.mul(i, I64(height)))
 
     def _rows_of(
         self, a: ir.Value, top: ir.Value, height: int, tiles: ir.Value, block: Block | None
@@ -239,9 +239,8 @@ class _Emitter:
             return a
         t = replace(self.t, taps=self.t.taps[self.cut.level :])
         count = I64(t.taps[0].count) if block is None else block.count
-        size = rows_size(self.t, self.build.target)
         steps = self.tile.a_steps
-        pack_rows(self.build, self.tile.type, t, a, self.row_scratch, height, steps, count, (tiles, size))
+        pack_rows(self.build, self.tile.type, t, a, self.row_scratch, height, steps, count, tiles)
         return self.row_scratch
 
     def _columns(self, tile: Place, block: Block | None) -> ir.Value:
@@ -307,7 +306,8 @@ class _Emitter:
         for top, height, number in self._tops(band):
             here = replace(tile, top=top, height=height)
             if self.lines:
-                here = replace(here, ahead=(self._next_block(b, tile.values, number), self.lines))
+                start = self._next_block(b, tile.values, number)
+                here = replace(here, ahead=run_of_lines(self.build, start, self.lines))
             self.tile.compute(here, self._rows_of(a, top, height, I64(1), block), b, block)
 
     def _tops(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
@@ -348,6 +348,16 @@ class _Emitter:
         if cut.blocked:
             return panel and cut.level == len(t.taps) - 1
         return panel and t.column_bytes > COLUMNS_CACHED and self._adjoining()
+
+    def _next_stack(self, a: ir.Value, top: ir.Value, height: int, number: ir.Value) -> Fetch | None:
+        """What a tile of this number fetches of the rows below its stack: they are copied next."""
+        t, cut, tap = self.t, self.cut, self.t.taps[0]
+        if cut.stack == 1 or len(t.taps) > 1 or self.tile.a_type is not t.dtype:
+            return None
+        size, rows = t.dtype.itemsize, cut.stack * height
+        below = self.tile.offset(a, self.b.add(top, I64(rows)))
+        matrix = (cut.block, rows * size, tap.a * size)
+        return part_of_rows(self.build, below, matrix, number, cut.stack * cut.group)
 
     def _adjoining(self) -> bool:
         """Whether each unit has one whole panel, and the next unit the panel behind it."""
