@@ -86,6 +86,16 @@ def test_gradients_are_conjugated_alike():
     agree(loss, numbers(8), numbers(8))
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(np.complex64, 88), (np.complex128, 709)])
+def test_an_exponential_is_finite_where_its_size_is_not(dtype, most):
+    sizes = np.array([most, most + 0.5, most + 0.8, most + 1, -most, 1])
+    z = (sizes[:, None] + 1j * np.array([0, 0.8, 1.5, 2.4])).astype(dtype)
+    with np.errstate(over="ignore"):
+        z = z[np.isfinite(np.exp(z))]
+        assert np.any(np.isinf(np.exp(z.real)))
+    agree(lambda x: [real(exp(x)) * 2**-9, imag(exp(x)) * 2**-9], z)
+
+
 def test_an_index_outside_is_an_error():
     graph = trace_graph(
         lambda x, i: gather(x, i, axes=(0,)), [Aval((3,), complex128), Aval((2,), as_dtype("int64"))]

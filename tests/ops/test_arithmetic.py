@@ -62,6 +62,12 @@ SPECIAL = [
 ]  # fmt: skip
 
 
+def test_the_number_next_to_a_zero_toward_the_other_is_the_other_in_every_type():
+    for dtype in (np.float16, np.float32, np.float64):
+        zeros = np.array([0.0, -0.0], dtype)
+        same(e.nextafter.evaluate(zeros, zeros[::-1]), zeros[::-1])
+
+
 @pytest.mark.parametrize(
     ("function", "args", "want"), [pytest.param(*c, id=f"{c[0].name}{c[1]}") for c in SPECIAL]
 )

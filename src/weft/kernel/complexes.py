@@ -246,11 +246,15 @@ _product("conv")
 
 @rule("exp")
 def _(x: Pair) -> Pair:
-    size, on_axis, lost = exp(x.re), equal(x.im, 0), _is_lost(x.im)
+    """e^x (cos y + i sin y), where e^x is large as a square: the product may be finite where e^x is not."""
+    large = less(88 if x.re.dtype is float32 else 709, x.re)
+    root = exp(where(large, x.re * 0.5, x.re))
+    rest = where(large, root, 1)
+    size, on_axis, lost = root * rest, equal(x.im, 0), _is_lost(x.im)
     limit = bitwise_and(isinf(x.re), lost)  # 0, or infinite in an unknown direction
     gone = bitwise_and(limit, less(x.re, 0))
-    re = where(bitwise_or(on_axis, limit), size, size * cos(x.im))
-    return Pair(re, where(on_axis, x.im, where(gone, 0, size * sin(x.im))))
+    re = where(bitwise_or(on_axis, limit), size, root * cos(x.im) * rest)
+    return Pair(re, where(on_axis, x.im, where(gone, 0, root * sin(x.im) * rest)))
 
 
 def _is_lost(angle: Node) -> Node:
