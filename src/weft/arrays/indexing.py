@@ -17,7 +17,7 @@ from ..base.checked import refuse_masked
 from ..base.errors import DTypeError, ShapeError
 from ..base.state import state
 from ..ir.dtype import bool_, int64
-from ..ir.node import Node
+from ..ir.node import Aval, Node, Signature, make_node
 from ..ir.shape import Shape, broadcasts_to, show_shape
 from ..ops import dynamic
 from ..ops import elementwise as e
@@ -49,9 +49,7 @@ def _once(nodes: tuple[Node, ...], key: Any, build: Callable[..., Node]) -> Node
         found = _known[told]
     except KeyError:
         out = build(*nodes, key)
-        if len(_known) >= _MOST:
-            _known.clear()
-        _known[told] = recipe(list(nodes), [out]) if len(set(nodes)) == len(nodes) else None
+        _note(_known, told, recipe(list(nodes), [out]) if len(set(nodes)) == len(nodes) else None)
         return out
     if found is None:
         return build(*nodes, key)
@@ -82,7 +80,7 @@ _PLAIN = frozenset((int, type(None), EllipsisType))
 
 def get(node: Node, key: Any) -> Node:
     """`x[key]`."""
-    quick = _quickly(node, key)
+    quick = None if type(key) is tuple else _quickly(node, key)
     return _once((node,), key, _read) if quick is None else quick
 
 
@@ -99,19 +97,43 @@ def _read(node: Node, key: Any) -> Node:
 
 def _quickly(node: Node, key: Any) -> Node | None:
     """The common keys, written out: an integer, a window `i : i + n`, an index tensor; None for all others."""
-    if not node.shape or type(node.shape[0]) is not int:
+    aval: Aval = node.sig.out  # type: ignore[assignment]
+    kind, shape = type(key), aval.shape
+    if not shape or type(shape[0]) is not int:
         return None
-    if type(key) is int:
-        start = number_leaf(checked(key, 0, node.shape), int64)
-        row = dynamic.dynamic_slice.bind((node, start), ((0,), (1,)))
-        return m.reshape.bind((row,), (node.shape[1:],))
-    if type(key) is slice:
+    if kind is int:
+        start = number_leaf(checked(key, 0, shape), int64)
+        found = _rows.get(aval)
+        if found is None:
+            window = dynamic.dynamic_slice.signature((aval, start.aval), ((0,), (1,)))
+            found = window, m.reshape.signature((window.out,), (shape[1:],))  # type: ignore[arg-type]
+            _note(_rows, aval, found)
+        return make_node(found[1], (make_node(found[0], (node, start)),))
+    if kind is slice:
         a, b = key.start, key.stop
-        if type(a) is int and type(b) is int and key.step is None and 0 <= a < b <= node.shape[0]:
+        if type(a) is int and type(b) is int and key.step is None and 0 <= a < b <= shape[0]:
             return dynamic.dynamic_slice.bind((node, number_leaf(a, int64)), ((0,), (b - a,)))
-    elif isinstance(key, Handle) and key._cell.node.dtype.kind in "iu":
-        return at.gather.bind((node, key._cell.node), ((0,),))
+    elif isinstance(key, Handle):
+        index = key._cell.node
+        sig = _gathers.get((aval, index.sig.out))
+        if sig is None:
+            if index.dtype.kind not in "iu":
+                return None
+            sig = at.gather.signature((aval, index.aval), ((0,),))
+            _note(_gathers, (aval, index.aval), sig)
+        return make_node(sig, (node, index))
     return None
+
+
+#: Types -> signatures of what the common keys build: a window of one row and the row; what is read at indices.
+_rows: dict[Aval, tuple[Signature, Signature]] = {}
+_gathers: dict[tuple[Any, Any], Signature] = {}
+
+
+def _note(known: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(known) >= _MOST:
+        known.clear()
+    known[key] = value
 
 
 def _sliced(node: Node, parts: dict[int, Part], numbers: dict[int, int] | None = None) -> Node:
