@@ -458,28 +458,3 @@ class TestOpenDimension:
             self.run(lambda x: x[::2], wf.zeros((4, 3)))
         with pytest.raises(IndexingError, match="while the dimension n is open"):
             self.run(lambda x: x[-2:], wf.zeros((4, 3)))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool", "complex64"])
-@pytest.mark.parametrize("mask", [[True, False, True], [[True, False, True]] * 3, True])
-def test_numbers_are_assigned_by_mask_alike_each_time(dtype, mask):
-    """What is remembered of a choice, of `where` too, is used for what is the same: this type, all of this shape."""
-    a, m = np.arange(9).reshape(3, 3).astype(dtype), np.array(mask)
-
-    def assigned(value):
-        x = wf.tensor(a)
-        try:
-            x[wf.tensor(m)] = value
-        except (DTypeError, ShapeError) as error:
-            return type(error), str(error)
-        return x.dtype, x.numpy().tobytes()
-
-    for value in (0.0, 2, -1, 300, True, 2.5, float("nan"), -0.0, 1j):
-        first = assigned(value)
-        for kind in (1, 1.0):
-            wf.where(wf.tensor(m), kind, wf.tensor(a))
-        assert assigned(value) == first == assigned(value)
-        if first[0] is wf.tensor(a).dtype:
-            want = a.copy()
-            want[m] = value
-            assert first[1] == want.tobytes()

@@ -261,6 +261,7 @@ def known(node: Node, why: str, instead: str) -> np.ndarray:
     return value.array if isinstance(value, Buffer) else np.asarray(value, dtype=node.dtype.numpy)
 
 
+_SELECTS = "a boolean mask selects as many elements as are True"
 _INSTEAD = (
     "Use weft.where(mask, x, other), which keeps the shape, or weft.nonzero(mask, size=n), which fixes it; "
     "x[mask] = value works if value does not depend on how many elements the mask selects"
@@ -276,7 +277,13 @@ def _positions(mask: Node, axis: int, shape: Shape) -> tuple[Node, ...]:
                 f"a mask of shape {show_shape(mask.shape)} does not fit a tensor of shape {show_shape(shape)}: "
                 f"sizes {have} and {want} on axis {axis + i}"
             )
-    value = known(mask, "a boolean mask selects as many elements as are True", _INSTEAD)
+    value = known(mask, _SELECTS, _INSTEAD)
     if mask.ndim == 0:
         return (buffer_leaf(np.zeros(int(value), np.int64), int64),)
     return tuple([buffer_leaf(np.array(line, np.int64), int64) for line in np.nonzero(value)])
+
+
+def flat_positions(mask: Node) -> Node:
+    """The positions of the True elements of a mask in row-major order, as one index node."""
+    places = np.flatnonzero(known(mask, _SELECTS, _INSTEAD))
+    return buffer_leaf(places.astype(np.int64, copy=False), int64)

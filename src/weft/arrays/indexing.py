@@ -25,7 +25,7 @@ from ..ops import indexing as at
 from ..ops import movement as m
 from .cell import Handle
 from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf
-from .index_plan import Part, Plan, checked, item
+from .index_plan import Part, Plan, checked, flat_positions, item
 from .remembered import Recipe, recipe
 
 # -- keys without arrays ----------------------------------------------------------------------------------------
@@ -117,12 +117,23 @@ def _quickly(node: Node, key: Any) -> Node | None:
         index = key._cell.node
         sig = _gathers.get((aval, index.sig.out))
         if sig is None:
+            if _covers(index, node):
+                return at.gather.bind((_flat(node), flat_positions(index)), ((0,),))
             if index.dtype.kind not in "iu":
                 return None
             sig = at.gather.signature((aval, index.aval), ((0,),))
             _note(_gathers, (aval, index.aval), sig)
         return make_node(sig, (node, index))
     return None
+
+
+def _covers(mask: Node, node: Node) -> bool:
+    """Whether a mask says of each element of a tensor whether it is selected."""
+    return mask.dtype is bool_ and mask.shape == node.shape and node.ndim > 0 and type(node.size) is int
+
+
+def _flat(node: Node) -> Node:
+    return node if node.ndim == 1 else m.reshape.bind((node,), ((node.size,),))
 
 
 #: Types -> signatures of what the common keys build: a window of one row and the row; what is read at indices.
@@ -207,6 +218,11 @@ def put(x: Handle, key: Any, value: Any) -> Node:
         if choice and chosen.prim is e.where:
             note_application(e.where, (key, value, x), chosen)
         return chosen
+    if isinstance(key, Handle) and _covers(key._cell.node, node):
+        places = flat_positions(key._cell.node)
+        update = _fitted(update, places.shape, node)
+        work = at.scatter.bind((_flat(node), update, places), ((0,),))
+        return work if work.shape == node.shape else m.reshape.bind((work,), (node.shape,))
     return _once((node, update), key, _written)
 
 
