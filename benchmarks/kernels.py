@@ -37,7 +37,7 @@ from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.movement import permute
 from weft.ops.selection import cast
-from weft.runtime.buffer import Buffer
+from weft.runtime.buffer import Buffer, own_copy
 
 F = nn.functional
 
@@ -76,10 +76,13 @@ def wide(x: Node) -> Node:
 
 
 def values(aval: Aval, seed: int) -> Buffer:
+    """Numbers in memory that begins with a line of the cache, as a tensor's and PyTorch's does."""
     rng = np.random.default_rng(seed)
     if aval.dtype.kind == "i":
-        return Buffer(rng.integers(-128, 128, aval.shape).astype(aval.dtype.numpy))  # type: ignore[arg-type]
-    return Buffer(rng.normal(size=aval.shape).astype(aval.dtype.numpy))  # type: ignore[arg-type]
+        found = rng.integers(-128, 128, aval.shape)
+    else:
+        found = rng.normal(size=aval.shape)  # type: ignore[arg-type]
+    return Buffer(own_copy(found, aval.dtype.numpy))
 
 
 class Repeated:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import weft.ops  # noqa: F401
+from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu import fetching, library
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.instructions import Module
@@ -20,6 +21,7 @@ from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
+from weft.ops.movement import permute
 from weft.runtime.buffer import Buffer
 
 
@@ -48,7 +50,10 @@ def tiles_of(graph: Graph) -> list[Tiles]:
 
 def fetches(graph: Graph, number: int = 1) -> int:
     """How many places of a convolution's code fetch lines."""
-    kernel = tiles_of(graph)[number]
+    return places(tiles_of(graph)[number])
+
+
+def places(kernel: Tiles) -> int:
     module = Module("test")
     emit_tiles(module, kernel, host_target())
     return str(module).count("call void @llvm.prefetch")
@@ -110,3 +115,22 @@ def test_sums_that_wait_and_rows_that_are_copied_next_are_fetched(shape, monkeyp
     monkeypatch.setattr(library, "_generator", lambda: "no sums")  # what is compiled is not taken again
     got = CpuBackend().compile(graph).run([Buffer(x), Buffer(y)])[0].array
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(("filters", "wanted"), [(32, True), (64, True), (41, True), (256, False)])
+def test_gradients_of_kernels_fetch_the_next_rows_of_the_cotangent(filters, wanted):
+    """Where tiles of several rows of taps go through them, and a unit has all columns."""
+    attrs = {"stride": (2, 2), "padding": ((1, 1),) * 2, "input_dilation": (1, 1), "kernel_dilation": (1, 1)}
+
+    def f(x, w):
+        y = conv(permute(x, axes=(0, 3, 1, 2)), w, **attrs, feature_groups=1, batch_groups=1)
+        return permute(y, axes=(0, 2, 3, 1))
+
+    avals = (Aval((8, 65, 63, 3), float32), Aval((filters, 3, 3, 3), float32))
+    graph = vjp_pair(trace_graph(f, avals), (False, True)).backward
+    (kernel,) = tiles_of(graph)
+    assert (places(kernel) > 0) == wanted
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=a.shape).astype(np.float32) for a in graph.in_avals]
+    got = CpuBackend().compile(graph).run([Buffer(a) for a in args])[0].array
+    np.testing.assert_allclose(got, Interpreter(graph).evaluate(args)[0], rtol=1e-3, atol=1e-3)

@@ -134,6 +134,8 @@ CASES = {
     "conv 16 40 in 40 groups, 5x5": lambda: convolution(4, 16, 40, 40, kernel=5, pad=2, groups=40),
     "conv 28 64 in 64 groups, /2": lambda: convolution(4, 28, 64, 64, stride=2, pad=1, groups=64),
     "conv 7x7/2 224 3->64": lambda: convolution(2, 224, 3, 64, kernel=7, stride=2, pad=3),
+    "conv 3x3/2 224 3->32": lambda: convolution(2, 224, 3, 32, stride=2, pad=1),
+    "conv 4x4/4 224 3->96": lambda: convolution(2, 224, 3, 96, kernel=4, stride=4),
 }  # fmt: skip
 
 

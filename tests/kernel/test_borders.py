@@ -12,7 +12,7 @@ import pytest
 import weft as wf
 import weft.nn.functional as F
 from scripts import run_script
-from weft import nn
+from weft import inspect, nn
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
@@ -171,6 +171,13 @@ def test_few_channels_that_come_in_are_copied_plane_by_plane(channels, size):
     assert tiles.taps[-1].a == in_planes
     check(graph)
     check(vjp_pair(graph, (True, True)).backward)
+
+
+def test_rows_of_pixels_of_few_channels_are_copied_whole():
+    """What lies in the border is known from the place in the row, whatever channel it is of."""
+    found = inspect.kernels(F.pad(wf.tensor(np.ones((2, 9, 11, 3), np.float32)), (0, 0, 2, 1, 1, 1)) * 2)
+    assert "iv < 42" in found.loops and "if 0 <= i1 + -1 < 9 and 6 <= iv < 39" in found.loops
+    assert "//" not in found.loops and "%" not in found.loops
 
 
 def test_an_image_that_comes_out_is_copied():

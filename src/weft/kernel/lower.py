@@ -11,7 +11,18 @@ from typing import Any
 
 from ..ir.dtype import DType, int64, uint64
 from ..ir.node import Node
-from .index import Index, Indices, Var, as_index, flatten_index, quotient, remainder, reshape_index, strides
+from .index import (
+    Index,
+    Indices,
+    Quotient,
+    Var,
+    as_index,
+    flatten_index,
+    quotient,
+    remainder,
+    reshape_index,
+    strides,
+)
 from .loops import Apply, Expr, Inside, Load, Lookup, Position, Scalar, Search, Total, literal
 
 Pull = Callable[["Lowering", Node, Indices], Expr]
@@ -334,6 +345,7 @@ looked_up: dict[str, tuple[int, ...]] = {"gather": (0,), "dynamic_slice": (0,), 
 
 def inside(conditions: list[Condition], then: Callable[[], Expr], other: Expr) -> Expr:
     """An `Inside` without the conditions that always hold; `other` if one never does."""
+    conditions = [_undivided(*c) for c in conditions]
     for index, low, high in conditions:
         least, most = index.bounds
         if most < low or least >= high:
@@ -341,6 +353,17 @@ def inside(conditions: list[Condition], then: Callable[[], Expr], other: Expr) -
     left = open_conditions(conditions)
     value = then()
     return Inside(left, value, other, value.dtype) if left else value
+
+
+def _undivided(index: Index, low: int, high: int) -> Condition:
+    """A condition on a quotient as one on what is divided, which moves evenly along more variables."""
+    while len(index.factors) == 1:
+        ((term, factor),) = index.factors.items()
+        if not isinstance(term, Quotient) or factor != 1:
+            break
+        low, high = (low - index.offset) * term.by, (high - index.offset) * term.by
+        index = term.of
+    return index, low, high
 
 
 def open_conditions(conditions: list[Condition]) -> tuple[Condition, ...]:

@@ -140,8 +140,11 @@ _LONG_FAR = 448
 #: Columns that are worth copies of rows whose lines share a place of the cache.
 _MANY_COLUMNS = 512
 
-#: Steps of a block, about, and where columns are packed.
-_BLOCK, _LONG_BLOCK = 256, 1024
+#: Steps of a block, about, of rows whose steps share lines, and where columns are packed.
+_BLOCK, _NEAR_BLOCK, _LONG_BLOCK = 256, 512, 1024
+
+#: Steps of rows that are so many bytes apart share no lines.
+_LINE = 64
 
 #: Bytes of columns, at most, that tiles go through from end to end: where few rows meet them, many, and of packed ones.
 #: The second-level cache holds them beside the rows; few rows take less time than columns to come from memory, block
@@ -156,8 +159,9 @@ def _block(t: Tiles, vectors: int, lanes: int, pack: bool) -> int:
         return 0
     if t.wide and not t.waits:  # they are not much longer: see `multiply_wide`
         return 0
-    if t.a.stride == 1 or (far and not pack):  # each step has lines of its own
-        return _BLOCK
+    if t.a.stride == 1 or (far and not pack):
+        near = t.a.stride == 1 and abs(t.taps[-1].a) * t.dtype.itemsize < _LINE
+        return _NEAR_BLOCK if near else _BLOCK  # each step has lines of its own
     panel = t.steps * vectors * lanes * t.dtype.itemsize
     if pack:
         return _LONG_BLOCK if panel > _PACKED_RUN else 0
@@ -312,7 +316,7 @@ def _shares(
         return max(1, min(_SHARED, panels * bands // ENOUGH)), bands
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
-    enough = min(ENOUGH, panels * tiles)
+    enough = max(1, min(ENOUGH // math.prod([v.size for v in t.choosing]), panels * tiles))
     options = []
     for group in range(1, panels + 1):
         groups = -(-panels // group)

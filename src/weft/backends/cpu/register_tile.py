@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...kernel.index import Var
@@ -151,10 +152,11 @@ class RegisterTile(TileResults):
         if rest:
             with self.build.loop(I64(0), count, name="tap") as k:
                 a_k = self.offset(a, self.b.mul(k, I64(a_step)))
+                here = self._further(tile, k, rest)
                 if taps == self.t.taps:
-                    tile = self._with_next_rows(tile, self.offset(a_k, a_step))
-                    self._fetch_results(tile, k)
-                self._nest(tile, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
+                    here = self._with_next_rows(here, self.offset(a_k, a_step))
+                    self._fetch_results(here, k)
+                self._nest(here, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
         else:
             self._innermost(tile, a, b, a_step, step, count)
 
@@ -258,6 +260,19 @@ class RegisterTile(TileResults):
                 x = self.build.splat(x, self.lanes)
                 slot = self._slot(tile, 0, r, 0)
                 self.b.store(self._multiply_add(x, column, self.b.load(slot, typ=self.vector)), slot)
+
+    def turns(self, taps: Sequence[Tap], count: int) -> int:
+        """Turns of the innermost loop in so many steps of the first of some taps."""
+        counts = [count, *[t.count for t in taps[1:]]]
+        return math.prod(counts[:-1]) * (counts[-1] // self.unroll)
+
+    def _further(self, tile: Place, k: ir.Value, rest: Sequence[Tap]) -> Place:
+        """The tile, whose turns count from those before step k of the tap outside of the others."""
+        fetch = tile.ahead
+        if fetch is None:
+            return tile
+        before = self.b.mul(k, I64(self.turns(rest, rest[0].count)))
+        return replace(tile, ahead=lambda turn: fetch(self.b.add(before, turn)))
 
     def _with_next_rows(self, tile: Place, rows: ir.Value) -> Place:
         """The tile, fetching these rows, which the next step of the outermost tap needs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 from ...kernel.anchors import size
 from ...kernel.index import Var, as_index
@@ -51,9 +52,9 @@ class _Emitter:
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
         self.new_columns: ir.Value | None = None  #: whether columns have to be packed; None: in any case
         self.lines = 0  #: of the next block, that a tile fetches in each turn of its innermost loop
-        if self._fetches_ahead():
-            lines = self.tile.unroll * self.cut.vectors * self.lanes * self.tile.size // LINE
-            self.lines = -(-lines // self._shared_by())
+        turns = self._shared_by() * self.tile.turns(t.taps[self.cut.level :], self.cut.block)
+        if turns and self._fetches_ahead():
+            self.lines = -(-self._block_size() * self.tile.size // LINE // turns)
 
     def emit(self) -> None:
         begin, end = self.build.function.args[1:3]
@@ -306,7 +307,7 @@ class _Emitter:
         for top, height, number in self._tops(band):
             here = replace(tile, top=top, height=height)
             if self.lines:
-                start = self._next_block(b, tile.values, number)
+                start = self._next_block(here, b, number)
                 here = replace(here, ahead=run_of_lines(self.build, start, self.lines))
             self.tile.compute(here, self._rows_of(a, top, height, I64(1), block), b, block)
 
@@ -342,12 +343,18 @@ class _Emitter:
     # -- fetching ahead -----------------------------------------------------------------------------------------
 
     def _fetches_ahead(self) -> bool:
-        """Whether the second operand is one long panel: memory can bring its next block while tiles use this one."""
+        """Whether memory can bring the next block of the second operand, or the next panel, while tiles use this one:
+        whether it is one run of memory, as one long panel is, or are rows of pixels that several tiles go through."""
         t, cut = self.t, self.cut
-        panel = t.b.stride == 1 and t.taps[-1].b == cut.vectors * self.lanes and not cut.pack
-        if cut.blocked:
-            return panel and cut.level == len(t.taps) - 1
-        return panel and t.column_bytes > COLUMNS_CACHED and self._adjoining()
+        taps = t.taps[cut.level :]
+        if cut.pack or t.b.stride != 1 or t.type_of(t.b) is not t.dtype:
+            return False
+        width = cut.vectors * self.lanes
+        if not cut.blocked or len(taps) == 1:
+            adjoining = cut.blocked or (t.column_bytes > COLUMNS_CACHED and self._adjoining())
+            return t.taps[-1].b == width and adjoining
+        runs = all(x.b == y.count * y.b for x, y in pairwise(taps)) and not any(x.guard for x in taps)
+        return runs and t.taps[-1].b == t.n.size <= cut.group * width and self._shared_by() > 1
 
     def _next_stack(self, a: ir.Value, top: ir.Value, height: int, number: ir.Value) -> Fetch | None:
         """What a tile of this number fetches of the rows below its stack: they are copied next."""
@@ -367,17 +374,21 @@ class _Emitter:
 
     def _shared_by(self) -> int:
         """How many tiles one after the other use a block of the second operand."""
-        return size([v.size for v in self.inside]) * self.band_tiles
+        return self.cut.group * size([v.size for v in self.inside]) * self.band_tiles
 
-    def _next_block(self, b: ir.Value, values: dict[Var, ir.Value], tile: ir.Value) -> ir.Value:
+    def _block_size(self) -> int:
+        """Elements of a block of the second operand."""
+        return self.cut.block * self.t.taps[self.cut.level].b
+
+    def _next_block(self, tile: Place, b: ir.Value, number: ir.Value) -> ir.Value:
         """Where a tile, the given one of its band, begins to fetch; when all is fetched, it does so again."""
-        number = I64(0)
+        width, size = self.cut.vectors * self.lanes, self._block_size()
+        b = self.tile.offset(b, self.b.sub(I64(0), tile.column)) if self.cut.group > 1 else b
+        before = self.b.udiv(tile.column, I64(width)) if self.cut.group > 1 else I64(0)
         for v in self.inside:
-            number = self.b.add(self.b.mul(number, I64(v.size)), values[v])
-        number = self.b.add(self.b.mul(number, I64(self.band_tiles)), tile)
-        block = self.cut.block * self.cut.vectors * self.lanes
-        done = self.b.mul(
-            number, I64(self.cut.block // self.tile.unroll * self.lines * LINE // self.tile.size)
-        )
-        done = self.b.select(self.b.icmp_signed("<", done, I64(block)), done, I64(0))
-        return self.tile.offset(b, self.b.add(done, I64(block)))
+            before = self.b.add(self.b.mul(before, I64(v.size)), tile.values[v])
+        number = self.b.add(self.b.mul(before, I64(self.band_tiles)), number)
+        turns = self.tile.turns(self.t.taps[self.cut.level :], self.cut.block)
+        done = self.b.mul(number, I64(turns * self.lines * LINE // self.tile.size))
+        done = self.b.select(self.b.icmp_signed("<", done, I64(size)), done, I64(0))
+        return self.tile.offset(b, self.b.add(done, I64(size)))
