@@ -42,6 +42,11 @@ def of_narrow(rows, columns) -> Graph:
     return trace_graph(f, [Aval((rows, columns), t) for t in (bfloat16, float32)])
 
 
+def of_planes(*shape, axes=(2, 3)) -> Graph:
+    """Sums of images whose channels are the lanes and lie apart."""
+    return trace_graph(lambda x: sum_(x, axes=axes), [Aval(shape, float32)])
+
+
 GRAPHS = [
     *[row_times_matrix(n, k) for n, k in [(64, 64), (33, 17), (16, 100), (100, 16), (50, 31), (7, 40)]],
     row_times_matrix(20, 37, float64),
@@ -50,6 +55,9 @@ GRAPHS = [
     sums(33, 19, int32),
     sums(48, 20, float32, max_),
     of_narrow(33, 20),
+    of_planes(3, 70, 6, 20),
+    of_planes(2, 64, 40, axes=(2,)),
+    of_planes(5, 33, 9, 17, axes=(0, 2, 3)),
 ]
 
 
@@ -74,7 +82,7 @@ def test_squares_are_transposed(monkeypatch):
     taken = []
     turned = emit._KernelEmitter._turned
     monkeypatch.setattr(emit._KernelEmitter, "_turned", lambda *a: (taken.append(a), turned(*a)))
-    for graph in (row_times_matrix(64, 64), sums(40, 24)):
+    for graph in (row_times_matrix(64, 64), sums(40, 24), of_planes(3, 70, 6, 20)):
         (step,) = CpuBackend().compile(graph).steps
         emit.emit_kernel(emit.ir.Module("test"), step.kernel, host_target())
         assert taken

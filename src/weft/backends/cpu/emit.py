@@ -12,7 +12,7 @@ from typing import Any
 from ...base.config import config
 from ...kernel.generic import Hole
 from ...kernel.index import Var
-from ...kernel.loops import Kernel, Load
+from ...kernel.loops import Expr, Kernel, Load
 from ...kernel.target import Target
 from ...kernel.verify import verify_kernel
 from . import instructions as ir
@@ -59,9 +59,14 @@ def several(kernel: Kernel, target: Target) -> int:
     for stage in kernel.stages:
         if stage.carries or stage.serial or (stage.variables and stage.stores):
             return 1
-        if not all(isinstance(r.value, Load) for r in stage.reductions):
+        if not all(_reads_along(r.value, kernel.outer[-1]) for r in stage.reductions):
             return 1
     return WIDE
+
+
+def _reads_along(e: Expr, var: Var) -> bool:
+    """Whether an expression is what lies in memory side by side along a variable."""
+    return isinstance(e, Load) and e.index.stride(var) in (0, 1)
 
 
 def cut(kernel: Kernel, target: Target) -> tuple[int, int]:

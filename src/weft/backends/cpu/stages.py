@@ -183,7 +183,9 @@ class Stages(Expressions):
 
     def _rows_across(self, stage: Stage, outer: Lanes) -> list[Load]:
         """What a reduction reads along its last variable, in rows that lie apart from lane to lane."""
-        if self.holes or outer.mask is not None or outer.count != self.lanes or self.lanes < 4:
+        if self.holes or outer.count != self.lanes or self.lanes < 4:
+            return []
+        if outer.mask is not None and not isinstance(outer.mask, ir.Constant):
             return []
         if outer.vector is None or not stage.variables or stage.variables[-1].size < self.lanes:
             return []
@@ -195,22 +197,32 @@ class Stages(Expressions):
     def _turned(self, stage: Stage, rows: Sequence[Load], outer: Lanes, step: Callable[..., None]) -> None:
         """The innermost loop of a reduction, in squares of its rows that are transposed in registers; each lane adds
         up in the order of the loop."""
-        last, n, vector = stage.variables[-1], self.lanes, outer.vector
-        assert vector is not None
-        whole = last.size // n * n
-        with self.build.loop(I64(0), I64(whole), n, name=last.name) as i:
-            columns = {}
-            for e in rows:
-                found = []
-                for r in range(n):
-                    here = outer.at(vector, self.b.add(outer.values[vector], I64(r))).at(last, i)
-                    found.append(self.value(e, replace(here, vector=last, count=n), {}))
-                columns[e] = self.build.transposed(found)
-            for j in range(n):
+        last, n = stage.variables[-1], self.lanes
+        whole, rest = last.size // n * n, last.size % n
+
+        def square(i: ir.Value, count: int) -> None:
+            columns = {e: self.build.transposed(self._rows_of_square(e, last, i, count, outer)) for e in rows}
+            for j in range(count):
                 step(outer.at(last, self.b.add(i, I64(j))), {e: columns[e][j] for e in rows})
-        if last.size % n:
-            with self.build.loop(I64(whole), I64(last.size), name=f"{last.name}.rest") as i:
-                step(outer.at(last, i))
+
+        with self.build.loop(I64(0), I64(whole), n, name=last.name) as i:
+            square(i, n)
+        if rest:
+            square(I64(whole), rest)
+
+    def _rows_of_square(self, e: Load, last: Var, i: ir.Value, count: int, outer: Lanes) -> list[ir.Value]:
+        """So many neighbours along `last` for each lane, as a row; nothing where there is no lane."""
+        n, vector = self.lanes, outer.vector
+        assert vector is not None
+        mask = self.build.first_lanes(count, n) if count < n else None
+        wanted = [True] * n if outer.mask is None else outer.mask.constant
+        found = []
+        for r in range(n):
+            here = outer.at(vector, self.b.add(outer.values[vector], I64(r))).at(last, i)
+            here = replace(here, vector=last, count=n, mask=mask)
+            nothing = self.build.const(0, like(register_type(e.dtype), n))
+            found.append(self.value(e, here, {}) if wanted[r] else nothing)
+        return found
 
     def _lanes_of(self, stage: Stage) -> int:
         """Lanes along a stage's last variable. They decide in which order is added up: what else is in the kernel must
