@@ -7,6 +7,7 @@ import pytest
 
 import weft as wf
 import weft.nn.functional as F
+from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float32
@@ -16,7 +17,8 @@ from weft.kernel.tiles import Tiles
 from weft.ops.composite.pooling import max_pool
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum
-from weft.ops.reduce import min_
+from weft.ops.movement import permute
+from weft.ops.reduce import min_, sum_
 from weft.ops.window import windows
 from weft.runtime.buffer import Buffer
 
@@ -66,6 +68,53 @@ def test_windows_that_lie_apart_or_are_large_are_reduced(how):
     graph = trace_graph(lambda x: pool(x, **how), [Aval((1, 3, 12, 12), float32)])
     assert any(stage.reductions for k in kernels_of(graph) for stage in k.stages)
     check(graph)
+
+
+STEPS = [
+    {"x": (2, 3, 24, 32), "kernel": 3, "stride": 2, "padding": 1},
+    {"x": (1, 3, 9, 11), "kernel": 3, "stride": 2, "padding": 1},
+    {"x": (2, 20, 8, 8), "kernel": 3, "stride": (1, 2), "padding": 1},
+    {"x": (3, 2, 30), "kernel": 5, "stride": 3, "padding": 2},
+    {"x": (2, 2, 40), "kernel": 4, "stride": 2},
+    {"x": (1, 2, 6, 9, 8), "kernel": 2, "stride": (1, 1, 2), "padding": 1},
+    {"x": (1, 2, 12, 13), "kernel": 2, "stride": 2, "dilation": 3},
+]
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("case", STEPS, ids=str)
+def test_gradients_of_windows_that_overlap(case, last, average):
+    """To the bit: of ties and of NaN, too."""
+    shape, how = case["x"], {k: v for k, v in case.items() if k != "x"}
+    rank = len(shape) - 2
+    order = (0, rank + 1, *range(1, rank + 1))
+
+    def f(x):
+        x = permute(x, axes=order) if last else x
+        if not average:
+            return pool(x, **how)
+        sizes = [how.get(k, d) for k, d in (("kernel", 1), ("stride", 1), ("dilation", 1))]
+        kernel, stride, dilation = [v if isinstance(v, tuple) else (v,) * rank for v in sizes]
+        return sum_(
+            windows(x, kernel=kernel, stride=stride, dilation=dilation),
+            axes=tuple(range(x.ndim, x.ndim + rank)),
+        )
+
+    given = (shape[0], *shape[2:], shape[1]) if last else shape
+    graph = vjp_pair(trace_graph(f, [Aval(given, float32)]), (True,)).backward
+    rng = np.random.default_rng(0)
+    args = [np.round(2 * rng.normal(size=a.shape)).astype(np.float32) for a in graph.in_avals]
+    args[0].ravel()[:: max(args[0].size // 3, 1)] = np.nan
+    want = Interpreter(graph).evaluate(args)
+    for w, g in zip(want, CpuBackend().compile(graph).run([Buffer(a) for a in args]), strict=True):
+        np.testing.assert_array_equal(g.array, w)
+
+
+def test_the_place_of_the_first_is_found_tap_by_tap():
+    graph = trace_graph(lambda x: pool(x, 3, 2, 1), [Aval((2, 3, 24, 32), float32)])
+    found = kernels_of(vjp_pair(graph, (True,)).backward)
+    assert not any(stage.reductions for kernel in found for stage in kernel.stages)
 
 
 def test_the_smallest():

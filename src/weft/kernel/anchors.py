@@ -10,7 +10,7 @@ from typing import Any
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
 from .borders import Border, border_of, low_of
-from .index import Index, Var, as_index, quotient, remainder
+from .index import Index, Var, as_index
 from .loops import (
     Apply,
     Expr,
@@ -22,7 +22,7 @@ from .loops import (
     Total,
     literal,
 )
-from .lower import Lowering, as_indices, inside, variables, zero
+from .lower import Lowering, as_indices, variables
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
 
@@ -207,35 +207,3 @@ def _arg_extremum(c: Common) -> Kernel:
         Stage((), stores=(store,)),
     )
     return c.kernel(outer, stages, runs_across(x.shape, (axis,)))  # type: ignore[arg-type]
-
-
-@anchor("windows_add")
-def _windows_add(c: Common) -> Kernel:
-    """Each element of the result adds up the windows that cover it, tap by tap."""
-    assert c.anchor is not None
-    x = c.anchor.args[0]
-    size, stride, dilation = (c.anchor.attrs[k] for k in ("size", "stride", "dilation"))
-    rank = len(size)
-    lead = x.ndim - 2 * rank
-    outer, at = c.loops()
-    kernel: tuple[int, ...] = x.shape[lead + rank :]  # type: ignore[assignment]
-    dense = all(d == 1 for d in dilation)
-    # Without dilation the taps of the windows that cover an element are `stride` apart.
-    counts = [-(-k // s) for k, s in zip(kernel, stride, strict=True)] if dense else kernel
-    turns = variables(tuple(counts), "k")
-    conditions, windows, taps = [], [], []
-    for d in range(rank):
-        place, turn = at[lead + d], as_index(turns[d])
-        tap = remainder(place, stride[d]) + turn * stride[d] if dense else turn
-        from_ = place - tap * dilation[d]
-        count: int = x.shape[lead + d]  # type: ignore[assignment]
-        conditions.append((from_, 0, (count - 1) * stride[d] + 1))
-        if dense:
-            conditions.append((tap, 0, kernel[d]))
-        elif stride[d] > 1:
-            conditions.append((remainder(from_, stride[d]), 0, 1))
-        windows.append(quotient(place, stride[d]) - turn if dense else quotient(from_, stride[d]))
-        taps.append(tap)
-    indices = (*at[:lead], *windows, *taps)
-    value = inside(conditions, lambda: c.lowering.value(x, indices), zero(x.dtype))
-    return c.kernel(outer, accumulate(c, turns, Reduction("sum", value, x.dtype), at), bool(outer))

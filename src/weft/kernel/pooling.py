@@ -18,7 +18,8 @@ _FEW_PIXELS = 4
 
 def windows_reduced(root: Node) -> Node | None:
     """The windows of the trailing axes that a reduction goes over."""
-    (x,), axes = root.args, root.attrs["axes"]
+    (x,) = root.args
+    axes = root.attrs["axes"] if "axes" in root.attrs else (root.attrs["axis"],)
     found = x.args[0] if x.value is None and x.prim is reshape else x
     if found.value is not None or found.prim is not windows:
         return None

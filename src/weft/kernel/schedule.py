@@ -14,7 +14,7 @@ from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
 from ..ops.movement import identity
-from . import contraction, convolution, running, sorting  # noqa: F401  (declare their kernels)
+from . import contraction, convolution, running, sorting, windows  # noqa: F401  (declare their kernels)
 from .alike import likeness
 from .anchors import Common, builders
 from .elementwise import domain, elementwise
