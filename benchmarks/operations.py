@@ -1,7 +1,8 @@
 """Single operations on a million floats beside PyTorch: python benchmarks/operations.py [NAME ...]   -> Markdown
 
-Each is compiled in Weft and called as it is in PyTorch, in one process with two threads, in turns: microseconds of a
-call, the median of many, and the largest difference between the results. What moves elements is in front.
+Each is compiled in Weft and called as it is in PyTorch, in one process with two threads, in turns that begin when the
+threads of the other sleep: microseconds of a call, the median of many, and the largest difference between the results.
+What moves elements is in front.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ def _rotated(x: Any, cos: Any, sin: Any, stack: Callable[..., Any]) -> Any:
     """A rotary embedding whose pairs are neighbours."""
     a, b = x[..., ::2], x[..., 1::2]
     return stack([a * cos - b * sin, b * cos + a * sin]).reshape(x.shape)
+
+
+_pooled_gradient = wf.grad(lambda x: (F.max_pool2d(x, 3, 2, 1) ** 2).sum())
+
+
+def _torch_pooled_gradient(x: torch.Tensor) -> torch.Tensor:
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad((T.max_pool2d(x, 3, 2, 1) ** 2).sum(), x)[0]
 
 
 #: name -> (Weft, PyTorch, operands)
@@ -63,6 +72,9 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], list[np.ndar
     ),
     "max_pool1d": (lambda x: F.max_pool1d(x[None], 2), lambda x: T.max_pool1d(x[None], 2), [SQUARE]),
     "max_pool2d 3/2": (lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: T.max_pool2d(x, 3, 2, 1), [IMAGES]),
+    "its gradient": (_pooled_gradient, _torch_pooled_gradient, [IMAGES]),
+    "channel means": (lambda x: wf.mean(x, axis=(0, 2, 3)), lambda x: x.mean((0, 2, 3)), [IMAGES]),
+    "image means": (lambda x: wf.mean(x, axis=(2, 3)), lambda x: x.mean((2, 3)), [IMAGES]),
     "cumsum": (lambda x: wf.cumulative_sum(x, axis=1), lambda x: x.cumsum(1), [SQUARE]),
     "cumprod": (lambda x: wf.cumulative_prod(x, axis=1), lambda x: x.cumprod(1), [SQUARE / 4]),
     "topk 5": (lambda x: wf.topk(x, 5)[0], lambda x: x.topk(5)[0], [SQUARE]),
@@ -83,17 +95,21 @@ OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], list[np.ndar
 DRAWN = ("randn", "dropout")  #: whose results are others each time
 
 
+#: Seconds after which the threads of the other library are asleep: they wait for work in a loop, on the second core.
+_ASLEEP = 0.3
+
+
 def in_turns(calls: list[Callable[[], Any]], seconds: float) -> list[float]:
-    """Microseconds of a call of each, the median; they take turns of some calls."""
+    """Microseconds of a call of each, the median; they take two turns of so many seconds, alone on the machine."""
     found: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for times, call in zip(found, calls, strict=True):
-            for k in range(8):
-                start = time.perf_counter()
-                call()
-                if k > 2:  # the first ones find the caches full of what the other made
-                    times.append(time.perf_counter() - start)
+    for times, call in [*zip(found, calls, strict=True)] * 2:
+        time.sleep(_ASLEEP)
+        for _ in range(5):  # the first ones find the caches full of what the other made
+            call()
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end:
+            call()
+            times.append(time.perf_counter() - start)
     return [1e6 * float(np.median(times)) for times in found]
 
 
@@ -102,7 +118,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="operations (default: all)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each operation")
+    parser.add_argument("--seconds", type=float, default=0.1, help="of a turn")
     options = parser.parse_args()
     wf.set_num_threads(2)
     torch.set_num_threads(2)
