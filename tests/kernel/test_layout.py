@@ -16,7 +16,8 @@ from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum, rsqrt
 from weft.ops.movement import broadcast_to, permute, reshape
-from weft.ops.reduce import sum_
+from weft.ops.reduce import max_, sum_
+from weft.ops.window import windows
 
 PLAIN = {"input_dilation": (1, 1), "kernel_dilation": (1, 1), "feature_groups": 1, "batch_groups": 1}
 
@@ -90,6 +91,35 @@ def test_images_with_channels_last_lie_so():
     product = next(s.kernel for s in steps(graph) if isinstance(s.kernel, Tiles) and s.kernel.steps == 24)
     assert product.a.stride == 24 and [t.a for t in product.taps] == [1]
     check(graph)
+
+
+RESULTS = {
+    "as it is": lambda y: y,
+    "with an activation": lambda y: maximum(y + 1, 0),
+    "pooled": lambda y: max_(windows(y, kernel=(2, 2), stride=(2, 2), dilation=(1, 1)), axes=(4, 5)),
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("shape", [(2, 3, 14, 12), (1, 40, 9, 8), (30, 5, 8, 8)], ids=str)
+def test_results_with_channels_last_are_stored_so_at_once(shape, result):
+    def f(x, w):
+        return permute(
+            RESULTS[result](conv(x, w, stride=(1, 1), padding=((1, 1),) * 2, **PLAIN)), axes=(0, 2, 3, 1)
+        )
+
+    graph = graph_of(f, shape, (48, shape[1], 3, 3))
+    assert sum(s.node.shape[-1] == 48 or 48 in s.node.shape[:2] for s in steps(graph) if not s.prepares) == 1
+    check(graph)
+
+
+def test_results_with_channels_last_that_others_read():
+    def f(x, w, v):
+        y = permute(same(x, w), axes=(0, 2, 3, 1))
+        z = permute(same(x, v), axes=(0, 3, 2, 1))
+        return y, y * 2, z, same(permute(y, axes=(0, 3, 1, 2)), v)
+
+    check(graph_of(f, (2, 24, 9, 7), (24, 24, 3, 3), (24, 24, 3, 3)))
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 9, 8), (3, 5, 9, 8), (2, 8, 3, 4, 5), (1, 24, 70, 50)])

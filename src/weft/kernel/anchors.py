@@ -9,6 +9,7 @@ from typing import Any
 
 from ..ir.dtype import DType, bool_
 from ..ir.node import Node
+from ..ops.movement import permute
 from .borders import Border, border_of, low_of
 from .index import Index, Var, as_index
 from .loops import (
@@ -67,11 +68,12 @@ class Common:
     inputs: tuple[DType, ...]
     #: what `inner` is the greatest of, in windows; the anchor's epilogue ends there
     pooled: Node | None = None
-    framed: Node | None = None  #: what lies in the middle of the root, the border of which is zero
+    #: what lies in the middle of the root, the border of which is zero, or has its axes in another order
+    framed: Node | None = None
 
     @property
     def inner(self) -> Node:
-        """What the kernel computes: the root, or what lies in the middle of it."""
+        """What the kernel computes: the root, or what the root is in another place."""
         return self.root if self.framed is None else self.framed
 
     @property
@@ -81,7 +83,13 @@ class Common:
     @property
     def order(self) -> tuple[int, ...]:
         """The axes of the result from outermost to innermost in memory."""
-        return self.lowering.layouts.get(self.root, tuple(range(len(self.shape))))
+        found = self.lowering.layouts.get(self.root, tuple(range(len(self.shape))))
+        return found if self._axes is None else tuple([self._axes[a] for a in found])
+
+    @property
+    def _axes(self) -> tuple[int, ...] | None:
+        """Which axes of what is computed those of the root are, if it is that with its axes in another order."""
+        return self.root.attrs["axes"] if self.framed is not None and self.root.prim is permute else None
 
     def loops(self, prefix: str = "i") -> tuple[tuple[Var, ...], tuple[Index, ...]]:
         """A variable for each axis of the result in the order of memory, and the indices in the order of the shape."""
@@ -89,12 +97,14 @@ class Common:
 
     def place(self, indices: tuple[Index, ...]) -> Index:
         """Where in memory an element of the result goes."""
-        if self.framed is not None:
+        if self._axes is not None:
+            indices = tuple([indices[a] for a in self._axes])
+        elif self.framed is not None:
             indices = tuple([i + n for i, n in zip(indices, low_of(self.root), strict=True)])
         return self.lowering.place(self.root, indices)
 
     def border(self) -> Border | None:
-        if self.framed is None:
+        if self.framed is None or self._axes is not None:
             return None
         return border_of(self.shape, self.root.shape, low_of(self.root), self.order)  # type: ignore[arg-type]
 

@@ -19,8 +19,9 @@ from ..ops.movement import identity, permute, reshape, slice_
 from . import contraction, convolution
 from .anchors import builders
 from .borders import inside_of, is_narrow
-from .layout import assign_layouts
+from .layout import assign_layouts, channels_last
 from .lower import can_pull, looked_up
+from .pixels import is_kernel_gradient
 from .pooling import pooling_after
 from .reading import behind_views, reads_of, source
 from .rows import Group, find_rows
@@ -68,7 +69,7 @@ class Plan:
         self.pooled: dict[Node, Node] = {}  #: pooling -> what it pools, the end of a convolution's epilogue
         self.framed: dict[
             Node, Node
-        ] = {}  #: image with a border -> what a convolution makes in the middle of it
+        ] = {}  #: image with a border, or channels-last -> what a convolution makes, in the middle of it
         grouped: set[Node] = set()
         fixed = self._fixed(graph, supported)
         for root, group in find_rows(graph.nodes, self.users, fixed, self.stored, supported).items():
@@ -244,6 +245,7 @@ class Plan:
             self.pooled[pool] = root
             root = pool
         home = self._home(anchor, root)
+        home = self._turned(anchor, root) if home is None else home
         if home is not None:
             self.stored.discard(root)
             self.framed[home] = root
@@ -277,6 +279,17 @@ class Plan:
         if home not in self.stored or inside_of(home) is not end or home in self.rows:
             return None
         return home if self._in_memory(anchor) else None
+
+    def _turned(self, anchor: Node, end: Node) -> Node | None:
+        """The result of the program that is what the kernel of a convolution makes, but for the channels, which come
+        last: they do so in memory anyway."""
+        if anchor.prim.name != "conv" or not convolution.fits(anchor) or is_kernel_gradient(anchor):
+            return None
+        if end in self.outputs or end.dtype is not anchor.dtype or len(self._uses(end)) != 1:
+            return None
+        (view,) = self._uses(end)
+        last = view.prim is permute and view.attrs["axes"] == channels_last(view.ndim)
+        return view if last and view in self.outputs and self._in_memory(anchor) else None
 
     def _in_memory(self, conv: Node) -> bool:
         """Whether both operands of a convolution are stored, or parts of what is, or kernels in panels."""
