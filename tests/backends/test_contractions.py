@@ -15,12 +15,12 @@ from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.tiles import emit_tiles
 from weft.backends.reference.interpreter import Interpreter
-from weft.ir.dtype import float32
+from weft.ir.dtype import float16, float32, float64
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
 from weft.kernel.show import show
 from weft.kernel.target import LEVELS
-from weft.kernel.tiles import Tiles, of_columns
+from weft.kernel.tiles import LONG, Tiles, of_columns
 from weft.kernel.tiling import tiling
 from weft.ops.contraction import dot_general
 from weft.ops.conv import conv
@@ -241,6 +241,33 @@ def test_few_columns_that_lie_apart(steps, columns):
     )
     np.testing.assert_array_equal(got, want)
     np.testing.assert_allclose(got, x.astype(np.float64) @ y.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, float16])
+@pytest.mark.parametrize(
+    ("rows", "steps", "columns"), [(100, 40, 10), (50, 1100, 3), (17, 300, 10), (70, 33, 24)]
+)
+def test_rows_that_are_neighbours_fill_lanes_that_few_columns_leave_empty(rows, steps, columns, dtype):
+    """A^T B as the transpose of B^T A: the sums are those of rows that lie apart, bit for bit."""
+    rng = np.random.default_rng(7)
+    x, y = (rng.normal(size=(steps, n)).astype(dtype.numpy) for n in (rows, columns))
+
+    def product(a, b, axis):
+        return maximum(dot_general(a, b, contract=((axis,), (0,)), batch=((), ())), 0.25)
+
+    results, turned = [], []
+    for left, axis in ((x, 0), (np.ascontiguousarray(x.T), 1)):
+        avals = [Aval(v.shape, dtype) for v in (left, y)]
+        program = CpuBackend().compile(trace_graph(lambda a, b, axis=axis: product(a, b, axis), avals))
+        kernels = [s.kernel for s in program.steps if isinstance(s.kernel, Tiles)]
+        turned.append([k.m.size for k in kernels] == [columns])
+        results.append(program.run([Buffer(left), Buffer(y)])[0].array)
+    rounded = dtype is float16 and steps <= LONG  # by the tiles themselves, which then store row by row
+    better = columns < 16 if dtype is float64 else rows > 17  # 8 lanes, or 16
+    assert turned == [better and not rounded, False]
+    np.testing.assert_array_equal(*results)
+    want = np.maximum(x.T.astype(np.float64) @ y.astype(np.float64), 0.25)
+    np.testing.assert_allclose(results[0], want, rtol=2e-3 if dtype is float16 else 1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("steps", "rows"), [(512, 16), (1024, 12), (1040, 28)])

@@ -142,9 +142,32 @@ def _as_tiles(c: Common) -> Tiles | None:
     if chosen is None:
         return None
     row, column, others = chosen
+    if _fill_more_lanes(c, row, column, left.index, inner):
+        row, column, left, right = column, row, right, left
     outer = (*batch, *others)
     taps = tuple([v for k in inner for v in parts[k]])
     return tiles(c, outer, row, column, taps, left, right, at, {})
+
+
+#: Bytes of a vector that columns are to fill, about, and steps of a sum beside which it is little work to turn the
+#: results.
+_VECTOR, _STEPS = 64, 32
+
+
+def _fill_more_lanes(c: Common, row: Var, column: Var, left: Index, inner: Sequence[Var]) -> bool:
+    """Whether rows are neighbours in the first operand, as those of A^T B, and had better be the lanes of vectors than
+    few columns. The products are the same, and so is their order."""
+    assert c.anchor is not None
+    lanes = _VECTOR // c.anchor.dtype.itemsize
+
+    def filled(v: Var) -> float:
+        return v.size / (-(-v.size // lanes) * lanes)
+
+    plain = c.anchor.dtype.kind == "f" and c.root.dtype is c.anchor.dtype and not is_wide(c.anchor.sig)
+    long = size([v.size for v in inner]) >= _STEPS
+    return (
+        plain and long and left.stride(row) == 1 and column.size < 2 * lanes and filled(row) > filled(column)
+    )
 
 
 def sides_of_tiles(
