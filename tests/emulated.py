@@ -189,6 +189,9 @@ class EmulatedBackend:
     def compile(self, graph: Graph, recurs: bool = False) -> EmulatedProgram:
         return EmulatedProgram(graph, recurs)
 
+    def at_once(self, graph: Graph) -> None:
+        """Everything is planned."""
+
     def describe(self) -> str:
         return f"{TARGET.name}, by {EMULATOR}"
 

@@ -405,7 +405,7 @@ class TestKeysThatRecur:
             assert not x[1:, 2].requires_grad
         x[1:, 2].sum().backward()
         assert x.grad.sum().item() == 2.0
-        assert len(plans) == 3
+        assert len(plans) == 2  # of what is in memory and has no gradient a copy is taken
 
     def test_types_of_numbers(self, plans):
         x = wf.tensor(np.arange(12.0).reshape(3, 4))

@@ -45,7 +45,7 @@ def kernels(graph, target):
     for step in plan(prepare(numbered(graph))).all_steps():
         if step.kernel is not None:
             yield library.source(step.kernel, "kernel", target)
-            form = library._generic(step.kernel, target)
+            form = library.generic_form(step.kernel, target)
             if form is not None:
                 yield library.source(form[0], "kernel", target, len(form[1]))
 

@@ -25,7 +25,7 @@ from weft.runtime.buffer import Buffer
 @pytest.fixture
 def compiled(monkeypatch):
     """compiled(graph, generic): a program whose kernels are generic where they can be, or none of them is."""
-    monkeypatch.setattr(library, "_is_at_hand", lambda digest: False)
+    monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
 
     def make(graph, generic):
         monkeypatch.setattr(backend, "hardly_pays", lambda step: generic)
@@ -89,7 +89,7 @@ SHAPES = [(3, 1), (3, 2), (4, 7), (5, 16), (3, 33), (17, 100), (16, 1100), (3, 5
 @pytest.mark.parametrize("name", CASES)
 def test_operations_on_shapes_have_the_same_bits_in_both(monkeypatch, name, shape):
     x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    monkeypatch.setattr(library, "_is_at_hand", lambda digest: False)
+    monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     found = []
     for generic in (True, False):
         monkeypatch.setattr(backend, "hardly_pays", lambda step, generic=generic: generic)
@@ -161,7 +161,7 @@ def test_numbers_in_a_generic_kernel_are_holes(compiled):
 
 
 def test_functions_that_are_compiled_have_special_kernels_at_once(monkeypatch):
-    monkeypatch.setattr(library, "_is_at_hand", lambda digest: False)
+    monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     made = []
     compile_ = CpuBackend.compile
 
@@ -170,6 +170,7 @@ def test_functions_that_are_compiled_have_special_kernels_at_once(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(CpuBackend, "compile", compile_and_keep)
+    monkeypatch.setattr(CpuBackend, "at_once", lambda self, graph: None)
 
     @wf.compile
     def function(x):

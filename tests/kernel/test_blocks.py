@@ -115,7 +115,7 @@ def test_the_same_bits_however_the_graph_is_cut_and_by_any_number_of_threads(sha
 
 @pytest.mark.parametrize("shape", [(70001,), (1 << 16,), (66000, 3)])
 def test_generic_kernels_have_the_same_bits(monkeypatch, shape):
-    monkeypatch.setattr(library, "_is_at_hand", lambda digest: False)
+    monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     x, found = arrays(shape, "float32"), []
     for generic in (False, True):
         monkeypatch.setattr(backend, "hardly_pays", lambda step, generic=generic: generic)

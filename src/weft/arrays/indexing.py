@@ -16,13 +16,15 @@ import numpy as np
 from ..base.checked import refuse_masked
 from ..base.errors import DTypeError, ShapeError
 from ..base.state import state
-from ..ir.dtype import bool_, int64
+from ..ir.dtype import DType, bool_, int64
 from ..ir.node import Aval, Node, Signature, make_node
+from ..ir.primitive import leaf
 from ..ir.shape import Shape, broadcasts_to, show_shape
 from ..ops import dynamic
 from ..ops import elementwise as e
 from ..ops import indexing as at
 from ..ops import movement as m
+from ..runtime.buffer import Buffer
 from .cell import Handle
 from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf
 from .index_plan import Part, Plan, checked, flat_positions, item
@@ -80,8 +82,34 @@ _PLAIN = frozenset((int, type(None), EllipsisType))
 
 def get(node: Node, key: Any) -> Node:
     """`x[key]`."""
+    if isinstance(node.value, Buffer) and not node.flags and not state.ambient:
+        found = _at_hand(node.value.array, key, node.dtype)
+        if found is not None:
+            return found
     quick = None if type(key) is tuple else _quickly(node, key)
     return _once((node,), key, _read) if quick is None else quick
+
+
+#: Bytes that are copied in less time than it takes to find the program that would.
+_LITTLE = 1 << 12
+
+
+def _at_hand(array: np.ndarray, key: Any, dtype: DType) -> Node | None:
+    """A little of a value that is in memory, copied at once. None where that cannot be done, or is too much."""
+    for k in key if type(key) is tuple else (key,):
+        if type(k) is slice:
+            if not (type(k.start) in _PLAIN and type(k.stop) in _PLAIN and type(k.step) in _PLAIN):
+                return None
+        elif type(k) not in _PLAIN:
+            return None
+    try:
+        part = array[key]
+    except (IndexError, ValueError):
+        return None  # what is wrong with it is said where the key is taken apart
+    if part.nbytes > _LITTLE:
+        return None
+    own = np.array(part, array.dtype, order="C")
+    return leaf(Aval(own.shape, dtype), Buffer(own))
 
 
 def _read(node: Node, key: Any) -> Node:

@@ -98,6 +98,11 @@ class Backend(Protocol):
         An error that is the backend's own may have a `position`: that of the node it is about."""
         ...
 
+    def at_once(self, graph: Graph) -> Executable | None:
+        """Something that runs a graph, with the same results to the bit, until it is known to recur; None where to
+        compile it takes no longer. It is not observed."""
+        ...
+
     def describe(self) -> str:
         """The device, in a few words."""
         ...

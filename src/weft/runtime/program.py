@@ -23,6 +23,9 @@ from . import debug, profile
 from .backend import NOTHING, Backend, Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
 
+#: Runs of a program after which it is worth compiling.
+_EARLY = 32
+
 #: The user's line of a node, by its number.
 Sites = Callable[[int], Any]
 
@@ -47,12 +50,16 @@ class Program:
         if state.debug >= 3:
             debug.say(f"weft: the program {name!r}:\n{graph}")
         self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
-        self._static = None if self.dims else self._compile(graph, recurs, sites)
+        self._early: Executable | None = None
+        self._early_runs = 0
+        if not (recurs or self.dims or state.debug):
+            self._early = self._made(graph, sites, lambda: self.backend.at_once(graph))
+        self._static = None if self.dims or self._early else self._compile(graph, recurs, sites)
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
     def run(self, inputs: Sequence[Value], sites: Sites | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
-        executable = self._static if self._static is not None else self._specialized(inputs, sites)
+        executable = self._static if self._static is not None else self._found(inputs, sites)
         start = time.perf_counter() if (debugged := state.debug) else 0.0
         try:
             observe = Watch(self.graph, inputs) if state.debug_nan else None
@@ -106,6 +113,18 @@ class Program:
             f"in {seconds * 1e3:.3f} ms"
         )
 
+    def _found(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
+        """What runs the graph, where that is not the same each time."""
+        if self._early is None:
+            return self._specialized(inputs, sites)
+        self._early_runs += 1
+        watched = state.debug or state.debug_nan or profile.recorder is not None
+        if self._early_runs <= _EARLY and not watched:
+            return self._early
+        found = self._static = self._compile(self.graph, False, sites)
+        self._early = None
+        return found
+
     def _specialized(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
@@ -113,9 +132,13 @@ class Program:
 
     def _compile(self, graph: Graph, recurs: bool, sites: Sites | None) -> Executable:
         options = {"recurs": True} if recurs else {}
+        return self._made(graph, sites, lambda: self.backend.compile(graph, **options))
+
+    def _made(self, graph: Graph, sites: Sites | None, make: Callable[[], Any]) -> Any:
+        """What the backend makes of a graph, or an error that says where it failed."""
         try:
             with collector.paused():
-                return profile.timed(self._tasks[1], lambda: self.backend.compile(graph, **options))
+                return profile.timed(self._tasks[1], make)
         except (WeftError, MemoryError):
             raise
         except Exception as error:

@@ -27,12 +27,13 @@ from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
 from ...ops.loops import while_loop
 from ...runtime import debug, profile
-from ...runtime.backend import NOTHING, Fault, Observer
+from ...runtime.backend import NOTHING, Executable, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
 from . import emit, host, library, memory, threads, tile_units, watch, winograd
 from .assemble import Assembled, Assembler, Slot, address_of
+from .at_once import at_once
 from .driver import STEP_WORDS
 from .foresight import foresee
 from .host import on_host
@@ -64,6 +65,9 @@ class CpuBackend:
             if about is not None and about.site:
                 error.position = about.site[1]  # type: ignore[attr-defined]
             raise
+
+    def at_once(self, graph: Graph) -> Executable | None:
+        return at_once(graph, self.compile, host_target())
 
     def describe(self) -> str:
         target = host_target()

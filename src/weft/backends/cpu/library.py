@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -70,29 +70,44 @@ def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | Non
     wanted: dict[str, tuple[Any, int]] = {}  # kernel and the number of its holes
     values: list[np.ndarray | None] = [None] * len(kernels)
     for i, kernel in enumerate(kernels):
-        if once is not None and once[i] and not _is_at_hand(digests[i]):
-            form = _generic(kernel, target)
+        if once is not None and once[i] and not is_at_hand(digests[i]):
+            form = generic_form(kernel, target)
             if form is not None:
-                generic, given = form
-                values[i], digests[i] = given, _digest(generic, target)
-                wanted[digests[i]] = generic, len(given)
+                values[i], digests[i] = form.values, form.digest
+                wanted[form.digest] = form.kernel, len(form.values)
                 continue
         wanted[digests[i]] = kernel, 0
     code = _code(wanted, target)
     return [Use(code[d], v) for d, v in zip(digests, values, strict=True)]
 
 
-def _is_at_hand(digest: str) -> bool:
+def is_at_hand(digest: str) -> bool:
+    """Whether a kernel need not be compiled."""
     return digest in _loaded or disk_cache().has(digest)
 
 
-def _generic(kernel: Any, target: Target) -> tuple[Kernel, np.ndarray] | None:
+class Form(NamedTuple):
+    """A kernel for all sizes, and the values that it is called with for some."""
+
+    kernel: Kernel
+    values: np.ndarray
+    digest: str
+
+
+def generic_form(kernel: Any, target: Target) -> Form | None:
+    """The generic form of a kernel; None if it has none."""
     if not isinstance(kernel, Kernel) or not emit.can_be_generic(kernel, target):
         return None
     form = generalize(kernel)
     if form is None or not form.values:
         return None
-    return form.kernel, np.array(emit.generic_values(kernel, form.values, target), np.int64)
+    values = np.array(emit.generic_values(kernel, form.values, target), np.int64)
+    return Form(form.kernel, values, _digest(form.kernel, target))
+
+
+def load(forms: Sequence[Form], target: Target) -> dict[str, Code]:
+    """The code of generic kernels, by their digests."""
+    return _code({f.digest: (f.kernel, len(f.values)) for f in forms}, target)
 
 
 def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]:
