@@ -60,24 +60,29 @@ def test_samples(prim, graph, args, all_new):
     assert ran or prim.name in module.CONTROL or max(np.size(a) for a in args) > module._FEW
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
-@given(program=st.one_of(programs(exact, 15, EXACT_TYPES), programs(smooth, 15)))
-def test_random_graphs(program):
+def same_bits_at_random(program):
     graph, arrays = traced(program, program.table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_NEW", 1 << 30)
         same_bits(graph, arrays)
+
+
+def graphs(size):
+    return st.one_of(programs(exact, size, EXACT_TYPES), programs(smooth, size))
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(program=graphs(15))
+def test_random_graphs(program):
+    same_bits_at_random(program)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
-@given(program=st.one_of(programs(exact, 40, EXACT_TYPES), programs(smooth, 40)))
+@given(program=graphs(40))
 def test_many_random_graphs(program):
-    graph, arrays = traced(program, program.table)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_NEW", 1 << 30)
-        same_bits(graph, arrays)
+    same_bits_at_random(program)
 
 
 SINGLE = {

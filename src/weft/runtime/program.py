@@ -115,14 +115,16 @@ class Program:
 
     def _found(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
         """What runs the graph, where that is not the same each time."""
-        if self._early is None:
+        if self.dims:
             return self._specialized(inputs, sites)
+        early, found = self._early, self._static  # another thread may have compiled it meanwhile
         self._early_runs += 1
         watched = state.debug or state.debug_nan or profile.recorder is not None
-        if self._early_runs <= _EARLY and not watched:
-            return self._early
-        found = self._static = self._compile(self.graph, False, sites)
-        self._early = None
+        if early is not None and self._early_runs <= _EARLY and not watched:
+            return early
+        if found is None:
+            found = self._static = self._compile(self.graph, False, sites)
+            self._early = None
         return found
 
     def _specialized(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
