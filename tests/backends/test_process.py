@@ -87,7 +87,7 @@ def test_an_interrupt_leaves_a_loop_that_would_never_end():
 @pytest.mark.parametrize("count", [8, 1], ids=["between kernels", "inside one kernel"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_an_interrupt_stops_a_long_program_and_leaves_the_state_whole(count):
-    size = {8: 900, 1: 1800}[count]
+    size = {8: 1400, 1: 2800}[count]
     script = f"""
     w, x, step = many({size}, {count})
     step(x)
@@ -190,7 +190,7 @@ def test_an_interrupt_of_a_step_that_is_not_compiled_leaves_no_half_update():
 def test_handlers_of_other_signals_run_in_time_and_may_run_programs():
     # Five attempts: where other processes have the cores, one may take all of its time after the signal.
     run("""
-    w, x, step = many(800, 30)
+    w, x, step = many(1600, 30)
     step(x)
     began = time.perf_counter()
     want = step(x).item()
