@@ -96,12 +96,8 @@ _LITTLE = 1 << 12
 
 def _at_hand(array: np.ndarray, key: Any, dtype: DType) -> Node | None:
     """A little of a value that is in memory, copied at once. None where that cannot be done, or is too much."""
-    for k in key if type(key) is tuple else (key,):
-        if type(k) is slice:
-            if not (type(k.start) in _PLAIN and type(k.stop) in _PLAIN and type(k.step) in _PLAIN):
-                return None
-        elif type(k) not in _PLAIN:
-            return None
+    if _told(key) is None:
+        return None
     try:
         part = array[key]
     except (IndexError, ValueError):

@@ -16,8 +16,8 @@ from .index import Index, Var, as_index
 from .loops import Kernel, Load, Reduction, Stage, Store, Total
 from .lower import Lowering
 
-#: A length in place of all others.
-LENGTH = 1009
+#: The length that a kernel is written for before its generic form is made.
+_LENGTH = 1009
 
 #: Operations on single elements that are not declared as such.
 _PER_ELEMENT = frozenset(("cast", "integer_pow", "polygamma"))
@@ -49,12 +49,11 @@ def _is_plain(dtype: DType) -> bool:
 
 
 def single_kernel(sig: Signature, repeated: tuple[bool, ...]) -> Kernel:
-    """The kernel of such an operation, for rows of `LENGTH`; operands that are `repeated` have one element."""
-    row = Var(
-        "k0" if sig.prim.name in REDUCTIONS else "iv", LENGTH
-    )  # the planner's names: the code is the same
+    """The kernel of such an operation, for rows of some length; operands that are `repeated` have one element."""
+    # Named as the planner names it: then its generic kernels and these are the same code on disk.
+    row = Var("k0" if sig.prim.name in REDUCTIONS else "iv", _LENGTH)
     inputs = [
-        placeholder(Aval(() if once else (LENGTH,), a.dtype))
+        placeholder(Aval(() if once else (_LENGTH,), a.dtype))
         for a, once in zip(sig.inputs, repeated, strict=True)
     ]
     types = tuple([real_dtype(a.dtype) for a in sig.inputs])
