@@ -87,15 +87,3 @@ def test_idle_blocks_of_a_size_that_is_not_needed_any_more_are_let_go():
     assert [len(memory._free.get(size, [])) for size in sizes] == [0, 1]
     memory.exchange(1 << 21, (1 << 21) - 1)  # served by the same blocks
     assert len(memory._free[1 << 21]) == 1
-
-
-@pytest.mark.parametrize("size", [1, 4096, (1 << 21) - 100, 1 << 21, (1 << 21) + 1, 5 << 20])
-def test_large_blocks_begin_with_a_page_and_are_found_again(size):
-    block = memory.take_block(size)
-    whole = memory.rounded(size)
-    assert len(block[0]) - block[2] >= whole and block[1] == block[0].ctypes.data + block[2]
-    assert block[1] % (1 << 21 if whole >= 1 << 21 else 64) == 0
-    memory.give_back(block)
-    again = memory.take_block(size)
-    assert again[0] is block[0]
-    memory.give_back(again)

@@ -48,5 +48,5 @@ def foresee(sizes: Iterable[int]) -> threading.Thread | None:
 
 def _touch(touch: Callable[[int, int], None], blocks: list[memory.Block]) -> None:
     while blocks:
-        raw, address, skip = blocks.pop()
-        touch(address, len(raw) - skip)
+        raw, address, _ = blocks.pop()
+        touch(address, len(raw) - memory.ALIGNMENT)

@@ -14,10 +14,6 @@ from ...runtime.buffer import Buffer
 
 ALIGNMENT = 64
 
-#: What blocks of so many bytes and more begin at a multiple of: a large page of the system's. Where one begins in the
-#: middle of a page, the part of it there lies in small ones, wherever these are: some steps take half as long again.
-_PAGE = 1 << 21
-
 #: An array of bytes, the address of the first that is aligned, and its number.
 Block = tuple[np.ndarray, int, int]
 
@@ -60,10 +56,9 @@ def _take_block(size: int) -> Block:
 
 def fresh(size: int) -> Block:
     """A block that the process has not had before."""
-    alignment = _PAGE if size >= _PAGE else ALIGNMENT
-    raw = np.empty(size + alignment, np.uint8)
+    raw = np.empty(size + ALIGNMENT, np.uint8)
     address = addressof(c_char.from_buffer(raw.data))  # NumPy's own way to it takes four times as long
-    skip = -address % alignment
+    skip = -address % ALIGNMENT
     return raw, address + skip, skip
 
 
@@ -84,8 +79,7 @@ take_block = poisoned(_take_block) if POISONED else _take_block
 def give_back(block: Block) -> None:
     """Take back a block that nobody uses any more."""
     global _room
-    room = len(block[0])
-    size = room - (_PAGE if room >= 2 * _PAGE else ALIGNMENT)
+    size = len(block[0]) - ALIGNMENT
     if size <= _SMALL:
         if len(stack := _small[size // ALIGNMENT]) < _MOST:
             stack.append(block)
