@@ -152,6 +152,38 @@ def test_joined_heads_are_rows_of_tiles(b, h, t, d, n):
     check(graph)
 
 
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(8192, 64, 576), (2048, 64, 576), (4096, 64, 320), (768, 768, 320), (512, 512, 192)]
+)
+def test_units_of_packed_panels_go_round(m, k, n):
+    """Two threads that take one unit after the other are done at about the same time, with the bits of one thread."""
+    x, y = (
+        np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate([(m, k), (n, k)])
+    )
+    product = trace_graph(
+        lambda a, b: dot_general(a, b, contract=((1,), (1,)), batch=((), ())),
+        [Aval(v.shape, float32) for v in (x, y)],
+    )
+    (kernel,) = [s.kernel for s in CpuBackend().compile(product).steps if isinstance(s.kernel, Tiles)]
+    target = LEVELS["x86-64-v4"]
+    cut = tiling(kernel, target)
+    panels = -(-n // (cut.vectors * target.lanes(4)))
+    assert cut.pack and not cut.blocked
+    busy = [0, 0]  # panels of a band that each thread goes through
+    for first in range(0, panels, cut.group):
+        for _ in range(cut.bands):
+            busy[busy[1] < busy[0]] += min(cut.group, panels - first)
+    assert max(busy) <= 1.05 * sum(busy) / 2
+    before, results = wf.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            wf.set_num_threads(count)
+            results += CpuBackend().compile(product).run([Buffer(x), Buffer(y)])
+    finally:
+        wf.set_num_threads(before)
+    np.testing.assert_array_equal(*[r.array for r in results])
+
+
 def _run(function, *arrays):
     graph = trace_graph(function, [Aval(a.shape, float32) for a in arrays])
     return CpuBackend().compile(graph).run([Buffer(np.ascontiguousarray(a)) for a in arrays])[0].array

@@ -294,6 +294,10 @@ COLUMNS_CACHED, _BAND = 1 << 18, 16
 #: Rows of a band, at least, where each thread has the panels packed for itself; and in registers that are matrices.
 _PACKED_BAND, _BAND_OF_MATRICES = 32, 128
 
+#: So few units, and of an odd number, leave a thread without work at the end. Bands of so many rows, at least, mend
+#: that: beside the products it is nothing to pack the panels for each of them.
+_UNEVEN, _TALL_BAND = (3, 5, 7), 256
+
 #: Units that are enough where none of them takes long.
 _MANY = 64
 
@@ -304,7 +308,10 @@ def _shares(
     """(panels, of so many bytes, that one unit of work goes through, bands of rows)."""
     if pack:  # panels that are packed serve many rows
         group = max(1, min(_SHARED, panels // ENOUGH, _PANELS // panel))
-        return group, max(1, min(ENOUGH // -(-panels // group), tiles * rows // _PACKED_BAND))
+        groups = -(-panels // group)
+        if groups in _UNEVEN and t.m.size >= 2 * _TALL_BAND and not t.outer:
+            return _even_shares(t, panels, panel)
+        return group, max(1, min(ENOUGH // groups, tiles * rows // _PACKED_BAND))
     if not blocked:
         if t.shared and _overlap(t):  # and lie in the cache together
             return 1, _at_most(tiles, -(-_MANY // max(1, panels * math.prod([v.size for v in t.outer]))))
@@ -325,6 +332,13 @@ def _shares(
             options.append((t.n.size * bands + t.m.size * groups, -group, bands))
     _, group, bands = min(options)
     return -group, bands
+
+
+def _even_shares(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
+    """The same, of panels of so many bytes that are packed: all groups alike, and in bands."""
+    bands = ENOUGH if t.m.size >= ENOUGH * _TALL_BAND else 2
+    most = max(1, min(_SHARED, panels * bands // ENOUGH, _PANELS // panel))
+    return max([n for n in range(1, most + 1) if panels % n == 0]), bands
 
 
 def _shares_of_stacks(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
