@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 def _native(cases):
     """Those that Python has no part in."""
-    return [c for c in cases if not any(host.on_host(n) for n in c.values[1].nodes)]
+    return [c for c in cases if not any(host.on_host(n.sig) for n in c.values[1].nodes)]
 
 
 @pytest.mark.parametrize(("prim", "graph", "args"), _native(quick_samples()))

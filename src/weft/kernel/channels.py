@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..ir.graph import Graph
-from ..ir.node import Node
+from ..ir.node import Aval, Node
 from ..ops.movement import permute
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
@@ -25,20 +25,22 @@ def sum_by_rows(graph: Graph) -> Graph:
     """
 
     def split(old: Node, args: tuple[Node, ...]) -> Node | None:
-        (x,) = args[:1] or (None,)
-        if old.prim is not sum_ or x is None or x.ndim < 3 or old.dtype.kind != "f":
-            return None
+        (x,) = args
         axes = old.attrs["axes"]
-        if axes == (0, *range(2, x.ndim)):
-            few = math.prod([x.shape[a] for a in axes]) <= _LONG and x.size < _MANY  # type: ignore[operator]
-        elif axes == tuple(range(2, x.ndim)) and runs_across(x.shape, axes):  # type: ignore[arg-type]
-            few = block_of(x.shape, axes) is None  # type: ignore[arg-type]
-        else:
-            return None
-        if few:
+        if not in_rows(x.aval, axes):
             return None
         last = permute(x, axes=(0, *range(2, x.ndim), 1))
         rows = sum_(last, axes=(x.ndim - 2,))
         return sum_(rows, axes=tuple(range(0 if 0 in axes else 1, x.ndim - 2)))
 
     return rewrite(graph, split, (sum_.name,))
+
+
+def in_rows(x: Aval, axes: tuple[int, ...]) -> bool:
+    """Whether a sum is made so."""
+    if x.ndim < 3 or x.dtype.kind != "f":
+        return False
+    shape: tuple[int, ...] = x.shape  # type: ignore[assignment]
+    if axes == (0, *range(2, x.ndim)):
+        return math.prod([shape[a] for a in axes]) > _LONG or math.prod(shape) >= _MANY
+    return axes == tuple(range(2, x.ndim)) and runs_across(shape, axes) and block_of(shape, axes) is not None

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..base.state import NO_SITE, isolated, state
 from ..ir.dtype import bool_, float32, real_dtype
 from ..ir.graph import Graph, fresh_inputs, rebuild
-from ..ir.node import Node
+from ..ir.node import Node, Signature
 from ..ir.primitive import Primitive, registry
 from ..ir.shape import broadcast_shapes
 from ..ops.arithmetic import abs_ as _abs
@@ -64,15 +64,14 @@ def rule(*names: str) -> Callable[[F], F]:
     return declare
 
 
-def is_complex(node: Node) -> bool:
-    """Whether a node takes or gives complex numbers."""
-    outs = node.sig.out if type(node.sig.out) is tuple else (node.sig.out,)
-    return any(a.dtype.kind == "c" for a in (*node.sig.inputs, *outs))  # type: ignore[union-attr]
+def is_complex(sig: Signature) -> bool:
+    """Whether an operation takes or gives complex numbers."""
+    return any(a.dtype.kind == "c" for a in (*sig.inputs, *sig.outs))
 
 
 def split_complex(graph: Graph) -> Graph:
     """`graph` with complex operations on parts, where there is a rule."""
-    if not any(is_complex(n) for n in (*graph.inputs, *graph.nodes)):
+    if not any(is_complex(n.sig) for n in (*graph.inputs, *graph.nodes)):
         return graph
     with isolated():
         inputs = fresh_inputs(graph.in_avals)
@@ -106,9 +105,9 @@ def _constant(node: Node) -> Pair | Node:
 
 
 def _split(node: Node, args: list[Any]) -> Pair | Node:
-    if is_complex(node) and node.prim.name in rules:
+    if is_complex(node.sig) and node.prim.name in rules:
         return rules[node.prim.name](*args, **_attributes(node))
-    if is_complex(node) and node.prim.name in LINEAR:
+    if is_complex(node.sig) and node.prim.name in LINEAR:
         return Pair(*[_part(node, args, which) for which in ("re", "im")])
     new = rebuild(node, tuple([_together(a) for a in args]))
     new.site = node.site

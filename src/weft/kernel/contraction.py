@@ -23,7 +23,7 @@ IN_TILES = ("float32", "float64", "int32")
 CONTRACTIONS = ("dot_general", "wide_dot", "conv", "wide_conv")
 
 #: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
-_SHORT_SUM = 8
+SHORT_SUM = 8
 
 
 @anchor("dot_general", "wide_dot")
@@ -32,7 +32,7 @@ def _contraction(c: Common) -> Kernel | Tiles:
     assert c.anchor is not None
     found = _as_tiles(c)
     assert found is not None or not is_wide(c.anchor.sig)
-    return found or _as_loops(c)
+    return found or as_loops(c)
 
 
 def sum_length(node: Node) -> int:
@@ -95,11 +95,12 @@ def factors(c: Common, out: Sequence[Index], inner: Sequence[Index]) -> tuple[Ex
     return left, right
 
 
-def _as_loops(c: Common) -> Kernel:
+def as_loops(c: Common) -> Kernel:
+    """The contraction as sums in order, one for each element of the result."""
     assert c.anchor is not None
     outer, out = c.loops()
     contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
-    if size(contracted) < _SHORT_SUM:  # type: ignore[arg-type]
+    if size(contracted) < SHORT_SUM:  # type: ignore[arg-type]
         gone = {v: as_index(0) for v in outer if v.size == 1}
         outer, out = tuple([v for v in outer if v not in gone]), tuple([i.substitute(gone) for i in out])
     inner = variables(contracted, "k")  # type: ignore[arg-type]

@@ -1,74 +1,205 @@
 """Kernels for one operation by itself, on operands of any size.
 
-An elementwise operation, or a reduction of all elements to one number in which the order does not depend on the shape,
-goes through memory as one long row. Its generic kernel has a single hole, the length of that row. These are the
-kernels that a graph of this one operation would get, and so their bits are those of larger kernels that have it inside.
+Elementwise operations go through memory as one long row. What works along axes sees three: those in front of them,
+they themselves, and those behind; a sum of floats whose vectors run along what is reduced sees what is left, and of
+what is reduced all axes but the last and the last one. Where the axes do not lie so, elements are moved first. A kernel
+then has sizes that are open, and makes the same arithmetic in the same order as that of the planner for these shapes:
+its bits are those of larger kernels that have the operation inside.
 """
 
 from __future__ import annotations
 
-from ..ir.dtype import DType, real_dtype
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from math import prod
+from typing import Any, NamedTuple
+
+from ..ir.dtype import real_dtype
+from ..ir.graph import Graph
 from ..ir.node import Aval, Node, Signature
 from ..ir.primitive import placeholder
-from .anchors import REDUCTIONS
-from .blocks import block_of
-from .index import Index, Var, as_index
-from .loops import Kernel, Load, Reduction, Stage, Store, Total
+from .anchors import REDUCTIONS, Common, builders, runs_across
+from .channels import in_rows
+from .complexes import LINEAR, rules, split_complex
+from .contraction import SHORT_SUM, as_loops
+from .elementwise import elementwise
+from .long_dots import LONG
+from .loops import Kernel
 from .lower import Lowering
 
-#: The length that a kernel is written for before its generic form is made.
-_LENGTH = 1009
+#: Elements of an operand, at most.
+FEW = 1 << 12
 
 #: Operations on single elements that are not declared as such.
 _PER_ELEMENT = frozenset(("cast", "integer_pow", "polygamma"))
 
+#: Operations along one axis.
+_ALONG = ("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin")
 
-def is_single(sig: Signature) -> bool:
-    """Whether an operation, which there is native code for, has such a kernel."""
+#: The sizes that kernels are written for before their generic form is made: primes, so that what a number in a kernel
+#: is the product of can be told. What is gone through along an axis is longer there than it ever is.
+_ROW = (1009,)
+_COLUMNS = (37, 4099, 3)  # in front, along, behind
+_ROWS = (37, 41, 1009)  # left, reduced, reduced last
+_PRODUCT = (37, 29, 4099, 3)  # batch, rows, summed over, columns
+
+
+class Single(NamedTuple):
+    """An operation as a call of a kernel for all sizes."""
+
+    sig: Signature  #: the operation on operands of sizes that stand for all others
+    stands: tuple[int, ...]  #: these sizes
+    sizes: tuple[int, ...]  #: what they stand for here
+    #: for each operand, if it has to be moved first: the shape it is broadcast to, or the order of its axes
+    spread: Sequence[tuple[int, ...] | None] = (None, None)
+    turned: Sequence[tuple[int, ...] | None] = (None, None)
+
+
+def single(sig: Signature) -> Single | None:
+    """An operation, which there is native code for, by itself; None where the order of its arithmetic depends on the
+    shape in another way."""
     out = sig.out
-    if isinstance(out, tuple) or not sig.inputs or not all(_is_plain(a.dtype) for a in (*sig.inputs, out)):
-        return False
-    if sig.prim.elementwise or sig.prim.name in _PER_ELEMENT:
-        return True
-    if sig.prim.name not in REDUCTIONS or out.size != 1:
-        return False
-    (x,) = sig.inputs
-    if block_of(x.shape, sig.attrs["axes"]) is not None:  # type: ignore[arg-type]
-        return False
-    if sig.prim.name in ("any", "all"):
-        return True
-    if x.size < 2:
-        return False
-    # Floats are added up lane by lane along a row; nothing else depends on the order.
-    row = x.ndim == 1 or (max(x.shape) == x.size and len(sig.attrs["axes"]) == x.ndim)  # type: ignore[type-var]
-    return row or x.dtype.kind != "f" or sig.prim.name not in ("sum", "prod")
+    if isinstance(out, tuple) or not sig.inputs:
+        return None
+    avals = (*sig.inputs, out)
+    if any(a.dtype.storage_only or a.size > FEW for a in avals):
+        return None
+    name = sig.prim.name
+    in_parts = any(a.dtype.kind == "c" for a in avals)
+    if sig.prim.elementwise or name in _PER_ELEMENT:
+        return _elementwise(sig, out) if not in_parts or name in rules or name in LINEAR else None
+    if in_parts:
+        return None
+    if name in REDUCTIONS:
+        return _reduction(sig, sig.inputs[0])
+    if name in _ALONG:
+        return _along(sig, sig.inputs[0])
+    return _product(sig, sig.inputs[0], sig.inputs[1], out) if name == "dot_general" else None
 
 
-def _is_plain(dtype: DType) -> bool:
-    return dtype.kind != "c" and not dtype.storage_only
+def combines_nothing(sig: Signature) -> bool:
+    """Whether an operation is a reduction over axes of one element, if any: only the shape changes."""
+    if sig.prim.name not in REDUCTIONS:
+        return False
+    return all(sig.inputs[0].shape[a] == 1 for a in sig.attrs["axes"])
 
 
-def single_kernel(sig: Signature, repeated: tuple[bool, ...]) -> Kernel:
-    """The kernel of such an operation, for rows of some length; operands that are `repeated` have one element."""
-    # Named as the planner names it: then its generic kernels and these are the same code on disk.
-    row = Var("k0" if sig.prim.name in REDUCTIONS else "iv", _LENGTH)
-    inputs = [
-        placeholder(Aval(() if once else (_LENGTH,), a.dtype))
-        for a, once in zip(sig.inputs, repeated, strict=True)
+def _elementwise(sig: Signature, out: Aval) -> Single:
+    length: int = out.size
+    sizes = [a.size for a in sig.inputs]
+    stands = tuple(
+        [Aval(() if n == 1 < length else _ROW, a.dtype) for n, a in zip(sizes, sig.inputs, strict=True)]
+    )
+    spread = [None if n in (1, length) else out.shape for n in sizes]
+    of_rows = sig.prim.signature(stands, tuple(sig.attrs.values()))
+    return Single(of_rows, _ROW, (length,), spread, (None,) * len(sizes))  # type: ignore[arg-type]
+
+
+def _reduction(sig: Signature, x: Aval) -> Single | None:
+    shape: Any = x.shape
+    axes = sig.attrs["axes"]
+    long = [a for a in range(x.ndim) if shape[a] != 1]
+    gone, left = [a for a in long if a in axes], [a for a in long if a not in axes]
+    if not gone or (sig.prim.name == "sum" and in_rows(x, axes)):
+        return None
+    ordered = x.dtype.kind == "f"  # of zeros, too, one is the greatest
+    apart = (*left, *gone, *[a for a in range(x.ndim) if a not in long])
+    turned = None if gone == long[len(left) :] else apart
+    if ordered and not (runs_across(shape, axes) and shape[_others(x, axes)[-1]] > 1):
+        return _of_one(sig, x, (1, 2), _ROWS, (_size(x, left), _size(x, gone[:-1]), shape[gone[-1]]), turned)
+    if not ordered and turned is None:
+        return _of_one(sig, x, (1, 2), _ROWS, (_size(x, left), 1, _size(x, gone)), None)
+    first, last = long.index(gone[0]), long.index(gone[-1])
+    if gone == long[first : last + 1]:
+        sizes = _size(x, long[:first]), _size(x, gone), _size(x, long[last + 1 :])
+        return _of_one(sig, x, (1,), _COLUMNS, sizes, None)
+    return _of_one(sig, x, (1,), _COLUMNS, (_size(x, left), _size(x, gone), 1), apart)
+
+
+def _of_one(
+    sig: Signature, x: Aval, axes: Any, stands: tuple[int, ...], sizes: tuple[int, ...], turned: Any
+) -> Single:
+    attrs = tuple([axes if k in ("axes", "axis") else v for k, v in sig.attrs.items()])
+    return Single(sig.prim.signature((Aval(stands, x.dtype),), attrs), stands, sizes, (None,), (turned,))
+
+
+def _along(sig: Signature, x: Aval) -> Single | None:
+    axis = sig.attrs["axis"]
+    if sig.attrs.get("reverse", False):
+        return None
+    sizes = _size(x, range(axis)), _size(x, (axis,)), _size(x, range(axis + 1, x.ndim))
+    return _of_one(sig, x, 1, _COLUMNS, sizes, None)
+
+
+def _product(sig: Signature, x: Aval, y: Aval, out: Aval) -> Single | None:
+    """Each element of a product is added up in order, where there are several."""
+    (cx, cy), (bx, by) = sig.attrs["contract"], sig.attrs["batch"]
+    length = _size(x, cx)
+    if out.dtype.kind == "f" and not _is_in_order(out.shape, length):
+        return None
+    rows, columns = _others(x, cx, bx), _others(y, cy, by)
+    turned = [
+        None if order == tuple(range(len(order))) else order
+        for order in ((*bx, *rows, *cx), (*by, *cy, *columns))
     ]
+    batch, m, k, n = _PRODUCT
+    of_matrices = sig.prim.signature(
+        (Aval((batch, m, k), x.dtype), Aval((batch, k, n), y.dtype)), (((2,), (1,)), ((0,), (0,)))
+    )
+    sizes = _size(x, bx), _size(x, rows), length, _size(y, columns)
+    return Single(of_matrices, _PRODUCT, sizes, turned=turned)
+
+
+def _is_in_order(shape: Any, length: int) -> bool:
+    """Whether each element of a product of floats is added up from first to last; one that contracts nothing is not."""
+    if length < SHORT_SUM:
+        return length != 1 and prod(shape) != 1
+    return length < LONG and shape != () and shape[-1] != 1
+
+
+def _size(x: Aval, axes: Iterable[int]) -> int:
+    return prod([x.shape[a] for a in axes])  # type: ignore[misc]
+
+
+def _others(x: Aval, *axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([a for a in range(x.ndim) if not any(a in group for group in axes)])
+
+
+def single_kernel(sig: Signature) -> Kernel:
+    """The kernel of such an operation, on operands of sizes that stand for others.
+
+    As the planner makes it, down to the names: then its generic kernels and these are the same code on disk.
+    """
+    inputs = [placeholder(a) for a in sig.inputs]
+    graph = split_complex(Graph(inputs, [Node(sig, tuple(inputs), None, 0, None)]))
+    (root,) = graph.outputs
+    lowering = Lowering({n: k for k, n in enumerate(graph.inputs)}, {})
     types = tuple([real_dtype(a.dtype) for a in sig.inputs])
-    outputs = (real_dtype(sig.out.dtype),)  # type: ignore[union-attr]
-    last = len(inputs)
-    if sig.prim.name in REDUCTIONS:
-        element = Load(0, as_index(row), types[0])
-        total = Reduction(sig.prim.name, element, outputs[0])
-        stages = (
-            Stage((row,), reductions=(total,)),
-            Stage((), stores=(Store(last, Index({}, 0), Total(0, outputs[0])),)),
-        )
-        return Kernel("single", (), stages, types, outputs)
-    of_rows = sig.prim.signature(tuple([n.aval for n in inputs]), tuple(sig.attrs.values()))
-    root = Node(of_rows, tuple(inputs), None, 0, None)
-    lowering = Lowering({n: k for k, n in enumerate(inputs)}, {})
-    store = Store(last, as_index(row), lowering.value(root, (as_index(row),)))
-    return Kernel("single", (row,), (Stage((), stores=(store,)),), types, outputs, True)
+    builder = as_loops if sig.prim.name == "dot_general" else builders.get(root.prim.name)
+    if builder is not None:
+        return builder(Common("single", root, root, lowering, types))
+    return elementwise(Common("single", root, None, lowering, types), [root])
+
+
+class Filling(NamedTuple):
+    """What a number in a kernel is: a number, or the product of those of the sizes that have these positions."""
+
+    number: int
+    sizes: tuple[int, ...]
+
+    def of(self, sizes: Sequence[int]) -> int:
+        return prod([sizes[i] for i in self.sizes], start=self.number)
+
+
+def fillings(numbers: Iterable[int], stands: tuple[int, ...]) -> list[Filling]:
+    """What the numbers of a kernel are that was written for sizes that stand for others."""
+    positions = range(len(stands))
+    known = {
+        sign * prod([stands[i] for i in some]): Filling(sign, some)
+        for sign in (1, -1)
+        for count in positions
+        for some in combinations(positions, count + 1)
+    }
+    found = [known.get(n) or Filling(n, ()) for n in numbers]
+    assert all(f.sizes or abs(f.number) < min(stands) for f in found), found
+    return found

@@ -1,9 +1,9 @@
 """Graphs that are seen for the first time, one operation after the other.
 
 To plan the kernels of a graph takes a millisecond or two, many times as long as to compute a few thousand elements. So
-a small graph runs without a plan at first: NumPy moves elements, operations on single elements and reductions to one
-number have generic kernels of their own, and all others are programs of one operation, which graphs share. The results
-have the bits that those of the planned graph have (docs/decisions/0029-at-once.md).
+a small graph runs without a plan at first: NumPy moves elements, nearly all operations have generic kernels of their
+own, and the others are programs of one operation, which graphs share. The results have the bits that those of the
+planned graph have (docs/decisions/0029-at-once.md).
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ from __future__ import annotations
 import ctypes
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from ...base.errors import IndexingError
+from ...base.errors import IndexingError, WeftError
 from ...base.state import isolated
+from ...ir.dtype import real_dtype
 from ...ir.graph import Graph, fresh_inputs
 from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick, pick_prim
-from ...kernel.anchors import REDUCTIONS
-from ...kernel.single import is_single, single_kernel
+from ...kernel.complexes import is_complex
+from ...kernel.single import FEW, Single, combines_nothing, fillings, single, single_kernel
 from ...kernel.target import Target
 from ...ops.indexing import iota
 from ...runtime.backend import NOTHING, Executable, Fault, Observer
-from ...runtime.buffer import Buffer, Value, to_array
+from ...runtime.buffer import Buffer, Value, own_copy, to_array
 from . import library, memory
-from .host import CONTROL
-from .regions import supported
-
-#: Elements of each value in such a graph, at most.
-_FEW = 1 << 12
+from .host import CONTROL, evaluate, on_host
+from .regions import has_code
 
 #: Kernels and programs that may have to be made first. Where it takes more, it may as well be those of the whole graph.
 _NEW = 3
@@ -42,6 +41,9 @@ _MOVES = frozenset(
     ("broadcast_in_dim", "concatenate", "dynamic_slice", "dynamic_update_slice", "flip", "gather", "identity", "imag",
      "pad", "permute", "real", "reshape", "slice", "stop_gradient", "triangle")
 )  # fmt: skip
+
+#: Nor do these, but their bodies know no storage types.
+_SORTS = ("sort", "argsort")
 
 #: Programs of one operation that are kept.
 _MOST = 256
@@ -88,11 +90,11 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
     """A small graph without a plan, its other operations made by `program`; None where a plan takes no longer."""
     if any(n.sig.prim.name in CONTROL for n in graph.nodes):
         return None
-    if any(_elements(o) > _FEW for n in (*graph.inputs, *graph.nodes) for o in n.sig.outs):
+    if any(_elements(o) > FEW for n in (*graph.inputs, *graph.nodes) for o in n.sig.outs):
         return None
     number = {n: i for i, n in enumerate([*graph.inputs, *graph.nodes])}
     steps = [(_operation(n, target), [number[a] for a in n.args]) for n in graph.nodes]
-    kernels = {s.kernel for s, _ in steps if isinstance(s, _Call) and s.kernel.code is None}
+    kernels = {s.kernel for s, _ in steps if s.kernel is not None and s.kernel.code is None}
     new = [k for k in kernels if k.form is not None and not library.is_at_hand(k.form.digest)]
     others = {s.sig for s, _ in steps if isinstance(s, _Alone) and s.sig not in _programs}
     if len(new) + len(others) > _NEW:
@@ -120,21 +122,50 @@ def _operation(node: Node, target: Target) -> Any:
     found = sig.memo.get("at once")
     if found is not None:
         return found
-    if sig.prim is iota:
-        found = _Constant(iota.evaluate(**sig.attrs).astype(node.dtype.numpy))
-    elif sig.prim is pick_prim:
-        found = _Pick(sig.attrs["index"])
-    elif sig.prim.name in _MOVES:
-        found = _Move(sig)
-    elif supported(node) and is_single(sig):
-        found = _Call(sig, target)
-    else:
+    found = _constant_or_moved(sig) or _called(sig, target) or _in_parts(sig, target)
+    if found is None:
         return _Alone(sig)
     sig.memo["at once"] = found
     return found
 
 
-class _Constant:
+def _constant_or_moved(sig: Signature) -> _Operation | None:
+    """An operation for which nothing is computed, or that Python does anyway."""
+    if sig.prim is iota:
+        return _Constant(iota.evaluate(**sig.attrs).astype(sig.out.dtype.numpy))  # type: ignore[union-attr]
+    if sig.prim is pick_prim:
+        return _Pick(sig.attrs["index"])
+    if sig.prim.name in _MOVES or (sig.prim.name in _SORTS and not sig.inputs[0].dtype.storage_only):
+        return _Move(sig.prim.name, partial(sig.prim.evaluate, **sig.attrs))
+    if combines_nothing(sig):
+        return _Move(sig.prim.name, partial(np.reshape, shape=sig.out.shape))  # type: ignore[union-attr]
+    return _OnHost(sig) if on_host(sig) else None
+
+
+def _called(sig: Signature, target: Target) -> _Call | None:
+    """An operation that has a generic kernel."""
+    found = single(sig)
+    if found is None or not (has_code(sig) or is_complex(sig)):
+        return None
+    return _Call(sig, found, target)
+
+
+def _in_parts(sig: Signature, target: Target) -> _InParts | None:
+    """A sum of complex numbers: the same sum of both parts."""
+    if sig.prim.name not in ("sum", "cumsum") or not is_complex(sig):
+        return None
+    part = Aval(sig.inputs[0].shape, real_dtype(sig.inputs[0].dtype))
+    call = _called(sig.prim.signature((part,), tuple(sig.attrs.values())), target)
+    return None if call is None else _InParts(sig, call)
+
+
+class _Operation:
+    """What a step does: a function of a list of buffers."""
+
+    kernel: _Kernel | None = None  #: what has to be loaded for it
+
+
+class _Constant(_Operation):
     """What is the same in every run."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -144,7 +175,7 @@ class _Constant:
         return Buffer(self.array.copy())
 
 
-class _Pick:
+class _Pick(_Operation):
     """One of the results of a node."""
 
     def __init__(self, index: int) -> None:
@@ -154,18 +185,37 @@ class _Pick:
         return args[0][self.index]
 
 
-class _Move:
+class _Move(_Operation):
     """The same elements in another order or shape, in memory of their own."""
 
-    def __init__(self, sig: Signature) -> None:
-        self.name, self.move, self.attrs = sig.prim.name, sig.prim.evaluate, sig.attrs
+    def __init__(self, name: str, move: Callable[..., np.ndarray]) -> None:
+        self.name, self.move = name, move
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
         try:
-            moved = self.move(*[a.array for a in args], **self.attrs)
+            moved = self.move(*[a.array for a in args])
         except IndexError as e:
             raise Fault(0, IndexingError(f"{self.name}: {e}")) from None
         return Buffer(np.array(moved, order="C"))
+
+
+class _OnHost(_Operation):
+    """What Python computes in planned programs, too."""
+
+    def __init__(self, sig: Signature) -> None:
+        self.node = Node(sig, (), None, 0, None)
+        self.types = [o.dtype.numpy for o in sig.outs]
+        self.several = type(sig.out) is tuple
+
+    def __call__(self, args: Sequence[Buffer]) -> _Result:
+        try:
+            with np.errstate(all="ignore"):
+                found = evaluate(self.node, [a.array for a in args])
+        except WeftError as e:
+            raise Fault(0, e) from None
+        several = found if self.several else [found]
+        outs = [Buffer(own_copy(f, t)) for f, t in zip(several, self.types, strict=True)]
+        return outs if self.several else outs[0]
 
 
 # -- operations with generic kernels of their own ---------------------------------------------------------------
@@ -174,28 +224,32 @@ _FUNCTION = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_in
 
 
 class _Kernel:
-    """The generic kernel of one operation on some types."""
+    """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for."""
 
-    def __init__(self, sig: Signature, repeated: tuple[bool, ...], target: Target) -> None:
-        self.form = library.generic_form(single_kernel(sig, repeated), target)
-        assert self.form is not None, sig
-        _, *cut = self.form.values.tolist()
-        self.width = cut[0] if cut else 0  #: elements in a unit of work; 0 if all of it is one
+    def __init__(self, single: Single, target: Target) -> None:
+        kernel = single_kernel(single.sig)
+        self.form = library.generic_form(kernel, target)
+        assert self.form is not None, single
+        numbers = self.form.values.tolist()
+        self.width = 0  #: elements of the last outer loop in a unit of work; 0 if units are not made so
+        if kernel.across:
+            *numbers, self.width, _ = numbers
+        self.numbers = fillings(numbers, single.stands)
+        self.outer = fillings([v.size for v in kernel.outer], single.stands)
         self.code: library.Code | None = None
         self.function: Any = None
 
+    def values(self, sizes: Sequence[int]) -> tuple[int, Sequence[int]]:
+        """(units of work, all numbers) for some sizes."""
+        values = [f.of(sizes) for f in self.numbers]
+        *outer, last = [1, *[f.of(sizes) for f in self.outer]]
+        if not self.width:
+            return prod(outer) * last, values
+        blocks = -(-last // self.width)
+        return prod(outer) * blocks, [*values, self.width, blocks]
 
-#: By operation, types, and which operands are one element for all of the others'.
-_kernels: dict[Any, _Kernel] = {}
 
-
-def _kernel(sig: Signature, repeated: tuple[bool, ...], target: Target) -> _Kernel:
-    attrs = () if sig.prim.name in REDUCTIONS else sig.attrs.values()
-    key = sig.prim, *attrs, *[a.dtype for a in sig.inputs], *repeated
-    found = _kernels.get(key)
-    if found is None:
-        found = _kernels[key] = _Kernel(sig, repeated, target)
-    return found
+_kernels: dict[Signature, _Kernel] = {}
 
 
 def _load(kernels: Collection[_Kernel], target: Target) -> None:
@@ -207,26 +261,32 @@ def _load(kernels: Collection[_Kernel], target: Target) -> None:
         kernel.form = None  # its loops are not needed any more
 
 
-class _Call:
+class _Call(_Operation):
     """A call of such a kernel."""
 
-    def __init__(self, sig: Signature, target: Target) -> None:
-        (out,) = sig.outs
-        shape: tuple[int, ...] = out.shape  # type: ignore[assignment]
-        sizes = [_elements(a) for a in sig.inputs]
-        length = sizes[0] if sig.prim.name in REDUCTIONS else _elements(out)
-        self.kernel = _kernel(sig, tuple([n == 1 and length > 1 for n in sizes]), target)
-        #: for each operand the shape that it must be broadcast to
-        self.shapes = [None if n in (1, length) else shape for n in sizes]
-        self.units = -(-length // self.kernel.width) if self.kernel.width else 1
-        self.values = (ctypes.c_int64 * 3)(length, self.kernel.width, self.units)
-        self.words = ctypes.c_int64 * (len(sizes) + 2)
-        self.result = memory.size_of(shape, out.dtype.numpy), shape, out.dtype.numpy
+    kernel: _Kernel
+
+    def __init__(self, sig: Signature, single: Single, target: Target) -> None:
+        found = _kernels.get(single.sig)
+        if found is None:
+            found = _kernels[single.sig] = _Kernel(single, target)
+        self.kernel = found
+        self.moves = [
+            partial(np.broadcast_to, shape=shape) if shape is not None
+            else partial(np.transpose, axes=order) if order is not None
+            else None
+            for shape, order in zip(single.spread, single.turned, strict=True)
+        ]  # fmt: skip
+        self.units, values = found.values(single.sizes)
+        self.values = (ctypes.c_int64 * len(values))(*values)
+        self.words = ctypes.c_int64 * (len(sig.inputs) + 2)
+        out: Any = sig.out
+        self.result = memory.size_of(out.shape, out.dtype.numpy), out.shape, out.dtype.numpy
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
         held = [
-            a if shape is None else Buffer(np.array(np.broadcast_to(a.array, shape), order="C"))
-            for a, shape in zip(args, self.shapes, strict=True)
+            a if move is None else Buffer(np.array(move(a.array), order="C"))
+            for a, move in zip(args, self.moves, strict=True)
         ]
         out = memory.Recycled(*self.result)
         addresses = [a._address or a.address for a in held]
@@ -235,10 +295,26 @@ class _Call:
         return out
 
 
+class _InParts(_Operation):
+    """An operation on complex numbers that does the same to both parts."""
+
+    def __init__(self, sig: Signature, call: _Call) -> None:
+        self.call, self.kernel = call, call.kernel
+        out: Any = sig.out
+        self.shape, self.dtype = out.shape, out.dtype.numpy
+
+    def __call__(self, args: Sequence[Buffer]) -> Buffer:
+        x: Any = args[0].array
+        out: Any = np.empty(self.shape, self.dtype)
+        for of, part in ((out.real, x.real), (out.imag, x.imag)):
+            of[...] = self.call([Buffer(np.array(part, order="C"))]).array
+        return Buffer(out)
+
+
 # -- all other operations ---------------------------------------------------------------------------------------
 
 
-class _Alone:
+class _Alone(_Operation):
     """A program of one operation."""
 
     program: Executable

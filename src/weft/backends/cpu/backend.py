@@ -90,7 +90,7 @@ class CpuProgram:
         if debug.at(4):
             debug.say("\n".join([show_kernel(s.kernel) for s in self.steps if s.kernel is not None]))
         left = [s for s in self.region.steps if s.kernel is None and s not in self.region.inner]
-        missing = sorted({s.node.prim.name for s in left if not on_host(s.node)})
+        missing = sorted({s.node.prim.name for s in left if not on_host(s.node.sig)})
         if missing:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         native = [s for s in self.steps if s.kernel is not None]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...base.errors import IndexingError, NumericError
 from ...ir.graph import Graph
-from ...ir.node import Node
+from ...ir.node import Node, Signature
 from ...runtime.buffer import Buffer
 from ..reference.interpreter import LOWERINGS
 
@@ -44,13 +44,12 @@ def leave_to_host(name: str, reason: str) -> None:
     left[name] = reason
 
 
-def on_host(node: Node) -> bool:
-    """Whether a node is left to Python on purpose."""
-    if node.prim.name in left:
+def on_host(sig: Signature) -> bool:
+    """Whether an operation is left to Python on purpose."""
+    name = sig.prim.name
+    if name in COMPLEX and any(a.dtype.kind == "c" for a in (*sig.inputs, *sig.outs)):
         return True
-    if node.prim.name in COMPLEX and any(a.dtype.kind == "c" for a in (*node.sig.inputs, node.aval)):
-        return True
-    return node.prim.name in LIBRARY or node.prim.name in CONTROL
+    return name in left or name in LIBRARY or name in CONTROL
 
 
 def evaluate(node: Node, arrays: Sequence[np.ndarray]) -> Any:

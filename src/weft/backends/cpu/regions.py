@@ -45,12 +45,13 @@ from .scalar import table
 
 
 def supported(node: Node) -> bool:
-    """Whether there is native code for a node's operation on its types."""
-    return node.value is not None or _has_code(node.sig)
+    """Whether a node is a constant, or there is native code for what it does."""
+    return node.value is not None or has_code(node.sig)
 
 
 @lru_cache(maxsize=1 << 14)
-def _has_code(sig: Signature) -> bool:
+def has_code(sig: Signature) -> bool:
+    """Whether there is native code for an operation on its types."""
     name, out = sig.prim.name, sig.out
     if sig.prim is pick_prim or isinstance(out, tuple):
         return False
