@@ -26,8 +26,8 @@ import numpy as np
 import scipy.special
 
 import weft.ops  # noqa: F401
-from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.probe import compiled
+from weft.backends.cpu.processor import host_target
 from weft.ir.dtype import float32, float64
 from weft.kernel.target import Target, named_target
 

@@ -7,9 +7,11 @@ import ctypes
 import numpy as np
 
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.emit import emit_kernel, scratch_bytes
+from weft.backends.cpu.emit import emit_kernel
 from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import Library, host_target
+from weft.backends.cpu.loop_units import scratch_bytes
+from weft.backends.cpu.making import library_of
+from weft.backends.cpu.processor import host_target
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.graph import Graph
 from weft.kernel.loops import Kernel
@@ -38,7 +40,7 @@ def compiled_kernel(kernel: Kernel):
     """(a function of arrays and of where the parts of all units begin and end, the code)"""
     module = Module("test")
     emit_kernel(module, kernel, host_target())
-    library = Library.of(module, host_target())
+    library = library_of(module, host_target())
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     call = ctypes.CFUNCTYPE(None, pointer, number, number, pointer)(library.address("kernel"))
     scratch = np.zeros(scratch_bytes(kernel) + 64, np.uint8)

@@ -38,7 +38,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 def without_wide_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of bfloat16 in float32, as on processors that do not multiply it by themselves."""
     from weft.backends.cpu import regions
-    from weft.backends.cpu.jit import host_target
+    from weft.backends.cpu.processor import host_target
 
     monkeypatch.setattr(regions, "host_target", lambda: replace(host_target(), matrices=False, pairs=False))
 

@@ -6,16 +6,17 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import weft as wf
 from random_graphs import EXACT_TYPES, exact, programs, smooth, traced
+from random_graphs import Program as Example
 from samples import samples
 from weft.backends.cpu import at_once as module
 from weft.backends.cpu import library
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import numbered, own_results, plan, prepare
 from weft.base.errors import IndexingError
 from weft.ir.dtype import bool_, complex64, float32, float64, int8, int32, uint8
@@ -76,7 +77,14 @@ def graphs(size):
     return st.one_of(programs(exact, size, EXACT_TYPES), programs(smooth, size))
 
 
+#: A convolution whose only channel comes last in memory, or not, as its gradient likes it.
+ONE_CHANNEL = Example(
+    (("adds", 0, 0, 0),) * 3 + (("transforms", 0, 0, 0), ("convolves", 0, 0, 0)), ((4, 6), (4, 6)), True, 0
+)
+
+
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@example(program=ONE_CHANNEL)
 @given(program=graphs(15))
 def test_random_graphs(program):
     same_bits_at_random(program)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import weft as wf
-from weft.backends.cpu.library import assembly
+from weft.backends.cpu.making import assembly
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph

@@ -12,7 +12,7 @@ import weft.ops
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.tiles import emit_tiles
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import float16, float32, float64

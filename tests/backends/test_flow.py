@@ -10,7 +10,7 @@ from tests.compiled import compiled_kernel
 
 import weft as wf
 from weft.backends.cpu import streams
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import bfloat16, float32, float64
 from weft.ir.graph import trace_graph

@@ -9,8 +9,8 @@ import pytest
 
 import weft as wf
 import weft.ops
-from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.probe import compiled
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.scalar import table
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.dtype import float32, float64

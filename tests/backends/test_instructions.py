@@ -13,7 +13,9 @@ import weft
 from weft.backends.cpu import build
 from weft.backends.cpu import instructions as ir
 from weft.backends.cpu.compiling import WHOLE
-from weft.backends.cpu.jit import Library, compiler, host_target
+from weft.backends.cpu.jit import compiler
+from weft.backends.cpu.making import library_of
+from weft.backends.cpu.processor import host_target
 from weft.ir.dtype import float32
 from weft.kernel.generic import Hole
 
@@ -29,7 +31,7 @@ def function(returns, args, name="f"):
 
 
 def call(module, returns, args, values):
-    library = Library.of(module, host_target())
+    library = library_of(module, host_target())
     return ctypes.CFUNCTYPE(returns, *args)(library.address("f"))(*values)
 
 

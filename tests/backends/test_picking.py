@@ -9,7 +9,7 @@ import pytest
 
 import weft as wf
 from weft.arrays.tensor import Tensor
-from weft.backends.cpu.library import assembly
+from weft.backends.cpu.making import assembly
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.ir.dtype import float32, int64
 from weft.ir.graph import trace_graph

@@ -13,10 +13,10 @@ import pytest
 
 import weft.ops  # noqa: F401
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import jit, regions
+from weft.backends.cpu import jit, processor, regions
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.library import assembly, source
+from weft.backends.cpu.making import assembly, source
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.base.errors import BackendError
 from weft.ir.dtype import bfloat16, float32, float64
@@ -210,10 +210,10 @@ def test_every_kind_of_kernel_is_compiled_for_another_machine():
 
 
 def test_code_of_another_machine_is_not_run(monkeypatch):
-    ours = LEVELS["aarch64"] if jit.host_target().name == "aarch64" else LEVELS["x86-64-v3"]
+    ours = LEVELS["aarch64"] if processor.host_target().name == "aarch64" else LEVELS["x86-64-v3"]
     other = LEVELS["x86-64-v3"] if ours.name == "aarch64" else LEVELS["aarch64"]
     monkeypatch.setenv("WEFT_CPU", other.name)
     with pytest.raises(BackendError, match=f"WEFT_CPU='{other.name}' makes code for"):
-        jit.host_target.__wrapped__()
+        processor.host_target.__wrapped__()
     monkeypatch.setenv("WEFT_CPU", ours.name)
-    assert jit.host_target.__wrapped__() == ours
+    assert processor.host_target.__wrapped__() == ours

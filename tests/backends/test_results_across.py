@@ -12,9 +12,9 @@ import pytest
 import weft as wf
 from compiled import arguments, check, run
 from scripts import run_script
-from weft.backends.cpu import library
+from weft.backends.cpu import library, making
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.register_tile import RegisterTile
 from weft.ir.dtype import float32, float64
 from weft.ir.graph import Graph, trace_graph
@@ -93,7 +93,7 @@ def test_nothing_is_scattered(case):
     texts = []
     for step in CpuBackend().compile(GRAPHS[case]).steps:
         if isinstance(step.kernel, Tiles):
-            texts.append(library.source(step.kernel, "kernel", host_target())[0])
+            texts.append(making.source(step.kernel, "kernel", host_target())[0])
     assert texts and not any("masked.scatter" in t or "masked.gather" in t for t in texts)
     assert any("shufflevector" in t for t in texts)
 

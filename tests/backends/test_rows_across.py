@@ -12,7 +12,7 @@ import weft.ops  # noqa: F401
 from scripts import run_script
 from weft.backends.cpu import emit, library
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import bfloat16, float32, float64, int32
 from weft.ir.graph import Graph, trace_graph

@@ -9,9 +9,10 @@ import pytest
 from tests.compiled import compiled_kernel
 
 from weft.backends.cpu import streams
-from weft.backends.cpu.emit import emit_kernel, units
+from weft.backends.cpu.emit import emit_kernel
 from weft.backends.cpu.instructions import Module
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.loop_units import units
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import DType, bfloat16, float32
 from weft.ir.graph import trace_graph

@@ -11,8 +11,8 @@ from tests.compiled import run
 
 import weft as wf
 from weft import nn
-from weft.backends.cpu import library, regions
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu import making, regions
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.tile_units import units
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import bfloat16, float32, float64
@@ -284,7 +284,7 @@ def test_gradients_are_products_of_the_same_kind():
 def test_code_for_processors_that_have_matrices(monkeypatch):
     monkeypatch.setattr(regions, "host_target", lambda: MATRICES)
     (kernel,) = tiles_of(_square(45, 40))
-    text = library.assembly(kernel, "kernel", MATRICES)
+    text = making.assembly(kernel, "kernel", MATRICES)
     for name in ("ldtilecfg", "tileloadd", "tdpbf16ps", "tilestored", "tilerelease"):
         assert name in text
     assert text.count("tilerelease") == 1
@@ -293,7 +293,7 @@ def test_code_for_processors_that_have_matrices(monkeypatch):
 def test_code_for_processors_that_have_pairs(monkeypatch):
     monkeypatch.setattr(regions, "host_target", lambda: PAIRS)
     (kernel,) = tiles_of(_square(45, 40))
-    text = library.assembly(kernel, "kernel", PAIRS)
+    text = making.assembly(kernel, "kernel", PAIRS)
     assert "vdpbf16ps" in text and "vfmadd" not in text
 
 
@@ -301,4 +301,4 @@ def test_code_for_processors_that_have_pairs(monkeypatch):
 def test_other_processors_do_without(name, monkeypatch):
     monkeypatch.setattr(regions, "host_target", lambda: LEVELS[name])
     (kernel,) = tiles_of(_square())
-    assert not kernel.wide and "dpbf16ps" not in library.assembly(kernel, "kernel", LEVELS[name])
+    assert not kernel.wide and "dpbf16ps" not in making.assembly(kernel, "kernel", LEVELS[name])

@@ -10,8 +10,8 @@ from tests.backends.test_wide import MATRICES, PAIRS, graph_of, halves, tiles_of
 from tests.compiled import run
 
 import weft as wf
-from weft.backends.cpu import library, regions
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu import making, regions
+from weft.backends.cpu.processor import host_target
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import bfloat16, float32
 from weft.ir.graph import Graph
@@ -179,5 +179,5 @@ def test_images_that_are_mostly_border_are_left_to_float32():
 def test_code_for_processors_that_have_pairs(monkeypatch):
     monkeypatch.setattr(regions, "host_target", lambda: PAIRS)
     (kernel,) = tiles_of(graph(*operands("many images")))
-    text = library.assembly(kernel, "kernel", PAIRS)
+    text = making.assembly(kernel, "kernel", PAIRS)
     assert "vdpbf16ps" in text and "vfmadd" not in text

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import weft as wf
-from weft.backends.cpu import library
+from weft.backends.cpu import making
 from weft.backends.cpu.backend import CpuBackend, CpuProgram
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.reference.interpreter import Interpreter
 from weft.base.errors import DTypeError
 from weft.ir.dtype import DType, float32, int8, int16, int32, uint8
@@ -149,7 +149,7 @@ def test_code_for_every_target(name, monkeypatch):
     monkeypatch.setattr(regions, "host_target", lambda: LEVELS[name])
     found = regions.plan(regions.prepare(regions.numbered(_product()))).steps
     (kernel,) = [s.kernel for s in found if isinstance(s.kernel, Tiles)]
-    text = library.assembly(kernel, "kernel", LEVELS[name])
+    text = making.assembly(kernel, "kernel", LEVELS[name])
     assert ("pmaddwd" in text) == name.startswith("x86")
     assert kernel.words == 2
 
@@ -157,7 +157,7 @@ def test_code_for_every_target(name, monkeypatch):
 @pytest.mark.skipif(not host_target().dots, reason="this processor has no products of bytes")
 def test_products_of_bytes_where_the_processor_has_them():
     (kernel,) = tiles(CpuBackend().compile(_product()))
-    assert "vpdpbusd" in library.assembly(kernel, "kernel", host_target())
+    assert "vpdpbusd" in making.assembly(kernel, "kernel", host_target())
 
 
 def test_a_convolution_of_bytes_as_users_write_it():

@@ -8,7 +8,7 @@ import pytest
 import weft as wf
 from weft import nn
 from weft.backends.cpu import tile_units
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import numbered, plan, prepare
 from weft.backends.cpu.work import ALIKE, grain_of, work_of
 from weft.kernel.tiles import Tiles

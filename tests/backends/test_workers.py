@@ -13,7 +13,8 @@ import pytest
 
 from weft.backends.cpu import compiling, workers
 from weft.backends.cpu.instructions import FloatType, Function, FunctionType, IRBuilder, Module
-from weft.backends.cpu.jit import compiler, host_target
+from weft.backends.cpu.jit import compiler
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.workers import Job, compile_all
 
 TARGET = host_target()

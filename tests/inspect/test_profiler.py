@@ -13,8 +13,8 @@ import weft as wf
 from weft import nn, optim
 from weft.backends.cpu import library, watch
 from weft.backends.cpu import threads as pool_threads
-from weft.backends.cpu.jit import host_target
 from weft.backends.cpu.peak import peak
+from weft.backends.cpu.processor import host_target
 from weft.base.errors import FileError, StateError
 from weft.runtime import profile as recording
 

@@ -15,8 +15,8 @@ from compiled import check, run
 from weft import nn
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.jit import host_target
-from weft.backends.cpu.library import source
+from weft.backends.cpu.making import source
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.register_tile import UNROLL
 from weft.ir.dtype import DType, float32, float64
 from weft.ir.graph import Graph, trace_graph

@@ -10,7 +10,7 @@ from weft import nn
 from weft.backends.cpu import instructions as ir
 from weft.backends.cpu.emit import emit_kernel
 from weft.backends.cpu.expressions import reads_alike, reads_memory
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.streams import bytes_moved
 from weft.backends.cpu.wideness import lane_count, same_along
 from weft.backends.cpu.work import work_of

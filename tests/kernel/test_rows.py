@@ -7,7 +7,7 @@ import pytest
 
 import weft.ops  # noqa: F401
 from weft.backends.cpu.backend import CpuBackend
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import supported
 from weft.backends.cpu.wideness import lane_count
 from weft.ir.dtype import float32, int64

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 import weft as wf
-from weft.backends.cpu import library
-from weft.backends.cpu.jit import host_target
+from weft.backends.cpu import making
+from weft.backends.cpu.processor import host_target
 from weft.base.errors import BackendError
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph
@@ -80,7 +80,7 @@ def test_what_is_wrong_is_named(kernel, text):
     with pytest.raises(BackendError, match=text):
         verify_kernel(kernel)
     with pytest.raises(BackendError, match=text), wf.config(verify=True):
-        library.source(kernel, "kernel", host_target())
+        making.source(kernel, "kernel", host_target())
 
 
 def test_kernels_are_checked_when_they_are_made(monkeypatch):

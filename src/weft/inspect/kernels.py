@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..backends.cpu.jit import host_target
-from ..backends.cpu.library import assembly, source
+from ..backends.cpu.making import assembly, source
+from ..backends.cpu.processor import host_target
 from ..backends.cpu.regions import Region, numbered, plan, prepare
 from ..backends.cpu.watch import tasks_of
 from ..base.errors import ArgumentError

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -332,6 +331,8 @@ def _fused64(x: Value, y: Value, z: Value) -> Value:
 
 
 def _by_fractions(x: float, y: float, z: float) -> float:
+    from fractions import Fraction  # hardly ever needed, and slow to import
+
     exact = Fraction(x) * Fraction(y) + Fraction(z)
     if exact == 0:
         return x * y + z

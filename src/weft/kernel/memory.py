@@ -10,6 +10,7 @@ from ..ir.graph import Graph
 from ..ir.node import Node
 from .schedule import Step
 
+#: Bytes that values and scratch memory begin at a multiple of: a line of the cache.
 ALIGNMENT = 64
 
 
@@ -21,9 +22,14 @@ class Arena:
     size: int
 
 
+def aligned(size: int) -> int:
+    """So many bytes, rounded up to the alignment."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def nbytes(node: Node) -> int:
     """The bytes of a value, rounded up to the alignment."""
-    return -(-int(node.size) * node.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    return aligned(int(node.size) * node.dtype.itemsize)
 
 
 def plan_arena(graph: Graph, steps: list[Step], kept: Collection[Node] = ()) -> Arena:

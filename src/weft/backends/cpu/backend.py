@@ -20,27 +20,23 @@ from ...kernel.memory import plan_arena
 from ...kernel.running import FINAL
 from ...kernel.schedule import Step
 from ...kernel.show import show_kernel
-from ...kernel.sorting import Sort
-from ...kernel.target import Target
-from ...kernel.tiles import Tiles
-from ...kernel.winograd import Winograd
-from ...kernel.winograd_gradient import Sums
 from ...ops.loops import while_loop
 from ...runtime import debug, profile
 from ...runtime.backend import NOTHING, Executable, Fault, Observer
 from ...runtime.buffer import Buffer, Value
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
-from . import emit, host, library, memory, threads, tile_units, watch, winograd
+from . import host, library, memory, threads, watch
 from .assemble import Assembled, Assembler, Slot, address_of
 from .at_once import at_once
 from .driver import STEP_WORDS
 from .foresight import foresee
 from .host import on_host
-from .jit import host_target
+from .processor import host_target
 from .regions import Region, numbered, own_results, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
+from .units import scratch_bytes, units
 from .work import SPECIAL, grain_of, hardly_pays, work_of
 
 #: How many runs of one program at a time find memory that is laid out already.
@@ -95,7 +91,9 @@ class CpuProgram:
             raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
         native = [s for s in self.steps if s.kernel is not None]
         if debug.at(5):
-            debug.say("\n".join([library.source(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
+            from .making import source as text
+
+            debug.say("\n".join([text(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
         repeats = self.region.repeats()
         kinds = {id(s.kernel): s for s in native}  # steps that are alike have the same kernel
         works = {k: work_of(s) for k, s in kinds.items()}
@@ -105,8 +103,8 @@ class CpuProgram:
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
         self._tiers = Tiers(native, uses, each)
-        self.scratch_bytes = max([_scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
-        counts = {k: _units(s.kernel, self.target) for k, s in kinds.items()}
+        self.scratch_bytes = max([scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
+        counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}
         self._shares = {k: (counts[k], grain_of(s.kernel, works[k], counts[k])) for k, s in kinds.items()}
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
@@ -298,22 +296,3 @@ def _array(value: Value, node: Node) -> np.ndarray:
 
 def _constant(node: Node) -> np.ndarray:
     return np.ascontiguousarray(_array(node.value, node))
-
-
-def _scratch_bytes(kernel: Any, target: Target) -> int:
-    """The scratch memory that a thread needs for a kernel."""
-    if isinstance(kernel, Sort):
-        return 0
-    if isinstance(kernel, (Winograd, Sums)):
-        return winograd.scratch_bytes(kernel, target)
-    return (
-        tile_units.scratch_bytes(kernel, target) if isinstance(kernel, Tiles) else emit.scratch_bytes(kernel)
-    )
-
-
-def _units(kernel: Any, target: Target) -> int:
-    if isinstance(kernel, Sort):
-        return kernel.iterations
-    if isinstance(kernel, (Winograd, Sums)):
-        return kernel.units
-    return tile_units.units(kernel, target) if isinstance(kernel, Tiles) else emit.units(kernel, target)

@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from ...ir.dtype import DType
 from ...kernel.generic import Hole
+from ...kernel.memory import aligned
 from ...kernel.target import Target
 from . import instructions as ir
 from .half import Halves
+from .processor import facts
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -29,7 +29,6 @@ KERNEL = ir.FunctionType(ir.VoidType(), [PTR, I64, I64, PTR])
 
 #: Bytes of a line of the cache. Scratch memory begins at a multiple of it.
 LINE = 64
-SCRATCH_ALIGNMENT = LINE
 
 _FLOATS = {"float32": F32, "float64": F64}
 
@@ -37,7 +36,7 @@ _FLOATS = {"float32": F32, "float64": F64}
 @cache
 def aligned_masks() -> bool:
     """Whether intrinsics with masks take an alignment, as they did before LLVM 22."""
-    return llvm.llvm_version_info < (22,)
+    return facts().version < [22]
 
 
 def register_type(dtype: DType) -> ir.Type:
@@ -58,11 +57,6 @@ def memory_type(dtype: DType) -> ir.Type:
     if dtype.storage_only:
         return ir.IntType(16)
     return register_type(dtype)
-
-
-def aligned(size: int) -> int:
-    """The bytes that so many take of scratch memory."""
-    return -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
 
 
 def element(type_: ir.Type) -> ir.Type:
@@ -99,7 +93,7 @@ class Build:
         self._scratch = 0  #: bytes of it that have been given out
 
     def scratch(self, size: int) -> ir.Value:
-        """So many bytes of a kernel's scratch memory, at a multiple of `SCRATCH_ALIGNMENT`."""
+        """So many bytes of a kernel's scratch memory, at a multiple of `ALIGNMENT`."""
         start, self._scratch = self._scratch, self._scratch + aligned(size)
         with self.b.goto_entry_block():
             return self.b.gep(self.function.args[3], [I64(start)], source_etype=I8)

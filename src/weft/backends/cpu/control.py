@@ -29,8 +29,9 @@ from functools import cache
 from ...kernel.target import Target
 from . import instructions as ir
 from .build import I8, I64, KERNEL, PTR
-from .jit import Library, host_target
-from .library import driver_library
+from .jit import Library
+from .library import runtime_library
+from .processor import host_target
 
 #: The words of a description of a loop, before its lists: how many iterations at most, how far to jump at the end,
 #: and how long the lists are: carries (slot, slot before the first step, slot that a step leaves), places (slot,
@@ -47,9 +48,7 @@ NAMES = ("begin", "turn", "test", "select", "copy")
 
 @cache
 def _library() -> Library:
-    module = ir.Module("control")
-    emit_control(module, host_target())
-    return driver_library(module, host_target())
+    return runtime_library(emit_control, NAMES, host_target())
 
 
 @cache

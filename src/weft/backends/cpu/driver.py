@@ -50,6 +50,10 @@ ROOM, LOGGED, BEGAN, TIMES_WORDS = 0, 1, 2, 3
 SLICE_X86, SLICE_ARM = 1 << 28, 1 << 23
 
 
+#: The functions that others call.
+NAMES = ("run", "enter", "work", "stop", "touch", "now")
+
+
 def emit_driver(module: ir.Module, target: Target) -> None:
     """Add `run(pool, steps, count, tables, position, slice, times, scratch)`, `enter(words)`, `work(pool, scratch)`,
     `stop(pool)`, `touch(memory, bytes)` and `now()` to `module`."""

@@ -9,32 +9,25 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import llvmlite
 import numpy as np
 
-from ...base.config import config
 from ...base.locks import new_lock
 from ...kernel.generic import generalize
 from ...kernel.loops import Kernel
-from ...kernel.sorting import Sort
 from ...kernel.structure import structure
 from ...kernel.target import Target
-from ...kernel.tiles import Tiles
-from ...kernel.verify import verify_kernel
-from ...kernel.winograd import Winograd
-from ...kernel.winograd_gradient import Sums
 from ...runtime import profile
-from . import emit, jit, sorting, tiles, winograd
+from . import jit, loop_units
 from .cache import disk_cache
-from .compiling import LOOPS, ONCE, WHOLE, WRITTEN
-from .instructions import Module
-from .workers import Job, compile_all
+from .processor import facts
 
 
 class Code:
@@ -96,12 +89,12 @@ class Form(NamedTuple):
 
 def generic_form(kernel: Any, target: Target) -> Form | None:
     """The generic form of a kernel; None if it has none."""
-    if not isinstance(kernel, Kernel) or not emit.can_be_generic(kernel, target):
+    if not isinstance(kernel, Kernel) or not loop_units.can_be_generic(kernel, target):
         return None
     form = generalize(kernel)
     if form is None or not form.values:
         return None
-    values = np.array(emit.generic_values(kernel, form.values, target), np.int64)
+    values = np.array(loop_units.generic_values(kernel, form.values, target), np.int64)
     return Form(form.kernel, values, _digest(form.kernel, target))
 
 
@@ -124,14 +117,15 @@ def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]
     return found
 
 
-def driver_library(module: Module, target: Target) -> jit.Library:
-    """The functions of a module of the runtime's own, from the disk if it has been compiled before."""
-    names = [f.name for f in _alone(module) if f.linkage != "internal"]
+def runtime_library(emit: Callable[[Any, Target], None], names: Sequence[str], target: Target) -> jit.Library:
+    """Functions of the runtime's own, which `emit` writes, from the disk if they have been compiled before."""
     disk = disk_cache()
-    key = hashlib.sha256(f"{_generator()}\n{target}\n{module}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_generator()}\n{target}\n{emit.__module__}.{emit.__name__}".encode()).hexdigest()
     code = disk.get(key)
     if code is None:
-        code = jit.compiler(target).object_code(str(module), WHOLE, config.verify)
+        from .making import compile_functions
+
+        code = compile_functions(emit, target)
         disk.put(key, code)
     return jit.Library([code], names, target)
 
@@ -144,57 +138,14 @@ def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, b
         code = disk.get(d)
         if code is not None:
             objects[d] = code
-    jobs = [
-        Job(d, *source(kernel, _name(d), target, holes))
-        for d, (kernel, holes) in kernels.items()
-        if d not in objects
-    ]
-    for d, code in compile_all(jobs, target, config.verify).items():
-        objects[d] = code
-        disk.put(d, code)
+    missing = [(d, kernel, _name(d), holes) for d, (kernel, holes) in kernels.items() if d not in objects]
+    if missing:
+        from .making import compile_kernels
+
+        for d, code in compile_kernels(missing, target).items():
+            objects[d] = code
+            disk.put(d, code)
     return objects
-
-
-def _alone(module: Module) -> list[Any]:
-    """The functions of a module, whose loops stay loops: LLVM would see the memset or memcpy of a C library in them."""
-    functions = [f for f in module.functions if not f.is_declaration]
-    for f in functions:
-        f.attributes.add('"no-builtins"')
-    return functions
-
-
-def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str, int]:
-    """A kernel as the text of a module, and how much is to be made of it."""
-    module = Module("weft")
-    if config.verify:
-        verify_kernel(kernel)
-    kernel = replace(kernel, name=name)
-    if isinstance(kernel, Tiles):
-        tiles.emit_tiles(module, kernel, target)
-    elif isinstance(kernel, Winograd):
-        winograd.emit_winograd(module, kernel, target)
-    elif isinstance(kernel, Sums):
-        winograd.emit_sums(module, kernel, target)
-    elif isinstance(kernel, Sort):
-        sorting.emit_sort(module, kernel, target)
-    else:
-        emit.emit_kernel(module, kernel, target, holes)
-    functions = _alone(module)
-    for f in functions:
-        f.attributes.add("nounwind")  # and so no tables of how to unwind it
-    if holes:
-        return str(module), ONCE
-    if isinstance(kernel, (Tiles, Winograd, Sums)):
-        return str(module), WRITTEN
-    return str(module), LOOPS if len(functions) == 1 else WHOLE
-
-
-def assembly(kernel: Any, name: str, target: Target) -> str:
-    """A kernel as machine code to read, with LLVM's comments on loops and on what did not fit into registers."""
-    text, effort = source(kernel, name, target)
-    found = jit.compiler(target)
-    found.machine.set_asm_verbosity(True)
-    return found.machine.emit_assembly(found.optimized(text, effort, config.verify))
 
 
 def _name(digest: str) -> str:
@@ -209,9 +160,15 @@ def _digest(kernel: Any, target: Target) -> str:
 @cache
 def _generator() -> str:
     """What code is generated by: the sources of the compiler, LLVM, and the system."""
-    total = hashlib.sha256(f"{jit.versions()} {platform.machine()} {sys.platform} {os.name}".encode())
-    for package in ("weft.kernel", "weft.kernel.functions", "weft.backends.cpu"):
-        for file in sorted(files(package).iterdir(), key=lambda f: f.name):
+    versions = llvmlite.__version__, facts().version, facts().triple
+    total = hashlib.sha256(f"{versions} {platform.machine()} {sys.platform} {os.name}".encode())
+    for package in ("kernel", "kernel/functions", "backends/cpu"):
+        folder: Any = Path(__file__).parents[2] / package
+        if not folder.is_dir():  # the package lies in an archive
+            from importlib.resources import files
+
+            folder = files("weft").joinpath(package)
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
             if file.name.endswith((".py", ".pyc")):
                 total.update(file.read_bytes())
     return total.hexdigest()

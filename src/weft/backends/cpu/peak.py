@@ -18,8 +18,9 @@ from ...runtime.threads import get_num_threads
 from . import instructions as ir
 from . import threads
 from .build import F32, F64, I32, I64, KERNEL, PTR, Build
-from .jit import Library, host_target
+from .making import library_of
 from .matrix_tile import SUMS, WIDTH, emit_products
+from .processor import host_target
 from .streams import AHEAD
 from .words import multiply_brains
 
@@ -63,7 +64,7 @@ def _peak(count: int) -> Peak:
         build.b.ret_void()
     elif target.pairs:
         _emit_arithmetic(module, target, F32, "pairs", pairs=True)
-    library = Library.of(module, target)
+    library = library_of(module, target)
     chains, units = _chains(target), 16 * count
 
     def speed(name: str, adds: int) -> float:

@@ -12,8 +12,9 @@ from ...kernel.index import Var, as_index
 from ...kernel.loops import Apply, Kernel, Load, Stage, Store
 from ...kernel.target import Target
 from . import instructions as ir
-from .emit import emit_kernel, units
-from .jit import Library
+from .emit import emit_kernel
+from .loop_units import units
+from .making import library_of
 
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
@@ -28,7 +29,7 @@ def compiled(
     kernel = Kernel("probe", (i,), (Stage((), stores=(store,)),), (dtype,) * operands, (out,), across=True)
     module = ir.Module("probe")
     emit_kernel(module, kernel, target)
-    library = Library.of(module, target)
+    library = library_of(module, target)
     call = _KERNEL(library.address("probe"))
     count = units(kernel, target)
 

@@ -40,7 +40,7 @@ from ...ops.loops import scan, while_loop
 from ...ops.movement import identity
 from ...passes.pipeline import PASSES, Pass, Watch, run_passes
 from ...passes.rewrite import rewrite
-from .jit import host_target
+from .processor import host_target
 from .scalar import table
 
 

@@ -15,16 +15,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite.binding import ffi
 
-from ...base.locks import hold_across_forks, new_lock
+from ...base.locks import new_lock
 from ...runtime.os import nap_call, sleep_calls
 from ...runtime.threads import get_num_threads
 from . import driver, memory
-from . import instructions as ir
-from .jit import Library, host_target
-from .library import driver_library
+from .jit import Library
+from .library import runtime_library
 from .pool import NAP, SYSCALL, THREADS, WORDS
+from .processor import host_target
 
 _INT, _PTR = ctypes.c_int64, ctypes.c_void_p
 _RUN = ctypes.CFUNCTYPE(_INT, _PTR, _PTR, _INT, _PTR, _INT, _INT, _PTR, _PTR)
@@ -39,12 +38,7 @@ _SCRATCH = 4 << 20
 
 @cache
 def _library() -> Library:
-    guard = getattr(getattr(ffi.lib, "_lock", None), "_lock", None)
-    if guard is not None:  # LLVM works under one lock of llvmlite's
-        hold_across_forks(guard, rank=30)
-    module = ir.Module("driver")
-    driver.emit_driver(module, host_target())
-    return driver_library(module, host_target())
+    return runtime_library(driver.emit_driver, driver.NAMES, host_target())
 
 
 @cache

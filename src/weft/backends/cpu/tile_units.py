@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ...kernel.anchors import size
 from ...kernel.index import Var
+from ...kernel.memory import aligned
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...kernel.tiling import ENOUGH, rows_size, scratch_size, tiling
-from .build import aligned
 
 
 def units(t: Tiles, target: Target) -> int:

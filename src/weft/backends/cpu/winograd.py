@@ -14,10 +14,10 @@ from ...ir.dtype import float32
 from ...kernel.target import Target
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
-from . import emit, tile_units, tiles
+from . import emit, loop_units, tile_units, tiles
 from . import instructions as ir
 from .borders import fill_border
-from .build import F32, I64, KERNEL, PTR, Build, aligned
+from .build import F32, I64, KERNEL, PTR, Build
 from .expressions import Expressions
 
 
@@ -43,14 +43,21 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     share = w.parts // w.shares
     with build.loop(begin, end, name="unit") as unit:
         block, which = b.udiv(unit, I64(w.shares)), b.urem(unit, I64(w.shares))
-        _call(build, patches, reads, block, emit.units(w.patches, target) // w.blocks, rest)
+        _call(build, patches, reads, block, loop_units.units(w.patches, target) // w.blocks, rest)
         start = b.mul(which, I64(share))
         with build.loop(start, b.add(start, I64(share)), name="part") as part:
             columns = b.gep(turned, [b.mul(part, I64(kernel))], source_etype=F32)
             b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
             _call(build, products, multiplies, I64(0), tile_units.units(w.products, target), rest)
             number = b.add(b.mul(block, I64(w.parts)), part)
-            _call(build, results, writes, number, emit.units(w.results, target) // (w.blocks * w.parts), rest)
+            _call(
+                build,
+                results,
+                writes,
+                number,
+                loop_units.units(w.results, target) // (w.blocks * w.parts),
+                rest,
+            )
     b.ret_void()
     return function
 
@@ -72,7 +79,7 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
     *scratch, free = [build.scratch(4 * size) for size in (*s.sizes[:2], 0)]
     reads = [_table(build, [*inputs, memory]) for memory in scratch]
     multiplies = _table(build, [*scratch, out, out])
-    counts = [emit.units(k[0], target) // (n * s.blocks) for k, n in zip(sides, s.parts, strict=True)]
+    counts = [loop_units.units(k[0], target) // (n * s.blocks) for k, n in zip(sides, s.parts, strict=True)]
     with build.loop(*function.args[1:3], name="unit") as unit:
         sums = b.gep(out, [b.mul(unit, I64(s.sizes[2]))], source_etype=F32)
         for entry in (2, 3):
@@ -98,13 +105,6 @@ def _inner(*functions: ir.Function) -> None:
     for function in functions:
         function.linkage = "internal"
         function.attributes.add("noinline")
-
-
-def scratch_bytes(kernel: Winograd | Sums, target: Target) -> int:
-    """The scratch memory that a convolution needs: what lies between its steps, and what the products take."""
-    first, second, third = kernel.sizes
-    between = (first, third) if isinstance(kernel, Winograd) else (first, second)
-    return sum([aligned(4 * size) for size in between]) + tile_units.scratch_bytes(kernel.products, target)
 
 
 def _table(build: Build, pointers: Sequence[ir.Value]) -> ir.Value:

@@ -1,0 +1,80 @@
+"""Into how many units, that may run in any order, the work of a loop kernel is cut, and the memory that each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...kernel.index import Var
+from ...kernel.loops import Expr, Kernel, Load
+from ...kernel.memory import aligned
+from ...kernel.target import Target
+from . import streams
+from .wideness import WIDE, lane_count
+
+#: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
+BLOCK = 256
+
+
+def units(kernel: Kernel, target: Target) -> int:
+    """Into how many units, that may run in any order, a kernel's work is cut. A function of the kernel alone."""
+    if not kernel.across:
+        return kernel.iterations
+    last = kernel.outer[-1].size
+    rest = kernel.iterations // last if last else 0
+    return rest * -(-last // (block_of(kernel, target) * lane_count(kernel, target)))
+
+
+def block_of(kernel: Kernel, target: Target) -> int:
+    """Vectors in one unit of a kernel whose vectors run along its last outer variable."""
+    return max(BLOCK // _inner(kernel), several(kernel, target))
+
+
+def _inner(kernel: Kernel) -> int:
+    """Iterations of the stages' own loops, at most."""
+    most = 1
+    for stage in kernel.stages:
+        count = 1
+        for v in stage.variables:
+            count *= v.size
+        most = max(most, count)
+    return most
+
+
+def several(kernel: Kernel, target: Target) -> int:
+    """How many vectors of results a long reduction makes at once: rows of memory are read in longer pieces."""
+    if not kernel.across or _inner(kernel) < 32 or kernel.outer[-1].size < WIDE * lane_count(kernel, target):
+        return 1
+    for stage in kernel.stages:
+        if stage.carries or stage.serial or (stage.variables and stage.stores):
+            return 1
+        if not all(_reads_along(r.value, kernel.outer[-1]) for r in stage.reductions):
+            return 1
+    return WIDE
+
+
+def _reads_along(e: Expr, var: Var) -> bool:
+    """Whether an expression is what lies in memory side by side along a variable."""
+    return isinstance(e, Load) and e.index.stride(var) in (0, 1)
+
+
+def cut(kernel: Kernel, target: Target) -> tuple[int, int]:
+    """(elements in a block, blocks) of the last outer variable, which the units of a kernel `across` are made of."""
+    width = block_of(kernel, target) * lane_count(kernel, target)
+    return width, -(-kernel.outer[-1].size // width)
+
+
+def can_be_generic(kernel: Kernel, target: Target) -> bool:
+    """Whether the code for a kernel is of the form that a generic one has."""
+    return several(kernel, target) == 1
+
+
+def generic_values(kernel: Kernel, values: Sequence[int], target: Target) -> list[int]:
+    """All that a generic kernel is called with: the values of its holes, and how its work is cut."""
+    return [*values, *(cut(kernel, target) if kernel.across else ())]
+
+
+def scratch_bytes(kernel: Kernel) -> int:
+    """The scratch memory that a kernel needs, at most."""
+    if streams.bytes_moved(kernel) < streams.HUGE:
+        return 0
+    return aligned(streams.set_aside(kernel)[1] * kernel.outputs[0].itemsize)
