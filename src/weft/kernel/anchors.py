@@ -92,7 +92,7 @@ class Common:
         return self.root.attrs["axes"] if self.framed is not None and self.root.prim is permute else None
 
     def loops(self, prefix: str = "i") -> tuple[tuple[Var, ...], tuple[Index, ...]]:
-        """A variable for each axis of the result in the order of memory, and the indices in the order of the shape."""
+        """Variables for the axes of the result in the order of memory, and the indices in the order of the shape."""
         return in_order(self.shape, self.order, prefix)
 
     def place(self, indices: tuple[Index, ...]) -> Index:
@@ -118,16 +118,23 @@ class Common:
         notes = (
             (self.root.prim.name,) if self.anchor is None else (self.anchor.prim.name, self.root.prim.name)
         )
-        return Kernel(self.name, outer, stages, self.inputs, (self.root.dtype,), across, notes)
+        return Kernel(
+            self.name, outer, stages, self.inputs, (self.root.dtype,), across and bool(outer), notes
+        )
 
 
 def in_order(
     shape: Sequence[int], order: Sequence[int], prefix: str
 ) -> tuple[tuple[Var, ...], tuple[Index, ...]]:
-    """Variables for the axes of a shape, listed in the given order; their indices, listed as the axes are."""
-    loops = variables(tuple([shape[a] for a in order]), prefix)
-    by_axis = dict(zip(order, as_indices(loops), strict=True))
-    return loops, tuple([by_axis[a] for a in range(len(shape))])
+    """Variables for the axes of a shape, listed in the given order; their indices, listed as the axes are.
+
+    An axis of one element has none, for vectors run along the last, or along what is reduced if there is none: in which
+    order is added up must not depend on where in memory such an axis is.
+    """
+    long = [a for a in order if shape[a] != 1]
+    loops = variables(tuple([shape[a] for a in long]), prefix)
+    by_axis = dict(zip(long, as_indices(loops), strict=True))
+    return loops, tuple([by_axis.get(a, as_index(0)) for a in range(len(shape))])
 
 
 #: A reduction over fewer elements than this, with others left over, is done for several results at once.

@@ -100,19 +100,19 @@ def as_loops(c: Common) -> Kernel:
     assert c.anchor is not None
     outer, out = c.loops()
     contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
-    if size(contracted) < SHORT_SUM:  # type: ignore[arg-type]
-        gone = {v: as_index(0) for v in outer if v.size == 1}
-        outer, out = tuple([v for v in outer if v not in gone]), tuple([i.substitute(gone) for i in out])
     inner = variables(contracted, "k")  # type: ignore[arg-type]
     left, right = factors(c, out, as_indices(inner))
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
     reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
-    across = bool(outer) and not (op == "sum" and inner and _runs_along(stored(right), outer[-1], inner[-1]))
+    # A function of the shape: not of how results lie in memory, which other operations decide.
+    across = bool(outer) and (size(contracted) < SHORT_SUM or c.shape[-1] != 1)  # type: ignore[arg-type]
+    if across and op == "sum" and inner:  # integers can be added in any order
+        across = not _runs_along(stored(right), outer[-1], inner[-1])
     return c.kernel(outer, accumulate(c, inner, reduction, out), across)
 
 
 def _runs_along(x: Load | None, n: Var, k: Var) -> bool:
-    """Whether neighbours along k, and not along n, are neighbours in memory. Integers can be added in any order."""
+    """Whether neighbours along k, and not along n, are neighbours in memory."""
     return x is not None and x.index.stride(k) == 1 and x.index.stride(n) not in (0, 1)
 
 

@@ -61,7 +61,7 @@ def _as_loops(c: Common) -> Kernel:
     value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero(x.dtype))
     op = "dot" if x.dtype.name in ("float32", "float64") else "sum"
     product = Reduction(op, Apply("mul", (value, weight), x.dtype), x.dtype)
-    return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), bool(outer))
+    return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), True)
 
 
 def _as_tiles(c: Common) -> Tiles | None:

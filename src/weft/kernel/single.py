@@ -105,7 +105,7 @@ def _reduction(sig: Signature, x: Aval) -> Single | None:
     ordered = x.dtype.kind == "f"  # of zeros, too, one is the greatest
     apart = (*left, *gone, *[a for a in range(x.ndim) if a not in long])
     turned = None if gone == long[len(left) :] else apart
-    if ordered and not (runs_across(shape, axes) and shape[_others(x, axes)[-1]] > 1):
+    if ordered and not (runs_across(shape, axes) and left):
         return _of_one(sig, x, (1, 2), _ROWS, (_size(x, left), _size(x, gone[:-1]), shape[gone[-1]]), turned)
     if not ordered and turned is None:
         return _of_one(sig, x, (1, 2), _ROWS, (_size(x, left), 1, _size(x, gone)), None)

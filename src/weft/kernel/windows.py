@@ -46,7 +46,7 @@ def _windows_add(c: Common) -> Kernel:
         taps.append(tap)
     indices = (*at[:lead], *windows, *taps)
     value = inside(conditions, lambda: c.lowering.value(x, indices), zero(x.dtype))
-    return c.kernel(outer, accumulate(c, turns, Reduction("sum", value, x.dtype), at), bool(outer))
+    return c.kernel(outer, accumulate(c, turns, Reduction("sum", value, x.dtype), at), True)
 
 
 def _goes_by_steps(node: Node) -> bool:
