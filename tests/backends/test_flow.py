@@ -77,7 +77,7 @@ def numbers(rows, columns):
 
 
 @pytest.mark.parametrize("dtype", [float32, float64, bfloat16])
-@pytest.mark.parametrize("columns", [64, 100, 333])
+@pytest.mark.parametrize("columns", [64, 100, 333, 529])
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_in_flight_have_the_same_bits(name, columns, dtype, monkeypatch):
     rows = 40

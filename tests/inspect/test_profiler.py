@@ -13,7 +13,7 @@ import weft as wf
 from weft import nn, optim
 from weft.backends.cpu import library, watch
 from weft.backends.cpu import threads as pool_threads
-from weft.backends.cpu.peak import peak
+from weft.backends.cpu.peak import memory_speeds, peak
 from weft.backends.cpu.processor import host_target
 from weft.base.errors import FileError, StateError
 from weft.runtime import profile as recording
@@ -207,6 +207,12 @@ def test_the_trace(backend, tmp_path):
         )
     with pytest.raises(FileError):
         p.export(tmp_path / "nowhere" / "trace.json")
+
+
+def test_copies_and_reading_are_measured_anew():
+    copy, read = memory_speeds()
+    found = [speed() for speed in (copy, read, copy, read)]
+    assert min(found) > 0 and len(set(found)) > 2
 
 
 def test_the_peak_is_measured_once_for_a_number_of_threads():

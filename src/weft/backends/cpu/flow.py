@@ -24,6 +24,9 @@ from .stages import Stages
 from .sums import Sums
 from .wideness import WIDE, accumulators, is_long_sum
 
+#: Elements of a row from which on twice as many vectors as elsewhere go together, where functions are added up.
+_LONG = 512
+
 
 class Flow:
     """The units of a kernel whose stage k is `lags[k]` rows behind the first one; `at` gives a unit's variables."""
@@ -34,6 +37,9 @@ class Flow:
         self.loops = [k for k, s in enumerate(self.stages) if s.variables]
         self.makers = [k for k, s in enumerate(self.stages) for _ in s.reductions]  #: of each total
         reductions = [r for s in self.stages for r in s.reductions]
+        long = any(is_long_sum(s, code.build.target) and s.variables[-1].size >= _LONG for s in self.stages)
+        #: What a turn brings, in the numbers of vectors that other kernels take at once.
+        self.times = 2 if long else 1
         #: Each total of the last row that its stage has done, of the row before that, and so on.
         self.totals: list[list[ir.Value]] = []
         self.types = [register_type(r.dtype) for r in reductions]
@@ -74,13 +80,16 @@ class Flow:
         code, *before = self.code, *self.stages[self.loops[0]].variables
         last = before.pop()
         rows = {k: self.at(self._row(k, turn)) for k in self.loops}
-        sums = {k: code.sums(self.stages[k], rows[k]) for k in self.loops if self.stages[k].reductions}
+        sums = {
+            k: code.sums(self.stages[k], rows[k], self.times) for k in self.loops if self.stages[k].reductions
+        }
         code.serial(tuple(before), Lanes({}), lambda here: self._innermost(last, here, rows, sums))
         for k, s in sums.items():
             self._keep(k, s.finish())
 
     def _innermost(self, last: Var, here: Lanes, rows: dict[int, Lanes], sums: dict[int, Sums]) -> None:
         code, wide = self.code, max([accumulators(self.stages[k]) for k in self.loops])
+        wide *= self.times if wide > 1 else 1
 
         def of(k: int, lanes: Lanes) -> Lanes:
             return replace(lanes, values={**lanes.values, **rows[k].values})

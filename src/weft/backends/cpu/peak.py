@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -56,7 +57,6 @@ def _peak(count: int) -> Peak:
     module = ir.Module("peak")
     _emit_arithmetic(module, target, F32, "fma32")
     _emit_arithmetic(module, target, F64, "fma64")
-    _emit_copy(module, target)
     if target.matrices:
         build = _function(module, "matrices", target)
         with build.loop(*build.function.args[1:3], name="unit"):
@@ -76,21 +76,40 @@ def _peak(count: int) -> Peak:
         flops16 = speed("matrices", SUMS * HEIGHT**2 * 2 * WIDTH)
     elif target.pairs:
         flops16 = speed("pairs", chains * target.lanes(2))
-    arrays = [np.ones(_COPIED // 8 + 8) for _ in range(2)]
-    seconds = _best(library.address("copy"), _COPIED // _UNIT, arrays)
-    return Peak(count, flops32, flops64, flops16, 2 * _COPIED / seconds)
+    copy, _ = memory_speeds()
+    return Peak(count, flops32, flops64, flops16, max(copy() for _ in range(_REPEATS)))
+
+
+def memory_speeds() -> tuple[Callable[[], float], Callable[[], float]]:
+    """Two measurements, made anew whenever they are called: bytes a second of a copy of much memory (read and written),
+    and of reading alone.
+
+    Reading has a bound of its own: one core alone reads fewer bytes a second than it reads and writes in a copy.
+    """
+    target, module = host_target(), ir.Module("memory")
+    _emit_copy(module, target)
+    _emit_read(module, target)
+    library = library_of(module, target)
+    first, second, third = (np.ones(_COPIED // 8 + 8) for _ in range(3))
+
+    def speed(name: str, moved: int, arrays: list[np.ndarray]) -> Callable[[], float]:
+        return lambda: moved / _seconds(library.address(name), _COPIED // _UNIT, arrays)
+
+    # Of what a copy has just read, caches still have a part: what is read alone is something else.
+    return speed("copy", 2 * _COPIED, [first, second]), speed("read", _COPIED, [third, second])
 
 
 def _best(address: int, units: int, arrays: list[np.ndarray]) -> float:
     """Seconds of the quickest of some runs of a kernel on the pool."""
+    return min(_seconds(address, units, arrays) for _ in range(_REPEATS))
+
+
+def _seconds(address: int, units: int, arrays: list[np.ndarray]) -> float:
     words = np.array([address, 0, units, 1], np.int64)
     tables = np.array([a.ctypes.data + (-a.ctypes.data) % 64 for a in arrays], np.int64)
-    found = []
-    for _ in range(_REPEATS):
-        began = time.perf_counter()
-        threads.run(words.ctypes.data, 1, tables.ctypes.data)
-        found.append(time.perf_counter() - began)
-    return min(found)
+    began = time.perf_counter()
+    threads.run(words.ctypes.data, 1, tables.ctypes.data)
+    return time.perf_counter() - began
 
 
 def _chains(target: Target) -> int:
@@ -148,4 +167,24 @@ def _emit_copy(module: ir.Module, target: Target) -> None:
             moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
             to = b.gep(into, [at], source_etype=F64)
             b.store(moved, to, align=target.vector_bytes, nontemporal=True)
+    b.ret_void()
+
+
+def _emit_read(module: ir.Module, target: Target) -> None:
+    """Sums of what is read, one vector in each turn: several, or several places at a time, are no quicker."""
+    build = _function(module, "read", target)
+    b, (buffers, begin, end, _) = build.b, build.function.args
+    lanes = target.lanes(8)
+    vector = ir.VectorType(F64, lanes)
+    source, into = (b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2))
+    total = b.alloca(vector)
+    b.store(build.const(0.0, vector), total)
+    start, stop = (b.mul(x, I64(_UNIT // 8)) for x in (begin, end))
+    with build.loop(start, stop, lanes, name="i") as i:
+        ahead = b.gep(source, [b.add(i, I64(AHEAD // 2 // 8))], source_etype=F64)
+        build.prefetch(ahead, level=target.fetches_to)
+        read = b.load(b.gep(source, [i], source_etype=F64), typ=vector, align=8)
+        b.store(b.fadd(b.load(total, typ=vector), read), total)
+    to = b.gep(into, [b.mul(begin, I64(lanes))], source_etype=F64)
+    b.store(b.load(total, typ=vector), to, align=8)
     b.ret_void()

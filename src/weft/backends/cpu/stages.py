@@ -335,12 +335,15 @@ class Stages(Expressions):
             self._nest(stage, outer, step)
         return sums.finish()
 
-    def sums(self, stage: Stage, outer: Lanes) -> Sums:
-        """Places for the reductions of a stage, in which there is nothing yet."""
+    def sums(self, stage: Stage, outer: Lanes, times: int = 1) -> Sums:
+        """Places for the reductions of a stage, in which there is nothing yet; so many times as many where it keeps
+        several vectors."""
         if outer.vector is not None:
             return Sums(self, stage.reductions, outer.count, 1, across=True)
         lanes = self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1
-        return Sums(self, stage.reductions, lanes, 1 if lanes == 1 else accumulators(stage), across=False)
+        several = accumulators(stage)
+        several = 1 if lanes == 1 else several * times if several > 1 else 1
+        return Sums(self, stage.reductions, lanes, several, across=False)
 
     def turn(self, stage: Stage, sums: Sums | None, here: Lanes, known: Mapping[Expr, ir.Value]) -> None:
         """One turn of the innermost loop of a stage. What is stored beside sums is read again soon."""
