@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from samples import samples
 from weft.backends.cpu import at_once as module
 from weft.backends.cpu import library
 from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.cache import KernelCache
 from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import numbered, own_results, plan, prepare
 from weft.base.errors import IndexingError
@@ -255,6 +257,27 @@ def test_large_values_are_planned_for():
     assert CpuBackend().at_once(graph(FEW + 1)) is None
 
 
+def test_what_a_kernel_is_called_with_is_kept_on_disk(monkeypatch, tmp_path):
+    """The next process does not make its loops; what is kept and no kernel beside it makes them again."""
+    monkeypatch.setattr(module, "disk_cache", lambda: cache)
+    monkeypatch.setattr(library, "disk_cache", lambda: cache)
+    monkeypatch.setattr(library, "_loaded", {})
+    cache = KernelCache(tmp_path / "kernels", 1 << 24)
+    x = Buffer(np.arange(12, dtype=np.float32).reshape(3, 4))
+    made, found = [], []
+    monkeypatch.setattr(module, "single_kernel", lambda sig: made.append(sig) or single_kernel(sig))
+    for _ in range(3):
+        monkeypatch.setattr(module, "_kernels", {})
+        library._loaded.clear()
+        graph = trace_graph(lambda x: sum_(x, axes=(1,)), [Aval((3, 4), float32)])
+        graph.nodes[0].sig.memo.clear()
+        found.append(CpuBackend().at_once(graph).run([x])[0].array.tolist())
+        if len(found) == 2:
+            os.unlink(cache._path(next(iter(module._kernels.values())).digest))
+    assert found == [[6.0, 22.0, 38.0]] * 3
+    assert len(made) == 3  # to know the numbers, for its code, and again for this
+
+
 def test_what_needs_many_new_kernels_is_planned_for(monkeypatch):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     monkeypatch.setattr(module, "_kernels", {})
@@ -313,11 +336,12 @@ def test_a_program_that_recurs_is_planned(monkeypatch):
     graph = trace_graph(lambda x: add(exp(x), x), [Aval((5,), float32)])
     x = Buffer(np.arange(5, dtype=np.float32))
     monkeypatch.setattr(programs_module, "_EARLY", 3)
+    monkeypatch.setattr(programs_module, "_MORE", 5)
     program = Program(graph)
     results = []
-    for run in range(5):
+    for run in range(8):
         results.append(program.run([x])[0].array.tobytes())
-        assert (program._static is None) == (run < 3)
+        assert (program._static is None) == (run < 3 + 5 // 2)
     assert len(set(results)) == 1
     assert Program(graph, recurs=True)._static is not None
 

@@ -302,7 +302,7 @@ def test_threads_leave_after_an_interrupt_too():
     def loop(limit):
         return wf.while_loop(lambda s: s < limit, lambda s: s * 1.0, wf.tensor(1.0))
 
-    small = wf.ones((40, 40))
+    small = wf.ones((80, 80))  # not so small that it runs without threads
     wf.set_num_threads(1)
     loop(wf.tensor(0.0)).numpy()  # compiled now
     alone = tasks()

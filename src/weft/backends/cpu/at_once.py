@@ -9,6 +9,7 @@ planned graph have (docs/decisions/0029-at-once.md).
 from __future__ import annotations
 
 import ctypes
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -24,12 +25,14 @@ from ...ir.graph import Graph, fresh_inputs
 from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick, pick_prim
 from ...kernel.complexes import is_complex
-from ...kernel.single import FEW, Single, combines_nothing, fillings, single, single_kernel
+from ...kernel.loops import Kernel
+from ...kernel.single import FEW, Filling, Single, combines_nothing, fillings, single, single_kernel
 from ...kernel.target import Target
 from ...ops.indexing import iota
 from ...runtime.backend import NOTHING, Executable, Fault, Observer
 from ...runtime.buffer import Buffer, Value, own_copy, to_array
 from . import library, memory
+from .cache import disk_cache
 from .host import CONTROL, evaluate, on_host
 from .regions import has_code
 
@@ -52,7 +55,7 @@ _MOST = 256
 _Result = Buffer | Sequence[Buffer]
 
 #: A node as it is run: its operation, and the numbers of its arguments.
-_Step = tuple[Callable[[Sequence[Any]], _Result], Sequence[int]]
+_Step = tuple[Any, Sequence[int]]
 
 
 class AtOnce:
@@ -88,20 +91,28 @@ class AtOnce:
 
 def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target) -> AtOnce | None:
     """A small graph without a plan, its other operations made by `program`; None where a plan takes no longer."""
-    if any(n.sig.prim.name in CONTROL for n in graph.nodes):
-        return None
-    if any(_elements(o) > FEW for n in (*graph.inputs, *graph.nodes) for o in n.sig.outs):
-        return None
-    number = {n: i for i, n in enumerate([*graph.inputs, *graph.nodes])}
-    steps = [(_operation(n, target), [number[a] for a in n.args]) for n in graph.nodes]
-    kernels = {s.kernel for s, _ in steps if s.kernel is not None and s.kernel.code is None}
-    new = [k for k in kernels if k.form is not None and not library.is_at_hand(k.form.digest)]
-    others = {s.sig for s, _ in steps if isinstance(s, _Alone) and s.sig not in _programs}
+    number = {n: i for i, n in enumerate(graph.inputs)}
+    steps: list[tuple[_Operation, list[int]]] = []
+    kernels: dict[_Kernel, None] = {}
+    for n in graph.nodes:
+        found = (
+            _Constant(to_array(n.value, n.dtype.numpy)) if n.value is not None else n.sig.memo.get("at once")
+        )
+        if found is None:
+            found = _operation(n.sig, target)
+            if found is None:
+                return None
+        if found.kernel is not None and found.kernel.code is None:
+            kernels[found.kernel] = None
+        steps.append((found, [number[a] for a in n.args]))
+        number[n] = len(number)
+    new = [k for k in kernels if not library.is_at_hand(k.digest)]
+    others = {s.sig for s, _ in steps if type(s) is _Alone and s.sig not in _programs}
     if len(new) + len(others) > _NEW:
         return None
     _load(kernels, target)
     for i, (s, _) in enumerate(steps):
-        if isinstance(s, _Alone):
+        if type(s) is _Alone:
             try:
                 s.program = _program(s.sig, program)
             except Exception as error:
@@ -110,18 +121,10 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
     return AtOnce(graph, number, steps)
 
 
-def _elements(aval: Aval) -> int:
-    return prod(aval.shape)  # type: ignore[type-var]
-
-
-def _operation(node: Node, target: Target) -> Any:
-    """What a node does. Those of one signature share it, unless it must be a program."""
-    if node.value is not None:
-        return _Constant(to_array(node.value, node.dtype.numpy))
-    sig = node.sig
-    found = sig.memo.get("at once")
-    if found is not None:
-        return found
+def _operation(sig: Signature, target: Target) -> _Operation | None:
+    """What nodes of one signature do, which share it unless it must be a program. None for what is not run so."""
+    if sig.prim.name in CONTROL or any(a.size > FEW for a in (*sig.inputs, *sig.outs)):
+        return None
     found = _constant_or_moved(sig) or _called(sig, target) or _in_parts(sig, target)
     if found is None:
         return _Alone(sig)
@@ -224,20 +227,42 @@ _FUNCTION = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_in
 
 
 class _Kernel:
-    """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for."""
+    """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for.
+
+    What they are is kept on disk beside its code: then nobody has to make its loops again.
+    """
 
     def __init__(self, single: Single, target: Target) -> None:
-        kernel = single_kernel(single.sig)
-        self.form = library.generic_form(kernel, target)
-        assert self.form is not None, single
-        numbers = self.form.values.tolist()
-        self.width = 0  #: elements of the last outer loop in a unit of work; 0 if units are not made so
-        if kernel.across:
-            *numbers, self.width, _ = numbers
-        self.numbers = fillings(numbers, single.stands)
-        self.outer = fillings([v.size for v in kernel.outer], single.stands)
+        self.single, self.target = single, target
         self.code: library.Code | None = None
         self.function: Any = None
+        key = library.key_of(f"{single.sig!r} {single.sig.attrs}", target)
+        known = disk_cache().get(key)
+        if known is None:
+            known = json.dumps(self._made()).encode()
+            disk_cache().put(key, known)
+        #: `width`: elements of the last outer loop in a unit of work; 0 if units are not made so
+        self.digest, numbers, self.width, outer = json.loads(known)
+        self.count = len(numbers) + (2 if self.width else 0)
+        self.numbers, self.outer = ([Filling(n, tuple(of)) for n, of in found] for found in (numbers, outer))
+
+    def loops(self) -> Kernel:
+        """The kernel itself."""
+        return self._form(single_kernel(self.single.sig)).kernel
+
+    def _form(self, kernel: Kernel) -> library.Form:
+        form = library.generic_form(kernel, self.target)
+        assert form is not None, self.single
+        return form
+
+    def _made(self) -> tuple[str, list[Filling], int, list[Filling]]:
+        kernel = single_kernel(self.single.sig)
+        form, width = self._form(kernel), 0
+        numbers = form.values.tolist()
+        if kernel.across:
+            *numbers, width, _ = numbers
+        stands = self.single.stands
+        return form.digest, fillings(numbers, stands), width, fillings([v.size for v in kernel.outer], stands)
 
     def values(self, sizes: Sequence[int]) -> tuple[int, Sequence[int]]:
         """(units of work, all numbers) for some sizes."""
@@ -253,12 +278,10 @@ _kernels: dict[Signature, _Kernel] = {}
 
 
 def _load(kernels: Collection[_Kernel], target: Target) -> None:
-    forms = {k: k.form for k in kernels if k.form is not None}
-    code = library.load(list(forms.values()), target) if forms else {}
-    for kernel, form in forms.items():
-        kernel.function = _FUNCTION(code[form.digest].address)
-        kernel.code = code[form.digest]
-        kernel.form = None  # its loops are not needed any more
+    code = library.load({k.digest: (k.loops, k.count) for k in kernels}, target) if kernels else {}
+    for kernel in kernels:
+        kernel.function = _FUNCTION(code[kernel.digest].address)
+        kernel.code = code[kernel.digest]
 
 
 class _Call(_Operation):
