@@ -76,6 +76,25 @@ def test_what_may_be_written_over(name):
     assert got == want
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["of an update's kernel", "of another kernel"])
+def test_what_is_not_read_may_be_written_over_by_an_update(together):
+    state = states()
+
+    @wf.compile
+    def step():
+        gradient = state[0] * state[2] if together else state[0] @ wf.ones((48, 48))
+        state[1][...] = gradient  # it is not read before
+        state[0][...] = state[0] - 0.1 * gradient
+
+    step()
+    rebound = step.programs[-1].capture.rebound_cells()
+    graph = own_results(prepare(numbered(step.graph)))
+    gradient, new = (graph.outputs[rebound.index(state[k]._cell)] for k in (1, 0))
+    cells = step.programs[-1].capture.cells()
+    found = updates(plan(graph).steps, {gradient: None, new: graph.inputs[cells.index(state[0]._cell)]})
+    assert found.results == ({gradient, new} if together else {new})
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_calls_that_follow_one_another_do_the_same_as_the_loop_as_written(name):
     update = CASES[name][0]
@@ -150,10 +169,15 @@ def test_a_step_of_an_optimiser_is_written_over_the_state(optimizer):
     x = wf.ones((8, 40)).realize()
     for _ in range(5):
         step(x)
-    places = [p._node.value.address for p in model.parameters()]
+
+    def places():
+        tensors = [t for p in model.parameters() for t in (p, p.grad)]
+        return [t._node.value.address for t in tensors]
+
+    before = places()
     for _ in range(4):
         step(x)
-    assert places == [p._node.value.address for p in model.parameters()]
+        assert places() == before
 
 
 def test_a_step_that_fails_leaves_the_state_as_it_was():

@@ -78,7 +78,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         life = self._life
         if life is not None and life.ready is not None and life.version == version.value and not kwargs:
-            result = life.ready(args)
+            result = life.ready.call(args)
             if result is not MISSED:
                 return result
         if state.traces or state.active != BASE_FLAGS:

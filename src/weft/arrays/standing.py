@@ -4,8 +4,8 @@ An ordinary call (`Traced.run`) looks up everything that the program reads, take
 makes, and puts new nodes and tensors in the place of the old. After a few such calls it is known what the next one
 will find, and a `Ready` call only looks whether it does. It uses the nodes of the state and the tensors of the
 gradients again, and their memory. What the program can write over, once everything else has succeeded, it writes in
-place (an optimiser's update). The rest has two buffers, which take turns: one is read, the other written, and they
-change places.
+place (an optimiser's update, the gradients of a small step). The rest has two buffers, which take turns: one is
+read, the other written, and they change places.
 
 Nobody can tell, because a node, tensor or buffer is used again only if nobody else holds it: the number of references
 to each must be what this module accounts for. So `old = p.detach()`, `p.numpy()`, a gradient that is kept, an
@@ -19,18 +19,17 @@ from collections import deque
 from functools import partial
 from itertools import chain
 from sys import getrefcount
-from threading import get_ident
 from typing import Any
 from weakref import ref
 
 from ..base.pytree import LEAF
 from ..base.state import state
-from ..ir.node import GRAD, Node
+from ..ir.node import GRAD, Node, Signature
 from ..runtime import profile
 from ..runtime.backend import Standing
 from ..runtime.buffer import Buffer
 from .capture import Capture
-from .cell import flush
+from .cell import Cell, flush
 from .tensor import Tensor
 from .traced import Traced, returned
 
@@ -49,7 +48,7 @@ _ALONE_PLAINLY = getrefcount(_pair[0])
 
 
 class Ready:
-    """What a compiled function may do at once: see the module. `ready(args)` is the result, or MISSED.
+    """What a compiled function may do at once: see the module. `ready.call(args)` is the result, or MISSED.
 
     Its caller has made sure that the version is the one that the program was found good at.
     """
@@ -60,7 +59,7 @@ class Ready:
         found = traced.capture
         self._function, self._key, self._gradients = function, key, traced.gradients
         self._check = None if found.check is None else found.check.run
-        self._thread = get_ident()
+        self._own = state.__dict__  # the thread's, and no other's as long as it is held
         self._running = False
         self.used = 0  #: how many calls it has served
         # Arguments: of the tensors the types, of the others who they are.
@@ -71,14 +70,11 @@ class Ready:
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
         self._single = found.tensors == 1 and found.result_structure is LEAF
         self._returned = partial(returned, found.result_structure, found.results)
-        self._cells = found.rebound
-        self._owners = [owner for owner, exists in found.grads if exists]
         self._without = [owner for owner, exists in found.grads if not exists]
         self._turns = [_Turn(standing)]
-        if any(
-            len(self._results) + k not in standing.in_place for k in range(len(self._cells + self._owners))
-        ):
-            self._turns.append(_Turn(traced.program.standing(_steady(found), _replaced(found))))  # type: ignore[arg-type]
+        replaced = _replaced(found)
+        if not standing.in_place.issuperset(replaced):
+            self._turns.append(_Turn(traced.program.standing(_steady(found), replaced)))  # type: ignore[arg-type]
         self.adopt(found)
 
     def adopt(self, found: Capture) -> None:
@@ -89,16 +85,16 @@ class Ready:
         outside = [c for c in captured if c not in set(cells)]
         self._read = [(place[c], ref(c)) for c in outside if isinstance(c.node.value, Buffer)]
         numbers = [c for c in outside if not isinstance(c.node.value, Buffer)]
-        self._numbers = [place[c] for c in numbers]
+        self._numbers = [(ref(c), c.node, place[c]) for c in numbers]
         for turn in self._turns:
             for c in numbers:
                 turn.standing.place_number(place[c], c.node.value)
         # What it replaces: the contents of cells, and gradients.
-        self._cells = [*found.rebound, *[ref(c) for c in numbers]]
-        self._nodes = [c.node for c in (*cells, *numbers)]
-        grads: list[Any] = [cell._grad for cell, exists in found.gradient_cells() if exists]
-        self._grad_nodes = [g._cell.node for g in grads]
-        self._replaced = [*self._nodes[: len(cells)], *self._grad_nodes]
+        self._cells = [(r, c.node) for r, c in zip(found.rebound, cells, strict=True)]
+        owners = [cell for cell, exists in found.gradient_cells() if exists]
+        grads: list[Any] = [cell._grad for cell in owners]
+        self._owners = [(ref(cell), g._cell.node) for cell, g in zip(owners, grads, strict=True)]
+        self._replaced = [node for _, node in (*self._cells, *self._owners)]
         self._moving: int | None = None  #: the number of one of them that goes from buffer to buffer
         if not self._replaced:
             return
@@ -117,13 +113,14 @@ class Ready:
                 if cell in place:
                     turn.standing.place(place[cell], buffer.address)
 
-    def __call__(self, args: tuple[Any, ...]) -> Any:
+    def call(self, args: tuple[Any, ...]) -> Any:
         """The result of the function for these arguments, or MISSED, and nothing is done."""
+        own = state.__dict__
         if (
-            self._thread != get_ident()
-            or state.traces
-            or state.active != BASE_FLAGS
-            or state.grad is not self._gradients
+            own is not self._own
+            or own["traces"]
+            or own["active"] != BASE_FLAGS
+            or own["grad"] is not self._gradients
             or profile.recorder is not None
             or len(args) != self._count
             or self._running
@@ -154,34 +151,40 @@ class Ready:
                     value = node.value
                 standing.place(place, value._address or value.address)
             if self._read:
-                values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
-                if values != turn.steady:
-                    standing.forget()
-                    for (place, _), value in zip(self._read, values, strict=True):
-                        standing.place(place, value._address or value.address)
-                    # Held as long as something is kept of them: so nobody writes other values there.
-                    turn.steady = values if standing.keeps else []
-            if [r().node for r in self._cells] != self._nodes and not self._only_numbers_changed():  # type: ignore[union-attr]
-                return MISSED
-            if [r()._grad._cell.node for r in self._owners] != self._grad_nodes:  # type: ignore[union-attr]
-                return MISSED
+                self._place_steady(turn)
+            for r, known, _ in self._numbers:
+                if r().node is not known:  # type: ignore[union-attr]
+                    if not self._take_numbers():
+                        return MISSED
+                    break
+            for r, known in self._cells:
+                if r().node is not known:  # type: ignore[union-attr]
+                    return MISSED
+            for r, known in self._owners:
+                if r()._grad._cell.node is not known:  # type: ignore[union-attr]
+                    return MISSED
+            known = None  # it would be counted
             if self._without and any(r()._grad is not None for r in self._without):  # type: ignore[union-attr]
                 return MISSED
             if list(map(getrefcount, turn.reused)) != turn.counts:
                 return MISSED
-            buffers = [r.buffer(standing) for r in self._results]
+            if self._single:  # without a function for the list
+                buffers = (self._results[0].buffer(standing),)
+            else:
+                buffers = [r.buffer(standing) for r in self._results]
             failed = standing.run() is not None
             if not failed:  # a step that no signal can cut in two
-                deque(
-                    chain(map(_set_value, self._replaced, turn.targets), map(operator.call, standing.last)), 0
-                )
-            if standing.in_place:
+                if self._moving is None:
+                    for write in standing.last:  # one foreign call at most
+                        write()
+                else:
+                    moves = map(_set_value, self._replaced, turn.targets)
+                    deque(chain(moves, map(operator.call, standing.last)), 0)
+            if standing.held:
                 standing.leave()
             if failed:
                 return MISSED
-        except (
-            AttributeError
-        ) as error:  # of a cell that is gone, or something else than a tensor with a value
+        except AttributeError as error:  # a cell is gone, or something is no tensor with a value
             if error.name not in ("_cell", "node", "_grad", "value", "_address"):
                 raise
             return MISSED
@@ -189,25 +192,32 @@ class Ready:
             self._running = False
         self.used += 1
         if self._single:
-            return Tensor(Node(self._results[0].signature, (), buffers[0], 0, None))
-        made = zip(self._results, buffers, strict=True)
-        return self._returned([Tensor(Node(r.signature, (), b, 0, None)) for r, b in made])
+            return _holding(self._results[0].signature, buffers[0])
+        return self._returned([_holding(r.signature, b) for r, b in zip(self._results, buffers, strict=True)])
+
+    def _place_steady(self, turn: _Turn) -> None:
+        """Say where the tensors are that the program reads and does not replace, if these are others than before."""
+        values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
+        if values != turn.steady:
+            turn.standing.forget()
+            for (place, _), value in zip(self._read, values, strict=True):
+                turn.standing.place(place, value._address or value.address)
+            # Held as long as something is kept of them: so nobody writes other values there.
+            turn.steady = values if turn.standing.keeps else []
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Whether these arguments, of a call of the same program, are for this thread and this object's calls."""
-        return self._thread == get_ident() and all(args[i] is known for i, known in self._others)
+        return state.__dict__ is self._own and all(args[i] is known for i, known in self._others)
 
-    def _only_numbers_changed(self) -> bool:
-        """Take over numbers that are others now, such as a learning rate; False if more has changed than that."""
-        state, nodes = len(self._nodes) - len(self._numbers), [r().node for r in self._cells]  # type: ignore[union-attr]
-        if nodes[:state] != self._nodes[:state]:
-            return False
-        for k, node in zip(self._numbers, nodes[state:], strict=True):
+    def _take_numbers(self) -> bool:
+        """Take over numbers that are others now, such as a learning rate; False if one of them is a number no more."""
+        now = [(r, r().node, place) for r, _, place in self._numbers]  # type: ignore[union-attr]
+        for _, node, place in now:
             if not isinstance(node.value, (bool, int, float, complex)):
                 return False
             for turn in self._turns:
-                turn.standing.place_number(k, node.value)
-        self._nodes[state:] = nodes[state:]
+                turn.standing.place_number(place, node.value)
+        self._numbers = now
         return True
 
 
@@ -241,12 +251,30 @@ def _steady(found: Capture) -> list[int]:
     ]
 
 
-def _replaced(found: Capture) -> dict[int, int]:
-    """The numbers of the outputs that replace what the program reads, each with that of its input."""
+def _replaced(found: Capture) -> dict[int, int | None]:
+    """The numbers of the outputs that replace something, each with that of its input if the program reads that."""
     captured = found.cells()
     first = len(found.graph.inputs) - len(captured)
     place = {c: first + k for k, c in enumerate(captured)}
-    return {found.tensors + k: place[c] for k, c in enumerate(found.rebound_cells()) if c in place}
+    grads = [None for _, exists in found.grads if exists]
+    inputs = [*[place.get(c) for c in found.rebound_cells()], *grads]
+    return {found.tensors + k: i for k, i in enumerate(inputs)}
+
+
+_new = object.__new__
+
+
+def _holding(signature: Signature, buffer: Buffer) -> Tensor:
+    """`Tensor(Node(signature, (), buffer, 0, None))` in less time, where no trace is open."""
+    cell = _new(Cell)
+    cell.node = node = Node(signature, (), buffer, 0, None)
+    cell._grad = None
+    cell.requires_grad = False
+    cell.depth = 0
+    node.cell = ref(cell)
+    tensor = _new(Tensor)
+    tensor._cell = cell
+    return tensor
 
 
 #: Types of arguments that are known by their value, and cannot be another value while they are the same object.

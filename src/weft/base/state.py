@@ -44,6 +44,8 @@ class ThreadState(threading.local):
         #: what was changed in place since the last flush: (cell, weakly; what it held; its place in `pending`)
         self.undo: list[tuple[Any, Any, int]] = []
         self.config: dict[str, Any] = {}
+        # In the thread's own dictionary, for who holds that: it is looked at sooner than this object.
+        self.grad, self.active = ThreadState.grad, ThreadState.active
 
 
 state = ThreadState()

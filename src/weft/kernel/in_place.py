@@ -23,13 +23,15 @@ class Updates:
     results: frozenset[Node]
 
 
-def updates(steps: list[Step], replaced: Mapping[Node, Node]) -> Updates:
-    """Which results, of those that replace an input (`replaced`: result -> input), may lie where the input does."""
+def updates(steps: list[Step], replaced: Mapping[Node, Node | None]) -> Updates:
+    """Which results may lie where what they replace does (`replaced`: result -> input, or None where the program does
+    not read that)."""
     readers: dict[Node, list[Step]] = {}
     for step in steps:
         for n in step.reads:
             readers.setdefault(n, []).append(step)
-    last = {s for s in steps if any(n in replaced and _updates(s, replaced[n], n) for n in s.writes)}
+    olds = {n: old for n, old in replaced.items() if old is not None}
+    last = {s for s in steps if any(n in olds and _updates(s, olds[n], n) for n in s.writes)}
     while early := [s for s in last if any(r not in last for n in s.writes for r in readers.get(n, ()))]:
         last.difference_update(early)
     order = [s for s in steps if s not in last] + [s for s in steps if s in last]
@@ -37,6 +39,8 @@ def updates(steps: list[Step], replaced: Mapping[Node, Node]) -> Updates:
 
     def safe(step: Step, result: Node) -> bool:
         old = replaced[result]
+        if old is None:
+            return True
         return _updates(step, old, result) and all(place[r] <= place[step] for r in readers.get(old, ()))
 
     results = {n for s in last for n in s.writes if n in replaced and safe(s, n)}

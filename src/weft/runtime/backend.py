@@ -36,12 +36,12 @@ class Executable(Protocol):
         ...
 
     def standing(
-        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+        self, steady: Collection[int] = (), replaced: Mapping[int, int | None] = NOTHING
     ) -> Standing | None:
         """The program laid out for calls that follow one another; None where it cannot be, or is not worth it.
 
         `steady` are the numbers of inputs that seldom change; `replaced` those of outputs, each with that of the input
-        whose place it is to take."""
+        whose place it is to take, or None if it takes that of something that the program does not read."""
         ...
 
 
@@ -49,13 +49,16 @@ class Standing(Protocol):
     """A program that is laid out in memory, for runs that follow one another.
 
     What has been said of an input or output counts until something else is said. Outputs must not lie where inputs do,
-    since an interrupted run leaves parts of them; but those `in_place` must lie where the inputs do that they replace.
+    since an interrupted run leaves parts of them; but those `in_place` must lie where what they replace does.
     They are written by `last`, after a run has succeeded. Not for use by two threads at a time.
     """
 
     keeps: bool  #: whether something that is computed from the steady inputs is kept from run to run
-    in_place: Collection[int]  #: the numbers of outputs that take the place of inputs
-    last: Sequence[Callable[[], Any]]  #: what writes them: foreign calls, which no signal comes between
+    in_place: frozenset[int]  #: the numbers of outputs that are written over what they replace
+    last: Sequence[
+        Callable[[], Any]
+    ]  #: what writes them: at most one foreign call, which no signal cuts in two
+    held: Sequence[Any]  #: the memory that `last` needs
 
     def forget(self) -> None:
         """Say that steady inputs have changed."""

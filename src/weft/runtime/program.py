@@ -75,12 +75,12 @@ class Program:
         return outs
 
     def standing(
-        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+        self, steady: Collection[int] = (), replaced: Mapping[int, int | None] = NOTHING
     ) -> Standing | None:
         """The program laid out for calls that follow one another; None where it cannot be, or would show nothing.
 
         `steady` are the numbers of inputs that seldom change, `replaced` those of outputs and of the inputs whose
-        places they take."""
+        places they take (None: of something that the program does not read)."""
         if self._static is None or state.debug or state.debug_nan:
             return None
         return self._static.standing(steady, replaced)

@@ -85,7 +85,7 @@ class AtOnce:
         outs = zip(self._results, self._again, strict=True)
         return [values[i].copy() if again else values[i] for i, again in outs]
 
-    def standing(self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING) -> None:
+    def standing(self, steady: Collection[int] = (), replaced: Mapping[int, int | None] = NOTHING) -> None:
         """Nothing is laid out for calls that follow one another."""
 
 

@@ -180,13 +180,14 @@ class CpuProgram:
         return Standing(self, code, ins, outs, self._types, arena, self.scratch_bytes, **more)
 
     def standing(
-        self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING
+        self, steady: Collection[int] = (), replaced: Mapping[int, int | None] = NOTHING
     ) -> Standing | None:
         """The program laid out for calls that follow one another, if it is one foreign call.
 
         The inputs with the numbers `steady` seldom change: copies of them in another order, and what a convolution
         prepares from these, are kept.
-        `replaced` are the outputs that replace an input: those that can be written in its place are.
+        `replaced` are the outputs that replace an input, or what the program does not read: those that can be written
+        in its place are.
         """
         if not self._one_call or self._tiers.generic:
             return None
@@ -200,7 +201,7 @@ class CpuProgram:
         first = set(kept)
         found = updates(
             [*kept, *[s for s in self.region.steps if s not in first]],
-            {outs[k]: ins[i] for k, i in replaced.items()},
+            {outs[k]: None if i is None else ins[i] for k, i in replaced.items()},
         )
         if not kept and not found.results:
             return self._laid_out()
@@ -208,12 +209,13 @@ class CpuProgram:
         arena = plan_arena(self.graph, found.steps, wanted.intersection([n for s in kept for n in s.writes]))
         memory.exchange(self.region.arena.size, arena.size)
         code, env = self._assemble(replace(self.region, steps=found.steps, arena=arena))
-        over = None
+        over, in_place = None, found.results
         if found.results and self._short:
             over = len(kept)
+            in_place |= {outs[k] for k, i in replaced.items() if i is None}
         elif found.results:
             over = next(i for i, s in enumerate(code.origins) if s in found.last)
-        in_place = frozenset([k for k in replaced if outs[k] in found.results])
+        in_place = frozenset([k for k in replaced if outs[k] in in_place])
         return self._standing(code, env, arena.size, kept=len(kept), over=over, in_place=in_place)
 
     def _run_parts(self, words: np.ndarray, scratch: threads.Scratch) -> None:

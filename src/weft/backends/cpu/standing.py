@@ -6,7 +6,7 @@ slot of its value and to the tables of the kernels that use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ class Standing:
         stays = kept or (arena <= _SMALL and not memory.POISONED)
         self._arena = memory.take_block(arena) if stays else None
         self.keeps = kept > 0
-        self.in_place: Collection[int] = in_place
+        self.in_place = in_place
         self.last: Sequence[Callable[[], Any]] = ()
         self._over = over
         self._after = kept << 32
@@ -77,7 +77,7 @@ class Standing:
         if 0 < scratch <= _SMALL_SCRATCH and not memory.POISONED:
             self._scratch = memory.take_block(scratch)
             self._place_scratch(self._scratch[1])
-        self._held: list[memory.Block] = []
+        self.held: Sequence[memory.Block] = ()  #: until `last` has been called
         self._pool: threads.Pool | None = None
         self._slice = -1
         self.set_pool()
@@ -182,11 +182,11 @@ class Standing:
         if self._arena is None:
             arena = memory.take_block(self._arena_size)
             self._place_arena(arena[1])
-            self._held.append(arena)
+            self.held = (*self.held, arena)
         if self._scratch is None and self._scratch_size:
             scratch = memory.take_block(self._scratch_size)
             self._place_scratch(scratch[1])
-            self._held.append(scratch)
+            self.held = (*self.held, scratch)
         if parts is not None:
             parts(self.array, threads.Scratch(int(self._arguments[SCRATCH]), self._scratch_size))
         elif not self._idle:
@@ -195,14 +195,17 @@ class Standing:
                 self._go_on(position)
             self._arguments[POSITION] = self._after
             self._idle = self._after == self._end
-        if self._held and self._over is None:
+        if self.held and self._over is None:
             self.leave()
-        self._let_go()
+        if (
+            self._pool is not None and self._pool.retired
+        ):  # while the program ran, nobody else could let it go
+            self._pool.retire()
         return self._faulty() if self._code.status else None
 
     def leave(self) -> None:
         """Say that `last` has been called, or will not be."""
-        held, self._held = self._held, []
+        held, self.held = self.held, ()
         for block in held:
             memory.give_back(block)
 
@@ -228,12 +231,8 @@ class Standing:
                 position = self._enter(self._arguments_at)
         finally:
             self.forget()
-            self._let_go()
-
-    def _let_go(self) -> None:
-        """Let the workers leave, if there are others by now: while the program ran, nobody else could."""
-        if self._pool is not None and self._pool.retired:
-            self._pool.retire()
+            if self._pool is not None and self._pool.retired:
+                self._pool.retire()
 
 
 class _Number:

@@ -67,7 +67,7 @@ class Interpreter:
             outs = self.evaluate(arrays, observe)
         return [Buffer(_own(o, arrays)) for o in outs]
 
-    def standing(self, steady: Collection[int] = (), replaced: Mapping[int, int] = NOTHING) -> None:
+    def standing(self, steady: Collection[int] = (), replaced: Mapping[int, int | None] = NOTHING) -> None:
         """A list of NumPy calls has nothing to lay out."""
 
     def evaluate(self, arrays: Sequence[np.ndarray], observe: Observer | None = None) -> list[np.ndarray]:
