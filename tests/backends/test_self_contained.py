@@ -105,7 +105,7 @@ def test_what_libraries_are_asked_for_elsewhere(target):
 def test_what_runs_kernels(target, emit):
     module = Module("weft")
     emit(module, target)
-    library._alone(module)
+    making._alone(module)
     assert not missing(str(module), WHOLE, target)
 
 

@@ -1,9 +1,9 @@
 """Graphs that are seen for the first time, one operation after the other.
 
 To plan the kernels of a graph takes a millisecond or two, many times as long as to compute a few thousand elements. So
-a small graph runs without a plan at first: NumPy moves elements, nearly all operations have generic kernels of their
-own, and the others are programs of one operation, which graphs share. The results have the bits that those of the
-planned graph have (docs/decisions/0029-at-once.md).
+a small graph runs without a plan at first: NumPy moves and compares elements, nearly all operations have generic
+kernels of their own, and the others are programs of one operation, which graphs share. The results have the bits that
+those of the planned graph have (docs/decisions/0029-at-once.md).
 """
 
 from __future__ import annotations
@@ -45,8 +45,16 @@ _MOVES = frozenset(
      "pad", "permute", "real", "reshape", "slice", "stop_gradient", "triangle")
 )  # fmt: skip
 
-#: Nor do these, but their bodies know no storage types.
-_SORTS = ("sort", "argsort")
+#: These choose and compare, and their bodies know no storage types.
+_CHOICES = frozenset(
+    ("argsort", "equal", "isfinite", "isinf", "isnan", "less", "less_equal", "signbit", "sort", "where")
+)
+
+#: These round nothing where there are but integers and booleans.
+_EXACT = frozenset(
+    ("abs", "add", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "cast", "clip", "maximum", "minimum",
+     "mul", "neg", "sign", "sub")
+)  # fmt: skip
 
 #: Programs of one operation that are kept.
 _MOST = 256
@@ -138,11 +146,19 @@ def _constant_or_moved(sig: Signature) -> _Operation | None:
         return _Constant(iota.evaluate(**sig.attrs).astype(sig.out.dtype.numpy))  # type: ignore[union-attr]
     if sig.prim is pick_prim:
         return _Pick(sig.attrs["index"])
-    if sig.prim.name in _MOVES or (sig.prim.name in _SORTS and not sig.inputs[0].dtype.storage_only):
+    if _is_exact(sig):
         return _Move(sig.prim.name, partial(sig.prim.evaluate, **sig.attrs))
     if combines_nothing(sig):
         return _Move(sig.prim.name, partial(np.reshape, shape=sig.out.shape))  # type: ignore[union-attr]
     return _OnHost(sig) if on_host(sig) else None
+
+
+def _is_exact(sig: Signature) -> bool:
+    """Whether an operation has the same bits whoever does it: then NumPy does."""
+    name, avals = sig.prim.name, (*sig.inputs, *sig.outs)
+    if name in _CHOICES:
+        return not any(a.dtype.storage_only for a in avals)
+    return name in _MOVES or (name in _EXACT and all(a.dtype.kind in "bui" for a in avals))
 
 
 def _called(sig: Signature, target: Target) -> _Call | None:
@@ -189,7 +205,7 @@ class _Pick(_Operation):
 
 
 class _Move(_Operation):
-    """The same elements in another order or shape, in memory of their own."""
+    """What NumPy does: the same elements in another order or shape, or operations on them that are exact."""
 
     def __init__(self, name: str, move: Callable[..., np.ndarray]) -> None:
         self.name, self.move = name, move

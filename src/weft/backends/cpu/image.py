@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 #: Of a file: what it begins with, kind, machine, where its sections are described, how many there are.
 _HEADER = struct.Struct("<6s10xHH20xQ12xH2x")
 _RELOCATABLE_X86_64 = b"\x7fELF\x02\x01", 1, 62
@@ -28,10 +26,11 @@ _SECTION = struct.Struct("<4xIQ8xQQIIQ8x")
 _PROGRAM, _SYMBOLS, _RELOCATIONS = 1, 2, 4  # types of sections
 _WRITABLE, _LOADED = 1, 2  # flags of sections
 
-_SYMBOL = np.dtype([("name", "<u4"), ("", "<u2"), ("section", "<u2"), ("value", "<i8"), ("", "<u8")])
-_RELOCATION = np.dtype([("at", "<i8"), ("type", "<u4"), ("symbol", "<u4"), ("more", "<i8")])
+_SYMBOL = struct.Struct("<I2xHQ8x")  # name, section, value
+_RELOCATION = struct.Struct("<QIIq")  # where, type, symbol, what is added
 #: Types of relocations: a distance of 32 bits to what is read, and to what is called.
 _DISTANCES = (2, 4)
+_DISTANCE = struct.Struct("<i")
 
 #: Bytes that an object begins at a multiple of: as much as its sections ask for.
 _ALIGNMENT = 64
@@ -60,7 +59,7 @@ def load(objects: Sequence[bytes]) -> Image | None:
     protect = _protect()
     if protect is None:
         return None
-    pieces: list[tuple[int, np.ndarray]] = []
+    pieces: list[tuple[int, bytearray]] = []
     places: dict[str, int] = {}
     size = 0
     for code in objects:
@@ -75,10 +74,9 @@ def load(objects: Sequence[bytes]) -> Image | None:
     memory = mmap.mmap(
         -1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE
     )
-    whole = np.frombuffer(memory, np.uint8)
     for at, piece in pieces:
-        whole[at : at + len(piece)] = piece
-    start = whole.ctypes.data
+        memory[at : at + len(piece)] = piece
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     if protect(start, len(memory), mmap.PROT_READ | mmap.PROT_EXEC) != 0:
         return None
     return Image(memory, {name: start + at for name, at in places.items()})
@@ -94,7 +92,7 @@ def _protect() -> Any:
     return function
 
 
-def _linked(code: bytes) -> tuple[np.ndarray, dict[str, int]] | None:
+def _linked(code: bytes) -> tuple[bytearray, dict[str, int]] | None:
     """An object as one piece of memory, and where its functions are in it; None if it needs more than is done here."""
     sections = _sections(code)
     where, size = _laid_out(sections)
@@ -102,25 +100,26 @@ def _linked(code: bytes) -> tuple[np.ndarray, dict[str, int]] | None:
     if where is None or len(tables) != 1:
         return None
     (table,) = tables
-    symbols = _table(code, table, _SYMBOL)
-    homes = where[np.minimum(symbols["section"], len(sections))]
-    values = homes + symbols["value"]
-    if (homes[table.info :] < 0).any():
+    symbols = list(_SYMBOL.iter_unpack(_bytes(code, table)))
+    values = [where[s] + value if s < len(where) and where[s] >= 0 else -1 for _, s, value in symbols]
+    if -1 in values[table.info :]:
         return None  # something of somebody else's
-    names = (symbols["name"][table.info :] + sections[table.link].offset).tolist()
-    functions = dict(zip([_text(code, n) for n in names], values[table.info :].tolist(), strict=True))
-    piece = np.zeros(size, np.uint8)
-    for s, at in zip(sections, where.tolist(), strict=False):
-        if at >= 0:
-            piece[at : at + s.size] = np.frombuffer(code, np.uint8, s.size, s.offset)
+    names = sections[table.link].offset
+    functions = {
+        _text(code, names + name): value
+        for (name, _, _), value in zip(symbols[table.info :], values[table.info :], strict=True)
+    }
+    piece = bytearray(size)
+    for s, start in zip(sections, where, strict=True):
+        if start >= 0:
+            piece[start : start + s.size] = _bytes(code, s)
     for s in sections:
         if s.type == _RELOCATIONS and where[s.info] >= 0:
-            found = _table(code, s, _RELOCATION)
-            if not np.isin(found["type"], _DISTANCES).all() or (homes[found["symbol"]] < 0).any():
-                return None
-            at = where[s.info] + found["at"]
-            distances = values[found["symbol"]] + found["more"] - at
-            piece[at[:, None] + np.arange(4)] = distances.astype("<i4").view(np.uint8).reshape(-1, 4)
+            for offset, type_, symbol, more in _RELOCATION.iter_unpack(_bytes(code, s)):
+                if type_ not in _DISTANCES or values[symbol] < 0:
+                    return None
+                at = where[s.info] + offset
+                _DISTANCE.pack_into(piece, at, values[symbol] + more - at)
     return piece, functions
 
 
@@ -132,20 +131,20 @@ def _sections(code: bytes) -> list[_Section]:
     return [_Section(*_SECTION.unpack_from(code, at + k * _SECTION.size)) for k in range(count)]
 
 
-def _laid_out(sections: Sequence[_Section]) -> tuple[np.ndarray | None, int]:
-    """Where each section is in memory, -1 for nowhere (the last is for all that are none); and the size of it all."""
-    where, size = np.full(len(sections) + 1, -1, np.int64), 0
+def _laid_out(sections: Sequence[_Section]) -> tuple[list[int] | None, int]:
+    """Where each section is in memory, -1 for nowhere; and the size of it all."""
+    where, size = [-1] * len(sections), 0
     for k, s in enumerate(sections):
         if s.flags & _LOADED and (s.flags & _WRITABLE or s.alignment > _ALIGNMENT):
             return None, 0
         if s.flags & _LOADED and s.type == _PROGRAM:  # and not tables of how to unwind it
             where[k] = _up(size, max(s.alignment, 1))
-            size = int(where[k]) + s.size
+            size = where[k] + s.size
     return where, size
 
 
-def _table(code: bytes, section: _Section, type_: np.dtype) -> np.ndarray:
-    return np.frombuffer(code, type_, section.size // type_.itemsize, section.offset)
+def _bytes(code: bytes, section: _Section) -> bytes:
+    return code[section.offset : section.offset + section.size]
 
 
 def _text(code: bytes, at: int) -> str:
