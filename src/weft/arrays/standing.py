@@ -178,8 +178,7 @@ class Ready:
                     for write in standing.last:  # one foreign call at most
                         write()
                 else:
-                    moves = map(_set_value, self._replaced, turn.targets)
-                    deque(chain(moves, map(operator.call, standing.last)), 0)
+                    self._change_places(turn)
             if standing.held:
                 standing.leave()
             if failed:
@@ -194,6 +193,11 @@ class Ready:
         if self._single:
             return _holding(self._results[0].signature, buffers[0])
         return self._returned([_holding(r.signature, b) for r, b in zip(self._results, buffers, strict=True)])
+
+    def _change_places(self, turn: _Turn) -> None:
+        """Let what the program replaces have the buffers that were written, and write what is written in place."""
+        moves = map(_set_value, self._replaced, turn.targets)
+        deque(chain(moves, map(operator.call, turn.standing.last)), 0)
 
     def _place_steady(self, turn: _Turn) -> None:
         """Say where the tensors are that the program reads and does not replace, if these are others than before."""

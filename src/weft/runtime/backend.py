@@ -55,9 +55,8 @@ class Standing(Protocol):
 
     keeps: bool  #: whether something that is computed from the steady inputs is kept from run to run
     in_place: frozenset[int]  #: the numbers of outputs that are written over what they replace
-    last: Sequence[
-        Callable[[], Any]
-    ]  #: what writes them: at most one foreign call, which no signal cuts in two
+    #: what writes them: at most one foreign call, which no signal cuts in two
+    last: Sequence[Callable[[], Any]]
     held: Sequence[Any]  #: the memory that `last` needs
 
     def forget(self) -> None:

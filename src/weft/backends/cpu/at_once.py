@@ -133,23 +133,23 @@ def _operation(sig: Signature, target: Target) -> _Operation | None:
     """What nodes of one signature do, which share it unless it must be a program. None for what is not run so."""
     if sig.prim.name in CONTROL or any(a.size > FEW for a in (*sig.inputs, *sig.outs)):
         return None
-    found = _constant_or_moved(sig) or _called(sig, target) or _in_parts(sig, target)
+    found = _in_numpy(sig) or _called(sig, target) or _in_parts(sig, target)
     if found is None:
         return _Alone(sig)
     sig.memo["at once"] = found
     return found
 
 
-def _constant_or_moved(sig: Signature) -> _Operation | None:
-    """An operation for which nothing is computed, or that Python does anyway."""
+def _in_numpy(sig: Signature) -> _Operation | None:
+    """An operation that NumPy does with the bits of any kernel, or that Python does anyway."""
     if sig.prim is iota:
         return _Constant(iota.evaluate(**sig.attrs).astype(sig.out.dtype.numpy))  # type: ignore[union-attr]
     if sig.prim is pick_prim:
         return _Pick(sig.attrs["index"])
     if _is_exact(sig):
-        return _Move(sig.prim.name, partial(sig.prim.evaluate, **sig.attrs))
+        return _InNumPy(sig.prim.name, partial(sig.prim.evaluate, **sig.attrs))
     if combines_nothing(sig):
-        return _Move(sig.prim.name, partial(np.reshape, shape=sig.out.shape))  # type: ignore[union-attr]
+        return _InNumPy(sig.prim.name, partial(np.reshape, shape=sig.out.shape))  # type: ignore[union-attr]
     return _OnHost(sig) if on_host(sig) else None
 
 
@@ -204,18 +204,18 @@ class _Pick(_Operation):
         return args[0][self.index]
 
 
-class _Move(_Operation):
+class _InNumPy(_Operation):
     """What NumPy does: the same elements in another order or shape, or operations on them that are exact."""
 
-    def __init__(self, name: str, move: Callable[..., np.ndarray]) -> None:
-        self.name, self.move = name, move
+    def __init__(self, name: str, body: Callable[..., np.ndarray]) -> None:
+        self.name, self.body = name, body
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
         try:
-            moved = self.move(*[a.array for a in args])
+            found = self.body(*[a.array for a in args])
         except IndexError as e:
             raise Fault(0, IndexingError(f"{self.name}: {e}")) from None
-        return Buffer(np.array(moved, order="C"))
+        return Buffer(np.array(found, order="C"))
 
 
 class _OnHost(_Operation):
@@ -294,7 +294,9 @@ _kernels: dict[Signature, _Kernel] = {}
 
 
 def _load(kernels: Collection[_Kernel], target: Target) -> None:
-    code = library.load({k.digest: (k.loops, k.count) for k in kernels}, target) if kernels else {}
+    code = (
+        library.load({k.digest: library.Wanted(k.loops, k.count) for k in kernels}, target) if kernels else {}
+    )
     for kernel in kernels:
         kernel.function = _FUNCTION(code[kernel.digest].address)
         kernel.code = code[kernel.digest]

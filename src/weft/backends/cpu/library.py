@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,17 +60,17 @@ def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | Non
     """The function of each kernel: its own, or, where `once` says that it hardly pays to make one, a generic one."""
     different = {id(k): _digest(k, target) for k in {id(k): k for k in kernels}.values()}
     digests = [different[id(k)] for k in kernels]
-    wanted: dict[str, tuple[Any, int]] = {}  # kernel and the number of its holes
+    wanted: dict[str, Wanted] = {}
     values: list[np.ndarray | None] = [None] * len(kernels)
     for i, kernel in enumerate(kernels):
         if once is not None and once[i] and not is_at_hand(digests[i]):
             form = generic_form(kernel, target)
             if form is not None:
                 values[i], digests[i] = form.values, form.digest
-                wanted[form.digest] = form.kernel, len(form.values)
+                wanted[form.digest] = Wanted(lambda form=form: form.kernel, len(form.values))
                 continue
-        wanted[digests[i]] = kernel, 0
-    code = _code(wanted, target)
+        wanted[digests[i]] = Wanted(lambda kernel=kernel: kernel)
+    code = load(wanted, target)
     return [Use(code[d], v) for d, v in zip(digests, values, strict=True)]
 
 
@@ -98,13 +98,15 @@ def generic_form(kernel: Any, target: Target) -> Form | None:
     return Form(form.kernel, values, _digest(form.kernel, target))
 
 
-def load(wanted: dict[str, tuple[Callable[[], Kernel], int]], target: Target) -> dict[str, Code]:
-    """The code of generic kernels, by their digests. Each is made if it is not on disk, and has so many holes."""
-    return _code(wanted, target)
+class Wanted(NamedTuple):
+    """A kernel whose code is wanted."""
+
+    loops: Callable[[], Any]  #: the kernel itself, asked for if its code is not on disk
+    holes: int = 0
 
 
-def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]:
-    """The code of each kernel that is `wanted`."""
+def load(wanted: Mapping[str, Wanted], target: Target) -> dict[str, Code]:
+    """The code of kernels, by their digests."""
     with _loading:
         found = {d: code for d in wanted if (code := _loaded.get(d)) is not None}
     missing = {d: k for d, k in wanted.items() if d not in found}
@@ -120,7 +122,7 @@ def _code(wanted: dict[str, tuple[Any, int]], target: Target) -> dict[str, Code]
 def runtime_library(emit: Callable[[Any, Target], None], names: Sequence[str], target: Target) -> jit.Library:
     """Functions of the runtime's own, which `emit` writes, from the disk if they have been compiled before."""
     disk = disk_cache()
-    key = hashlib.sha256(f"{_generator()}\n{target}\n{emit.__module__}.{emit.__name__}".encode()).hexdigest()
+    key = key_of(f"{emit.__module__}.{emit.__name__}", target)
     code = disk.get(key)
     if code is None:
         from .making import compile_functions
@@ -130,7 +132,7 @@ def runtime_library(emit: Callable[[Any, Target], None], names: Sequence[str], t
     return jit.Library([code], names, target)
 
 
-def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, bytes]:
+def _objects(kernels: Mapping[str, Wanted], target: Target) -> dict[str, bytes]:
     """Object code for each kernel, from the disk or compiled."""
     disk = disk_cache()
     objects: dict[str, bytes] = {}
@@ -138,11 +140,7 @@ def _objects(kernels: dict[str, tuple[Any, int]], target: Target) -> dict[str, b
         code = disk.get(d)
         if code is not None:
             objects[d] = code
-    missing = [
-        (d, kernel() if callable(kernel) else kernel, _name(d), holes)
-        for d, (kernel, holes) in kernels.items()
-        if d not in objects
-    ]
+    missing = [(d, loops(), _name(d), holes) for d, (loops, holes) in kernels.items() if d not in objects]
     if missing:
         from .making import compile_kernels
 

@@ -152,39 +152,46 @@ def _emit_arithmetic(
     b.ret_void()
 
 
+class _Stream:
+    """A function over elements from `start` to `stop` of one buffer, with another that is written."""
+
+    def __init__(self, module: ir.Module, name: str, target: Target) -> None:
+        self.build, self.target = _function(module, name, target), target
+        b, (buffers, begin, end, _) = self.build.b, self.build.function.args
+        self.vector = ir.VectorType(F64, target.lanes(8))
+        self.source, self.into = (
+            b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2)
+        )
+        self.start, self.stop = (b.mul(x, I64(_UNIT // 8)) for x in (begin, end))
+
+    def read(self, at: ir.Value) -> ir.Value:
+        """The vector at an element, while one far behind it is fetched."""
+        b = self.build.b
+        ahead = b.gep(self.source, [b.add(at, I64(AHEAD // 2 // 8))], source_etype=F64)
+        self.build.prefetch(ahead, level=self.target.fetches_to)
+        return b.load(b.gep(self.source, [at], source_etype=F64), typ=self.vector, align=8)
+
+
 def _emit_copy(module: ir.Module, target: Target) -> None:
-    build = _function(module, "copy", target)
-    b, (buffers, begin, end, _) = build.b, build.function.args
-    lanes = target.lanes(8)
-    vector = ir.VectorType(F64, lanes)
-    source, into = (b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2))
-    start, stop = (b.mul(x, I64(_UNIT // 8)) for x in (begin, end))
-    with build.loop(start, stop, 4 * lanes, name="i") as i:
+    s = _Stream(module, "copy", target)
+    b, lanes = s.build.b, s.vector.count
+    with s.build.loop(s.start, s.stop, 4 * lanes, name="i") as i:
         for k in range(4):
             at = b.add(i, I64(k * lanes))
-            ahead = b.gep(source, [b.add(at, I64(AHEAD // 2 // 8))], source_etype=F64)
-            build.prefetch(ahead, level=target.fetches_to)
-            moved = b.load(b.gep(source, [at], source_etype=F64), typ=vector, align=8)
-            to = b.gep(into, [at], source_etype=F64)
+            moved = s.read(at)
+            to = b.gep(s.into, [at], source_etype=F64)
             b.store(moved, to, align=target.vector_bytes, nontemporal=True)
     b.ret_void()
 
 
 def _emit_read(module: ir.Module, target: Target) -> None:
     """Sums of what is read, one vector in each turn: several, or several places at a time, are no quicker."""
-    build = _function(module, "read", target)
-    b, (buffers, begin, end, _) = build.b, build.function.args
-    lanes = target.lanes(8)
-    vector = ir.VectorType(F64, lanes)
-    source, into = (b.load(b.gep(buffers, [I64(k)], source_etype=PTR), typ=PTR) for k in range(2))
-    total = b.alloca(vector)
-    b.store(build.const(0.0, vector), total)
-    start, stop = (b.mul(x, I64(_UNIT // 8)) for x in (begin, end))
-    with build.loop(start, stop, lanes, name="i") as i:
-        ahead = b.gep(source, [b.add(i, I64(AHEAD // 2 // 8))], source_etype=F64)
-        build.prefetch(ahead, level=target.fetches_to)
-        read = b.load(b.gep(source, [i], source_etype=F64), typ=vector, align=8)
-        b.store(b.fadd(b.load(total, typ=vector), read), total)
-    to = b.gep(into, [b.mul(begin, I64(lanes))], source_etype=F64)
-    b.store(b.load(total, typ=vector), to, align=8)
+    s = _Stream(module, "read", target)
+    b, lanes = s.build.b, s.vector.count
+    total = b.alloca(s.vector)
+    b.store(s.build.const(0.0, s.vector), total)
+    with s.build.loop(s.start, s.stop, lanes, name="i") as i:
+        b.store(b.fadd(b.load(total, typ=s.vector), s.read(i)), total)
+    to = b.gep(s.into, [b.mul(s.build.function.args[1], I64(lanes))], source_etype=F64)
+    b.store(b.load(total, typ=s.vector), to, align=8)
     b.ret_void()

@@ -341,9 +341,8 @@ class Stages(Expressions):
         if outer.vector is not None:
             return Sums(self, stage.reductions, outer.count, 1, across=True)
         lanes = self._lanes_of(stage) if stage.variables and _repeats(stage.variables[-1]) else 1
-        several = accumulators(stage)
-        several = 1 if lanes == 1 else several * times if several > 1 else 1
-        return Sums(self, stage.reductions, lanes, several, across=False)
+        several = accumulators(stage) if lanes > 1 else 1
+        return Sums(self, stage.reductions, lanes, several * times if several > 1 else 1, across=False)
 
     def turn(self, stage: Stage, sums: Sums | None, here: Lanes, known: Mapping[Expr, ir.Value]) -> None:
         """One turn of the innermost loop of a stage. What is stored beside sums is read again soon."""

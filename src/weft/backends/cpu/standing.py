@@ -197,10 +197,7 @@ class Standing:
             self._idle = self._after == self._end
         if self.held and self._over is None:
             self.leave()
-        if (
-            self._pool is not None and self._pool.retired
-        ):  # while the program ran, nobody else could let it go
-            self._pool.retire()
+        self._let_go()
         return self._faulty() if self._code.status else None
 
     def leave(self) -> None:
@@ -231,8 +228,12 @@ class Standing:
                 position = self._enter(self._arguments_at)
         finally:
             self.forget()
-            if self._pool is not None and self._pool.retired:
-                self._pool.retire()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the workers leave, if there are others by now: while the program ran, nobody else could."""
+        if self._pool is not None and self._pool.retired:
+            self._pool.retire()
 
 
 class _Number:

@@ -41,23 +41,18 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     multiplies = _table(build, [transformed, turned, made])
     writes = _table(build, [*inputs, made, out, *status])
     share = w.parts // w.shares
+    of_patches = loop_units.units(w.patches, target) // w.blocks
+    of_results = loop_units.units(w.results, target) // (w.blocks * w.parts)
     with build.loop(begin, end, name="unit") as unit:
         block, which = b.udiv(unit, I64(w.shares)), b.urem(unit, I64(w.shares))
-        _call(build, patches, reads, block, loop_units.units(w.patches, target) // w.blocks, rest)
+        _call(build, patches, reads, block, of_patches, rest)
         start = b.mul(which, I64(share))
         with build.loop(start, b.add(start, I64(share)), name="part") as part:
             columns = b.gep(turned, [b.mul(part, I64(kernel))], source_etype=F32)
             b.store(columns, b.gep(multiplies, [I64(1)], source_etype=PTR), align=8)
             _call(build, products, multiplies, I64(0), tile_units.units(w.products, target), rest)
             number = b.add(b.mul(block, I64(w.parts)), part)
-            _call(
-                build,
-                results,
-                writes,
-                number,
-                loop_units.units(w.results, target) // (w.blocks * w.parts),
-                rest,
-            )
+            _call(build, results, writes, number, of_results, rest)
     b.ret_void()
     return function
 
