@@ -305,7 +305,8 @@ def test_what_needs_many_new_kernels_is_planned_for(monkeypatch):
 def test_results_have_memory_of_their_own():
     def function(x):
         y = add(x, x)
-        return x, y, y, reshape(y, shape=(3, 2)), reshape(x, shape=(6,))
+        within = reshape(x, shape=(1, 6))  # a view of the input
+        return x, y, y, reshape(y, shape=(3, 2)), reshape(x, shape=(6,)), reshape(within, shape=(6, 1))
 
     graph = trace_graph(function, [Aval((2, 3), float32)])
     x = Buffer(np.ones((2, 3), np.float32))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import weft as wf
-from weft.runtime.buffer import Buffer, own_copy, to_array
+from weft.ir.dtype import bfloat16
+from weft.runtime.buffer import Buffer, address_of, own_copy, to_array
 
 
 def buffer():
@@ -55,6 +56,24 @@ def test_a_copy_is_contiguous_and_its_own():
     b = Buffer(np.arange(6.0).reshape(2, 3).T)
     c = b.copy()
     assert c.array.flags.c_contiguous and not np.shares_memory(b.array, c.array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ones((2, 3)),
+        np.ones((4, 3))[1:],
+        np.array(1.0),
+        np.ones((0, 3)),
+        np.ones((2, 3)).T,
+        np.ones(6)[::-2],
+        np.broadcast_to(np.ones(3), (2, 3)),
+        np.ones(3, bfloat16.numpy),
+    ],
+    ids=["array", "rows", "no axes", "empty", "transposed", "backwards", "read-only", "bfloat16"],
+)
+def test_the_address_of_any_array(array):
+    assert address_of(array) == array.__array_interface__["data"][0]
 
 
 def test_values_as_arrays():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,24 @@ from ..base.errors import DTypeError
 _LARGE, _LINE = 1 << 14, 64
 
 
+def address_of(array: np.ndarray) -> int:
+    """Where an array's elements begin."""
+    try:
+        return addressof(c_char.from_buffer(array.data))  # NumPy's own way to it takes three times as long
+    except (
+        TypeError,
+        ValueError,
+    ):  # read-only, without elements, not in C order, or of a type that Python has not
+        return array.ctypes.data
+
+
 def own_copy(array: np.ndarray | np.generic, dtype: np.dtype) -> np.ndarray:
     """A copy in C order, its elements converted to `dtype`."""
     size = array.size * dtype.itemsize
     if size < _LARGE:
         return np.array(array, dtype=dtype, order="C", copy=True)
     raw = np.empty(size + _LINE, np.uint8)
-    own = np.ndarray(array.shape, dtype, raw, -raw.ctypes.data % _LINE)
+    own = np.ndarray(array.shape, dtype, raw, -address_of(raw) % _LINE)
     np.copyto(own, array, casting="unsafe")
     return own
 
@@ -40,9 +52,9 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Where the memory is; asked of NumPy once, since it takes a while."""
+        """Where the memory is; asked for once, since it takes a while."""
         if not self._address:
-            self._address = self.array.ctypes.data
+            self._address = address_of(self.array)
         return self._address
 
     @property

@@ -17,6 +17,7 @@ from ...ir.node import Node
 from ...kernel.memory import ALIGNMENT, nbytes
 from ...kernel.schedule import Step
 from ...ops.loops import scan, while_loop
+from ...runtime.buffer import address_of
 from . import control
 from .regions import Control, Region, carry_range
 
@@ -297,7 +298,7 @@ class Assembler:
                 data += [w.number if isinstance(w, Slot) else w for w in words]
         described = np.array(data, np.int64)
         for (slot, _), start in zip(self._described, starts, strict=True):
-            slot.value = described.ctypes.data + 8 * start
+            slot.value = address_of(described) + 8 * start
         return Assembled(self, ordered, tables, described)
 
 
@@ -330,8 +331,3 @@ class Assembled:
         self.status = [
             self.count + s.value for _, _, s in source.checked
         ]  #: words that faults are reported in
-
-
-def address_of(array: np.ndarray) -> int:
-    """Where an array's elements begin."""
-    return array.ctypes.data

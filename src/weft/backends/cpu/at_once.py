@@ -62,8 +62,8 @@ _MOST = 256
 #: What an operation gives: its value, or several.
 _Result = Buffer | Sequence[Buffer]
 
-#: A node as it is run: its operation, and the numbers of its arguments.
-_Step = tuple[Any, Sequence[int]]
+#: A node as it is run: what it does, and the numbers of its arguments.
+_Step = tuple[Callable[[Sequence[Any]], _Result], Sequence[int]]
 
 
 class AtOnce:
@@ -100,7 +100,9 @@ class AtOnce:
 def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target) -> AtOnce | None:
     """A small graph without a plan, its other operations made by `program`; None where a plan takes no longer."""
     number = {n: i for i, n in enumerate(graph.inputs)}
-    steps: list[tuple[_Operation, list[int]]] = []
+    results = set(graph.outputs)
+    steps: list[_Step] = []
+    alone: dict[int, _Alone] = {}
     kernels: dict[_Kernel, None] = {}
     for n in graph.nodes:
         found = (
@@ -112,20 +114,21 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
                 return None
         if found.kernel is not None and found.kernel.code is None:
             kernels[found.kernel] = None
-        steps.append((found, [number[a] for a in n.args]))
+        if type(found) is _Alone:
+            alone[len(steps)] = found
+        steps.append((found if n in results else found.within, [number[a] for a in n.args]))
         number[n] = len(number)
     new = [k for k in kernels if not library.is_at_hand(k.digest)]
-    others = {s.sig for s, _ in steps if type(s) is _Alone and s.sig not in _programs}
+    others = {s.sig for s in alone.values() if s.sig not in _programs}
     if len(new) + len(others) > _NEW:
         return None
     _load(kernels, target)
-    for i, (s, _) in enumerate(steps):
-        if type(s) is _Alone:
-            try:
-                s.program = _program(s.sig, program)
-            except Exception as error:
-                error.position = i  # type: ignore[attr-defined]
-                raise
+    for i, s in alone.items():
+        try:
+            s.program = _program(s.sig, program)
+        except Exception as error:
+            error.position = i  # type: ignore[attr-defined]
+            raise
     return AtOnce(graph, number, steps)
 
 
@@ -183,6 +186,14 @@ class _Operation:
 
     kernel: _Kernel | None = None  #: what has to be loaded for it
 
+    def __call__(self, args: Sequence[Any]) -> _Result:
+        raise NotImplementedError
+
+    @property
+    def within(self) -> Callable[[Sequence[Any]], _Result]:
+        """The same for what only the graph itself uses, which nobody writes to: it may lie in an operand."""
+        return self
+
 
 class _Constant(_Operation):
     """What is the same in every run."""
@@ -211,11 +222,17 @@ class _InNumPy(_Operation):
         self.name, self.body = name, body
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
+        return Buffer(np.array(self._found(args), order="C"))
+
+    @property
+    def within(self) -> Callable[[Sequence[Buffer]], Buffer]:
+        return lambda args: Buffer(np.asarray(self._found(args), order="C"))
+
+    def _found(self, args: Sequence[Buffer]) -> np.ndarray:
         try:
-            found = self.body(*[a.array for a in args])
+            return self.body(*[a.array for a in args])
         except IndexError as e:
             raise Fault(0, IndexingError(f"{self.name}: {e}")) from None
-        return Buffer(np.array(found, order="C"))
 
 
 class _OnHost(_Operation):
@@ -326,7 +343,7 @@ class _Call(_Operation):
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
         held = [
-            a if move is None else Buffer(np.array(move(a.array), order="C"))
+            a if move is None else Buffer(np.asarray(move(a.array), order="C"))
             for a, move in zip(args, self.moves, strict=True)
         ]
         out = memory.Recycled(*self.result)

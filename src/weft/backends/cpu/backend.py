@@ -23,11 +23,11 @@ from ...kernel.show import show_kernel
 from ...ops.loops import while_loop
 from ...runtime import debug, profile
 from ...runtime.backend import NOTHING, Executable, Fault, Observer
-from ...runtime.buffer import Buffer, Value
+from ...runtime.buffer import Buffer, Value, address_of
 from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
 from . import host, library, memory, threads, watch
-from .assemble import Assembled, Assembler, Slot, address_of
+from .assemble import Assembled, Assembler, Slot
 from .at_once import at_once
 from .driver import STEP_WORDS
 from .foresight import foresee
@@ -131,12 +131,12 @@ class CpuProgram:
 
     def _values_address(self, step: Step) -> int:
         values = self._uses[step].values
-        return 0 if values is None else values.ctypes.data
+        return 0 if values is None else address_of(values)
 
     def _constant_address(self, node: Node) -> int:
         if node not in self._constants:
             self._constants[node] = _constant(node)
-        return self._constants[node].ctypes.data
+        return address_of(self._constants[node])
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
         if observe is not None:

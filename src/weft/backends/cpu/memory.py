@@ -6,11 +6,10 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from ctypes import addressof, c_char
 
 import numpy as np
 
-from ...runtime.buffer import Buffer
+from ...runtime.buffer import Buffer, address_of
 
 ALIGNMENT = 64
 
@@ -57,7 +56,7 @@ def _take_block(size: int) -> Block:
 def fresh(size: int) -> Block:
     """A block that the process has not had before."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
-    address = addressof(c_char.from_buffer(raw.data))  # NumPy's own way to it takes four times as long
+    address = address_of(raw)
     skip = -address % ALIGNMENT
     return raw, address + skip, skip
 

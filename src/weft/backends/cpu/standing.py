@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.buffer import Buffer, Value
+from ...runtime.buffer import Buffer, Value, address_of
 from . import memory, threads
-from .assemble import Assembled, address_of
+from .assemble import Assembled
 from .driver import POSITION, RUN_WORDS, SCRATCH, STEP_WORDS
 
 #: An arena of up to this many bytes is kept between the runs; larger ones are shared with all other programs.
