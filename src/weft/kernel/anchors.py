@@ -213,7 +213,7 @@ def _arg_extremum(c: Common) -> Kernel:
     best = Reduction("max" if c.anchor.prim.name == "argmax" else "min", value, x.dtype)
     hit: Expr = Apply("equal", (value, Total(0, x.dtype)), bool_)
     if x.dtype.kind == "f":
-        hit = Apply("logical_or", (hit, Apply("isnan", (value,), bool_)), bool_)
+        hit = Apply("bitwise_or", (hit, Apply("isnan", (value,), bool_)), bool_)
     out = c.anchor.dtype
     position = Apply("where", (hit, Position(as_index(here), out), literal(here.size, out)), out)
     c.lowering.totals[c.anchor] = 1

@@ -169,11 +169,6 @@ def _(x: Pair, y: Pair) -> Node:
     return bitwise_and(equal(x.re, y.re), equal(x.im, y.im))
 
 
-@rule("not_equal")
-def _(x: Pair, y: Pair) -> Node:
-    return bitwise_or(not_equal(x.re, y.re), not_equal(x.im, y.im))
-
-
 def _either(prim: Primitive, both: Primitive) -> None:
     @rule(prim.name)
     def _(x: Pair) -> Node:

@@ -74,6 +74,8 @@ def separate_operands(graph: Graph) -> Graph:
             return None
         attrs = dict(old.attrs)
         x, w = args
+        if _is_copied(w):
+            return None
         if is_kernel_gradient(old):
             x, w = args = _in_memory(x), _in_memory(w)
             if not (is_depthwise(old) or suits_gradient(old)):
@@ -143,6 +145,13 @@ def _copied_kernel(conv: Node, w: Node) -> Node:
     if width == columns:
         return identity(w)
     return reshape(identity(reshape(w, shape=(w.shape[0] // width, width, *w.shape[1:]))), shape=w.shape)  # type: ignore[operator]
+
+
+def _is_copied(w: Node) -> bool:
+    """Whether a kernel is a copy already."""
+    while w.value is None and w.prim in (reshape, permute):
+        w = w.args[0]
+    return w.value is None and w.prim is identity
 
 
 def _copied_input(x: Node, old: Node, inputs: set[Node]) -> Node:

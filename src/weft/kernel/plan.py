@@ -33,7 +33,7 @@ from .wide import is_wide, is_wide_conv
 from .winograd import suits
 
 #: Operations so cheap that computing them again in every user beats storing them.
-_FREE = ("cast", "neg", "less", "less_equal", "equal", "not_equal", "logical_not", "real", "imag")
+_FREE = ("cast", "neg", "less", "less_equal", "equal", "bitwise_not", "real", "imag")
 
 #: Operations of one instruction.
 _STEPS = ("add", "sub", "mul")

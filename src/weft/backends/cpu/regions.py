@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ...base.state import isolated
-from ...ir.dtype import int64, uint8
+from ...ir.dtype import uint8
 from ...ir.graph import Graph, fresh_inputs, instantiate, rebuild
 from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick_prim, placeholder
 from ...kernel.blocks import reduce_in_blocks
+from ...kernel.branches import plain_indices
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.folding import fold_taps
@@ -34,12 +35,9 @@ from ...kernel.upsampling import convolve_before_repeating
 from ...kernel.wide import is_wide, is_wide_conv, multiply_wide
 from ...kernel.words import group_integers
 from ...ops.control import call, cond
-from ...ops.define import constant
-from ...ops.elementwise import cast, minimum
 from ...ops.loops import scan, while_loop
 from ...ops.movement import identity
 from ...passes.pipeline import PASSES, Pass, Watch, run_passes
-from ...passes.rewrite import rewrite
 from .processor import host_target
 from .scalar import table
 
@@ -85,19 +83,6 @@ def prepare(graph: Graph, watch: Watch | None = None) -> Graph:
     return run_passes(graph, watch, ALL_PASSES)
 
 
-def _plain_indices(graph: Graph) -> Graph:
-    """`graph` with 64-bit signed integers as the numbers of branches."""
-
-    def plain(old: Node, args: tuple[Node, ...]) -> Node | None:
-        if old.prim is not cond or args[0].dtype is int64:
-            return None
-        last = constant(len(old.attrs["branches"]) - 1, args[0].dtype)
-        index = cast(minimum(args[0], last), dtype=int64)
-        return cond(index, *args[1:], **{**old.attrs, "rule": None})
-
-    return rewrite(graph, plain, (cond.name,))
-
-
 def _multiply_wide(graph: Graph) -> Graph:
     target = host_target()
     return multiply_wide(graph, target.pairs) if target.wide else graph
@@ -116,7 +101,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     *PASSES,
     ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
-    ("plain indices", _plain_indices),
+    ("plain indices", plain_indices),
     ("multiply outright", multiply_outright),
     ("multiply bfloat16", _multiply_wide),
     ("widen storage types", _widen_storage),

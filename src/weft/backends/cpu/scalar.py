@@ -86,11 +86,6 @@ _one_float("trunc", "trunc")
 _one_float("round", "roundeven")
 
 
-@operation("square")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    return table["mul"](build, (args[0], args[0]), dtype, out)
-
-
 def extremum(build: Build, largest: bool, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
     """The larger (or smaller) of two; a NaN wins; of two zeros of different sign, the second."""
     b = build.b
@@ -114,15 +109,13 @@ def _comparison(name: str, sign: str) -> None:
     @operation(name)
     def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
         if dtype.kind == "f":
-            compare = build.b.fcmp_unordered if sign == "!=" else build.b.fcmp_ordered
-            return compare(sign, *args)
+            return build.b.fcmp_ordered(sign, *args)
         compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
         return compare(sign, *args)
 
 
 for _name, _sign in (
-    ("equal", "=="), ("not_equal", "!="), ("less", "<"), ("less_equal", "<="), ("greater", ">"),
-    ("greater_equal", ">="),
+    ("equal", "=="), ("less", "<"), ("less_equal", "<="),
 ):  # fmt: skip
     _comparison(_name, _sign)
 
@@ -146,7 +139,6 @@ def _bitwise(name: str, method: str) -> None:
 
 for _name, _method in (
     ("bitwise_and", "and_"), ("bitwise_or", "or_"), ("bitwise_xor", "xor"), ("bitwise_not", "not_"),
-    ("logical_and", "and_"), ("logical_or", "or_"), ("logical_xor", "xor"), ("logical_not", "not_"),
 ):  # fmt: skip
     _bitwise(_name, _method)
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...kernel.generic import Hole
@@ -53,7 +53,7 @@ class Stages(Expressions):
         self.greatest = {k: totals[k].value for k in maxima}
         self.lanes = lane_count(kernel, build.target)
         self.same: dict[Expr, ir.Value] = {}  #: what has one value in the whole innermost loop
-        self.assumed: set[Inside] = set()  #: whose conditions are known to hold
+        self.assumed: Collection[Inside] = ()  #: whose conditions are known to hold
 
     def _inside(self, e: Inside, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value:
         return self.value(e.then, lanes, memo) if e in self.assumed else super()._inside(e, lanes, memo)
@@ -123,15 +123,15 @@ class Stages(Expressions):
 
         def innermost(lanes: Lanes) -> None:
             self.same = self.unchanging(stage, last, lanes)
-            checked = set() if self.holes else bounded(stage, last)
+            checked = () if self.holes else bounded(stage, last)
             if not checked:
                 self._innermost(stage, last, lanes, body)
             else:
                 with self.b.if_else(all_inside(self, checked, last, lanes)) as (yes, no):
                     with yes:
-                        self.assumed = checked
+                        self.assumed = frozenset(checked)
                         self._innermost(stage, last, lanes, body)
-                        self.assumed = set()
+                        self.assumed = ()
                     with no:
                         self._innermost(stage, last, lanes, body)
             self.same = {}
@@ -310,7 +310,7 @@ class Stages(Expressions):
             self._turns(found.along, 0, self.lanes, outer, step)
             self.assumed = found.holding
             rest = carrying.emit(self, found, stage, outer, turn)
-            self.assumed = set()
+            self.assumed = ()
             self._turns(found.along, rest, found.along.size, outer, step)
         self.totals = known
         return [self.b.load(slot, typ=type_) for _, slot, type_ in slots]

@@ -35,9 +35,9 @@ SPECIAL = 4_000_000
 #: Operations of one instruction or two; the others cost some instructions, or some tens of them.
 _CHEAP = frozenset(
     ("add", "sub", "mul", "neg", "abs", "maximum", "minimum", "where", "cast", "less", "less_equal", "equal",
-     "not_equal", "logical_and", "logical_or", "logical_not", "clip", "square")
+     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "clip")
 )  # fmt: skip
-_DIVISIONS = frozenset(("div", "sqrt", "rsqrt", "reciprocal", "floor_divide", "remainder"))
+_DIVISIONS = frozenset(("div", "sqrt", "rsqrt", "floor_divide", "remainder"))
 
 
 def work_of(step: Step) -> int:
