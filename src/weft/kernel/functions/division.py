@@ -1,4 +1,9 @@
-"""floor_divide and remainder of floating-point numbers, exact like fmod."""
+"""floor_divide and remainder of floating-point numbers, exact like fmod.
+
+Long division, 20 bits of the quotient at a time: with d = y 2**k such that r / d is about 2**20, r becomes r - q d for
+the nearest whole q. Products of q with the two halves of d are exact, and so are the differences. The remainder of two
+numbers is a number, so nothing is rounded until the sign is put right.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +68,10 @@ def _differ(a: Algebra, p: Value, q: Value) -> Value:
 
 @function
 def remainder(a: Algebra, x: Value, y: Value) -> Value:
+    """x - y floor(x / y), with the sign of y, zeros too.
+
+    NaN for y = 0 and for infinite x; for infinite y it is x, or y where their signs differ.
+    """
     r, undefined = _signed_residue(a, x, y)
     zero = a.const(0.0)
     nothing = a.equal(r, zero)
@@ -73,6 +82,10 @@ def remainder(a: Algebra, x: Value, y: Value) -> Value:
 
 @function
 def floor_divide(a: Algebra, x: Value, y: Value) -> Value:
+    """floor(x / y) of the exact quotient: (x - remainder) / y, rounded to the whole number that it is nearly.
+
+    Where y is 0 or one of both is infinite it is x / y as it comes.
+    """
     r, undefined = _signed_residue(a, x, y)
     zero, inf = a.const(0.0), a.const(math.inf)
     # With the sign of x, as fmod has it.

@@ -1,4 +1,9 @@
-"""erf, erfc, erfinv."""
+"""erf, erfc, erfinv.
+
+erf is a polynomial up to 1, and 1 - erfc from there, where erfc t = exp(-p(t)) with a polynomial p: only its absolute
+error counts. erfc itself is wanted relative to its size, down to 1e-308: it is exp(-t**2) times a smooth function,
+and t**2 is a sum of two numbers, as exp would magnify what rounding it leaves.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from .logarithm import log
 from .pairs import two_product
 from .tables import ERF
 
-#: erf x = x + x (c[0] + c[1] z + ...), z = x**2
+#: erf x = x + x (c[0] + c[1] z + ...), z = x**2, |x| <= 1; errors, relative to x, 3.3e-11 and 3.3e-23
 _ERF = {
     32: (
         0.1283791670631784, -0.3761263848395393, 0.11283782748887525, -0.026865445893359985,
@@ -25,7 +30,7 @@ _ERF = {
     ),
 }  # fmt: skip
 
-#: (end, start, coefficients): erfc t = exp(-p(t - start)) from start to end
+#: (end, start, coefficients): erfc t = exp(-p(t - start)) from start to end; absolute errors 1.6e-11, 7.3e-19, 6.8e-22
 _ERFC: dict[int, tuple[tuple[float, float, tuple[float, ...]], ...]] = {
     32: (
         (4.0, 1.0, (
@@ -50,7 +55,8 @@ _ERFC: dict[int, tuple[tuple[float, float, tuple[float, ...]], ...]] = {
     ),
 }  # fmt: skip
 
-#: exp(x**2) erfc(x) = (c[0] + c[1] u + ...) / (x + 2), u = (x - 2) / (x + 2) - 1/8, 0.5 <= x <= 28
+#: exp(x**2) erfc(x) = (c[0] + c[1] u + ...) / (x + 2), u = (x - 2) / (x + 2) - 1/8, 0.5 <= x <= 28;
+#: error 1.3e-18
 _SCALED64 = (
     0.9399781523570393, -0.6191604927113871, 0.2639268895005256, -0.04607273098647041, -0.01680512533265669,
     0.00845210179085869, 0.0020813211096662528, -0.0014450542385938245, -0.0005150749619177429,
@@ -60,7 +66,8 @@ _SCALED64 = (
     8.132748607274314e-08, -7.44503156296087e-08, -2.894255600480223e-08,
 )  # fmt: skip
 
-#: erfinv x = x (c[0] + c[1] u + ...): in u = w - 3 for w = -log(1 - x**2) <= 6, above in the square root of w
+#: erfinv x = x (c[0] + c[1] u + ...): in u = w - 3 for w = -log(1 - x**2) <= 6, above in the square root of w, about
+#: 3.22 up to 4 and about 5.04 from there (M. Giles, Approximating the erfinv function, 2010); errors below 2.1e-18
 _INVERSE = (
     (3.0, (
         1.6235420064648298, 0.2416304041661583, -0.00573813522100571, -0.0008361817769094496,
@@ -102,6 +109,10 @@ def _erf_in_pieces(a: Algebra, x: Value) -> Value:
 
 @function
 def erf(a: Algebra, x: Value) -> Value:
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x: zeros with their sign, 1 and -1 at infinities.
+
+    Where coefficients are picked out of registers, float32 is 32 polynomials (see `tables`).
+    """
     if a.bits == 32 and a.picks:
         return _erf_in_pieces(a, x)
     small = a.fma(x, horner(a, a.mul(x, x), _ERF[a.bits]), x)
@@ -119,6 +130,7 @@ def erf(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def erfc(a: Algebra, x: Value) -> Value:
+    """1 - erf x without cancellation: 2 at -inf, 0 at inf and from 28 on."""
     near = a.sub(a.const(1.0), a.fma(x, horner(a, a.mul(x, x), _ERF[64]), x))
     t = clamp(a, a.abs(x), 0.5, 28.0)
     square, lost = two_product(a, t, t)
@@ -135,6 +147,7 @@ def erfc(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def erfinv(a: Algebra, x: Value) -> Value:
+    """The number whose erf is x: zeros with their sign, infinities at 1 and -1, NaN beyond."""
     t = a.abs(x)
     one = a.const(1.0)
     w = a.neg(log(a, a.mul(a.sub(one, t), a.add(one, t))))

@@ -1,4 +1,12 @@
-"""exp, exp2, expm1."""
+"""exp, exp2, expm1.
+
+x = n ln 2 + r with n whole and |r| <= ln 2 / 2, so e**x = 2**n e**r. Multiples of ln 2 are taken off in two parts, the
+first with so few bits that the product with n is exact (Cody and Waite). Powers of two are made of bits; where the
+result is below the normal range, the product with them rounds it once.
+
+Where coefficients are picked out of registers, float32 takes the next of 16 powers of two in an octave first: then
+|r| <= ln 2 / 32, and two coefficients are enough.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,7 @@ import struct
 from ..algebra import Algebra, Value
 from .define import clamp, function, horner, keep_nan, keep_zero, power_of_two, scale
 
+#: e**r = 1 + r + r**2 (c[0] + c[1] r + ...) for |r| <= ln 2 / 2; errors 3.1e-9 and 5.3e-20
 _EXP = {
     32: (
         0.49999993443431684, 0.16666520662105752, 0.04166839022987255, 0.008368714663312665,
@@ -66,7 +75,7 @@ NORMAL = {32: -87.0, 64: -708.0}
 #: Where exp vanishes, and where it overflows, at the latest.
 ENDS = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
 
-#: 2**(k / 16), and e**r = 1 + r + r**2 (c[0] + c[1] r) for |r| up to a little over ln 2 / 32
+#: 2**(k / 16), and e**r = 1 + r + r**2 (c[0] + c[1] r) for |r| up to a little over ln 2 / 32; error 1.6e-9
 _POWERS = tuple([2.0 ** (k / 16) for k in range(16)])
 _EXP_NEAR = (0.50001616619912567632, 0.16666719025879369391)
 
@@ -115,6 +124,7 @@ def _normal(a: Algebra, x: Value) -> Value:
 
 @function
 def exp(a: Algebra, x: Value) -> Value:
+    """e**x: 0 at -inf, inf at inf and from where it overflows; subnormal results are rounded once."""
     return exp_unless(a, a.less(x, a.const(ENDS[a.bits][0])), x)
 
 
@@ -147,6 +157,7 @@ def exp_unless(a: Algebra, vanishes: Value, x: Value, low: bool = False) -> Valu
 
 @function
 def exp2(a: Algebra, x: Value) -> Value:
+    """2**x = 2**n e**((x - n) ln 2) for the nearest whole n, so exact for whole x; ends as those of exp."""
     low, high = (-151.0, 129.0) if a.bits == 32 else (-1076.0, 1025.0)
     vanishes, t = within(a, x, low, high)
     n = a.round(t)
@@ -157,6 +168,10 @@ def exp2(a: Algebra, x: Value) -> Value:
 
 @function
 def expm1(a: Algebra, x: Value) -> Value:
+    """e**x - 1: -1 at -inf and, to the last place, below -18, or -38 in float64; inf at inf; zeros with their sign.
+
+    Near 0, where n is 0, nothing is subtracted.
+    """
     low, high = (-18.0, 89.0) if a.bits == 32 else (-38.0, 710.0)
     n, r = reduce_exp(a, clamp(a, x, low, high))
     p = expm1_near(a, r)

@@ -1,4 +1,9 @@
-"""lgamma, digamma and its derivatives.
+"""lgamma, digamma and its derivatives, in float64 also for float32.
+
+The recurrences gamma(x + 1) = x gamma(x) and digamma(x + 1) = digamma(x) + 1 / x bring arguments below 10 to an
+interval on which polynomials hold. From 10 on there are the asymptotic series in 1 / x, of Bernoulli's numbers, and
+negative arguments are reflected to positive ones. The positive zeros, 1 and 2 of lgamma and 1.46... of digamma, are
+factors in front of the polynomials, so that results close to them are as precise as others.
 
 For negative arguments, near the zeros that they have there, the results are precise to a few units of 1e-16 and not
 relative to their own value.
@@ -14,7 +19,7 @@ from .define import function, horner, keep_nan, negative, through_double, with_s
 from .logarithm import log
 from .trigonometric import cos_near, sin_near
 
-#: lgamma x = (x - 1) (x - 2) p(x - middle): (upper end, middle, coefficients)
+#: lgamma x = (x - 1) (x - 2) p(x - middle): (upper end, middle, coefficients); errors below 1.6e-18
 _LGAMMA = (
     (1.0, 0.75, (
         0.6504990445801452, -0.35235940133201404, 0.2940853672244385, -0.2889112017736456,
@@ -41,7 +46,7 @@ _LGAMMA = (
     )),
 )  # fmt: skip
 
-#: digamma x = (x - its zero) p(x - 1.5), 1 <= x <= 2
+#: digamma x = (x - its zero) p(x - 1.5), 1 <= x <= 2; error 2.5e-18
 _DIGAMMA = (
     0.9510558760318328, -0.4236274212814606, 0.24054248424078722, -0.14840492305388028, 0.09498872445284959,
     -0.06192213327554267, 0.04076083394339826, -0.026975796657618553, 0.017907248235445004,
@@ -122,6 +127,7 @@ def _lgamma_right(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def lgamma(a: Algebra, x: Value) -> Value:
+    """log |gamma(x)|: inf at 0, at negative whole numbers and at both infinities; 0 at 1 and 2."""
     right = a.less(a.const(-0.5), x)
     size = a.abs(x)
     up = _lgamma_right(a, a.select(right, x, size))
@@ -165,6 +171,7 @@ def _digamma_right(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def digamma(a: Algebra, x: Value) -> Value:
+    """The derivative of log gamma: -inf at 0.0, inf at -0.0, NaN at negative whole numbers and -inf, inf at inf."""
     right = a.less(a.const(-0.5), x)
     up = _digamma_right(a, a.select(right, x, a.sub(a.const(1.0), x)))
     # Reflection: digamma(x) = digamma(1 - x) - pi cot(pi x).
@@ -224,7 +231,11 @@ def _cotangent_derivative(order: int) -> list[float]:
 
 
 def polygamma(a: Algebra, x: Value, order: int) -> Value:
-    """The derivative of that order of digamma."""
+    """The derivative of order `order` >= 1 of digamma.
+
+    At 0 and at negative whole numbers it is inf for odd orders, where both sides of the pole agree, and NaN for even
+    ones; NaN at -inf, 0 at inf.
+    """
     if a.bits == 32:
         return a.narrow(polygamma(a.double(), a.widen(x), order))
     zero = a.const(0.0)

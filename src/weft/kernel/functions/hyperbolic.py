@@ -1,4 +1,9 @@
-"""sinh, cosh, tanh and their inverses."""
+"""sinh, cosh, tanh and their inverses; all but tanh in float64 also for float32.
+
+Close to 0, where e**x and e**-x nearly cancel, polynomials; elsewhere from exp, and the inverses from log1p:
+asinh x = log1p(x + x**2 / (1 + sqrt(1 + x**2))), acosh x = log1p(t + sqrt(t**2 + 2 t)) with t = x - 1, and
+atanh x = log1p(2 x / (1 - x)) / 2 do not cancel anywhere.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,7 @@ from .exponential import exp, expm1_near, reduce_exp
 from .logarithm import log, log1p
 from .tables import TANH
 
+#: tanh x = x + x z (c[0] + c[1] z + ...), z = x**2, |x| <= 0.625; errors 4.1e-9 and 3.5e-19
 _TANH = {
     32: (
         -0.33333283943463665, 0.1333149149418442, -0.0537435084046919, 0.020650613338631347,
@@ -33,7 +39,7 @@ _TANH = {
     ),
 }  # fmt: skip
 
-#: sinh x = x + x z (c[0] + ...), z = x**2, |x| <= 1
+#: sinh x = x + x z (c[0] + c[1] z + ...), z = x**2, |x| <= 1; error 9.4e-20
 _SINH64 = (
     0.16666666666666669, 0.008333333333333139, 0.00019841269841437687, 2.7557319155333783e-06,
     2.5052123399250562e-08, 1.6057240273640816e-10, 7.759314578876903e-13,
@@ -50,6 +56,10 @@ def _tanh_in_pieces(a: Algebra, x: Value) -> Value:
 
 @function
 def tanh(a: Algebra, x: Value) -> Value:
+    """1 - 2 / (e**2x + 1) from 0.625 on: zeros with their sign, 1 with the sign of x from 10, or 20 in float64, on.
+
+    Where coefficients are picked out of registers, float32 is 32 polynomials and no division (see `tables`).
+    """
     if a.bits == 32 and a.picks:
         return _tanh_in_pieces(a, x)
     z = a.mul(x, x)
@@ -69,6 +79,7 @@ def _half_exp(a: Algebra, t: Value) -> Value:
 @function
 @through_double
 def sinh(a: Algebra, x: Value) -> Value:
+    """(e**x - e**-x) / 2: zeros and infinities with their sign."""
     t = a.abs(x)
     z = a.mul(x, x)
     small = a.fma(a.mul(x, z), horner(a, z, _SINH64), x)
@@ -81,6 +92,7 @@ def sinh(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def cosh(a: Algebra, x: Value) -> Value:
+    """(e**x + e**-x) / 2: inf at infinities."""
     h = _half_exp(a, a.abs(x))
     return keep_nan(a, x, a.add(h, a.div(a.const(0.25), h)))
 
@@ -92,6 +104,7 @@ _FAR = 2.0**28
 @function
 @through_double
 def asinh(a: Algebra, x: Value) -> Value:
+    """The number whose sinh is x: zeros and infinities with their sign; log 2x from 2**28 on."""
     t = a.abs(x)
     far = a.less(a.const(_FAR), t)
     near = a.select(far, a.const(1.0), t)
@@ -105,6 +118,7 @@ def asinh(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def acosh(a: Algebra, x: Value) -> Value:
+    """The number >= 0 whose cosh is x: 0 at 1, NaN below, inf at inf; log 2x from 2**28 on."""
     far = a.less(a.const(_FAR), x)
     t = a.sub(a.select(far, a.const(1.0), x), a.const(1.0))
     u = a.add(t, a.sqrt(a.fma(t, t, a.add(t, t))))
@@ -115,6 +129,7 @@ def acosh(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def atanh(a: Algebra, x: Value) -> Value:
+    """The number whose tanh is x: zeros with their sign, infinities at 1 and -1, NaN beyond."""
     t = a.abs(x)
     u = a.div(a.add(t, t), a.sub(a.const(1.0), t))
     value = a.mul(log1p(a, u), a.const(0.5))

@@ -1,4 +1,8 @@
-"""asin, acos, atan, atan2."""
+"""asin, acos, atan, atan2, in float64 also for float32.
+
+Polynomials hold for small arguments, and identities bring others there: atan t = pi / 4 + atan((t - 1) / (t + 1)), and
+asin t = pi / 2 - 2 asin(sqrt((1 - t) / 2)) from 1/2 on. Multiples of pi / 4 are sums of two numbers.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from ..algebra import Algebra, Value
 from .define import function, horner, keep_nan, keep_zero, negative, through_double, with_sign
 from .pairs import two_product
 
-#: atan t = t + t z (c[0] + ...), z = t**2, |t| <= tan(pi / 8); asin the same for |t| <= 1/2
+#: atan t = t + t z (c[0] + c[1] z + ...), z = t**2, |t| <= tan(pi / 8); error 4.6e-20
 _ATAN64 = (
     -0.33333333333333326, 0.19999999999997684, -0.14285714285389858, 0.11111111088293375,
     -0.09090908148709043, 0.07692282853374181, -0.06666228157824457, 0.05877035521612841,
     -0.05218492753678101, 0.04503908714905247, -0.03348281913893531, 0.01520364251633229,
 )  # fmt: skip
+#: asin t in the same form, |t| <= 1/2; error 9.8e-19
 _ASIN64 = (
     0.16666666666666763, 0.07499999999970262, 0.044642857175116506, 0.03038194268390018,
     0.022372215651377158, 0.01735160025653149, 0.01398095951742099, 0.011397791023479787,
@@ -51,6 +56,7 @@ def _quarter(a: Algebra, k: int) -> tuple[Value, Value]:
 @function
 @through_double
 def atan(a: Algebra, x: Value) -> Value:
+    """The angle whose tangent is x: zeros with their sign, pi / 2 with the sign of x at infinities."""
     t, one = a.abs(x), a.const(1.0)
     # atan t = pi / 4 + atan((t - 1) / (t + 1)) = pi / 2 + atan(-1 / t)
     state = (t, one, *_quarter(a, 0))
@@ -65,6 +71,11 @@ def atan(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def atan2(a: Algebra, y: Value, x: Value) -> Value:
+    """The angle of the point (x, y), of the sign of y.
+
+    On the axes multiples of pi / 2, at infinities of pi / 4; zeros count with their sign, so that (-0.0, y) and
+    (x, -0.0) are where they come from: atan2(0.0, -0.0) is pi, atan2(-0.0, 1) is -0.0.
+    """
     p, q = a.abs(y), a.abs(x)
     steep = a.less(q, p)
     small, large = a.select(steep, q, p), a.select(steep, p, q)
@@ -107,6 +118,7 @@ def _asin_parts(a: Algebra, x: Value) -> tuple[Value, Value, Value, Value]:
 @function
 @through_double
 def asin(a: Algebra, x: Value) -> Value:
+    """The angle in [-pi / 2, pi / 2] whose sine is x: zeros with their sign, NaN outside [-1, 1]."""
     small, s, curve, rest = _asin_parts(a, x)
     # pi / 2 - 2 asin(s)
     half, low = _quarter(a, 2)
@@ -123,6 +135,7 @@ def asin(a: Algebra, x: Value) -> Value:
 @function
 @through_double
 def acos(a: Algebra, x: Value) -> Value:
+    """The angle in [0, pi] whose cosine is x: 0 at 1, NaN outside [-1, 1]."""
     small, s, curve, rest = _asin_parts(a, x)
     left = negative(a, x)
     half, low = _quarter(a, 2)

@@ -1,4 +1,10 @@
-"""log, log1p, log2, log10."""
+"""log, log1p, log2, log10.
+
+x = 2**e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), found by integer arithmetic on the bits of x, so
+log x = e ln 2 + log(1 + f). In float32 log(1 + f) is a polynomial in f. In float64 it is one in s = f / (2 + f), since
+log(1 + f) = 2 atanh s, which has odd powers of s alone and |s| <= 0.172. e ln 2 is added in two parts, the first of
+which is exact, and the largest term, f itself, last: close to 1, where e is 0, the error is that of the small terms.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +14,13 @@ from ..algebra import Algebra, Value
 from .define import by_width, function, horner, keep_nan, through_double
 from .exponential import LN2
 
+#: log(1 + f) = f - f**2 / 2 + f**3 (c[0] + c[1] f + ...); error 7.5e-10
 _LOG32 = (
     0.33333312609230176, -0.2500000970633063, 0.20002118584750284, -0.16667991588838008,
     0.14219548774313276, -0.12405640127579151, 0.11888235105290705, -0.1167546618870332,
     0.06746319733184414,
 )  # fmt: skip
+#: log(1 + f) = 2 s + s z (c[0] + c[1] z + ...), z = s**2; error 8.2e-21
 _LOG64 = (
     0.6666666666666666, 0.4000000000000625, 0.28571428569085505, 0.22222222646853562, 0.18181775660938537,
     0.15387090956686222, 0.13250113710137573, 0.1325136834444135,
@@ -52,6 +60,7 @@ def _log_series(a: Algebra, f: Value) -> tuple[Value, Value]:
 
 
 def _log_special(a: Algebra, x: Value, value: Value) -> Value:
+    """`value`, but inf at inf, -inf at either zero, NaN below."""
     value = a.select(a.equal(x, a.const(math.inf)), x, value)
     value = a.select(a.equal(x, a.const(0.0)), a.const(-math.inf), value)
     return a.select(a.less(x, a.const(0.0)), a.const(math.nan), keep_nan(a, x, value))
@@ -59,6 +68,7 @@ def _log_special(a: Algebra, x: Value, value: Value) -> Value:
 
 @function
 def log(a: Algebra, x: Value) -> Value:
+    """The natural logarithm: -inf at either zero, NaN below 0, inf at inf; subnormal x too."""
     e, f = split(a, x)
     high, low = LN2[a.bits]
     rest = a.add(_log_parts(a, f), a.mul(e, a.const(low)))
@@ -67,6 +77,10 @@ def log(a: Algebra, x: Value) -> Value:
 
 @function
 def log1p(a: Algebra, x: Value) -> Value:
+    """log(1 + x) = log u + (1 + x - u) / u to first order, for u = 1 + x as it is rounded; 1 + x - u is found exactly.
+
+    x itself, zeros with their sign, where x**2 / 2 no longer counts; -inf at -1, NaN below, inf at inf.
+    """
     u = a.add(x, a.const(1.0))
     # What rounding 1 + x lost, to be added to the logarithm of u.
     lost = a.select(
@@ -102,12 +116,14 @@ def _to_base(a: Algebra, x: Value, factor: tuple[float, float], exponent: tuple[
 @function
 @through_double
 def log2(a: Algebra, x: Value) -> Value:
+    """e + log(1 + f) / ln 2, so exact for powers of two; special values as those of log. 1 / ln 2 is in two parts."""
     return _to_base(a, x, (1.4426946640014648, 3.768874985636099e-07), (1.0, 0.0))
 
 
 @function
 @through_double
 def log10(a: Algebra, x: Value) -> Value:
+    """e log10 2 + log(1 + f) / ln 10, constants in two parts; special values as those of log."""
     return _to_base(
         a, x, (0.4342944622039795, 1.9699272335463627e-08), (0.30102999566361177, 3.694239077158931e-13)
     )

@@ -8,11 +8,13 @@ from .define import function, with_sign
 
 @function
 def copysign(a: Algebra, x: Value, y: Value) -> Value:
+    """|x| with the sign of y, zeros and NaN included on both sides."""
     return with_sign(a, a.abs(x), y)
 
 
 @function
 def nextafter(a: Algebra, x: Value, y: Value) -> Value:
+    """The number next to x on the way to y; y itself where they are equal, and from 0 the least subnormal number."""
     as_bits, one, zero = a.as_int(x), a.iconst(1), a.const(0.0)
     # Away from zero the bits count up.
     outward = a.select(a.less(x, zero), a.less(y, x), a.less(x, y))

@@ -1,4 +1,14 @@
-"""sin, cos, tan, with the argument reduced exactly however large it is."""
+"""sin, cos, tan, with the argument reduced exactly however large it is.
+
+x = q pi / 2 + r with q whole and |r| <= pi / 4; the last two bits of q say whether sin x is sin r, cos r, or minus one
+of these. Up to 1.5 * 2**20 the multiple of pi / 2 is taken off in four parts (Cody and Waite): three of 33 bits, of
+which multiples up to 2**20 are exact, and a rest; r comes as a sum of two numbers, as its error counts close to
+multiples of pi / 2. Further out x is a whole number m times a power of two, and what is left of x 2 / pi modulo 4
+follows from the product of m with the 128 bits of 2 / pi that are neither multiples of 4 nor too small to count
+(Payne and Hanek), in integer arithmetic. This is a branch that vectors without such an angle skip.
+
+float32 angles are reduced in float64 and go on in float32, those of tan in float64.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +18,7 @@ from ..algebra import Algebra, Value
 from .define import function, horner, keep_zero
 from .pairs import quick_two_sum, two_product, two_sum
 
-#: sin r = r + r z (c[0] + ...), cos r = 1 - z / 2 + z**2 (c[0] + ...), z = r**2, |r| <= pi / 4
+#: sin r = r + r z (c[0] + c[1] z + ...), z = r**2, |r| <= pi / 4; errors 3.6e-9 and 3.5e-18
 _SIN = {
     32: (
         -0.16666654870181635, 0.008332173456821896, -0.00019516648751548957,
@@ -18,6 +28,7 @@ _SIN = {
         -2.505075322878484e-08, 1.58965024051759e-10,
     ),
 }  # fmt: skip
+#: cos r = 1 - z / 2 + z**2 (c[0] + c[1] z + ...); absolute errors 9.6e-11 and 4.7e-20
 _COS = {
     32: (
         0.04166664674170333, -0.001388736122059333, 2.443770823941084e-05,
@@ -31,7 +42,7 @@ _COS = {
 #: pi / 2 in parts of 33 bits, and the rest: multiples up to 2**20 of the former are exact.
 _HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
 _HALF_PI_REST = 6.077100506506192e-11  #: all after the first part
-_PAIR = (math.pi / 2, 6.123233995736766e-17)
+_HALF_PI_PAIR = (math.pi / 2, 6.123233995736766e-17)  #: pi / 2 as a sum, rounded to 106 bits
 _NEAR = 2.0**20 * 1.5  #: below this in magnitude the multiple of pi / 2 stays under 2**20
 
 #: The bits of 2 / pi after the point, with a word of zeros before them.
@@ -78,7 +89,7 @@ def _window(a: Algebra, start: Value) -> list[Value]:
 
 
 def _reduce_far(a: Algebra, x: Value) -> tuple[Value, Value, Value]:
-    """The same for finite |x| >= 2**20 after Payne and Hanek: x times those bits of 2 / pi that matter modulo 4."""
+    """The same for finite |x| >= `_NEAR` after Payne and Hanek: x times those bits of 2 / pi that matter modulo 4."""
     as_bits = a.as_int(a.select(a.less(a.abs(x), a.const(_NEAR)), a.const(_NEAR), a.abs(x)))
     exponent = a.lshr(as_bits, 52)
     # NaN and infinity have no bits to look up; they are dealt with elsewhere.
@@ -100,8 +111,8 @@ def _reduce_far(a: Algebra, x: Value) -> tuple[Value, Value, Value]:
     s, e2 = two_sum(a, s, parts[2])
     s, e3 = two_sum(a, s, parts[3])
     tail = a.add(e1, a.add(e2, e3))
-    product, lost = two_product(a, s, a.const(_PAIR[0]))
-    lost = a.add(lost, a.add(a.mul(s, a.const(_PAIR[1])), a.mul(tail, a.const(_PAIR[0]))))
+    product, lost = two_product(a, s, a.const(_HALF_PI_PAIR[0]))
+    lost = a.add(lost, a.add(a.mul(s, a.const(_HALF_PI_PAIR[1])), a.mul(tail, a.const(_HALF_PI_PAIR[0]))))
     r, e = quick_two_sum(a, product, lost)
     below = a.less(x, a.const(0.0))
     return tuple([a.select(below, a.neg(v), v) for v in (q, r, e)])  # type: ignore[return-value]
@@ -143,11 +154,13 @@ def _bit(a: Algebra, q: Value, bit: int) -> Value:
 
 
 def _finite_only(a: Algebra, x: Value, value: Value) -> Value:
+    """`value`, but NaN for an infinity or NaN."""
     return a.select(a.less(a.abs(x), a.const(math.inf)), value, a.sub(x, x))
 
 
 @function
 def sin(a: Algebra, x: Value) -> Value:
+    """sin x: zeros with their sign, NaN at infinities."""
     q, sine, cosine = _circle(a, x)
     value = a.select(_bit(a, q, 1), cosine, sine)
     value = a.select(_bit(a, q, 2), a.neg(value), value)
@@ -156,6 +169,7 @@ def sin(a: Algebra, x: Value) -> Value:
 
 @function
 def cos(a: Algebra, x: Value) -> Value:
+    """cos x: NaN at infinities."""
     q, sine, cosine = _circle(a, x)
     value = a.select(_bit(a, q, 1), sine, cosine)
     value = a.select(_bit(a, a.iadd(q, a.iconst(1)), 2), a.neg(value), value)
@@ -164,6 +178,7 @@ def cos(a: Algebra, x: Value) -> Value:
 
 @function
 def tan(a: Algebra, x: Value) -> Value:
+    """sin x / cos x: zeros with their sign, NaN at infinities; no number is so close to a pole that it overflows."""
     if a.bits == 32:
         return a.narrow(tan(a.double(), a.widen(x)))
     q, sine, cosine = _circle(a, x)
