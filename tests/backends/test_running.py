@@ -135,6 +135,12 @@ def _many(write, x, i):
         (lambda x, i: scatter_add(x, x, i, axes=(0,)), [np.array([0, 1, 4, 0])]),
         (lambda x, i: _many(scatter_add, x, i), [np.array([0, 1, 5000, 0])]),  # in bands
         (lambda x, i: _many(scatter_add, x, i), [np.array([0, 1, -5001, 0])]),
+        (lambda x, i: gather(x, i, axes=(0,)), [np.uint64([0, 2**64 - 1])]),  # no negative number
+        (lambda x, i: gather(x, i, axes=(0,)), [np.asarray(np.uint64(2**63))]),
+        (lambda x, i: scatter(x, x, i, axes=(0,)), [np.uint64([0, 1, 2, 2**64 - 4])]),
+        (lambda x, i: scatter_add(x, x, i, axes=(0,)), [np.uint64([0, 1, 2, 2**63])]),
+        (lambda x, i: _many(scatter_add, x, i), [np.uint64([0, 1, 2**64 - 5000, 0])]),
+        (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(np.uint64(2**64 - 1))]),
         (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(3)]),
         (lambda x, i: dynamic_slice(x, i, axes=(0,), sizes=(2,)), [np.asarray(-1)]),
         (lambda x, i: dynamic_update_slice(x, x, i, axes=(0,)), [np.asarray(1)]),

@@ -70,10 +70,10 @@ def test_16_bit_updates_add_up_in_single_precision():
     same(got, np.float16([5000]))
 
 
-@pytest.mark.parametrize("index", [3, -4])
+@pytest.mark.parametrize("index", [3, -4, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("name", ["gather", "scatter", "scatter_add"])
 def test_an_index_out_of_range_names_the_operation_and_the_line(name, index):
-    x, i, u = np.ones((3, 2)), np.array([0, index]), np.ones((2, 2))
+    x, i, u = np.ones((3, 2)), np.array([0, index], np.uint64 if index > 3 else np.int64), np.ones((2, 2))
     args = (x, i) if name == "gather" else (x, u, i)
     out = getattr(at, name)(*[node(a) for a in args], axes=(0,))  # the line that is at fault
     with pytest.raises(

@@ -130,6 +130,14 @@ def _front(x: Any, axes: Axes) -> Any:
     return np.transpose(x, (*axes, *[i for i in range(x.ndim) if i not in axes]))
 
 
+def _places(x: Any, indices: Any, axes: Axes) -> tuple[Any, ...]:
+    """The indices as NumPy takes them, which would read an unsigned one of 2**63 and more as a negative one."""
+    for i, a in zip(indices, axes, strict=True):
+        if i.dtype == np.uint64 and i.size and (most := int(i.max())) >> 63:
+            raise IndexError(f"index {most} is out of bounds for axis {a} with size {x.shape[a]}")
+    return tuple(indices)
+
+
 @primitive(_gather_infer, attrs=("axes",), samples=_index_samples(False))
 def gather(x, *indices, axes):
     """x at integer positions along `axes`: one index array for each of them, broadcast against each other.
@@ -138,7 +146,7 @@ def gather(x, *indices, axes):
     `gather(x, i, j, axes=(0, 2))[p..., k] = x[i[p...], k, j[p...]]`. Negative indices count from the end; an index
     outside its axis raises `IndexError` when the program runs. The gradient of elements read twice adds up.
     """
-    return _front(x, axes)[tuple(indices)]
+    return _front(x, axes)[_places(x, indices, axes)]
 
 
 @gather.transpose(0)
@@ -160,7 +168,7 @@ def scatter_add(x, updates, *indices, axes):
     Positions that occur several times receive every update, added one by one in row-major order of the indices.
     """
     out = np.array(x)
-    np.add.at(_front(out, axes), tuple(indices), updates)
+    np.add.at(_front(out, axes), _places(x, indices, axes), updates)
     return out
 
 
@@ -176,7 +184,7 @@ def scatter(x, updates, *indices, axes):
     Of several updates for one position the last in row-major order of the indices stays, and only it has a gradient.
     """
     out = np.array(x)
-    _front(out, axes)[tuple(indices)] = updates
+    _front(out, axes)[_places(x, indices, axes)] = updates
     return out
 
 

@@ -163,7 +163,7 @@ class Expressions(Places):
                 wide = like(I64, i.type.count if isinstance(i.type, ir.VectorType) else 1)
                 i = self.b.sext(i, wide) if signed else self.b.zext(i, wide)
             zero, end = self.build.const(0, i.type), self.build.const(size, i.type)
-            if wraps:
+            if wraps and part.dtype.kind == "i":
                 i = self.b.select(self.b.icmp_signed("<", i, zero), self.b.add(i, end), i)
             wrong = self.b.icmp_unsigned(">=", i, end)
             i = self.b.select(wrong, zero, i)
