@@ -128,8 +128,8 @@ class _KernelEmitter(Stages):
             block = self.b.urem(unit, I64(blocks)) if many else I64(0)
             values = self._decode(tuple(rest), self.b.udiv(unit, I64(blocks)) if many else unit)
             start = self.b.mul(block, I64(width))
-            stop = self.b.add(start, I64(width))
-            if self.holes or last.size % width:
+            stop = self.b.add(start, I64(width)) if many else I64(last.size)
+            if self.holes or (many and last.size % width):
                 over = self.b.icmp_signed(">", stop, I64(last.size))
                 stop = self.b.select(over, I64(last.size), stop)
             for lanes in self.along(last, start, stop, Lanes(values), self.lanes, self.several):

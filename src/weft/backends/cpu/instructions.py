@@ -246,6 +246,9 @@ class IRBuilder:
 
     def _divide(self, op: str, x: Value, y: Value) -> Value:
         """A division stays where it is if it might be one by 0 that is never reached."""
+        a, b = _same_number(x), _same_number(y)
+        if a is not None and b is not None and a >= 0 and b > 0:
+            return _all(x.type, a // b if op.endswith("div") else a % b)
         if isinstance(y, Constant) and type(y.constant) is int and y.constant > 0:
             return self._binary(op, x, y)
         return self._make(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}")
