@@ -175,8 +175,15 @@ class TestErrors:
             wf.roll(X, (1, 2), axis=0)
         with pytest.raises(ArgumentError, match="not be negative"):
             wf.repeat(X, -1)
+        for many in (2**63, [2**62, 2**62]):
+            with pytest.raises(ShapeError, match="more elements than can be numbered"):
+                wf.repeat(wf.ones(2), many)
         with pytest.raises(DTypeError, match="repeats must be integers"):
             wf.repeat(X, wf.tensor([1.0]))
+
+    def test_repeats_may_be_unsigned(self):
+        got = wf.repeat(wf.arange(3), wf.tensor([1, 0, 2], dtype=wf.uint64))
+        assert got.tolist() == [0, 2, 2]
 
     def test_a_traced_number_of_repeats(self):
         with pytest.raises(TraceError, match="Repeat by a Python integer"):

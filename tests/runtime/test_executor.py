@@ -12,7 +12,7 @@ import pytest
 import weft as wf
 from weft.backends.reference import interpreter
 from weft.base.config import config
-from weft.base.errors import IndexingError, NumericError, OutOfMemoryError
+from weft.base.errors import BackendError, IndexingError, NumericError, OutOfMemoryError, ShapeError
 from weft.base.state import state
 from weft.runtime.executor import programs
 
@@ -433,3 +433,28 @@ def test_a_result_too_large_for_the_memory_names_the_operation():
         OutOfMemoryError, match=r"add: not enough memory for float32 \(1000000, 1000000, 1000000\)"
     ):
         (wf.zeros((10**6, 10**6, 10**6)) + 1).numpy()
+
+
+def test_what_no_memory_has_room_for_is_not_asked_for():
+    for dtype in (wf.int8, wf.float32, wf.complex128):
+        with pytest.raises(OutOfMemoryError, match=r"not enough memory for \w+ \(4611686018427387904,\)"):
+            wf.zeros(2**62, dtype=dtype).numpy()
+    with pytest.raises(OutOfMemoryError, match="not enough memory"):  # none of them is too large by itself
+        sum([wf.zeros(2**61, dtype=wf.complex128)[wf.tensor([3])] for _ in range(3)]).numpy()
+    with pytest.raises(
+        ShapeError, match=r"iota: a tensor of shape .* has more elements than can be numbered"
+    ):
+        wf.arange(0.0, 1e30, 1.0)
+    x = wf.broadcast_to(wf.tensor(1.0), (2**62,))
+    with pytest.raises(ShapeError, match=r"concatenate: a tensor of shape .* has more elements than"):
+        wf.concat([x, x])
+
+
+def test_more_parts_than_can_be_counted_are_an_error(monkeypatch):
+    monkeypatch.setattr("weft.backends.cpu.backend.MOST", 6)
+    x = wf.tensor(np.arange(70_000).reshape(7, 10_000) % 97)
+    with (
+        config(backend="cpu"),
+        pytest.raises(BackendError, match=r"sort: 7 parts, as of int64 \(7, 10000\), are more"),
+    ):
+        wf.sort(x, axis=1).numpy()

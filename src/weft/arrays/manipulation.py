@@ -13,7 +13,17 @@ from ..base.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeErr
 from ..ir import shape as shapes
 from ..ir.dtype import DType, int64, promote
 from ..ir.node import Node
-from ..ir.shape import Shape, Size, check_shape, divide, normalize_axes, normalize_axis, show_shape, size_of
+from ..ir.shape import (
+    Shape,
+    Size,
+    check_count,
+    check_shape,
+    divide,
+    normalize_axes,
+    normalize_axis,
+    show_shape,
+    size_of,
+)
 from ..ops import indexing as at_
 from ..ops import movement as m
 from .cell import Handle
@@ -380,7 +390,8 @@ def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
         )
     if np.any(counts < 0):
         raise ArgumentError("repeats must not be negative")
-    positions = np.repeat(np.arange(size, dtype=np.int64), counts)
+    check_count((sum(counts.tolist()),))
+    positions = np.repeat(np.arange(size, dtype=np.int64), counts.astype(np.int64))
     return wrap(at_.take(node, buffer_leaf(positions, int64), at))
 
 
@@ -397,4 +408,4 @@ def _counts(repeats: Any) -> np.ndarray:
     counts = np.asarray(repeats)
     if counts.dtype.kind not in "iu" and counts.size:
         raise DTypeError(f"repeats must be integers, got {repeats!r}")
-    return counts.astype(np.int64)
+    return counts

@@ -15,7 +15,7 @@ from ..base.errors import TraceError
 from ..base.site import user_site
 from ..base.state import state
 from .dtype import DType
-from .shape import Shape, show_shape, size_of
+from .shape import Shape, check_count, show_shape, size_of
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -48,6 +48,7 @@ class Aval:
         key = (shape, dtype)
         found = cls._interned.get(key)
         if found is None:
+            check_count(shape)
             found = object.__new__(cls)
             found.shape = shape
             found.dtype = dtype

@@ -181,7 +181,18 @@ def is_static(shape: Iterable[Size]) -> bool:
     return all(type(s) is int for s in shape)
 
 
+#: Elements of a tensor, at most.
 _MOST = 2**62
+
+
+def check_count(shape: Shape) -> None:
+    """An error if a tensor of so many elements cannot be numbered, wherever it came from."""
+    count = 1
+    for n in shape:
+        if type(n) is int:
+            count *= n or 1
+    if count > _MOST:
+        raise ShapeError(f"a tensor of shape {show_shape(shape)} has more elements than can be numbered")
 
 
 def check_shape(shape: Any) -> Shape:
@@ -195,7 +206,6 @@ def check_shape(shape: Any) -> Shape:
     else:
         raise ShapeError(f"a shape is an integer or a tuple of integers, got {shape!r}")
     out: list[Size] = []
-    count = 1
     for s in items:
         if type(s) is int:
             n = s
@@ -210,9 +220,7 @@ def check_shape(shape: Any) -> Shape:
         if n < 0:
             raise ShapeError(f"a shape holds no negative sizes, got {shape!r}")
         out.append(n)
-        count *= n or 1
-    if count > _MOST:
-        raise ShapeError(f"a tensor of shape {shape!r} has more elements than can be numbered")
+    check_count(tuple(out))
     return tuple(out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -36,7 +37,7 @@ from .processor import host_target
 from .regions import Region, numbered, own_results, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
-from .units import scratch_bytes, units
+from .units import MOST, scratch_bytes, units
 from .work import SPECIAL, grain_of, hardly_pays, work_of
 
 #: How many runs of one program at a time find memory that is laid out already.
@@ -81,6 +82,8 @@ class CpuProgram:
         self.source = source  #: as it was before all passes; errors and profiles speak of its nodes
         self.target = host_target()
         self.region = plan(graph)
+        if self.region.arena.size > sys.maxsize:
+            raise self._too_large().error
         foresee([self.region.arena.size])
         self.steps = list(self.region.all_steps())
         if debug.at(4):
@@ -105,6 +108,8 @@ class CpuProgram:
         self._tiers = Tiers(native, uses, each)
         self.scratch_bytes = max([scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
         counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}
+        if (k := max(counts, key=counts.__getitem__, default=0)) and counts[k] > MOST:
+            raise self._beyond(kinds[k], counts[k])
         self._shares = {k: (counts[k], grain_of(s.kernel, works[k], counts[k])) for k, s in kinds.items()}
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
@@ -257,6 +262,18 @@ class CpuProgram:
         largest = max(stored, key=lambda n: n.size * n.dtype.itemsize)  # type: ignore[operator]
         text = f"{largest.prim.name}: not enough memory for {largest.aval.describe()}"
         return Fault(largest.site[1], OutOfMemoryError(text))
+
+    def _beyond(self, step: Step, count: int) -> WeftError:
+        """What to say of a step of too many parts: first, if it is so, that there is no memory for them."""
+        sizes = [self.region.arena.size, *[int(n.size) * n.dtype.itemsize for n in step.writes]]
+        try:
+            _ = [memory.take_block(size) for size in sizes]  # all at once
+        except MemoryError:
+            return self._too_large().error
+        return BackendError(
+            f"{step.node.prim.name}: {count:,} parts, as of {step.node.aval.describe()}, are more than the cpu backend "
+            f"can count ({MOST:,}); work on slices"
+        )
 
     def _view(self, node: Node, slots: np.ndarray) -> np.ndarray:
         """The memory of a stored value as an array: the one of the last run, where it is in the same place."""

@@ -55,6 +55,8 @@ def _take_block(size: int) -> Block:
 
 def fresh(size: int) -> Block:
     """A block that the process has not had before."""
+    if size > sys.maxsize - ALIGNMENT:
+        raise MemoryError(f"no memory has {size} bytes")
     raw = np.empty(size + ALIGNMENT, np.uint8)
     address = address_of(raw)
     skip = -address % ALIGNMENT

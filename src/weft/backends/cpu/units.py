@@ -12,6 +12,9 @@ from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
 from . import loop_units, tile_units
 
+#: Units of a step, at most: the pool counts them in 32 bits, of which the last number says that there are none.
+MOST = 2**32 - 2
+
 
 def units(kernel: Any, target: Target) -> int:
     """How many there are."""
