@@ -138,7 +138,7 @@ def error_functions() -> None:
 
 
 def scaled_complement() -> None:
-    # exp(x**2) erfc(x) = p(u) / (x + 2), u = (x - 2) / (x + 2) - 2/15, 0.5 <= x <= 28
+    # exp(x**2) erfc(x) = p(u) / (x + 2), u = (x - 2) / (x + 2) - 1/8, 0.5 <= x <= 28
     shift = mp.mpf(0.125)
 
     def scaled(u: mp.mpf) -> mp.mpf:

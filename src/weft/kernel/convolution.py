@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
@@ -11,7 +11,7 @@ from .contraction import IN_TILES, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
-from .pixels import by_pixels, is_depthwise, is_kernel_gradient
+from .pixels import by_pixels, is_depthwise, is_dilated_once, is_kernel_gradient, shape_of
 from .pooling import windows_of
 from .tiles import Guard, Tiles
 from .wide import is_wide_conv
@@ -42,17 +42,17 @@ def _as_loops(c: Common) -> Kernel:
     assert c.anchor is not None
     x, w = c.anchor.args
     a = c.anchor.attrs
+    (images, *_), (filters, channels, *window) = shape_of(c.anchor), shape_of(w)
     outer, (n, o, *spatial) = c.loops()
-    channel = Var("c", w.shape[1])  # type: ignore[arg-type]
-    taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
-    group = quotient(o, w.shape[0] // (a["feature_groups"] * a["batch_groups"]))  # type: ignore[operator]
-    image = n + group * c.anchor.shape[0] if a["batch_groups"] > 1 else n  # type: ignore[operator]
+    channel, taps = Var("c", channels), variables(tuple(window), "k")
+    group = quotient(o, filters // (a["feature_groups"] * a["batch_groups"]))
+    image = n + group * images if a["batch_groups"] > 1 else n
     depth = as_index(channel) + (group * channel.size if a["feature_groups"] > 1 else 0)
     conditions, at = [], []
-    for d, (i, k) in enumerate(zip(spatial, taps, strict=True)):
+    for d, (i, k, size) in enumerate(zip(spatial, taps, shape_of(x)[2:], strict=True)):
         here = i * a["stride"][d] + as_index(k) * a["kernel_dilation"][d] - a["padding"][d][0]
-        step, size = a["input_dilation"][d], x.shape[2 + d]
-        conditions.append((here, 0, (size - 1) * step + 1 if size else 0))  # type: ignore[operator]
+        step = a["input_dilation"][d]
+        conditions.append((here, 0, (size - 1) * step + 1 if size else 0))
         if step > 1:
             conditions.append((remainder(here, step), 0, 1))
             here = quotient(here, step)
@@ -64,79 +64,126 @@ def _as_loops(c: Common) -> Kernel:
     return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), True)
 
 
+@dataclass(frozen=True)
+class _Loops:
+    """The variables of a convolution in tiles, and where its operands and its results are for their values."""
+
+    outer: tuple[Var, ...]
+    row: Var  #: an image, a pixel, or several of them joined
+    column: Var  #: the output channel
+    image: Load
+    kernel: Load
+    at: tuple[Index, ...]  #: of the result
+    guards: Mapping[Var, Guard]  #: taps that may fall outside the image
+    strides: Mapping[Var, int | None]  #: of the image along these
+    starts: tuple[int, ...] = ()  #: of each row in the image, if these are not a stride apart
+
+    def substitute(self, values: Mapping[Var, Index]) -> _Loops:
+        """The same with other indices in place of some variables, in all places."""
+        image, kernel = (replace(x, index=x.index.substitute(values)) for x in (self.image, self.kernel))
+        return replace(self, image=image, kernel=kernel, at=tuple([i.substitute(values) for i in self.at]))
+
+
 def _as_tiles(c: Common) -> Tiles | None:
     """The rows of a tile run over images at one pixel, or, with few images, over the pixels of a row."""
     node = c.anchor
     assert node is not None
-    single = is_depthwise(node)
-    if not (single or _multiplies(node)) or not can_round(node, c.root.dtype):
+    if not (is_depthwise(node) or _multiplies(node)) or not can_round(node, c.root.dtype):
         return None
-    a = node.attrs
-    x, w = node.args
-    n_size, o_size, *out_size = node.shape
-    batches: int = 1 if single else a["batch_groups"]
-    groups = 1 if single else a["feature_groups"] * batches  # of which only one is not 1
-    rank = len(out_size)
-    free = [_guarded(node, d) for d in range(rank)]
-    gradient = is_kernel_gradient(node)
-    over_pixels = by_pixels(node) and not gradient and not free[-1]
-    image, group = Var("b", n_size), Var("g", groups)  # type: ignore[arg-type]
-    pixels = variables(c.shape[2:], "p")
+    channels, *window = shape_of(node.args[1])[1:]
+    depth, taps = Var("c", channels), variables(tuple(window), "k")
     fold, pixel = _folded(c)
-    depth, output = Var("c", w.shape[1]), Var("o", o_size // groups)  # type: ignore[arg-type, operator]
-    taps = variables(w.shape[2:], "k")  # type: ignore[arg-type]
-    places = variables(x.shape[2:], "x")  # type: ignore[arg-type]
-    row = pixels[-1] if over_pixels else image
-    outer = tuple([v for v in (group, image, *pixels) if v is not row])
-    channel = as_index(output) + as_index(group) * output.size
-    at = (as_index(image), channel, *as_indices(pixels))
-    which = as_index(output) if single else as_index(group)  # of the groups
-    source, channels = as_index(image), as_index(depth)
-    if a["batch_groups"] > 1:
-        source = source + which * image.size
-    elif a["feature_groups"] > 1:
-        channels = channels + which * depth.size
-    left = stored(c.lowering.value(x, (source, channels, *as_indices(places))))
-    right = stored(c.lowering.value(w, (channel, as_index(depth), *as_indices(taps))))
-    if left is None or right is None:
+    loops = _plain_loops(c, depth, taps, pixel)
+    if loops is None:
         return None
-    guards: dict[Var, Guard] = {}
-    places_at: dict[Var, Index] = {}
-    for d in range(rank):
-        start = pixel(d, as_index(pixels[d])) * a["stride"][d] - a["padding"][d][0]
-        if free[d]:
-            guards[taps[d]] = Guard(start, a["kernel_dilation"][d], x.shape[2 + d], a["input_dilation"][d])  # type: ignore[arg-type]
-            places_at[places[d]] = as_index(0)
-        else:
-            places_at[places[d]] = start + as_index(taps[d]) * a["kernel_dilation"][d]
-    strides = {taps[d]: left.index.stride(places[d]) for d in range(rank) if free[d]}
-    moved = Load(left.buffer, left.index.substitute(places_at), left.dtype)
+    loops = _longer_rows(c, _in_panels(loops))
+    epilogue = None
+    if c.pooled is None:
+        loops = _listed_rows(c, loops)
+    else:
+        c.lowering.totals[node] = 0
+        places = [pixel(d, i) for d, i in enumerate(loops.at[2:])]
+        epilogue = c.lowering.value(c.pooled, (*loops.at[:2], *places))
     # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
     # "channels" are images: these go outside.
-    inner = (depth, *taps) if gradient else (*taps, depth)
-    panel, output, moved, right, at = _in_panels(output, moved, right, at)
-    outer, row, moved, at = _longer_rows(c, (*panel, *outer), row, moved, right, at, guards)
-    if c.pooled is None:
-        outer, row, moved, at, rows = _listed_rows(c, outer, row, output, moved, right, at, guards)
-        return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, rows=rows)
-    c.lowering.totals[node] = 0
-    epilogue = c.lowering.value(c.pooled, (*at[:2], *[pixel(d, i) for d, i in enumerate(at[2:])]))
-    return tiles(c, outer, row, output, inner, moved, right, at, guards, strides, fold, epilogue)
+    inner = (depth, *taps) if is_kernel_gradient(node) else (*taps, depth)
+    return tiles(
+        c, loops.outer, loops.row, loops.column, inner, loops.image, loops.kernel, loops.at, loops.guards,
+        loops.strides, fold, epilogue, rows=loops.starts,
+    )  # fmt: skip
 
 
-def _in_panels(
-    output: Var, left: Load, right: Load, at: tuple[Index, ...]
-) -> tuple[tuple[Var, ...], Var, Load, Load, tuple[Index, ...]]:
-    """(variables of the panels, the channel inside one, the image, the kernel, the place of a result): none, and the
-    others as they are, of a kernel that does not lie in panels. Of a depthwise convolution the image depends on the
-    channel too."""
-    parts = split((output,), (right.index,))
-    if parts is None or len(parts[output]) == 1:
-        return (), output, left, right, at
-    *panels, column = parts[output]
-    whole = {output: join(parts[output])}
-    left, right = (replace(x, index=x.index.substitute(whole)) for x in (left, right))
-    return tuple(panels), column, left, right, tuple([i.substitute(whole) for i in at])
+def _plain_loops(
+    c: Common, depth: Var, taps: tuple[Var, ...], pixel: Callable[[int, Index], Index]
+) -> _Loops | None:
+    """A variable for each axis of the result; None if an operand is not read from memory as it is."""
+    node = c.anchor
+    assert node is not None
+    attrs, (images, outputs, *_) = node.attrs, shape_of(node)
+    depthwise = is_depthwise(node)  # whose tiles have a group in each column
+    groups = 1 if depthwise else attrs["feature_groups"] * attrs["batch_groups"]  # of which only one is not 1
+    image, group, column = Var("b", images), Var("g", groups), Var("o", outputs // groups)
+    pixels = variables(c.shape[2:], "p")
+    guarded = [_guarded(node, d) for d in range(len(taps))]
+    over_pixels = by_pixels(node) and not is_kernel_gradient(node) and not guarded[-1]
+    row = pixels[-1] if over_pixels else image
+    channel = as_index(column) + as_index(group) * column.size
+    operands = _operands(c, image, as_index(column) if depthwise else as_index(group), channel, depth, taps)
+    if operands is None:
+        return None
+    left, right, places = operands
+    guards: dict[Var, Guard] = {}
+    reached: dict[Var, Index] = {}
+    for d, (tap, place, size) in enumerate(zip(taps, places, shape_of(node.args[0])[2:], strict=True)):
+        start = pixel(d, as_index(pixels[d])) * attrs["stride"][d] - attrs["padding"][d][0]
+        step = attrs["kernel_dilation"][d]
+        if guarded[d]:
+            guards[tap] = Guard(start, step, size, attrs["input_dilation"][d])
+            reached[place] = as_index(0)
+        else:
+            reached[place] = start + as_index(tap) * step
+    return _Loops(
+        outer=tuple([v for v in (group, image, *pixels) if v is not row]),
+        row=row,
+        column=column,
+        image=Load(left.buffer, left.index.substitute(reached), left.dtype),
+        kernel=right,
+        at=(as_index(image), channel, *as_indices(pixels)),
+        guards=guards,
+        strides={
+            tap: left.index.stride(place) for tap, place in zip(taps, places, strict=True) if tap in guards
+        },
+    )
+
+
+def _operands(
+    c: Common, image: Var, group: Index, channel: Index, depth: Var, taps: tuple[Var, ...]
+) -> tuple[Load, Load, tuple[Var, ...]] | None:
+    """What is read of the images and of the kernel, and the variables of the place in an image; None if that is not
+    an element of memory each."""
+    assert c.anchor is not None
+    x, w = c.anchor.args
+    attrs = c.anchor.attrs
+    places = variables(shape_of(x)[2:], "x")
+    source, channels = as_index(image), as_index(depth)
+    if attrs["batch_groups"] > 1:
+        source = source + group * image.size
+    elif attrs["feature_groups"] > 1:
+        channels = channels + group * depth.size
+    left = stored(c.lowering.value(x, (source, channels, *as_indices(places))))
+    right = stored(c.lowering.value(w, (channel, as_index(depth), *as_indices(taps))))
+    return None if left is None or right is None else (left, right, places)
+
+
+def _in_panels(loops: _Loops) -> _Loops:
+    """The same with outer variables for the panels that a kernel may lie in. Of a depthwise convolution the image
+    depends on the channel too."""
+    parts = split((loops.column,), (loops.kernel.index,))
+    if parts is None or len(parts[loops.column]) == 1:
+        return loops
+    *panels, column = parts[loops.column]
+    whole = {loops.column: join(parts[loops.column])}
+    return replace(loops.substitute(whole), outer=(*panels, *loops.outer), column=column)
 
 
 def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
@@ -150,22 +197,13 @@ def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
     return fold, lambda d, i: i * stride[d] + as_index(fold[d])
 
 
-def _longer_rows(
-    c: Common,
-    outer: tuple[Var, ...],
-    row: Var,
-    left: Load,
-    right: Load,
-    at: tuple[Index, ...],
-    guards: Mapping[Var, Guard],
-) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...]]:
+def _longer_rows(c: Common, loops: _Loops) -> _Loops:
     """The same with outer variables joined to the row, where one goes on where the other ends."""
-    for v in reversed(outer):
-        steps = [(x.stride(v), x.stride(row)) for x in (left.index, c.place(at))]
-        if v.size == 1 or any(a is None or b is None for a, b in steps):
+    for v in reversed(loops.outer):
+        row = loops.row
+        steps = [(x.stride(v), x.stride(row)) for x in (loops.image.index, c.place(loops.at))]
+        if v.size == 1 or any(a is None or b is None for a, b in steps) or _meets_others(loops, v):
             continue
-        if v in right.index.variables() or any(v in g.at.variables() for g in guards.values()):
-            continue  # the rows of two groups of channels meet different kernels
         if row.size == 1 or all(a == b * row.size for a, b in steps):  # type: ignore[operator]
             high, low = v, row
         elif all(b == a * v.size for a, b in steps):  # type: ignore[operator]
@@ -174,36 +212,35 @@ def _longer_rows(
             continue
         long = Var(f"{high.name}{low.name}", v.size * row.size)
         cut = {high: quotient(as_index(long), low.size), low: remainder(as_index(long), low.size)}
-        left = replace(left, index=left.index.substitute(cut))
-        at = tuple([i.substitute(cut) for i in at])
-        outer, row = tuple([o for o in outer if o is not v]), long
-    return outer, row, left, at
+        outer = tuple([o for o in loops.outer if o is not v])
+        loops = replace(loops.substitute(cut), outer=outer, row=long)
+    return loops
 
 
-def _listed_rows(
-    c: Common,
-    outer: tuple[Var, ...],
-    row: Var,
-    output: Var,
-    left: Load,
-    right: Load,
-    at: tuple[Index, ...],
-    guards: Mapping[Var, Guard],
-) -> tuple[tuple[Var, ...], Var, Load, tuple[Index, ...], tuple[int, ...]]:
+def _meets_others(loops: _Loops, v: Var) -> bool:
+    """Whether rows at different values of a variable meet other elements of the kernel, as those of two groups of
+    channels do, or are guarded in other ways."""
+    return v in loops.kernel.index.variables() or any(v in g.at.variables() for g in loops.guards.values())
+
+
+def _listed_rows(c: Common, loops: _Loops) -> _Loops:
     """The same with outer variables joined to a row that is too short for a tile, and where each row then begins in
-    the first operand: results go on where others end, but rows of this operand, say the taps of several rows of an
-    image, lie anywhere. Nothing is listed where they are a stride apart as it is."""
-    vectors = min(2, -(-output.size // _LANES))
-    guarded = {v for g in guards.values() for v in g.at.variables()}
-    place, parts, many = c.place(at), [row], row.size
+    the image: results go on where others end, but rows of the image, say the taps of several rows of one, lie
+    anywhere. Nothing is listed where they are a stride apart as it is."""
+    row, image, place = loops.row, loops.image, c.place(loops.at)
+    vectors = min(2, -(-loops.column.size // _LANES))
+    parts, many = [row], row.size
     listed: list[int] = []
-    for v in reversed(outer):
-        if left.dtype is not c.anchor.dtype or many * vectors >= _SUMS:  # type: ignore[union-attr]
+    for v in reversed(loops.outer):
+        if image.dtype is not c.anchor.dtype or many * vectors >= _SUMS:  # type: ignore[union-attr]
             break
-        step, short, *results = (x.stride(u) for x in (left.index, place) for u in (v, row))
-        if v.size == 1 or v.size * many > _LISTED or None in (step, short, *results):
-            continue
-        if v in guarded or v in right.index.variables():
+        step, short, *results = (x.stride(u) for x in (image.index, place) for u in (v, row))
+        if (
+            v.size == 1
+            or v.size * many > _LISTED
+            or None in (step, short, *results)
+            or _meets_others(loops, v)
+        ):
             continue
         known = listed or [i * short for i in range(row.size)]  # type: ignore[operator]
         above, below = results[0], place.stride(parts[-1])
@@ -217,12 +254,17 @@ def _listed_rows(
             continue
         many *= v.size
     if not listed:
-        return outer, row, left, at, ()
+        return loops
     long = Var("".join([v.name for v in parts]), many)
     cut = dict(zip(parts, unflatten_index(as_index(long), [v.size for v in parts]), strict=True))
-    at = tuple([i.substitute(cut) for i in at])
-    left = replace(left, index=left.index.substitute({v: as_index(0) for v in parts}))
-    return tuple([o for o in outer if o not in parts]), long, left, at, tuple(listed)
+    return replace(
+        loops,
+        outer=tuple([o for o in loops.outer if o not in parts]),
+        row=long,
+        image=replace(image, index=image.index.substitute({v: as_index(0) for v in parts})),
+        at=tuple([i.substitute(cut) for i in loops.at]),
+        starts=tuple(listed),
+    )
 
 
 def fits(node: Node) -> bool:
@@ -231,22 +273,18 @@ def fits(node: Node) -> bool:
 
 
 def _multiplies(node: Node) -> bool:
-    """Whether each group of a convolution is a contraction."""
+    """Whether each group of a convolution is a contraction, of two output channels or more."""
     a = node.attrs
-    if node.dtype.name not in IN_TILES:
+    if node.dtype.name not in IN_TILES or not is_dilated_once(node):
         return False
-    plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
-    channels = node.shape[1] // (a["feature_groups"] * a["batch_groups"])  # type: ignore[operator]
-    return (
-        plain
-        and channels >= 2
-        and all(n > 0 for n in (*node.shape, *node.args[0].shape, *node.args[1].shape))
-    )  # type: ignore[operator]
+    columns = shape_of(node)[1] // (a["feature_groups"] * a["batch_groups"])
+    return columns >= 2 and all(n > 0 for x in (node, *node.args) for n in shape_of(x))
 
 
 def _guarded(node: Node, d: int) -> bool:
     """Whether some taps of a spatial axis fall outside the image, or between its elements."""
     a = node.attrs
-    last = (node.shape[2 + d] - 1) * a["stride"][d] - a["padding"][d][0]  # type: ignore[operator]
-    last += (node.args[1].shape[2 + d] - 1) * a["kernel_dilation"][d]  # type: ignore[operator]
-    return a["padding"][d][0] > 0 or a["input_dilation"][d] > 1 or last >= node.args[0].shape[2 + d]  # type: ignore[operator]
+    size, taps, results = (shape_of(x)[2 + d] for x in (*node.args, node))
+    low = a["padding"][d][0]
+    last = (results - 1) * a["stride"][d] - low + (taps - 1) * a["kernel_dilation"][d]
+    return low > 0 or a["input_dilation"][d] > 1 or last >= size

@@ -14,17 +14,21 @@ FEW = 24
 _WIDE = 12
 
 
+def shape_of(node: Node) -> tuple[int, ...]:
+    """The shape of a node of a graph without open dimensions, which are gone before there are kernels."""
+    return node.shape  # type: ignore[return-value]
+
+
 def by_pixels(conv: Node) -> bool:
     """Whether the rows of tiles are pixels of one image, not images at one pixel: where these are few, or where they
     lie so that the cache has few places for them all."""
-    images, width = conv.shape[0], conv.shape[-1]
+    (images, *_, width), x = shape_of(conv), conv.args[0]
     if is_depthwise(conv):
-        return width > 1  # type: ignore[operator]
-    x = conv.args[0]
-    collide = math.prod(x.shape[1:]) * x.dtype.itemsize % WAY == 0  # type: ignore[operator, arg-type]
-    if images < FEW:  # type: ignore[operator]
-        return (4 if collide else 2) * width > images  # type: ignore[operator]
-    return collide and width >= _WIDE  # type: ignore[operator]
+        return width > 1
+    collide = math.prod(shape_of(x)[1:]) * x.dtype.itemsize % WAY == 0
+    if images < FEW:
+        return (4 if collide else 2) * width > images
+    return collide and width >= _WIDE
 
 
 def is_kernel_gradient(node: Node) -> bool:
@@ -32,16 +36,21 @@ def is_kernel_gradient(node: Node) -> bool:
 
     So is the gradient of a kernel: it contracts over images and pixels, and its operands are views of images.
     """
-    return math.prod(node.args[1].shape[2:]) > math.prod(node.shape[2:])  # type: ignore[arg-type]
+    return math.prod(shape_of(node.args[1])[2:]) > math.prod(shape_of(node)[2:])
+
+
+def is_dilated_once(conv: Node) -> bool:
+    """Whether along no axis both the kernel and the image are dilated: then each tap meets elements a stride apart."""
+    a = conv.attrs
+    return all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
 
 
 def is_depthwise(node: Node) -> bool:
     """Whether every channel of a convolution of floats is a group of its own: vectors run along these."""
     a, (x, w) = node.attrs, node.args
-    if node.dtype.name not in ("float32", "float64") or not math.prod((*node.shape, *x.shape, *w.shape)):  # type: ignore[arg-type]
+    if node.dtype.name not in ("float32", "float64") or not all((*node.shape, *x.shape, *w.shape)):
         return False
-    plain = all(k == 1 or i == 1 for k, i in zip(a["kernel_dilation"], a["input_dilation"], strict=True))
     channels = node.shape[1]
     forward = a["batch_groups"] == 1 and a["feature_groups"] == channels == x.shape[1]
     backward = a["feature_groups"] == 1 and a["batch_groups"] == channels == x.shape[0]
-    return plain and channels != 1 and (forward or backward)
+    return is_dilated_once(node) and channels != 1 and (forward or backward)

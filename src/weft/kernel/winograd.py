@@ -6,7 +6,11 @@ Four results, a tile of 2 x 2, come from a patch d of 4 x 4 numbers of each chan
 
 with * element by element: 16 products where the sums as they are written need 36. The patches, transformed, make 16
 matrices of tiles times channels, and the kernels 16 of channels times results, so what is left are 16 matrix products.
-B and A hold ones, G halves too: transforming only adds and subtracts.
+B and A hold ones, G halves too: transforming only adds and subtracts. The matrices, where they come from and what they
+do to rounding errors are in `filtering`: bounds are 7 times those of the sums as they are written, but each sum is nine
+times shorter, and the error that is measured is a fifth larger (docs/decisions/0025-fewer-products.md).
+A transformed patch is up to four times as large as its numbers, so that those near the end of the range overflow
+earlier, and an infinity or a NaN reaches all four results of a tile.
 
 A unit of work takes a block of tiles: it transforms their patches, and for each part of the output channels makes the
 products and transforms these back, with everything that follows the convolution. What lies between these steps is in
@@ -31,7 +35,7 @@ from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
 from .index import Index, Indices, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
-from .pixels import FEW, by_pixels, is_kernel_gradient
+from .pixels import FEW, by_pixels, is_kernel_gradient, shape_of
 from .tiles import Operand, Result, Tap, Tiles
 
 #: Products of each tile and channel.
@@ -128,7 +132,7 @@ def _pays(conv: Node) -> bool:
         shape_of(conv.args[0])[2:], shape_of(conv)[2:], conv.attrs["padding"], strict=True
     ):
         taps = 3 * results
-        if conv.shape[0] >= FEW and not by_pixels(conv):  # type: ignore[operator]
+        if shape_of(conv)[0] >= FEW and not by_pixels(conv):
             taps = sum([0 <= i + k - low < size for i in range(results) for k in range(3)])
         written *= taps / -(-results // 2)
     return _PRODUCTS + _TO_PATCHES / columns + _TO_RESULTS / channels <= written
@@ -148,10 +152,6 @@ def fills(shape: tuple[int, ...], fewest: int) -> bool:
     images, _, height, width = shape
     tiles = math.prod(grid_of(shape))
     return tiles >= fewest and 4 * tiles <= _WASTE * images * height * width
-
-
-def shape_of(node: Node) -> tuple[int, ...]:
-    return node.shape  # type: ignore[return-value]
 
 
 def grid_of(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -4,8 +4,9 @@ A tile of 2 x 2 cotangents y and the patch d of 4 x 4 numbers that it came from 
 
     A [ (G y G') * (B' d B) ] A'
 
-16 products where the sums as they are written have 36. What is inside the brackets is summed over all tiles before it
-is transformed back, so what is left are 16 matrix products of channels times tiles times output channels.
+16 products where the sums as they are written have 36 (`filtering` has the matrices). What is inside the brackets is
+summed over all tiles before it is transformed back, so what is left are 16 matrix products of channels times tiles
+times output channels.
 
 One step makes the sums: a unit of work has four of the 16, those of one row, for some channels and some output
 channels, and goes through all tiles block by block, with memory that stays in its cache in between. A second step
@@ -25,8 +26,9 @@ from .filtering import Line, both_ways, of_pair, of_patch, to_taps
 from .index import Index, Var, as_index
 from .loops import Apply, Expr, Kernel, Load, Stage, Store, Total
 from .lower import inside, zero
+from .pixels import shape_of
 from .tiles import Operand, Result, Tap, Tiles
-from .winograd import block_of, fills, grid_of, is_plain, place_of, shape_of
+from .winograd import block_of, fills, grid_of, is_plain, place_of
 
 #: Rows of products, and products of a row.
 _ROWS = 4
