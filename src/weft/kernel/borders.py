@@ -16,6 +16,7 @@ from ..ops.define import constant
 from ..ops.movement import identity, pad, permute, slice_
 from ..ops.window import windows
 from ..passes.rewrite import rewrite
+from .pixels import shape_of
 
 #: Pixels from which on rows of an image are long enough for tiles: those of shorter ones are joined, where they can be.
 _LONG_ROW = 24
@@ -72,7 +73,7 @@ def is_narrow(conv: Node) -> bool:
     """Whether a convolution goes on from one row of an image to the next, and should, as these are short."""
     w, a = conv.args[1], conv.attrs
     alone = all(n == 1 for n in (*w.shape[2:], *a["stride"], *a["input_dilation"]))
-    return alone and not any(any(p) for p in a["padding"]) and conv.shape[-1] < _LONG_ROW  # type: ignore[operator]
+    return alone and not any(any(p) for p in a["padding"]) and shape_of(conv)[-1] < _LONG_ROW
 
 
 def read_inside(graph: Graph) -> Graph:

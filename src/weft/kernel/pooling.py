@@ -9,7 +9,7 @@ from ..ir.node import Node
 from ..ops.elementwise import maximum, minimum
 from ..ops.movement import identity, pad, reshape, slice_
 from ..ops.window import windows
-from .pixels import FEW, is_kernel_gradient
+from .pixels import FEW, is_kernel_gradient, shape_of
 from .winograd import suits
 
 #: Rows of a tile that are pixels of one pooled image: with fewer, the tile is too small.
@@ -79,7 +79,8 @@ def pooling_after(conv: Node, end: Node, uses: Callable[[Node], Sequence[Node]])
     found = windows_of(node)
     if found is None or _uncropped(found.args[0]) is not end or found.ndim != 2 * conv.ndim - 2:
         return None
-    rows = max(conv.shape[0], node.shape[-1]) if conv.shape[0] < FEW else conv.shape[0]  # type: ignore[operator, type-var]
+    images, width = shape_of(conv)[0], shape_of(node)[-1]
+    rows = max(images, width) if images < FEW else images
     fits = not is_kernel_gradient(conv) and rows >= _FEW_PIXELS
     if suits(conv):  # whose tiles have 2 x 2 results
         fits = found.attrs["kernel"] == found.attrs["stride"] == (2, 2)

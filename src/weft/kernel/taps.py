@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections.abc import Collection, Mapping, Sequence
 
 from ..ir.dtype import int32
 from ..ir.graph import Graph, users_of
@@ -16,6 +18,7 @@ from ..ops.reduce import argmax, argmin
 from ..ops.selection import cast, where
 from ..ops.window import windows_add
 from ..passes.rewrite import rewrite
+from .pixels import shape_of
 from .pooling import windows_reduced
 
 #: Elements of a window, at most, for which each gets an expression of its own.
@@ -31,49 +34,47 @@ def spread_windows(graph: Graph) -> Graph:
     So is the place of the first such element, for the gradient. Windows that lie apart stay: they may be pooled by the
     kernel of a convolution. So do those that something else goes over, too: rows of them are gone through together.
     """
-    users = users_of(graph)
-
-    def goes_on(node: Node) -> bool:
-        """Whether all that becomes of a node is a copy of it with a border: the kernel of that copy computes it."""
-        after = users.get(node, [])
-        while len(after) == 1 and after[0].prim is pad and node not in outputs:
-            node, after = after[0], users.get(after[0], [])
-        return len(after) == 1 and after[0].prim is identity and node.prim is pad and node not in outputs
-
-    outputs = set(graph.outputs)
+    users, outputs = users_of(graph), set(graph.outputs)
     extremes: dict[tuple[Node, bool], Node] = {}  #: of windows, the least ones if so
-
-    def alone(found: Node) -> bool:
-        """Whether all that goes over the windows is spread, too."""
-        after = [u for v in users[found] for u in (users.get(v, []) if v.prim is reshape else [v])]
-        return found not in outputs and all(
-            u.prim.name in _SPREAD and windows_reduced(u) is found for u in after
-        )
 
     def spread(old: Node, args: tuple[Node, ...]) -> Node | None:
         if old.prim is windows_add:
             return _rounded_up(old, args[0])
-        first = old.prim in (argmax, argmin)
-        found = windows_reduced(old) if old.args[0].dtype.kind == "f" else None
-        if found is None or not alone(found):
-            return None
-        kernel, stride, dilation = (found.attrs[k] for k in ("kernel", "stride", "dilation"))
-        overlap = any(s < (k - 1) * d + 1 for k, s, d in zip(kernel, stride, dilation, strict=True))
-        if not overlap or not 1 < math.prod(kernel) <= _FEW_TAPS or not old.size:
+        found = windows_reduced(old) if old.args[0].dtype.kind == "f" and old.size else None
+        if found is None or not _is_spread(found) or not _all_is_spread(found, users, outputs):
             return None
         (x,) = (args[0] if args[0].prim is found.prim else args[0].args[0]).args
-        parts = _parts(x, found, old.shape[x.ndim - len(kernel) :])  # type: ignore[arg-type]
-        smallest = old.prim.name in ("min", "argmin")
+        parts = _parts(x, found, shape_of(old)[x.ndim - len(found.attrs["kernel"]) :])
+        first, smallest = old.prim in (argmax, argmin), old.prim.name in ("min", "argmin")
         total = extremes.get((found, smallest))
         if total is None:
-            total = parts[0]
-            for part in parts[1:]:
-                total = (minimum if smallest else maximum)(total, part)
-            if first or not (goes_on(old) or old in outputs):
+            total = functools.reduce(minimum if smallest else maximum, parts)
+            if first or not (_only_gets_a_border(old, users, outputs) or old in outputs):
                 total = extremes[found, smallest] = identity(total)  # once, whoever reads it how often
         return cast(_first(parts, total, old in outputs), dtype=old.dtype) if first else total
 
     return rewrite(graph, spread, (*_SPREAD, windows_add.name))
+
+
+def _is_spread(found: Node) -> bool:
+    """Whether windows are few elements and overlap."""
+    kernel, stride, dilation = (found.attrs[k] for k in ("kernel", "stride", "dilation"))
+    overlap = any(s < (k - 1) * d + 1 for k, s, d in zip(kernel, stride, dilation, strict=True))
+    return overlap and 1 < math.prod(kernel) <= _FEW_TAPS
+
+
+def _all_is_spread(found: Node, users: Mapping[Node, Sequence[Node]], outputs: Collection[Node]) -> bool:
+    """Whether all that goes over some windows is made tap by tap, too."""
+    after = [u for v in users[found] for u in (users.get(v, []) if v.prim is reshape else [v])]
+    return found not in outputs and all(u.prim.name in _SPREAD and windows_reduced(u) is found for u in after)
+
+
+def _only_gets_a_border(node: Node, users: Mapping[Node, Sequence[Node]], outputs: Collection[Node]) -> bool:
+    """Whether all that becomes of a node is a copy of it with a border: the kernel of that copy computes it."""
+    after = users.get(node, [])
+    while len(after) == 1 and after[0].prim is pad and node not in outputs:
+        node, after = after[0], users.get(after[0], [])
+    return len(after) == 1 and after[0].prim is identity and node.prim is pad and node not in outputs
 
 
 def _parts(x: Node, windows: Node, counts: tuple[int, ...]) -> list[Node]:
@@ -100,10 +101,10 @@ def _first(parts: list[Node], total: Node, seen: bool) -> Node:
 def _rounded_up(old: Node, x: Node) -> Node | None:
     """Windows added up to whole steps of theirs, if no more windows would fit in: see `windows`."""
     size, stride, dilation = (old.attrs[k] for k in ("size", "stride", "dilation"))
-    kernel = x.shape[-len(size) :]
+    kernel = shape_of(x)[-len(size) :]
     wanted = tuple([-(-n // s) * s for n, s in zip(size, stride, strict=True)])
-    more = [(m - k) // s > (n - k) // s for m, n, k, s in zip(wanted, size, kernel, stride, strict=True)]  # type: ignore[operator]
-    if wanted == size or any(more) or any(d > 1 for d in dilation) or math.prod(kernel) > _FEW_TAPS:  # type: ignore[arg-type]
+    more = [(m - k) // s > (n - k) // s for m, n, k, s in zip(wanted, size, kernel, stride, strict=True)]
+    if wanted == size or any(more) or any(d > 1 for d in dilation) or math.prod(kernel) > _FEW_TAPS:
         return None
     lead = old.ndim - len(size)
     whole = windows_add(x, size=wanted, stride=stride, dilation=dilation)

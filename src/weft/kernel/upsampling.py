@@ -9,6 +9,7 @@ from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import broadcast_in_dim, reshape
 from ..passes.rewrite import rewrite
+from .pixels import shape_of
 
 #: Output channels, at least: fewer are not made by tiles, whose sums have one order wherever their rows are.
 _CHANNELS = 2
@@ -42,11 +43,12 @@ def convolve_before_repeating(graph: Graph) -> Graph:
 
 
 def _of_single_pixels(conv: Node) -> bool:
+    """Whether each result of a convolution is made of one pixel, and of each pixel one."""
     a, w = conv.attrs, conv.args[1]
     plain = all(n == 1 for n in (*a["stride"], *a["input_dilation"], a["feature_groups"], a["batch_groups"]))
     if not plain or any(any(p) for p in a["padding"]) or any(n != 1 for n in w.shape[2:]):
         return False
-    return w.shape[0] >= _CHANNELS and math.prod((*conv.shape, *w.shape)) > 0  # type: ignore[operator, arg-type]
+    return shape_of(w)[0] >= _CHANNELS and 0 not in (*conv.shape, *w.shape)
 
 
 def repeats_pixels(x: Node) -> bool:
@@ -62,7 +64,7 @@ def repeats_pixels(x: Node) -> bool:
     if any(small.shape[i] != spread.shape[a] for i, a in enumerate(axes)):
         return False
     ends = itertools.pairwise((*axes, spread.ndim))
-    return all(n == math.prod(spread.shape[a:b]) for n, (a, b) in zip(x.shape, ends, strict=True))  # type: ignore[arg-type]
+    return all(n == math.prod(shape_of(spread)[a:b]) for n, (a, b) in zip(x.shape, ends, strict=True))
 
 
 def _repeated(y: Node, like: Node) -> Node:

@@ -10,6 +10,7 @@ from .anchors import Common, accumulate, anchor, in_order
 from .index import as_index, quotient, remainder
 from .loops import Apply, Expr, Kernel, Reduction, Stage, Store
 from .lower import inside, variables, zero
+from .pixels import shape_of
 
 #: Taps of a window, at most, for which each gets an expression of its own.
 _FEW_TAPS = 16
@@ -26,7 +27,7 @@ def _windows_add(c: Common) -> Kernel:
     rank = len(size)
     lead = x.ndim - 2 * rank
     outer, at = c.loops()
-    kernel: tuple[int, ...] = x.shape[lead + rank :]  # type: ignore[assignment]
+    kernel = shape_of(x)[lead + rank :]
     dense = all(d == 1 for d in dilation)
     # Without dilation the taps of the windows that cover an element are `stride` apart.
     counts = [-(-k // s) for k, s in zip(kernel, stride, strict=True)] if dense else kernel
@@ -36,8 +37,7 @@ def _windows_add(c: Common) -> Kernel:
         place, turn = at[lead + d], as_index(turns[d])
         tap = remainder(place, stride[d]) + turn * stride[d] if dense else turn
         from_ = place - tap * dilation[d]
-        count: int = x.shape[lead + d]  # type: ignore[assignment]
-        conditions.append((from_, 0, (count - 1) * stride[d] + 1))
+        conditions.append((from_, 0, (shape_of(x)[lead + d] - 1) * stride[d] + 1))
         if dense:
             conditions.append((tap, 0, kernel[d]))
         elif stride[d] > 1:
@@ -52,9 +52,9 @@ def _windows_add(c: Common) -> Kernel:
 def _goes_by_steps(node: Node) -> bool:
     """Whether the results are made in groups, one for each place within a step of the windows."""
     size, stride, dilation = (node.attrs[k] for k in ("size", "stride", "dilation"))
-    kernel = node.args[0].shape[-len(size) :]
+    kernel = shape_of(node.args[0])[-len(size) :]
     plain = all(d == 1 for d in dilation) and all(n % s == 0 for n, s in zip(size, stride, strict=True))
-    return plain and max(stride) > 1 and math.prod(kernel) <= _FEW_TAPS  # type: ignore[arg-type]
+    return plain and max(stride) > 1 and math.prod(kernel) <= _FEW_TAPS
 
 
 def _by_steps(c: Common) -> Kernel:
@@ -64,20 +64,20 @@ def _by_steps(c: Common) -> Kernel:
     stride = c.anchor.attrs["stride"]
     rank = len(stride)
     lead = x.ndim - 2 * rank
-    counts, kernel = x.shape[lead : lead + rank], x.shape[lead + rank :]
+    counts, kernel = shape_of(x)[lead : lead + rank], shape_of(x)[lead + rank :]
     shape = (*c.shape[:lead], *[n // s for n, s in zip(c.shape[lead:], stride, strict=True)])
     outer, steps = in_order(shape, c.order, "i")
     along = c.order[-1] - lead  # vectors run along this axis
     stages: dict[tuple[int, ...], list[Store]] = {}
     for places in itertools.product(*[range(s) for s in stride]):
         value: Expr = zero(x.dtype)
-        turns = [range(-(-(k - r) // s)) for k, r, s in zip(kernel, places, stride, strict=True)]  # type: ignore[operator]
+        turns = [range(-(-(k - r) // s)) for k, r, s in zip(kernel, places, stride, strict=True)]
         for turn in itertools.product(*turns):
             windows = [i - t for i, t in zip(steps[lead:], turn, strict=True)]
             taps = [as_index(r + t * s) for r, t, s in zip(places, turn, stride, strict=True)]
             conditions = [(w, 0, n) for w, n in zip(windows, counts, strict=True)]
             at = (*steps[:lead], *windows, *taps)
-            part = inside(conditions, lambda at=at: c.lowering.value(x, at), zero(x.dtype))  # type: ignore[arg-type, misc]
+            part = inside(conditions, lambda at=at: c.lowering.value(x, at), zero(x.dtype))
             value = Apply("add", (value, part), x.dtype)
         at = (*steps[:lead], *[i * s + r for i, r, s in zip(steps[lead:], places, stride, strict=True)])
         c.lowering.give(c.anchor, at, value)

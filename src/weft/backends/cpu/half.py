@@ -1,6 +1,9 @@
 """bfloat16 and float16 as instructions: float32 in registers, rounded to nearest even on their way to memory.
 
-By integer arithmetic, or, for float16, by the conversions of processors that have them.
+By integer arithmetic, or, for float16, by the conversions of processors that have them. bfloat16 is the upper half of a
+float32; float16 has 5 bits of exponent with a bias of 15 and 10 of the significand. To round at bit k is to add half a
+unit of that bit, less one, and one more if bit k is set, and then to cut off: a tie goes up only where that makes the
+last bit even, and a carry goes on into the exponent, as it should.
 """
 
 # llvmlite.ir has no annotations: what pyright infers of its values is wrong.
@@ -70,6 +73,7 @@ class Halves:
         return self.b.trunc(self.b.lshr(bits, self._int(16)), self._type(_I16))
 
     def _brain(self, bits: ir.Value) -> ir.Value:
+        """The bits of a float32 rounded to those of a bfloat16; a NaN is made quiet, as it might round to infinity."""
         b = self.b
         top = b.lshr(bits, self._int(16))
         up = b.add(b.add(bits, self._int(0x7FFF)), b.and_(top, self._int(1)))
@@ -77,15 +81,16 @@ class Halves:
         return b.select(nan, b.or_(top, self._int(0x40)), b.lshr(up, self._int(16)))
 
     def _half(self, bits: ir.Value) -> ir.Value:
+        """The bits of a float32 rounded to those of a float16: infinite from 65520 on, the tie to 65536."""
         b = self.b
         rest = b.and_(bits, self._int(0x7FFFFFFF))
         odd = b.and_(b.lshr(rest, self._int(13)), self._int(1))
-        up = b.add(b.sub(rest, self._int(0x38000000 - 0xFFF)), odd)
+        up = b.add(b.sub(rest, self._int(0x38000000 - 0xFFF)), odd)  # the exponent by 127 - 15 less
         normal = b.lshr(up, self._int(13))
         # Below the normal numbers: beside 0.5 the last bit of a float32 is the last bit of a subnormal float16.
         beside = b.fadd(b.bitcast(rest, self._type(_F32)), self.build.const(0.5, self._type(_F32)))
         tiny = b.sub(b.bitcast(beside, self._type(_I32)), self._int(0x3F000000))
-        found = b.select(b.icmp_unsigned("<", rest, self._int(0x38800000)), tiny, normal)
+        found = b.select(b.icmp_unsigned("<", rest, self._int(0x38800000)), tiny, normal)  # 2**-14
         found = b.select(b.icmp_unsigned(">=", rest, self._int(0x47800000)), self._int(0x7C00), found)
         found = b.select(b.icmp_unsigned(">", rest, self._int(0x7F800000)), self._int(0x7E00), found)
         return b.or_(found, b.and_(b.lshr(bits, self._int(16)), self._int(0x8000)))
@@ -93,7 +98,8 @@ class Halves:
     def to_odd(self, x: ir.Value) -> ir.Value:
         """A float64 as a float32 towards zero with the last bit set if anything was lost.
 
-        Rounding that once more, to a type narrow enough, gives what rounding x itself would have.
+        Rounding that once more, to a type at least two bits narrower, gives what rounding x itself would have: the last
+        bit tells what lies beside a tie from the tie (S. Boldo and G. Melquiond, 2008).
         """
         b = self.b
         near = b.fptrunc(x, self._type(_F32))

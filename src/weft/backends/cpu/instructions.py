@@ -115,12 +115,9 @@ class IRBuilder:
         finally:
             self.block = before
 
-    def goto_entry_block(self) -> Any:
-        """Inside the `with`, instructions go before the end of the function's first block."""
-        return self._outside()
-
     @contextmanager
-    def _outside(self) -> Iterator[None]:
+    def goto_entry_block(self) -> Iterator[None]:
+        """Inside the `with`, instructions go before the end of the function's first block."""
         function = self.function
         heads, function.heads = function.heads, []
         try:

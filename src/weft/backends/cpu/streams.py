@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ...kernel.index import Var, as_index, flatten_index
+from ...kernel.index import Index, Var, as_index, flatten_index
 from ...kernel.loops import Kernel, Load, Lookup, Search, Stage, Store, found_in, substituted
 from ...kernel.target import Target
 from .bounded import bounded
@@ -44,12 +44,11 @@ def bytes_moved(kernel: Kernel) -> int:
         for x in (*stage.reductions, *stage.carries, *stage.stores):
             for e in found_in([x.value]):
                 if isinstance(e, Load):
-                    moved[e.buffer] = max(moved.get(e.buffer, 0), _size(e.index.factors) * e.dtype.itemsize)
+                    moved[e.buffer] = max(moved.get(e.buffer, 0), _count(e.index) * e.dtype.itemsize)
         for s in stage.stores:
             if isinstance(s, Store):
-                moved[s.buffer] = (
-                    _size(s.index.factors) * kernel.outputs[s.buffer - len(kernel.inputs)].itemsize
-                )
+                itemsize = kernel.outputs[s.buffer - len(kernel.inputs)].itemsize
+                moved[s.buffer] = _count(s.index) * itemsize
     return sum(moved.values())
 
 
@@ -169,11 +168,9 @@ def fetched(kernel: Kernel) -> list[list[Load]]:
     return found
 
 
-def _size(factors: object) -> int:
-    total = 1
-    for term in factors:  # type: ignore[attr-defined]
-        total *= term.size if isinstance(term, Var) else max(term.bounds[1], 0) + 1
-    return total
+def _count(at: Index) -> int:
+    """How many elements an index goes through, if it meets none twice."""
+    return math.prod([t.size if isinstance(t, Var) else max(t.bounds[1], 0) + 1 for t in at.factors])
 
 
 def stores_whole_vectors(kernel: Kernel, lanes: int) -> bool:
