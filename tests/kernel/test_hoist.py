@@ -8,7 +8,8 @@ import pytest
 import weft as wf
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.graph import Graph, subgraphs, verify
-from weft.kernel.hoist import hoist_invariants, pack_constants
+from weft.kernel.hoist import hoist_invariants
+from weft.kernel.packing import pack_constants
 from weft.passes.pipeline import run_passes
 
 X = np.linspace(-1, 1, 5 * 6 * 64, dtype=np.float32).reshape(5, 6, 64)

@@ -20,7 +20,7 @@ from ...kernel.branches import plain_indices
 from ...kernel.channels import sum_by_rows
 from ...kernel.complexes import EDGES, split_complex
 from ...kernel.folding import fold_taps
-from ...kernel.hoist import hoist_invariants, pack_constants
+from ...kernel.hoist import hoist_invariants
 from ...kernel.joining import join_in_steps
 from ...kernel.layout import separate_operands
 from ...kernel.long_dots import sum_side_by_side
@@ -29,6 +29,7 @@ from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
 from ...kernel.outer import multiply_outright
+from ...kernel.packing import pack_constants
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
 from ...kernel.upsampling import convolve_before_repeating

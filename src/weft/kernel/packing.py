@@ -1,0 +1,110 @@
+"""Matrices that a loop multiplies with in every step, packed before it.
+
+A tile wants them in panels of columns that lie next to each other, each read from beginning to end by the tiles above
+each other. Packing in each step would cost about as much as a small product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, users_of
+from ..ir.node import Node
+from ..ir.shape import size_of
+from ..ops.movement import identity, permute, reshape
+from .hoist import Changed, with_constants
+from .slices import slices_of
+
+#: Smaller constants are in the cache however they lie.
+_SMALL = 1024
+
+#: Columns of a panel: two vectors of the widest kind, or eight where there are too few rows to keep those busy.
+_PANEL, _WIDE_PANEL, _FEW_ROWS = 128, 512, 4  # bytes, bytes, rows
+
+#: And of one slice of it, at least.
+_VECTOR = 64  # bytes
+
+Axes = tuple[int, ...]
+
+
+def pack_constants(graph: Graph) -> Graph:
+    """`graph` with a packed copy made before each loop of every constant that its body multiplies with."""
+    return with_constants(graph, _packed)
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """Constant number `const`: first its axes `order`, contracted ones first, in panels of `width` columns.
+
+    Where columns are read in `slices`, a panel has as many of each."""
+
+    const: int
+    order: Axes
+    contracted: int
+    slices: int
+    width: int
+
+    def pack(self, x: Node) -> Node:
+        """(panels, contracted, columns of a panel) of a constant."""
+        x = permute(x, axes=self.order)
+        rows = size_of(x.shape[: self.contracted])
+        panels = x.size // rows // self.slices // self.width
+        x = reshape(x, shape=(rows, self.slices, panels, self.width))
+        x = permute(x, axes=(2, 0, 1, 3))
+        return reshape(x, shape=(panels, rows, self.slices * self.width))
+
+    def unpack(self, packed: Node, shape: Axes) -> Node:
+        """The constant of this shape, as a view of what was packed."""
+        x = reshape(packed, shape=(*packed.shape[:2], self.slices, self.width))
+        x = permute(x, axes=(1, 2, 0, 3))
+        x = reshape(x, shape=tuple([shape[a] for a in self.order]))
+        return permute(x, axes=tuple([self.order.index(a) for a in range(len(self.order))]))
+
+
+def _packed(body: Graph, consts: int) -> Changed | None:
+    number = {n: i for i, n in enumerate(body.inputs[:consts])}
+    wanted: dict[_Packing, Node] = {}
+    uses: dict[Node, _Packing] = {}
+    users = users_of(body)
+    for node in body.nodes:
+        packing = _packing(node, number, users)
+        if packing is not None:
+            uses[node] = packing
+            wanted.setdefault(packing, fresh_inputs([packing.pack(node.args[1]).aval])[0])
+    if not uses:
+        return None
+    inputs = fresh_inputs(body.in_avals)
+
+    def make(old: Node, args: tuple[Node, ...]) -> Node:
+        if old in uses:
+            args = (args[0], uses[old].unpack(wanted[uses[old]], old.args[1].shape))  # type: ignore[arg-type]
+        new = rebuild(old, args)
+        new.site = old.site
+        return new
+
+    outputs = instantiate(body, inputs, make)
+    changed = Graph([*inputs[:consts], *wanted.values(), *inputs[consts:]], outputs)
+    return changed, lambda args: [identity(p.pack(args[p.const])) for p in wanted]
+
+
+def _packing(node: Node, number: Mapping[Node, int], users: Mapping[Node, Sequence[Node]]) -> _Packing | None:
+    """How the second factor of a product should lie, if it is a constant that lies otherwise."""
+    if node.value is not None or node.prim.name != "dot_general" or node.args[1] not in number:
+        return None
+    weight = node.args[1]
+    contract, batch = node.attrs["contract"][1], node.attrs["batch"]
+    if batch[0] or weight.dtype.name not in ("float32", "float64") or int(weight.size) < _SMALL:
+        return None
+    free = tuple([a for a in range(weight.ndim) if a not in contract])
+    columns = int(size_of([weight.shape[a] for a in free]))
+    rows = int(node.size) // columns if columns else 0
+    panel, slices = _WIDE_PANEL if rows < _FEW_ROWS else _PANEL, slices_of(node, users)
+    while slices > 1 and panel * slices > (_WIDE_PANEL if rows < _FEW_ROWS else _PANEL) and panel > _VECTOR:
+        panel //= 2
+    width = panel // weight.dtype.itemsize
+    if columns % (slices * width):
+        slices, width = 1, columns
+    if not contract or (columns == width and weight.ndim - 1 in free):
+        return None
+    return _Packing(number[weight], (*contract, *free), len(contract), slices, width)
