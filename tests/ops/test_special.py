@@ -94,6 +94,14 @@ def test_polygamma_of_negative_numbers_obeys_its_recurrence():
         np.testing.assert_allclose(next_, here + step, rtol=1e-9)
 
 
+@pytest.mark.parametrize("order", [2, 10, 20, 50])
+def test_even_orders_of_polygamma_are_even_about_one_half(order):
+    """Their reflection adds a derivative of cot that is 0 there, however large the next ones are."""
+    x = np.arange(6) + 0.5
+    for polygamma in (e.polygamma.evaluate, lambda v, order: run(lambda n: e.polygamma(n, order=order), v)):
+        np.testing.assert_allclose(polygamma(1 - x, order=order), polygamma(x, order=order), rtol=1e-13)
+
+
 def test_the_order_of_polygamma_is_checked():
     for order in (0, -1, 1.5, 51):
         with pytest.raises(ArgumentError, match="order"):

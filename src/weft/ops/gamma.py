@@ -123,7 +123,11 @@ def _polygamma_double(x, order):
     poly = np.polynomial.Polynomial([0.0, 1.0])
     for _ in range(order):
         poly = poly.deriv() * np.polynomial.Polynomial([-1.0, 0.0, -1.0])
-    cot = 1 / np.tan(np.pi * (x - np.round(x)))
+    r = x - np.round(x)
+    # Close to half numbers cot pi r is nearly 0: by 1 / tan it would be known to 1e-16 only, which the powers of pi
+    # and the polynomial's coefficients, of the size of order!, magnify.
+    turned = np.copysign(np.tan(np.pi * (0.5 - np.abs(r))), r)
+    cot = np.where(np.abs(r) > 0.25, turned, 1 / np.tan(np.pi * r))
     down = (up if order % 2 == 0 else -up) - np.pi ** (order + 1) * poly(cot)
     down = np.where(x > -1e-20, (-1.0) ** (order + 1) * math.factorial(order) / x ** (order + 1), down)
     pole = np.inf if order % 2 else np.nan
