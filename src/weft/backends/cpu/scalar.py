@@ -26,6 +26,8 @@ parametric: dict[str, Callable[[Build, ir.Value, DType, int], ir.Value]] = {}
 
 
 def operation(*names: str) -> Callable[[Operate], Operate]:
+    """Declare the code of the primitives called `names`, on operands of one type, which may be any."""
+
     def declare(emit: Operate) -> Operate:
         for name in names:
             table[name] = emit
@@ -44,6 +46,9 @@ def operate(
     if name not in table:
         raise BackendError(f"the cpu backend has no code for {name}")
     return table[name](build, args, dtypes[0], out)
+
+
+# -- arithmetic -----------------------------------------------------------------------------------------------
 
 
 def _arithmetic(name: str, floating: str, integer: str) -> None:
@@ -105,6 +110,38 @@ table["maximum"] = lambda build, args, dtype, out: extremum(build, True, *args, 
 table["minimum"] = lambda build, args, dtype, out: extremum(build, False, *args, dtype)
 
 
+@operation("clip")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    x, low, high = args
+    return extremum(build, False, extremum(build, True, x, low, dtype), high, dtype)
+
+
+@operation("sign")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    (x,) = args
+    zero = build.const(0, x.type)
+    if dtype.kind == "f":
+        rest = build.b.select(build.b.fcmp_ordered("==", x, zero), zero, x)  # +0 or NaN
+        up = build.b.select(build.b.fcmp_ordered(">", x, zero), build.const(1, x.type), rest)
+        return build.b.select(build.b.fcmp_ordered("<", x, zero), build.const(-1, x.type), up)
+    compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
+    up = build.b.select(compare(">", x, zero), build.const(1, x.type), zero)
+    return up if dtype.kind == "u" else build.b.select(compare("<", x, zero), build.const(-1, x.type), up)
+
+
+@operation("rsqrt")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return build.b.fdiv(build.const(1.0, args[0].type), build.call1("sqrt", args[0]))
+
+
+@operation("conj")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    return args[0]
+
+
+# -- comparison -----------------------------------------------------------------------------------------------
+
+
 def _comparison(name: str, sign: str) -> None:
     @operation(name)
     def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
@@ -126,6 +163,28 @@ def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.
     return build.b.fcmp_unordered("uno", x, x) if dtype.kind == "f" else build.b.icmp_signed("!=", x, x)
 
 
+def _finiteness(name: str, sign: str, of_integers: bool) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        (x,) = args
+        if dtype.kind != "f":
+            return build.b.icmp_signed("==" if of_integers else "!=", x, x)
+        return build.b.fcmp_ordered(sign, build.call1("fabs", x), build.const(math.inf, x.type))
+
+
+_finiteness("isinf", "==", False)
+_finiteness("isfinite", "<", True)
+
+
+@operation("signbit")
+def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+    a = LlvmAlgebra(build, args[0].type)
+    return a.iless(a.as_int(args[0]), a.iconst(0))
+
+
+# -- choice and bits ------------------------------------------------------------------------------------------
+
+
 @operation("where")
 def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
     return build.b.select(*args)
@@ -141,6 +200,25 @@ for _name, _method in (
     ("bitwise_and", "and_"), ("bitwise_or", "or_"), ("bitwise_xor", "xor"), ("bitwise_not", "not_"),
 ):  # fmt: skip
     _bitwise(_name, _method)
+
+
+def _shift(name: str) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        b, (x, count) = build.b, args
+        inside = b.icmp_unsigned("<", count, build.const(dtype.bits, count.type))
+        if name == "shift_right" and dtype.kind == "i":
+            return b.ashr(x, b.select(inside, count, build.const(dtype.bits - 1, count.type)))
+        safe = b.select(inside, count, build.const(0, count.type))
+        moved = b.shl(x, safe) if name == "shift_left" else b.lshr(x, safe)
+        return b.select(inside, moved, build.const(0, x.type))
+
+
+_shift("shift_left")
+_shift("shift_right")
+
+
+# -- conversion -----------------------------------------------------------------------------------------------
 
 
 @operation("cast")
@@ -184,108 +262,7 @@ def _saturated(build: Build, x: ir.Value, want: ir.Type, out: DType) -> ir.Value
     return b.select(below, build.const(int(low), want), found)
 
 
-# -- reductions -----------------------------------------------------------------------------------------------
-
-
-def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
-    """One step of a reduction."""
-    if op in ("sum", "dot", "prod"):
-        return table["mul" if op == "prod" else "add"](build, (x, y), dtype, dtype)
-    if op in ("max", "min"):
-        return extremum(build, op == "max", x, y, dtype)
-    assert x.type == y.type and (x.type == I1 or x.type.element == I1)
-    return build.b.or_(x, y) if op == "any" else build.b.and_(x, y)
-
-
-# -- elementary functions -----------------------------------------------------------------------------------------
-
-
-def _elementary(name: str) -> None:
-    integers = table.get(name)
-
-    @operation(name)
-    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-        if dtype.kind != "f" and integers is not None:
-            return integers(build, args, dtype, out)
-        return functions[name](LlvmAlgebra(build, args[0].type), *args)
-
-
-def _exp_unless(name: str, low: bool) -> None:
-    @operation(name)
-    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-        vanishes, x = args
-        return exp_unless(LlvmAlgebra(build, x.type), vanishes, x, low)
-
-
-_exp_unless("exp_unless", False)
-_exp_unless("exp_unless_low", True)
-
-
-@operation("rsqrt")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    return build.b.fdiv(build.const(1.0, args[0].type), build.call1("sqrt", args[0]))
-
-
-@operation("sign")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    (x,) = args
-    zero = build.const(0, x.type)
-    if dtype.kind == "f":
-        rest = build.b.select(build.b.fcmp_ordered("==", x, zero), zero, x)  # +0 or NaN
-        up = build.b.select(build.b.fcmp_ordered(">", x, zero), build.const(1, x.type), rest)
-        return build.b.select(build.b.fcmp_ordered("<", x, zero), build.const(-1, x.type), up)
-    compare = build.b.icmp_signed if dtype.kind == "i" else build.b.icmp_unsigned
-    up = build.b.select(compare(">", x, zero), build.const(1, x.type), zero)
-    return up if dtype.kind == "u" else build.b.select(compare("<", x, zero), build.const(-1, x.type), up)
-
-
-@operation("clip")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    x, low, high = args
-    return extremum(build, False, extremum(build, True, x, low, dtype), high, dtype)
-
-
-@operation("conj")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    return args[0]
-
-
-@operation("signbit")
-def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    a = LlvmAlgebra(build, args[0].type)
-    return a.iless(a.as_int(args[0]), a.iconst(0))
-
-
-def _finiteness(name: str, sign: str, of_integers: bool) -> None:
-    @operation(name)
-    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-        (x,) = args
-        if dtype.kind != "f":
-            return build.b.icmp_signed("==" if of_integers else "!=", x, x)
-        return build.b.fcmp_ordered(sign, build.call1("fabs", x), build.const(math.inf, x.type))
-
-
-_finiteness("isinf", "==", False)
-_finiteness("isfinite", "<", True)
-
-
 # -- integers -------------------------------------------------------------------------------------------------
-
-
-def _shift(name: str) -> None:
-    @operation(name)
-    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-        b, (x, count) = build.b, args
-        inside = b.icmp_unsigned("<", count, build.const(dtype.bits, count.type))
-        if name == "shift_right" and dtype.kind == "i":
-            return b.ashr(x, b.select(inside, count, build.const(dtype.bits - 1, count.type)))
-        safe = b.select(inside, count, build.const(0, count.type))
-        moved = b.shl(x, safe) if name == "shift_left" else b.lshr(x, safe)
-        return b.select(inside, moved, build.const(0, x.type))
-
-
-_shift("shift_left")
-_shift("shift_right")
 
 
 def _divide(build: Build, x: ir.Value, y: ir.Value, dtype: DType) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -344,9 +321,33 @@ def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.
     return b.select(b.icmp_signed("<", y, zero), negative, result)
 
 
+# -- elementary functions -------------------------------------------------------------------------------------
+
+
+def _elementary(name: str) -> None:
+    integers = table.get(name)
+
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        if dtype.kind != "f" and integers is not None:
+            return integers(build, args, dtype, out)
+        return functions[name](LlvmAlgebra(build, args[0].type), *args)
+
+
 # Last, so that those of them that have a form for integers keep it.
 for _name in functions:
     _elementary(_name)
+
+
+def _exp_unless(name: str, low: bool) -> None:
+    @operation(name)
+    def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
+        vanishes, x = args
+        return exp_unless(LlvmAlgebra(build, x.type), vanishes, x, low)
+
+
+_exp_unless("exp_unless", False)
+_exp_unless("exp_unless_low", True)
 
 
 # -- with an attribute ----------------------------------------------------------------------------------------
@@ -368,3 +369,16 @@ def _integer_pow(build: Build, x: ir.Value, dtype: DType, exponent: int) -> ir.V
 
 parametric["integer_pow"] = _integer_pow
 parametric["polygamma"] = lambda build, x, dtype, order: polygamma(LlvmAlgebra(build, x.type), x, order)
+
+
+# -- reductions -----------------------------------------------------------------------------------------------
+
+
+def combine(build: Build, op: str, x: ir.Value, y: ir.Value, dtype: DType) -> ir.Value:
+    """One step of a reduction."""
+    if op in ("sum", "dot", "prod"):
+        return table["mul" if op == "prod" else "add"](build, (x, y), dtype, dtype)
+    if op in ("max", "min"):
+        return extremum(build, op == "max", x, y, dtype)
+    assert x.type == y.type and (x.type == I1 or x.type.element == I1)
+    return build.b.or_(x, y) if op == "any" else build.b.and_(x, y)

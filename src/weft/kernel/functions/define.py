@@ -63,6 +63,7 @@ def clamp(a: Algebra, x: Value, low: float, high: float) -> Value:
 
 
 def keep_nan(a: Algebra, x: Value, value: Value) -> Value:
+    """`value`, but NaN where x is one."""
     return a.select(a.unordered(x), a.add(x, x), value)
 
 
@@ -72,6 +73,7 @@ def keep_zero(a: Algebra, x: Value, value: Value) -> Value:
 
 
 def sign_mask(a: Algebra) -> Value:
+    """The sign bit alone."""
     return a.iconst(-(2 ** (a.bits - 1)))
 
 
