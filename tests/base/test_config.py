@@ -113,6 +113,7 @@ def test_pythons_own_questions_are_answered():
         ("WEFT_VERIFY", "1", "config.verify", "True"),
         ("WEFT_VERIFY", "0", "config.verify", "False"),
         ("WEFT_BACKEND", "other", "config.backend", "other"),
+        ("WEFT_BACKEND", "", "config.backend", "cpu"),
     ],
 )
 def test_the_environment(variable, value, expression, result):

@@ -127,11 +127,13 @@ def test_pictures_and_texts(shown, tmp_path):
         (MODEL, "shown_model.py", [], "--input f32[8,64]"),
         (MODEL, "shown_model.py:los", ["--input", "5,6"], "loss"),
         (LAZY, "shown_model.py:Sized", ["--input", "5,6"], "a class that takes arguments"),
-        (MODEL, "nowhere.py", [], "no such file"),
+        (MODEL, "nowhere.py", [], "weft: there is no such file: 'nowhere.py'"),
+        (MODEL, ".", [], "no module '.'"),
+        (MODEL, "nowhere/program.weft", [], "no module"),
         (MODEL, "shown_nowhere", [], "no module"),
         (MODEL, "shown_model.py:loss", ["--input", "f32[5,6"], "no type of an argument"),
         (MODEL, "shown_model.py:loss", ["--input", "q7[5,6]"], "not a data type"),
-        (MODEL, "shown_model.py:loss", ["--input", "f32[n,6]"], "how large n is"),
+        (MODEL, "shown_model.py:loss", ["--input", "f32[n,6]"], "how large n is: --dim n=32"),
         (
             MODEL,
             "shown_model.py:loss",
@@ -156,7 +158,7 @@ def test_mistakes_are_named(shown, text, target, arguments, says):
 
 
 def test_mistakes_in_options(capsys):
-    for arguments in (["--show", "pictures"], ["--dim", "n"], ["--dim", "n=0"]):
+    for arguments in (["--show", "pictures"], ["--show", ""], ["--dim", "n"], ["--dim", "n=0"]):
         with pytest.raises(SystemExit):
             main(["inspect", "x.py", *arguments])
     assert "invalid" in capsys.readouterr().err

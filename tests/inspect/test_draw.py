@@ -116,7 +116,7 @@ def test_everything_that_has_a_graph(tmp_path):
 
 
 def test_what_has_no_graph():
-    with pytest.raises(ArgumentError, match="no graph in a int"):
+    with pytest.raises(ArgumentError, match="a value of type int has no graph"):
         draw(3)
     with pytest.raises(ArgumentError, match="has not been called or traced yet"):
         draw(compile(lambda x: x))

@@ -22,7 +22,7 @@ _DEFAULTS: dict[str, Any] = {
     "debug_nan": False,
     "verify": os.environ.get("WEFT_VERIFY", "0") == "1",
     "debug": _debug_level(os.environ.get("WEFT_DEBUG", "")),
-    "backend": os.environ.get("WEFT_BACKEND", "cpu"),
+    "backend": os.environ.get("WEFT_BACKEND", "").strip() or "cpu",
 }
 
 

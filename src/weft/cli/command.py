@@ -42,8 +42,8 @@ _PARTS = ("graph", "passes", "fused", "loops", "llvm", "assembly", "table")
 
 def _parts(text: str) -> list[str]:
     parts = [p.strip() for p in text.split(",") if p.strip()]
-    if unknown := [p for p in parts if p not in _PARTS]:
-        raise ValueError(unknown)
+    if not parts or any(p not in _PARTS for p in parts):
+        raise ValueError(text)
     return parts
 
 
@@ -81,18 +81,28 @@ def parser() -> argparse.ArgumentParser:
         help="train a network on real handwritten digits",
         description="Train a network on real handwritten digits, measure it on held-out ones, save it, load it again, "
         "and draw a picture.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     # The names are written out, so that `weft --help` need not import the models.
     names = ("softmax", "mlp", "cnn", "lstm", "transformer")
-    demo.add_argument("--arch", choices=names, default="cnn", help="the kind of network")
+    demo.add_argument(
+        "--arch", choices=names, default="cnn", help="the kind of network (default: %(default)s)"
+    )
     demo.add_argument("--epochs", type=_positive, help="epochs at most (default: what suits the network)")
-    demo.add_argument("--batch-size", type=_positive, default=64, help="digits in one step")
+    demo.add_argument(
+        "--batch-size", type=_positive, default=64, help="digits in one step (default: %(default)s)"
+    )
     demo.add_argument("--lr", type=float, help="learning rate (default: what suits the network)")
     demo.add_argument(
-        "--seed", type=int, default=0, help="fixes first weights, order of the digits and dropout"
+        "--seed",
+        type=int,
+        default=0,
+        help="fixes first weights, order of the digits and dropout (default: %(default)s)",
     )
-    demo.add_argument("--output", default="weft-demo", help="folder for the saved model and the picture")
+    demo.add_argument(
+        "--output",
+        default="weft-demo",
+        help="folder for the saved model and the picture (default: %(default)s)",
+    )
     demo.add_argument("--quiet", action="store_true", help="show no progress")
     demo.set_defaults(run=_demo)
     _add_inspect(commands)
@@ -154,7 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # what the interpreter flushes goes there
         return 1
     except WeftError as e:
-        print(f"weft: {e}", *getattr(e, "__notes__", ()), sep="\n  ", file=sys.stderr)
+        # An error of the system's would begin with its number.
+        text = f"{e.strerror}: {e.filename!r}" if isinstance(e, OSError) and e.strerror else str(e)
+        print(f"weft: {text}", *getattr(e, "__notes__", ()), sep="\n  ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("weft: interrupted", file=sys.stderr)

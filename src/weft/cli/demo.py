@@ -84,8 +84,9 @@ def demo(
         callbacks=[stopping, schedule], seed=seed, progress=progress,
     )  # fmt: skip
     seconds = time.perf_counter() - began
+    count = len(history.epochs)
     print(
-        f"trained for {len(history.epochs)} epochs in {seconds:.1f} s; best was epoch {stopping.best_epoch}"
+        f"trained for {count} epoch{'s' * (count != 1)} in {seconds:.1f} s; best was epoch {stopping.best_epoch}"
     )
 
     accuracy, precision, recall, confusion = _measure(trainer, test)

@@ -20,6 +20,7 @@ from ..base.atomic import file_error, replacing
 from ..base.errors import ArgumentError, MissingFileError, nearest
 from ..formats import load
 from ..inspect import Kernels, draw, kernels
+from ..inspect.subject import subject_of
 from ..ir.dtype import ALL
 from ..ir.dtype import dtype as as_dtype
 from ..ir.shape import Dim
@@ -43,6 +44,11 @@ def inspect(
     dims: sizes of open dimensions.
     """
     program = _program(target, inputs, dims or {})
+    if missing := sorted(set(subject_of(program).graph.dims) - set(dims or ())):
+        sizes = " ".join(f"--dim {name}=32" for name in missing)
+        raise ArgumentError(
+            f"kernels are made for known sizes; say how large {', '.join(missing)} is: {sizes}"
+        )
     found = kernels(program, dims=dims)
     for part in PARTS:
         if part in show:
@@ -169,15 +175,18 @@ def _initialize(model: Module, specs: Sequence[Spec], dims: Mapping[str, int]) -
 def _module(path: str) -> ModuleType:
     """The module that a file or a dotted name stands for, imported now."""
     if not path.endswith(".py"):
+        unknown = ArgumentError(
+            f"there is no module {path!r}; name a file (model.py), a module (package.model) or a saved program"
+        )
+        if not all(part.isidentifier() for part in path.split(".")):  # a folder, or a file that is not there
+            raise unknown
         sys.path.insert(0, "")
         try:
             return importlib.import_module(path)
         except ModuleNotFoundError as e:
             if e.name != path and not path.startswith(f"{e.name}."):
                 raise
-            raise ArgumentError(
-                f"there is no module {path!r}; name a file (model.py), a module (package.model) or a saved program"
-            ) from None
+            raise unknown from None
         finally:
             sys.path.remove("")
     file = Path(path)

@@ -65,7 +65,7 @@ def subject_of(obj: Any) -> Subject:
         outputs = (*_results(exported.tensor_results), *[f"new {names[i]}" for i in exported.updates])
         return _program(exported.name, exported.graph, exported.input_names, names, outputs)
     raise ArgumentError(
-        f"there is no graph in a {type(obj).__name__}; pass a compiled function, a Graph or a tensor"
+        f"a value of type {type(obj).__name__} has no graph; pass a compiled function, a Graph or a tensor"
     )
 
 
