@@ -11,6 +11,7 @@ from ..ir.dtype import DType, bool_
 from ..ir.node import Node
 from ..ops.movement import permute
 from .borders import Border, border_of, low_of
+from .declare import declares
 from .index import Index, Var, as_index
 from .loops import (
     Apply,
@@ -46,15 +47,8 @@ Builder = Callable[["Common"], Any]
 builders: dict[str, Builder] = {}
 
 
-def anchor(*names: str) -> Callable[[Builder], Builder]:
-    """Declare the kernel of the primitives called `names`."""
-
-    def declare(build: Builder) -> Builder:
-        for name in names:
-            builders[name] = build
-        return build
-
-    return declare
+#: Declares the kernel of the primitives with the given names.
+anchor = declares(builders)
 
 
 @dataclass(eq=False)

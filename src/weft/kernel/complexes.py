@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from ..base.state import NO_SITE, isolated, state
 from ..ir.dtype import bool_, float32, real_dtype
@@ -26,6 +26,7 @@ from ..ops.define import constant
 from ..ops.movement import broadcast_to, zeros
 from ..ops.selection import cast, where
 from ..ops.transcendental import atan2, cos, cosh, exp, hypot, log, log1p, sin, sinh, sqrt
+from .declare import declares
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +48,13 @@ LINEAR = (
 )  # fmt: skip
 
 Rule = Callable[..., "Pair | Node"]
-F = TypeVar("F", bound=Rule)
 
 #: primitive -> rule(*operands, **attributes) on pairs
 rules: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[F], F]:
-    """Declare the rule of the primitives called `names`."""
-
-    def declare(function: F) -> F:
-        for name in names:
-            rules[name] = function
-        return function
-
-    return declare
+#: Declares the rule of the primitives with the given names.
+rule = declares(rules)
 
 
 def is_complex(sig: Signature) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..ir.dtype import DType, int64, uint64
 from ..ir.node import Node
+from .declare import declares
 from .index import (
     Index,
     Indices,
@@ -32,16 +33,8 @@ Condition = tuple[Index, int, int]
 
 pulls: dict[str, Pull] = {}
 
-
-def pull(*names: str) -> Callable[[Pull], Pull]:
-    """Declare how an element of the primitives called `names` is computed."""
-
-    def declare(rule: Pull) -> Pull:
-        for name in names:
-            pulls[name] = rule
-        return rule
-
-    return declare
+#: Declares how an element of the primitives with the given names is computed.
+pull = declares(pulls)
 
 
 def can_pull(node: Node) -> bool:

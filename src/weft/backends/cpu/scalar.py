@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ...base.errors import BackendError
 from ...ir.dtype import DType
+from ...kernel.declare import declares
 from ...kernel.functions import exp_unless, functions, polygamma
 from . import instructions as ir
 from .algebra import LlvmAlgebra
@@ -25,15 +26,8 @@ table: dict[str, Operate] = {}
 parametric: dict[str, Callable[[Build, ir.Value, DType, int], ir.Value]] = {}
 
 
-def operation(*names: str) -> Callable[[Operate], Operate]:
-    """Declare the code of the primitives called `names`, on operands of one type, which may be any."""
-
-    def declare(emit: Operate) -> Operate:
-        for name in names:
-            table[name] = emit
-        return emit
-
-    return declare
+#: Declares the code of the primitives with the given names, for operands of any one type.
+operation = declares(table)
 
 
 def operate(
