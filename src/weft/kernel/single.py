@@ -34,7 +34,7 @@ FEW = 1 << 12
 _PER_ELEMENT = frozenset(("cast", "integer_pow", "polygamma"))
 
 #: Operations along one axis.
-_ALONG = ("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin")
+_ALONG = ("cumsum", "cumprod", "cummax", "cummin")
 
 #: The sizes that kernels are written for before their generic form is made: primes, so that what a number in a kernel
 #: is the product of can be told. What is gone through along an axis is longer there than it ever is.

@@ -55,6 +55,12 @@ def _ranked(x: Any, descending: bool) -> Any:
     return -x if x.dtype.kind == "f" else ~x
 
 
+def _equal_is_identical(x: Any) -> bool:
+    """Whether the order of equal elements cannot be seen: then any algorithm sorts alike, and NumPy's own is ten times
+    as fast as one that keeps it."""
+    return x.dtype.kind in "bui" or (x.dtype.char in "fd" and not ((x == 0).any() or np.isnan(x).any()))
+
+
 @primitive(
     lambda x, **a: Aval(_infer(x, **a).shape, int64), attrs=("axis", "descending"), samples=_samples(False)
 )
@@ -70,6 +76,8 @@ argsort.nondifferentiable("the result is made of indices")
 def sort(x, *, axis, descending):
     """x sorted along an axis. NaN comes last in both directions. The gradient goes back where an element came from;
     equal elements keep their order."""
+    if _equal_is_identical(x):
+        return _ranked(np.sort(_ranked(x, descending), axis=axis), descending)
     return np.take_along_axis(x, np.argsort(_ranked(x, descending), axis=axis, kind="stable"), axis)
 
 

@@ -47,8 +47,9 @@ _MOVES = frozenset(
 
 #: These choose and compare, and their bodies know no storage types.
 _CHOICES = frozenset(
-    ("argsort", "equal", "isfinite", "isinf", "isnan", "less", "less_equal", "signbit", "sort", "where")
-)
+    ("argmax", "argmin", "argsort", "equal", "isfinite", "isinf", "isnan", "less", "less_equal", "signbit", "sort",
+     "where")
+)  # fmt: skip
 
 #: These round nothing where there are but integers and booleans.
 _EXACT = frozenset(
