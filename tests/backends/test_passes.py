@@ -71,6 +71,7 @@ CASES: dict[str, tuple[Callable[..., object] | Graph, tuple[np.ndarray, ...]]] =
     "fold taps": (lambda x, w: F.conv2d(x, w), (whole(2, 48, 17, 15), whole(3, 48, 3, 3))),
     "separate operands": (few_images, (whole(1, 3, 9, 9), whole(256, 3, 3, 3))),
     "spread windows": (lambda x: F.max_pool2d(x, 3, 2, 1), (whole(2, 4, 9, 9),)),
+    "copy results": (F.conv2d, (whole(2, 3, 9, 9), whole(4, 3, 3, 3))),
 }
 
 #: Passes that fit a graph to instructions which not every processor has.

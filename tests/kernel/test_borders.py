@@ -111,7 +111,7 @@ def test_the_kernel_before_writes_into_the_middle(case):
     graph = block(**case)
     tiles = [k for k in kernels_of(graph) if isinstance(k, Tiles)]
     assert [k.border is not None for k in tiles] == [True, False]
-    assert len(kernels_of(graph)) == 5  # and copies of the image and the two kernels
+    assert len(kernels_of(graph)) == 6  # and copies of the image, the two kernels and the result
     check(graph)
 
 

@@ -23,11 +23,13 @@ from weft.ops.movement import permute
 from weft.runtime.buffer import Buffer
 
 
-def gradient(x, filters, taps, stride=1, padding=0, dilation=1, dtype: DType = float32, last=False) -> Graph:
+def gradient(
+    x, filters, taps, stride=1, padding=0, dilation=1, dtype: DType = float32, last=False, gaps=1
+) -> Graph:
     """The gradient of the kernel of a convolution of images of shape x; with `last`, they lie channels-last."""
     rank = len(x) - 2
     attrs = {
-        "stride": (stride,) * rank, "padding": ((padding, padding),) * rank, "input_dilation": (1,) * rank,
+        "stride": (stride,) * rank, "padding": ((padding, padding),) * rank, "input_dilation": (gaps,) * rank,
         "kernel_dilation": (dilation,) * rank, "feature_groups": 1, "batch_groups": 1,
     }  # fmt: skip
 
@@ -65,6 +67,11 @@ CASES = {
     "space": {"x": (6, 1, 14, 15, 16), "filters": 16, "taps": 3},
     "double": {"x": (16, 1, 20, 20), "filters": 24, "taps": 3, "dtype": float64},
     "an odd number of images": {"x": (19, 1, 25, 25), "filters": 32, "taps": 3},
+    "gaps": {"x": (16, 32, 16, 16), "filters": 1, "taps": 4, "padding": 2, "gaps": 2},
+    "gaps, as many filters": {"x": (3, 16, 7, 9), "filters": 16, "taps": 3, "padding": 1, "gaps": 3},
+    "gaps, more filters": {"x": (3, 1, 7, 9), "filters": 16, "taps": 3, "padding": 1, "gaps": 2},
+    "gaps, less around than would do": {"x": (3, 8, 7, 9), "filters": 2, "taps": 3, "padding": 4, "gaps": 2},
+    "one filter, steps": {"x": (4, 20, 15, 16), "filters": 1, "taps": 4, "padding": 1, "stride": 2},
     "a prime number of images": {"x": (37, 1, 12, 12), "filters": 32, "taps": 3},
 }
 
@@ -130,13 +137,29 @@ def test_gradients_of_kernels_of_any_shape(data):
     rank = data.draw(st.integers(1, 3), "rank")
     taps, dilation = data.draw(st.integers(1, 4), "taps"), data.draw(st.integers(1, 2), "dilation")
     stride, padding = data.draw(st.integers(1, 2), "stride"), data.draw(st.integers(0, 2), "padding")
+    gaps = data.draw(st.integers(1, 3), "gaps") if dilation == 1 else 1
     least = (taps - 1) * dilation + 1
     sizes = [data.draw(st.integers(least, least + (12, 9, 5)[rank - 1])) for _ in range(rank)]
-    images, channels = data.draw(st.integers(1, 30), "images"), data.draw(st.integers(1, 5), "channels")
+    images, channels = (
+        data.draw(st.integers(1, 30), "images"),
+        data.draw(st.sampled_from([1, 2, 3, 5, 19]), "channels"),
+    )
     filters = data.draw(st.sampled_from([1, 2, 6, 16, 17, 40]), "filters")
     last = data.draw(st.booleans(), "last")
-    how = {"taps": taps, "stride": stride, "padding": padding, "dilation": dilation, "last": last}
+    how = {
+        "taps": taps,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "last": last,
+        "gaps": gaps,
+    }
     check(gradient((images, channels, *sizes), filters, **how))
+
+
+@pytest.mark.parametrize("case", ["gaps", "one filter, steps"])
+def test_vectors_run_along_the_channels_of_images_where_there_are_few_filters(case):
+    assert tiles_of(gradient(**CASES[case])).n.size == CASES[case]["x"][1]
 
 
 def test_work_is_counted_in_multiplications():

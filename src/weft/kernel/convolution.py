@@ -45,7 +45,8 @@ def _as_loops(c: Common) -> Kernel:
     (images, *_), (filters, channels, *window) = shape_of(c.anchor), shape_of(w)
     outer, (n, o, *spatial) = c.loops()
     channel, taps = Var("c", channels), variables(tuple(window), "k")
-    group = quotient(o, filters // (a["feature_groups"] * a["batch_groups"]))
+    each = filters // (a["feature_groups"] * a["batch_groups"])
+    group = quotient(o, each)
     image = n + group * images if a["batch_groups"] > 1 else n
     depth = as_index(channel) + (group * channel.size if a["feature_groups"] > 1 else 0)
     conditions, at = [], []
@@ -61,7 +62,10 @@ def _as_loops(c: Common) -> Kernel:
     value = inside(conditions, lambda: c.lowering.value(x, (image, depth, *at)), zero(x.dtype))
     op = "dot" if x.dtype.name in ("float32", "float64") else "sum"
     product = Reduction(op, Apply("mul", (value, weight), x.dtype), x.dtype)
-    return c.kernel(outer, accumulate(c, (channel, *taps), product, (n, o, *spatial)), True)
+    # With one output channel each result is a sum of its own: along the channels of the image, if these fill vectors.
+    along = each == 1 and channels >= _LANES
+    inner = (*taps, channel) if along else (channel, *taps)
+    return c.kernel(outer, accumulate(c, inner, product, (n, o, *spatial)), not along)
 
 
 @dataclass(frozen=True)

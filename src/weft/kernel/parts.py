@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from ..ir.node import Node
+from ..ops.conv import dilated
 from ..ops.movement import flip, permute, reshape
 from ..ops.reduce import sum_
 
@@ -52,19 +53,25 @@ _FEW = 8
 
 def turned_around(gradient: Node, x: Node, w: Node) -> Node | None:
     """The gradient of a kernel with few output channels and more input channels, these two exchanged: it is that of a
-    convolution of the outputs' cotangents, with zeros around, by the images. Its taps come out in reverse."""
+    convolution of the outputs' cotangents, with zeros around, by the images. Its taps come out in reverse.
+
+    Tap k is the sum over pixels q of x[q] ct[(e q + p - k) / d], for gaps e in the images, d in the cotangents and
+    padding p. Gaps in images are better taken for those of a kernel: only some taps would meet a pixel otherwise."""
     a = gradient.attrs
     outputs, inputs, taps = gradient.shape[1], gradient.shape[0], gradient.shape[2:]
-    if outputs >= _FEW or inputs < 2 * outputs:  # type: ignore[operator]
+    spread = any(n != 1 for n in a["input_dilation"])
+    if (outputs >= _FEW and not spread) or inputs < (1 if spread else 2) * outputs:  # type: ignore[operator]
         return None
-    if any(n != 1 for name in ("stride", "input_dilation", "kernel_dilation") for n in a[name]):
+    if any(n != 1 for n in a["stride"]) or (spread and any(n != 1 for n in a["kernel_dilation"])):
         return None
     low = [k - 1 - p for k, (p, _) in zip(taps, a["padding"], strict=True)]  # type: ignore[operator]
-    sizes = zip(taps, x.shape[2:], w.shape[2:], low, strict=True)
-    high = [k + n - 1 - m - p for k, n, m, p in sizes]  # type: ignore[operator]
+    images = [dilated(n, d) for n, d in zip(x.shape[2:], a["input_dilation"], strict=True)]
+    outs = [dilated(n, d) for n, d in zip(w.shape[2:], a["kernel_dilation"], strict=True)]
+    high = [k + n - 1 - m - p for k, n, m, p in zip(taps, images, outs, low, strict=True)]  # type: ignore[operator]
     if min(*low, *high, 0) < 0:
         return None
-    return gradient.prim(w, x, **{**a, "padding": tuple(zip(low, high, strict=True))})
+    gaps = {"input_dilation": a["kernel_dilation"], "kernel_dilation": a["input_dilation"]}
+    return gradient.prim(w, x, **{**a, **gaps, "padding": tuple(zip(low, high, strict=True))})
 
 
 def turned_back(gradient: Node) -> Node:

@@ -23,7 +23,7 @@ from .layout import assign_layouts, channels_last
 from .lower import can_pull, looked_up
 from .pixels import is_kernel_gradient
 from .pooling import pooling_after
-from .reading import behind_views, reads_of, source
+from .reading import FREE, behind_views, reads_of, source, uses_of
 from .rows import Group, find_rows
 from .running import FINAL
 from .slices import first_readers
@@ -31,9 +31,6 @@ from .storing import store_the_large, store_the_spread
 from .verify import verify_kernel
 from .wide import is_wide, is_wide_conv
 from .winograd import suits
-
-#: Operations so cheap that computing them again in every user beats storing them.
-_FREE = ("cast", "neg", "less", "less_equal", "equal", "bitwise_not", "real", "imag")
 
 #: Operations of one instruction.
 _STEPS = ("add", "sub", "mul")
@@ -110,7 +107,7 @@ class Plan:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
             if node.value is None and node.prim is identity:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
-            free = node.prim.movement or node.prim.name in _FREE or self._is_cheap(node, stored)
+            free = node.prim.movement or node.prim.name in FREE or self._is_cheap(node, stored)
             if len(self._uses(node)) > 1 and not free:
                 stored.add(node)
             if node.value is None and node.prim.name in contraction.CONTRACTIONS:
@@ -134,21 +131,11 @@ class Plan:
         return len(whole) == 1 and whole[0] in stored and len(small) == len(sources) - 1
 
     def _uses(self, node: Node) -> list[Node]:
-        """Who uses a node, without what is only on the way to another use: the x <= 0 of where(x <= 0, 0, x)."""
-        users = self.users.get(node, [])
-        if len(users) < 2:
-            return users
-
-        def on_the_way(user: Node) -> bool:
-            after = self.users.get(user, ())
-            free = user.prim.elementwise and user.prim.name in _FREE and user not in self.outputs
-            return free and len(after) == 1 and after[0] in users
-
-        return [u for u in users if not on_the_way(u)]
+        return uses_of(node, self.users, self.outputs)
 
     def _is_read_often(self, node: Node) -> bool:
         """Whether a node that has to be computed is used many times, moved about: by every tap of a window, say."""
-        if node.value is not None or node.prim.movement or node.prim.name in _FREE:
+        if node.value is not None or node.prim.movement or node.prim.name in FREE:
             return False
         users = self._uses(node)
         while len(users) == 1 and users[0].prim.movement and users[0].prim is not identity:
@@ -159,14 +146,14 @@ class Plan:
         """Whether a node is one number that many elements are computed from: not to be computed for each of them."""
         if node.value is not None or type(node.sig.out) is tuple or node.size != 1:
             return False
-        if node.prim.movement or node.prim.name in _FREE:
+        if node.prim.movement or node.prim.name in FREE:
             return False
         stack = list(self.users.get(node, ()))
         while stack:
             user = stack.pop()
             if type(user.sig.out) is not tuple and user.size != 1:
                 return True
-            if user.prim.movement or user.prim.name in _FREE:
+            if user.prim.movement or user.prim.name in FREE:
                 stack.extend(self.users.get(user, ()))
         return False
 

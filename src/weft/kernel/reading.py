@@ -1,9 +1,14 @@
-"""What kernels read: the stored nodes that roots are computed from, and what of these a node is a view of."""
+"""What kernels read: the stored nodes that roots are computed from, what of these a node is a view of, who uses it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from ..ir.node import Node
 from .lower import looked_up
+
+#: Operations so cheap that computing them again in every user beats storing them.
+FREE = ("cast", "neg", "less", "less_equal", "equal", "bitwise_not", "real", "imag")
 
 _VIEWS = ("reshape", "permute", "slice", "flip", "broadcast_in_dim", "stop_gradient")
 
@@ -25,6 +30,20 @@ def source(node: Node, stored: set[Node]) -> Node:
     ):
         node = node.args[0]
     return node
+
+
+def uses_of(node: Node, users: Mapping[Node, list[Node]], outputs: Collection[Node]) -> list[Node]:
+    """Who uses a node, without what is only on the way to another use: the x <= 0 of where(x <= 0, 0, x)."""
+    found = users.get(node, [])
+    if len(found) < 2:
+        return found
+
+    def on_the_way(user: Node) -> bool:
+        after = users.get(user, ())
+        free = user.prim.elementwise and user.prim.name in FREE and user not in outputs
+        return free and len(after) == 1 and after[0] in found
+
+    return [u for u in found if not on_the_way(u)]
 
 
 def reads_of(roots: list[Node], stored: set[Node]) -> list[Node]:

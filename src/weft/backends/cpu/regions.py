@@ -30,6 +30,7 @@ from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
 from ...kernel.outer import multiply_outright
 from ...kernel.packing import pack_constants
+from ...kernel.results import copy_results
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
 from ...kernel.upsampling import convolve_before_repeating
@@ -116,6 +117,7 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("fold taps", fold_taps),
     ("separate operands", separate_operands),
     ("spread windows", spread_windows),
+    ("copy results", copy_results),
 )
 
 
