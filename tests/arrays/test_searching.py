@@ -35,6 +35,27 @@ def test_extremes_and_order(a, data):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    ("shape", "axis", "k"), [((3, 1000), 1, 50), ((2000, 2), 0, 17), ((2, 300, 3), 1, 20), ((5, 997), 1, 3)]
+)
+@pytest.mark.parametrize("largest", [True, False])
+def test_topk_of_long_axes_is_what_a_stable_sort_has_first(dtype, shape, axis, k, largest):
+    x = np.round(3 * np.random.default_rng(0).standard_normal(shape), 1)
+    if dtype.startswith("float"):
+        x = x.astype(dtype)
+        x.flat[::7], x.flat[::11], x.flat[::13], x.flat[::17] = np.nan, -np.inf, 0.0, -0.0
+    else:
+        x = (40 * np.abs(x)).astype(dtype)
+        x.flat[::7], x.flat[::11] = np.iinfo(dtype).min, np.iinfo(dtype).max
+    # integers count from the other end, as the least of signed ones has no opposite
+    key = x if not largest else -x if dtype.startswith("float") else ~x
+    want = np.take(np.argsort(key, axis=axis, stable=True), np.arange(k), axis=axis)
+    found, places = wf.topk(wf.tensor(x), k, axis=axis, largest=largest)
+    np.testing.assert_array_equal(places.numpy(), want)
+    np.testing.assert_array_equal(found.numpy(), np.take_along_axis(x, want, axis))
+
+
 def test_topk():
     values, places = wf.topk(wf.tensor([3.0, 1.0, 4.0, 1.0, 5.0]), 2)
     assert values.tolist() == [5.0, 4.0] and places.tolist() == [4, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from ..ir.node import Aval, Node
 from ..ir.shape import is_static, show_shape
 from .bits import bitcast, bitwise_and, bitwise_not, bitwise_or, bitwise_xor
 from .comparison import equal, isnan, less
-from .define import Sample, integer_values, primitive, values
+from .define import Sample, constant, integer_values, primitive, values
 from .gather import iota_along
 from .indexing import take_along_axis
-from .movement import broadcast_to, concatenate, reshape, slice_axis
-from .reduce import argmax
+from .movement import broadcast_to, concatenate, pad, permute, reshape, slice_axis
+from .reduce import argmax, max_
 from .selection import cast, where
 
 
@@ -165,6 +166,8 @@ def top_k(x: Node, k: int, axis: int, *, largest: bool = True) -> tuple[Node, No
         raise ShapeError(f"top_k: {k} elements cannot be taken from axis {axis} of {show_shape(x.shape)}")
     if x.dtype.kind == "f" and 0 < k <= _FEW and is_static(x.shape):
         indices = _first_few(_ordered(x, largest), k, axis)
+    elif k > 0 and x.dtype.kind in "fiu" and is_static(x.shape) and (length := _block(n, k)) > 1:
+        indices = _first_of_blocks(_ordered(x, largest), k, axis, length)
     else:
         indices = slice_axis(argsort(x, axis=axis, descending=largest), axis, 0, k)
     return take_along_axis(x, indices, axis), indices
@@ -175,7 +178,9 @@ _FEW = 16
 
 
 def _ordered(x: Node, largest: bool) -> Node:
-    """Integers in the order of floats, or in the opposite one; those of NaN are the least."""
+    """Integers in the order of numbers, or in the opposite one; those of NaN are the least."""
+    if x.dtype.kind != "f":
+        return x if largest else bitwise_not(x)
     wide = x if x.dtype is float64 else cast(x, dtype=float32)
     integer, bits = (int64, 64) if wide.dtype is float64 else (int32, 32)
     key = bitcast(where(equal(wide, 0), 0, wide), dtype=integer)
@@ -196,3 +201,34 @@ def _first_few(key: Node, k: int, axis: int) -> Node:
         at = argmax(rest, axis=axis)
         found.append(reshape(at, shape=tuple([1 if i == axis else n for i, n in enumerate(key.shape)])))
     return concatenate(*found, axis=axis)
+
+
+def _block(n: int, k: int) -> int:
+    """How long blocks are of which to sort what k of them hold: 1 where that is hardly less than to sort everything.
+
+    n / length heads are sorted, and k length elements: the fewest where both are the same."""
+    length = math.isqrt(n // k)
+    return length if length > 1 and 2 * (-(-n // length) + k * length) <= n else 1
+
+
+def _first_of_blocks(key: Node, k: int, axis: int, length: int) -> Node:
+    """Where the k largest keys are, as `_first_few` says: in the k blocks with the largest heads, as an element of any
+    other block has k heads before it, which are as large at least and in front of it."""
+    n, last = key.shape[axis], key.ndim - 1
+    order = (*[a for a in range(key.ndim) if a != axis], axis)
+    count = -(-n // length)
+    least = -(1 << (key.dtype.bits - 1)) if key.dtype.kind == "i" else 0
+    rows = permute(key, axes=order)
+    high = (*(0,) * last, count * length - n)
+    padded = pad(rows, constant(least, key.dtype), low=(0,) * key.ndim, high=high, interior=(0,) * key.ndim)
+    blocks = reshape(padded, shape=(*rows.shape[:-1], count, length))
+    heads = argsort(max_(blocks, axes=(key.ndim,)), axis=last, descending=True)
+    chosen = sort(
+        slice_axis(heads, last, 0, k), axis=last, descending=False
+    )  # in front comes first among equals
+    shape = (*chosen.shape, length)
+    places = reshape(chosen, shape=(*chosen.shape, 1)) * length + iota_along(shape, key.ndim)
+    places = reshape(places, shape=(*chosen.shape[:-1], k * length))
+    first = argsort(take_along_axis(padded, places, last), axis=last, descending=True)
+    found = take_along_axis(places, slice_axis(first, last, 0, k), last)
+    return permute(found, axes=tuple([order.index(a) for a in range(key.ndim)]))
