@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ..base.state import isolated
 from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import identity
-from .pixels import is_depthwise, is_kernel_gradient
+from .pixels import is_kernel_gradient
 from .pooling import windows_of
 from .reading import uses_of
 
@@ -20,8 +21,15 @@ from .reading import uses_of
 def copy_results(graph: Graph) -> Graph:
     """`graph` with a copy behind those of its results that the kernel of a convolution would write."""
     users = users_of(graph)
-    outputs = [identity(o) if _ends_convolution(o, graph, users) else o for o in graph.outputs]
+    outputs = [_copied(o) if _ends_convolution(o, graph, users) else o for o in graph.outputs]
     return graph if outputs == list(graph.outputs) else Graph(graph.inputs, outputs)
+
+
+def _copied(node: Node) -> Node:
+    with isolated():
+        copy = identity(node)
+    copy.site = node.site
+    return copy
 
 
 def _ends_convolution(result: Node, graph: Graph, users: Mapping[Node, list[Node]]) -> bool:
@@ -43,6 +51,4 @@ def _ends_convolution(result: Node, graph: Graph, users: Mapping[Node, list[Node
 
 def _has_channels(conv: Node) -> bool:
     """Whether the kernel of a convolution makes several channels of several pixels, next to each other."""
-    if is_depthwise(conv) or is_kernel_gradient(conv):
-        return False
-    return min(conv.shape[1], math.prod(conv.shape[2:])) > 1  # type: ignore[type-var, arg-type]
+    return not is_kernel_gradient(conv) and min(conv.shape[1], math.prod(conv.shape[2:])) > 1  # type: ignore[type-var, arg-type]
