@@ -216,7 +216,7 @@ def tiling(t: Tiles, target: Target) -> Tiling:
 
 #: Where rows are neighbours in memory, those of several tiles are copied together, as they lie in the same lines: so
 #: many of them at most, so many bytes; bytes of packed panels that they meet, and rows of a band, at least.
-_STACK, _STACK_BYTES, _STACK_PANELS, _STACK_BAND = 128, 1 << 18, 1 << 19, 64
+_STACK, _STACK_BYTES, _STACK_PANELS, _STACK_BAND = 128, 1 << 18, 1 << 20, 64
 
 #: Rows of a register that is a matrix, and words in each of them.
 HEIGHT = 16
@@ -344,8 +344,10 @@ def _even_shares(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
 def _shares_of_stacks(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
     """The same, of panels of so many bytes, where rows are copied for each group of them: rather in bands."""
     bands = max(1, min(ENOUGH, t.m.size // _STACK_BAND))
-    group = max(1, min(panels * bands // ENOUGH, max(_SHARED, _STACK_PANELS // panel)))
-    return group, min(bands, max(1, ENOUGH // -(-panels // group)))
+    most = max(1, min(panels * bands // ENOUGH, max(_SHARED, _STACK_PANELS // panel)))
+    group = -(-panels // -(-panels // most))  # as alike as can be
+    groups = -(-panels // group)
+    return group, bands if groups in _UNEVEN else min(bands, max(1, ENOUGH // groups))
 
 
 def _collides(t: Tiles) -> bool:

@@ -37,7 +37,7 @@ from .processor import host_target
 from .regions import Region, numbered, own_results, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
-from .units import MOST, scratch_bytes, units
+from .units import MOST, scratch_bytes, units, units_together
 from .work import SPECIAL, grain_of, hardly_pays, work_of
 
 #: How many runs of one program at a time find memory that is laid out already.
@@ -110,7 +110,10 @@ class CpuProgram:
         counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}
         if (k := max(counts, key=counts.__getitem__, default=0)) and counts[k] > MOST:
             raise self._beyond(kinds[k], counts[k])
-        self._shares = {k: (counts[k], grain_of(s.kernel, works[k], counts[k])) for k, s in kinds.items()}
+        together = {k: units_together(s.kernel, self.target) for k, s in kinds.items()}
+        self._shares = {
+            k: (counts[k], grain_of(s.kernel, works[k], counts[k], together[k])) for k, s in kinds.items()
+        }
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)

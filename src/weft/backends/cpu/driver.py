@@ -24,6 +24,7 @@ from .pool import (
     GENERATION,
     GRAIN,
     LOW,
+    SHARE,
     SLEEPERS,
     SPINS,
     TABLE,
@@ -34,9 +35,8 @@ from .pool import (
 )
 
 # A step of a program, in 8-byte words: function, offset of its buffer table, units, units claimed at a time
-# (0: the step runs on one thread; -1: and may take so long that the clock is looked at after it; more than there are:
-# each thread takes one portion, all as large). Function 0 is a jump: the table holds a pointer to how many steps it
-# goes ahead.
+# (0: the step runs on one thread; -1: and may take so long that the clock is looked at after it; more than a thread's
+# even share: each takes its share). Function 0 is a jump: the table holds a pointer to how many steps it goes ahead.
 STEP_WORDS = 4
 
 # The arguments of `run`: how many there are, those that are pointers, and the place of some.
@@ -217,8 +217,7 @@ class _Emitter(PoolEmitter):
         If time is up before all units are claimed, the rest is withdrawn and left for the next call."""
         b = self.b
         threads = b.load(self._word(pool, THREADS), typ=I64)
-        portion = b.udiv(b.sub(b.add(units, threads), I64(1)), threads)
-        grain = b.select(b.icmp_signed(">", grain, units), portion, grain)
+        share = b.udiv(b.sub(b.add(units, threads), I64(1)), threads)
         generation = b.add(self._get(pool, GENERATION), I64(1))
         stamp = b.shl(generation, I64(32))
         first = b.load(self.unit, typ=I64)
@@ -229,6 +228,7 @@ class _Emitter(PoolEmitter):
             (TABLE, b.ptrtoint(table, I64)),
             (UNITS, units),
             (GRAIN, grain),
+            (SHARE, share),
         ):
             self._set(pool, field, value)
         self._set(pool, DONE, first)

@@ -21,7 +21,8 @@ from .build import I8, I32, I64, KERNEL, PTR
 GENERATION = 0  #: of the current job; workers wait for it to change
 TICKET = 8  #: generation << 32 | next unit
 DONE = 16  #: units finished
-FUNCTION, TABLE, UNITS, GRAIN = 24, 25, 26, 27
+FUNCTION, TABLE, UNITS = 24, 25, 26
+GRAIN, SHARE = 27, 28  #: units claimed at a time, and an even share of one thread, beyond which no claim goes
 SLEEPERS = 32  #: workers asleep on GENERATION
 QUIT = 40
 BUSY = 41  #: 1 while a program runs on the pool
@@ -158,15 +159,17 @@ class PoolEmitter:
         self.b.cbranch(self._is_over(start, slice_), end, loop)
         self.b.position_at_end(loop)
         # The job before the ticket: whoever sees anything of the next job sees that the ticket is no longer his.
-        function, table, units, grain, ticket = (
-            self._get(pool, field) for field in (FUNCTION, TABLE, UNITS, GRAIN, TICKET)
+        function, table, units, grain, share, ticket = (
+            self._get(pool, field) for field in (FUNCTION, TABLE, UNITS, GRAIN, SHARE, TICKET)
         )
         mine = self.b.icmp_signed("==", self.b.lshr(ticket, I64(32)), self.b.and_(generation, LOW))
         first = self.b.and_(ticket, LOW)
         left = self.b.icmp_signed("<", first, units)
         self.b.cbranch(self.b.and_(mine, left), try_, end)
         self.b.position_at_end(try_)
-        last = self._least(self.b.add(first, grain), units)
+        # No claim goes beyond an even share: so threads end together, however few units there are.
+        rest = self.b.sub(share, self.b.urem(first, share))
+        last = self._least(self.b.add(first, self._least(grain, rest)), units)
         next_ = self.b.add(ticket, self.b.sub(last, first))
         swapped = self.b.cmpxchg(self._word(pool, TICKET), ticket, next_, "acq_rel", "acquire")
         self.b.cbranch(self.b.extract_value(swapped, 1), got, loop)

@@ -17,6 +17,12 @@ def units(t: Tiles, target: Target) -> int:
     )
 
 
+def run_length(t: Tiles, target: Target) -> int:
+    """How many units that follow one another use the same packed columns: all bands, if rows do not come first."""
+    cut = tiling(t, target)
+    return cut.bands if cut.pack and not cut.rows_first else 1
+
+
 def panel_count(t: Tiles, target: Target) -> int:
     """How many panels the columns make, the last of them perhaps less wide."""
     return -(-t.n.size // (tiling(t, target).vectors * target.lanes(t.dtype.itemsize)))

@@ -25,7 +25,7 @@ from .pack import pack_panel, pack_rows
 from .places import Lanes
 from .register_tile import Block, RegisterTile
 from .tile_results import Place
-from .tile_units import group_count, packed_bytes, panel_count, unit_variables, units
+from .tile_units import group_count, packed_bytes, panel_count, run_length, unit_variables, units
 
 
 def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
@@ -34,6 +34,10 @@ def emit_tiles(module: ir.Module, t: Tiles, target: Target) -> ir.Function:
     function.attributes.add("nounwind")
     _Emitter(Build(module, function, target), t).emit()
     return function
+
+
+#: The tiles of neighbouring rows, all as high or not, that some code goes through: (the first, the one behind them).
+Band = tuple[ir.Value, ir.Value]
 
 
 class _Emitter:
@@ -50,7 +54,6 @@ class _Emitter:
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
         self.inside = t.outer[len(unit_variables(t, build.target)) :]
         self.band_tiles = -(-self.cut.tiles // self.cut.bands)
-        self.new_columns: ir.Value | None = None  #: whether columns have to be packed; None: in any case
         self.lines = 0  #: of the next block, that a tile fetches in each turn of its innermost loop
         turns = self._shared_by() * self.tile.turns(t.taps[self.cut.level :], self.cut.block)
         if turns and self._fetches_ahead():
@@ -59,10 +62,35 @@ class _Emitter:
     def emit(self) -> None:
         begin, end = self.build.function.args[1:3]
         target = self.build.target
-        groups, bands = group_count(self.t, target), self.cut.bands
         if self.t.border is not None:
             base = self.tile.expressions.bases[self.t.results[0].out.buffer]
             fill_border(self.build, base, self.t.outputs[0], self.t.border, units(self.t, target))
+        for values, group, band in self._runs(begin, end):
+            if self.cut.blocked:
+                with self._each_block() as block:
+                    self._group(values, group, band, block)
+            else:
+                self._group(values, group, band, None)
+        self.tile.done()
+        self.b.ret_void()
+
+    def _runs(self, begin: ir.Value, end: ir.Value) -> Iterator[tuple[dict[Var, ir.Value], ir.Value, Band]]:
+        """Loops over units: (values of the outer variables, the number of the group, the tiles).
+
+        Bands that follow one another and meet the same packed columns are gone through as one: a thread packs these
+        once, and again for each block, wherever it begins.
+        """
+        bands, groups = self.cut.bands, group_count(self.t, self.build.target)
+        if run_length(self.t, self.build.target) > 1:
+            last = self.b.udiv(self.b.add(end, I64(bands - 1)), I64(bands))
+            with self.build.loop(self.b.udiv(begin, I64(bands)), last, name="run") as run:
+                first = self.b.mul(run, I64(bands))
+                low, high = self.b.sub(begin, first), self.b.sub(end, first)
+                low = self.b.select(self.b.icmp_signed(">", low, I64(0)), low, I64(0))
+                high = self.b.select(self.b.icmp_signed("<", high, I64(bands)), high, I64(bands))
+                group, rest = self._split(run, groups)
+                yield self._decode(rest)[0], group, self._tiles(low, high)
+            return
         with self.build.loop(begin, end, name="unit") as unit:
             if self.cut.rows_first:
                 group, rest = self._split(unit, groups)
@@ -71,17 +99,7 @@ class _Emitter:
                 band, rest = self._split(unit, bands)
                 group, rest = self._split(rest, groups)
                 values, _ = self._decode(rest)
-                if self.cut.pack and bands > 1 and not self.cut.blocked:
-                    # Bands of the same columns follow one another; a thread may begin with any of them.
-                    new = self.b.icmp_signed("==", band, I64(0))
-                    self.new_columns = self.b.or_(new, self.b.icmp_signed("==", unit, begin))
-            if self.cut.blocked:
-                with self._each_block() as block:
-                    self._group(values, group, (band, bands), block)
-            else:
-                self._group(values, group, (band, bands), None)
-        self.tile.done()
-        self.b.ret_void()
+            yield values, group, self._tiles(band, self.b.add(band, I64(1)))
 
     @contextmanager
     def _each_block(self, level: int = 0) -> Iterator[Block]:
@@ -103,9 +121,7 @@ class _Emitter:
             first = self.b.icmp_signed("==", start, I64(0))
             yield Block((start,), self.b.select(ends, left, size), ends, first, ends)
 
-    def _group(
-        self, values: dict[Var, ir.Value], group: ir.Value, band: tuple[ir.Value, int], block: Block | None
-    ) -> None:
+    def _group(self, values: dict[Var, ir.Value], group: ir.Value, band: Band, block: Block | None) -> None:
         """Some panels: one after the other, or, where they are packed, all of them for each tile of rows."""
         panels, size = panel_count(self.t, self.build.target), self.cut.group
         if size == 1 and not self.cut.pack_rows:
@@ -146,7 +162,7 @@ class _Emitter:
         self,
         values: dict[Var, ir.Value],
         panels: tuple[ir.Value, ir.Value],
-        band: tuple[ir.Value, int],
+        band: Band,
         block: Block | None,
     ) -> None:
         """Some panels, which lie in the cache together, so that every tile of rows is read, or copied, but once."""
@@ -189,7 +205,7 @@ class _Emitter:
             values[v], position = self._split(position, v.size)
         return values, position
 
-    def _panel(self, tile: Place, band: tuple[ir.Value, int], block: Block | None) -> None:
+    def _panel(self, tile: Place, band: Band, block: Block | None) -> None:
         """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
         if self.cut.pack:
             self._pack(tile, self.scratch, block, (I64(1), 0))
@@ -207,7 +223,7 @@ class _Emitter:
             a = self.tile.offset(a, self.b.mul(start, I64(tap.a)), self.tile.a_type)
         return a
 
-    def _stacks(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
+    def _stacks(self, band: Band) -> Iterator[tuple[ir.Value, int, ir.Value]]:
         """Loops over stacks of tiles of a band: (the first row of a stack, how many each tile has, its tiles)."""
         if self.cut.stack == 1:
             for top, height, _ in self._tops(band):
@@ -215,7 +231,7 @@ class _Emitter:
             return
         row, first = 0, 0
         for tiles, height in self.cut.heights:
-            low, high = self._range(*band, first, tiles)
+            low, high = self._range(band, first, tiles)
             with self.build.loop(low, high, self.cut.stack, name="stack") as i:
                 left, most = self.b.sub(high, i), I64(self.cut.stack)
                 count = self.b.select(self.b.icmp_signed("<", left, most), left, most)
@@ -273,10 +289,7 @@ class _Emitter:
         """Copy the tile's columns of the second operand into a scratch panel, and those of some panels behind it."""
         source, whole = self._columns(tile, block), self.t.taps[self.cut.level].count
         rest = whole % self.cut.block if block is not None else 0
-        if self.new_columns is not None:
-            with self.b.if_then(self.new_columns):
-                self._pack_steps(tile, source, target, whole, panels)
-        elif rest == 0:
+        if rest == 0:
             self._pack_steps(tile, source, target, whole if block is None else self.cut.block, panels)
         else:
             with self.b.if_else(block.short) as (then, other):
@@ -300,9 +313,7 @@ class _Emitter:
             step = self.tile.panel_width(tile)
             pack_panel(self.build, self.tile.type, part, from_, panel, (columns, width), step, panels)
 
-    def _rows(
-        self, tile: Place, a: ir.Value, b: ir.Value, band: tuple[ir.Value, int], block: Block | None
-    ) -> None:
+    def _rows(self, tile: Place, a: ir.Value, b: ir.Value, band: Band, block: Block | None) -> None:
         """The tiles of a band, top to bottom."""
         for top, height, number in self._tops(band):
             here = replace(tile, top=top, height=height)
@@ -311,26 +322,29 @@ class _Emitter:
                 here = replace(here, ahead=run_of_lines(self.build, start, self.lines))
             self.tile.compute(here, self._rows_of(a, top, height, I64(1), block), b, block)
 
-    def _tops(self, band: tuple[ir.Value, int]) -> Iterator[tuple[ir.Value, int, ir.Value]]:
+    def _tops(self, band: Band) -> Iterator[tuple[ir.Value, int, ir.Value]]:
         """Loops over the tiles of a band: (the first row of a tile, how many it has, its number in the band)."""
         row, first = 0, 0
-        start = self._edge(*band)
         for tiles, height in self.cut.heights:
-            low, high = self._range(*band, first, tiles)
+            low, high = self._range(band, first, tiles)
             with self.build.loop(low, high, name="tile") as i:
-                number = self.b.sub(self.b.add(i, I64(first)), start)
+                number = self.b.sub(self.b.add(i, I64(first)), band[0])
                 top = I64(row) if tiles == 1 else self.b.add(I64(row), self.b.mul(i, I64(height)))
                 yield top, height, number
             row += tiles * height
             first += tiles
 
-    def _edge(self, band: ir.Value, bands: int) -> ir.Value:
-        """The first tile of a band."""
-        return self.b.udiv(self.b.mul(band, I64(self.cut.tiles)), I64(bands)) if bands > 1 else I64(0)
-
-    def _range(self, band: ir.Value, bands: int, first: int, tiles: int) -> tuple[ir.Value, ir.Value]:
-        """Which tiles of one height fall into the band."""
+    def _tiles(self, low: ir.Value, high: ir.Value) -> Band:
+        """The tiles of some bands: from which to which."""
+        count, bands = self.cut.tiles, self.cut.bands
         if bands == 1:
+            return I64(0), I64(count)
+        first, end = (self.b.udiv(self.b.mul(x, I64(count)), I64(bands)) for x in (low, high))
+        return first, end
+
+    def _range(self, band: Band, first: int, tiles: int) -> Band:
+        """Which tiles of one height, the first of which has this number among all, a band goes through."""
+        if self.cut.bands == 1:
             return I64(0), I64(tiles)
 
         def clipped(at: ir.Value) -> ir.Value:
@@ -338,7 +352,7 @@ class _Emitter:
             at = self.b.select(self.b.icmp_signed("<", at, I64(0)), I64(0), at)
             return self.b.select(self.b.icmp_signed(">", at, I64(tiles)), I64(tiles), at)
 
-        return clipped(self._edge(band, bands)), clipped(self._edge(self.b.add(band, I64(1)), bands))
+        return clipped(band[0]), clipped(band[1])
 
     # -- fetching ahead -----------------------------------------------------------------------------------------
 

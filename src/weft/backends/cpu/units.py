@@ -25,6 +25,11 @@ def units(kernel: Any, target: Target) -> int:
     return tile_units.units(kernel, target) if isinstance(kernel, Tiles) else loop_units.units(kernel, target)
 
 
+def units_together(kernel: Any, target: Target) -> int:
+    """How many that follow one another are less work if one thread does them, one after the other."""
+    return tile_units.run_length(kernel, target) if isinstance(kernel, Tiles) else 1
+
+
 def scratch_bytes(kernel: Any, target: Target) -> int:
     """The scratch memory that a thread needs for a kernel."""
     if isinstance(kernel, Sort):

@@ -66,8 +66,10 @@ def hardly_pays(work: int) -> bool:
     return work < SPECIAL
 
 
-def grain_of(kernel: object, work: int, units: int) -> int:
-    """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long; `ALIKE`."""
+def grain_of(kernel: object, work: int, units: int, together: int = 1) -> int:
+    """How many units a thread takes at a time; 0 if one thread does them all, -1 if that may take long; `ALIKE`.
+
+    So many that follow one another are less work `together`."""
     if units < 2 or work < SERIAL:
         return 0 if work < LONG else -1
     if work < EVEN:
@@ -75,7 +77,7 @@ def grain_of(kernel: object, work: int, units: int) -> int:
     grain = max(units // 512, min(units // 2, units * PORTION // work))
     if isinstance(kernel, Kernel) and (moved := streams.bytes_moved(kernel)) >= streams.LONG:
         grain = max(grain, units * min(STRETCH, moved // 32) // moved)
-    return max(1, grain)
+    return max(together, grain)
 
 
 def _of_loops(kernel: Kernel) -> int:
