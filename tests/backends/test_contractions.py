@@ -153,7 +153,16 @@ def test_joined_heads_are_rows_of_tiles(b, h, t, d, n):
 
 
 @pytest.mark.parametrize(
-    ("m", "k", "n"), [(8192, 64, 576), (2048, 64, 576), (4096, 64, 320), (768, 768, 320), (512, 512, 192)]
+    ("m", "k", "n"),
+    [
+        (8192, 64, 576),
+        (2048, 64, 576),
+        (4096, 64, 320),
+        (768, 768, 320),
+        (512, 512, 192),
+        (400, 600, 320),
+        (128, 784, 320),
+    ],
 )
 def test_units_of_packed_panels_go_round(m, k, n):
     """Two threads that take one unit after the other are done at about the same time, with the bits of one thread."""

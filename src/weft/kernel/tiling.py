@@ -200,12 +200,13 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     if t.rows:  # each tile has code of its own
         heights = tuple([(1, height) for many, height in heights for _ in range(many)])
     line = max(steps or t.steps, 1) * t.dtype.itemsize  # of one row, or column
-    group, bands = _shares(t, pack, blocked, panels, vectors * lanes * line * sums, count, rows)
     copied, stack = _widened(t, t.a) or (pack and _collides(t)), 1
     if copied and t.a.stride == 1 and heights and t.steps and not t.rows:
         stack = max(1, min(_STACK, _STACK_BYTES // line) // heights[0][1])
-        if pack:
-            group, bands = _shares_of_stacks(t, panels, vectors * lanes * line)
+    if pack:
+        group, bands = _packed_shares(t, panels, vectors * lanes * line * sums, copied, stack)
+    else:
+        group, bands = _shares(t, blocked, panels, count, rows)
     bands = max(bands, least)
     cached = cached and bands <= least
     rows_first = (cached or len(t.shared) > 0) and not blocked
@@ -215,8 +216,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
 
 
 #: Where rows are neighbours in memory, those of several tiles are copied together, as they lie in the same lines: so
-#: many of them at most, so many bytes; bytes of packed panels that they meet, and rows of a band, at least.
-_STACK, _STACK_BYTES, _STACK_PANELS, _STACK_BAND = 128, 1 << 18, 1 << 20, 64
+#: many of them at most, so many bytes; and bytes of packed panels that they meet.
+_STACK, _STACK_BYTES, _STACK_PANELS = 128, 1 << 18, 1 << 20
 
 #: Rows of a register that is a matrix, and words in each of them.
 HEIGHT = 16
@@ -278,8 +279,8 @@ def _widened(t: Tiles, x: Operand) -> bool:
     return t.type_of(x) is not t.dtype
 
 
-#: Panels, at most, that one unit goes through, and bytes of packed ones: they stay in the second-level cache beside the
-#: rows and results that come and go.
+#: Panels, at most, that one unit goes through where it reads its rows but once, and bytes of packed ones: they stay in
+#: the second-level cache beside the rows and results that come and go.
 _SHARED, _PANELS = 4, 1 << 18
 
 #: Units that are enough to go round, of a contraction with many blocks: more would read more from memory.
@@ -294,24 +295,12 @@ COLUMNS_CACHED, _BAND = 1 << 18, 16
 #: Rows of a band, at least, where each thread has the panels packed for itself; and in registers that are matrices.
 _PACKED_BAND, _BAND_OF_MATRICES = 32, 128
 
-#: So few units, and of an odd number, leave a thread without work at the end. Bands of so many rows, at least, mend
-#: that: beside the products it is nothing to pack the panels for each of them.
-_UNEVEN, _TALL_BAND = (3, 5, 7), 256
-
 #: Units that are enough where none of them takes long.
 _MANY = 64
 
 
-def _shares(
-    t: Tiles, pack: bool, blocked: bool, panels: int, panel: int, tiles: int, rows: int
-) -> tuple[int, int]:
-    """(panels, of so many bytes, that one unit of work goes through, bands of rows)."""
-    if pack:  # panels that are packed serve many rows
-        group = max(1, min(_SHARED, panels // ENOUGH, _PANELS // panel))
-        groups = -(-panels // group)
-        if groups in _UNEVEN and t.m.size >= 2 * _TALL_BAND and not t.outer:
-            return _even_shares(t, panels, panel)
-        return group, max(1, min(ENOUGH // groups, tiles * rows // _PACKED_BAND))
+def _shares(t: Tiles, blocked: bool, panels: int, tiles: int, rows: int) -> tuple[int, int]:
+    """(panels that one unit of work goes through, bands of rows), where columns are read from where they are."""
     if not blocked:
         if t.shared and _overlap(t):  # and lie in the cache together
             return 1, _at_most(tiles, -(-_MANY // max(1, panels * math.prod([v.size for v in t.outer]))))
@@ -334,20 +323,18 @@ def _shares(
     return -group, bands
 
 
-def _even_shares(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
-    """The same, of panels of so many bytes that are packed: all groups alike, and in bands."""
-    bands = ENOUGH if t.m.size >= ENOUGH * _TALL_BAND else 2
-    most = max(1, min(_SHARED, panels * bands // ENOUGH, _PANELS // panel))
-    return max([n for n in range(1, most + 1) if panels % n == 0]), bands
-
-
-def _shares_of_stacks(t: Tiles, panels: int, panel: int) -> tuple[int, int]:
-    """The same, of panels of so many bytes, where rows are copied for each group of them: rather in bands."""
-    bands = max(1, min(ENOUGH, t.m.size // _STACK_BAND))
-    most = max(1, min(panels * bands // ENOUGH, max(_SHARED, _STACK_PANELS // panel)))
-    group = -(-panels // -(-panels // most))  # as alike as can be
-    groups = -(-panels // group)
-    return group, bands if groups in _UNEVEN else min(bands, max(1, ENOUGH // groups))
+def _packed_shares(t: Tiles, panels: int, panel: int, copied: bool, stack: int) -> tuple[int, int]:
+    """The same, of panels of so many bytes that are packed."""
+    bands = max(1, min(ENOUGH, t.m.size // _PACKED_BAND))
+    most = 1  # it is quicker to read rows again for each panel, unless they are copied for it
+    if copied:
+        most = _STACK_PANELS // panel if stack > 1 else min(_SHARED, _PANELS // panel)
+    groups = -(-panels // max(1, min(most, panels * bands // ENOUGH)))
+    if (
+        t.shared
+    ):  # where rows come first, each band packs for itself, else a thread does once for all its bands
+        bands = max(1, min(bands, ENOUGH // groups))
+    return -(-panels // groups), bands  # groups as alike as can be
 
 
 def _collides(t: Tiles) -> bool:
