@@ -6,74 +6,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
 
 from ...ir.dtype import int16
-from ...kernel.tiles import Tap, Tiles
+from ...kernel.tiles import Operand, Tap, Tiles
 from . import instructions as ir
-from .build import I32, I64, Build
-
-
-def pack_panel(
-    build: Build,
-    type_: ir.Type,
-    t: Tiles,
-    source: ir.Value,
-    target: ir.Value,
-    columns: tuple[int, int],
-    step: int,
-    panels: tuple[ir.Value, int],
-) -> None:
-    """target[k * step + n] = source[n * stride + k...]: so many columns n, filled up with zeros to so many.
-
-    So many `panels` of them, whose columns follow each other, each so many elements behind the one before.
-    """
-    _Packer(build, type_, t, columns, step, panels).taps(source, target, t.taps)
+from .build import I32, I64, Build, register_type
 
 
 class _Packer:
-    """The second operand as panels."""
+    """Copies an operand, tap by tap; the last tap, and rows or columns, make a matrix."""
 
-    def __init__(
-        self,
-        build: Build,
-        type_: ir.Type,
-        t: Tiles,
-        columns: tuple[int, int],
-        step: int,
-        panels: tuple[ir.Value, int],
-    ) -> None:
+    def __init__(self, build: Build, t: Tiles, operand: Operand, step: int) -> None:
         self.build = build
         self.b = build.b
-        self.type = type_
         self.t = t
-        self.columns, self.width = columns
-        self.panels, self.panel_size = panels
-        self.step = step  #: from one row of the panel to the next
+        self.type = register_type(t.dtype)
         self.lanes = build.target.lanes(t.dtype.itemsize)
-        self.vector = ir.VectorType(type_, self.lanes)
+        self.vector = ir.VectorType(self.type, self.lanes)
         self.size = t.dtype.itemsize
-        self.source = t.type_of(t.b)
+        self.source = t.type_of(operand)
+        self.step = step  #: from one step of the innermost tap to the next, where it is copied to
 
     def _offset(self, base: ir.Value, by: ir.Value) -> ir.Value:
         return self.b.gep(base, [by], source_etype=self.type)
 
-    def _read(self, source: ir.Value, at: ir.Value, lanes: int, mask: ir.Value | None = None) -> ir.Value:
-        return self.build.load(source, at, self.source, lanes, mask)
-
-    def taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...]) -> None:
-        """Loops over all taps but the last, which is packed as a matrix."""
+    def _taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...], count: ir.Value) -> None:
+        """Loops over all taps but the last; so many steps of the first of them."""
         tap, *rest = taps
         if not rest:
-            self._matrix(source, target, tap)
+            self._matrix(source, target, tap, count)
             return
-        inner = self.step
-        for r in rest:
-            inner *= r.count
-        with self.build.loop(I64(0), I64(tap.count), name="pack.tap") as k:
-            from_ = self.build.address(source, self.b.mul(k, I64(tap.b)), self.source)
-            self.taps(from_, self._offset(target, self.b.mul(k, I64(inner))), tuple(rest))
+        inner = self.step * math.prod([r.count for r in rest])
+        with self.build.loop(I64(0), count, name="pack.tap") as k:
+            from_ = self.build.address(source, self.b.mul(k, I64(self._apart(tap))), self.source)
+            to = self._offset(target, self.b.mul(k, I64(inner)))
+            self._taps(from_, to, tuple(rest), I64(rest[0].count))
+
+    def _apart(self, tap: Tap) -> int:
+        """How far the operand moves for a step of a tap."""
+        raise NotImplementedError
+
+    def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
+        """So many steps of the last tap."""
+        raise NotImplementedError
+
+
+class PanelPacker(_Packer):
+    """The second operand as panels: target[k * step + n] = source[n * stride + k...].
+
+    Panels have so many `columns`, filled up with zeros to so many. So many `panels` of them, whose columns follow each
+    other, are made at once, each so many elements behind the one before.
+    """
+
+    def __init__(
+        self, build: Build, t: Tiles, columns: tuple[int, int], step: int, panels: tuple[ir.Value, int]
+    ) -> None:
+        super().__init__(build, t, t.b, step)
+        self.columns, self.width = columns
+        self.panels, self.panel_size = panels
+
+    def copy(self, source: ir.Value, target: ir.Value) -> None:
+        self._taps(source, target, self.t.taps, I64(self.t.taps[0].count))
+
+    def _apart(self, tap: Tap) -> int:
+        return tap.b
+
+    def _read(self, source: ir.Value, at: ir.Value, lanes: int, mask: ir.Value | None = None) -> ir.Value:
+        return self.build.load(source, at, self.source, lanes, mask)
 
     def _rows(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         """A matrix whose columns lie next to each other already: row by row."""
@@ -85,13 +86,13 @@ class _Packer:
                 x = self._read(source, self.b.add(from_, I64(v)), self.lanes, None if whole else mask)
                 self.b.store(x, self._offset(to, I64(v)), align=self.size)
 
-    def _pairs(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+    def _paired_rows(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         """The same of 16-bit numbers: those of two rows as words."""
         mask = self.build.first_lanes(self.columns % self.lanes, self.lanes)
         for from_, to in self._places(target, tap):
             for v in range(0, self.width, self.lanes):
                 part = None if v + self.lanes <= self.columns else mask
-                words = _pairs(self.build, source, self.b.add(from_, I64(v)), tap.b // 2, self.lanes, part)
+                words = _words(self.build, source, self.b.add(from_, I64(v)), tap.b // 2, self.lanes, part)
                 self.b.store(words, self._offset(to, I64(v)), align=self.size)
 
     def _places(self, target: ir.Value, tap: Tap) -> Iterator[tuple[ir.Value, ir.Value]]:
@@ -102,9 +103,10 @@ class _Packer:
             to = self.b.add(self.b.mul(k, I64(self.step)), self.b.mul(j, I64(self.panel_size)))
             yield from_, self._offset(target, to)
 
-    def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+    def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
+        del count  # panels have all steps of the tap
         if self.t.b.stride == 1:
-            (self._pairs if self.t.wide else self._rows)(source, target, tap)
+            (self._paired_rows if self.t.wide else self._rows)(source, target, tap)
             return
         with self.build.loop(I64(0), self.panels, name="pack") as j:
             from_ = self.build.address(source, self.b.mul(j, I64(self.width * self.t.b.stride)), self.source)
@@ -147,7 +149,7 @@ class _Packer:
                 self.b.store(row, self._offset(target, at), align=self.size)
 
 
-def _pairs(
+def _words(
     build: Build, source: ir.Value, at: ir.Value, apart: int, lanes: int, mask: ir.Value | None
 ) -> ir.Value:
     """16-bit numbers from two places, `apart`, as the halves of words."""
@@ -157,76 +159,45 @@ def _pairs(
     return build.b.bitcast(mixed, ir.VectorType(I32, lanes))
 
 
-def pack_rows(
-    build: Build,
-    type_: ir.Type,
-    t: Tiles,
-    source: ir.Value,
-    target: ir.Value,
-    height: int,
-    steps: tuple[int, int],
-    count: ir.Value,
-    tiles: ir.Value,
-) -> None:
-    """target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height, k < `count` in the first tap.
+class RowPacker(_Packer):
+    """Rows of the first operand: target[r * steps[0] + k... * steps[1]] = source[r * stride + k...], r < height.
 
-    The rows of so many `tiles` if they are neighbours; else of one of them.
+    They lie next to each other where they do in memory, those of so many `tiles`; else each is a run of steps, and
+    those of one tile are copied.
     """
-    _RowPacker(build, type_, t, height, steps, tiles).taps(source, target, t.taps, count)
 
-
-class _RowPacker:
-    """Rows of the first operand: next to each other where they are in memory, else each as a run of steps."""
-
-    def __init__(
-        self,
-        build: Build,
-        type_: ir.Type,
-        t: Tiles,
-        height: int,
-        steps: tuple[int, int],
-        tiles: ir.Value,
-    ) -> None:
-        self.build = build
-        self.b = build.b
-        self.type = type_
+    def __init__(self, build: Build, t: Tiles, height: int, steps: tuple[int, int], tiles: ir.Value) -> None:
+        super().__init__(build, t, t.a, steps[1])
         self.height = height
         self.tiles = tiles
         self.stride = t.a.stride
+        self.row = steps[0]
         self.pairs = t.wide and t.a.stride == 1  #: whether words are made of neighbouring numbers
         self.apart = t.taps[-1].a // 2  #: the two of a word
-        self.row, self.step = steps
-        self.lanes = build.target.lanes(t.dtype.itemsize)
-        self.size = t.dtype.itemsize
-        self.source = t.type_of(t.a)
 
-    def taps(self, source: ir.Value, target: ir.Value, taps: tuple[Tap, ...], count: ir.Value) -> None:
-        """Loops over all taps but the last."""
-        tap, *rest = taps
-        if not rest:
-            self._matrix(source, target, tap, count)
-            return
-        inner = self.step
-        for r in rest:
-            inner *= r.count
-        with self.build.loop(I64(0), count, name="rows.tap") as k:
-            from_ = self.build.address(source, self.b.mul(k, I64(tap.a)), self.source)
-            to = self._offset(target, self.b.mul(k, I64(inner)))
-            self.taps(from_, to, tuple(rest), I64(rest[0].count))
+    def copy(self, source: ir.Value, target: ir.Value, count: ir.Value) -> None:
+        """So many steps of the first tap."""
+        self._taps(source, target, self.t.taps, count)
 
-    def _offset(self, base: ir.Value, by: ir.Value) -> ir.Value:
-        return self.b.gep(base, [by], source_etype=self.type)
+    def _apart(self, tap: Tap) -> int:
+        return tap.a
 
     def _move(
-        self, source: ir.Value, at: ir.Value, target: ir.Value, to: ir.Value, lanes: int, mask: Any
+        self,
+        source: ir.Value,
+        at: ir.Value,
+        target: ir.Value,
+        to: ir.Value,
+        lanes: int,
+        mask: ir.Value | None,
     ) -> None:
         if self.pairs:
-            x = _pairs(self.build, source, at, self.apart, lanes, mask)
+            x = _words(self.build, source, at, self.apart, lanes, mask)
         else:
             x = self.build.load(source, at, self.source, lanes, mask)
         self.b.store(x, self._offset(target, to), align=self.size)
 
-    def _words(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
+    def _rows_of_words(self, source: ir.Value, target: ir.Value, tap: Tap) -> None:
         """Rows of words from neighbouring 16-bit numbers, by squares whose columns become rows."""
 
         def squares(k: ir.Value, count: int) -> None:
@@ -235,7 +206,7 @@ class _RowPacker:
                 rows = min(self.lanes, self.height - top)
                 mask = None if rows == self.lanes else self.build.first_lanes(rows, self.lanes)
                 here = [self.b.add(at, I64(j * tap.a + top)) for j in range(count)]
-                words = [_pairs(self.build, source, x, self.apart, self.lanes, mask) for x in here]
+                words = [_words(self.build, source, x, self.apart, self.lanes, mask) for x in here]
                 words += [self.build.const(0, words[0].type)] * (self.lanes - count)
                 for r, row in enumerate(self.build.transposed(words)[:rows]):
                     to = self._offset(target, self.b.add(k, I64((top + r) * self.row)))
@@ -250,7 +221,7 @@ class _RowPacker:
     def _matrix(self, source: ir.Value, target: ir.Value, tap: Tap, count: ir.Value) -> None:
         loop = self.build.loop
         if self.pairs and self.row != 1:
-            self._words(source, target, tap)
+            self._rows_of_words(source, target, tap)
             return
         if self.row == 1:
             self._neighbours(source, target, tap, count)

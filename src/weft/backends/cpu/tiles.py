@@ -21,7 +21,7 @@ from .borders import fill_border
 from .build import I64, KERNEL, LINE, Build
 from .fetching import Fetch, part_of_rows, run_of_lines
 from .matrix_tile import MatrixTile
-from .pack import pack_panel, pack_rows
+from .pack import PanelPacker, RowPacker
 from .places import Lanes
 from .register_tile import Block, RegisterTile
 from .tile_results import Place
@@ -257,7 +257,7 @@ class _Emitter:
         t = replace(self.t, taps=self.t.taps[self.cut.level :])
         count = I64(t.taps[0].count) if block is None else block.count
         steps = self.tile.a_steps
-        pack_rows(self.build, self.tile.type, t, a, self.row_scratch, height, steps, count, tiles)
+        RowPacker(self.build, t, height, steps, tiles).copy(a, self.row_scratch, count)
         return self.row_scratch
 
     def _columns(self, tile: Place, block: Block | None) -> ir.Value:
@@ -311,7 +311,7 @@ class _Emitter:
             from_ = self.tile.offset(source, start, self.tile.b_type)
             panel = self.tile.offset(target, to)
             step = self.tile.panel_width(tile)
-            pack_panel(self.build, self.tile.type, part, from_, panel, (columns, width), step, panels)
+            PanelPacker(self.build, part, (columns, width), step, panels).copy(from_, panel)
 
     def _rows(self, tile: Place, a: ir.Value, b: ir.Value, band: Band, block: Block | None) -> None:
         """The tiles of a band, top to bottom."""
