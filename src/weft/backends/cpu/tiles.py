@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
-from ...kernel.anchors import size
+from ...ir.dtype import DType
 from ...kernel.index import Var, as_index
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
@@ -41,6 +42,8 @@ Band = tuple[ir.Value, ir.Value]
 
 
 class _Emitter:
+    """Writes the loops around the tiles of one contraction."""
+
     def __init__(self, build: Build, t: Tiles) -> None:
         self.build = build
         self.b = build.b
@@ -122,32 +125,32 @@ class _Emitter:
             yield Block((start,), self.b.select(ends, left, size), ends, first, ends)
 
     def _group(self, values: dict[Var, ir.Value], group: ir.Value, band: Band, block: Block | None) -> None:
-        """Some panels: one after the other, or, where they are packed, all of them for each tile of rows."""
-        panels, size = panel_count(self.t, self.build.target), self.cut.group
-        if size == 1 and not self.cut.pack_rows:
-            self._by_width(group, lambda tile: self._panel(replace(tile, values=values), band, block))
+        """Some panels: one after the other, or all of them for each tile of rows."""
+        panels, most = panel_count(self.t, self.build.target), self.cut.group
+        if most == 1 and not self.cut.pack_rows:
+            self._panel(group, values, band, block)
             return
-        start = self.b.mul(group, I64(size))
-        stop = self.b.add(start, I64(size))
+        start = self.b.mul(group, I64(most))
+        stop = self.b.add(start, I64(most))
         stop = self.b.select(self.b.icmp_signed("<", stop, I64(panels)), stop, I64(panels))
         if self.cut.panels_together:
             self._tiles_first(values, (start, stop), band, block)
             return
         with self.build.loop(start, stop, name="panel") as panel:
-            self._by_width(panel, lambda tile: self._panel(replace(tile, values=values), band, block))
+            self._panel(panel, values, band, block)
 
-    def _by_width(self, panel: ir.Value, then: Callable[[Place], None]) -> None:
-        """Emit `then` for the columns of a panel: all panels are as wide, but for the last, perhaps."""
+    def _by_width(self, panel: ir.Value) -> Iterator[Place]:
+        """The columns of a panel: all panels are as wide, but for the last, perhaps, which has code of its own."""
         whole, full, narrow = self._widths(panel)
         if full is None or narrow is None:
-            then(full or narrow)
+            yield full or narrow  # type: ignore[misc]
             return
         last = self.b.icmp_signed("==", panel, I64(whole))
         with self.b.if_else(last) as (yes, no):
             with yes:
-                then(narrow)
+                yield narrow
             with no:
-                then(full)
+                yield full
 
     def _widths(self, panel: ir.Value) -> tuple[int, Place | None, Place | None]:
         """How many whole panels there are, the columns of a panel if it is one of them, and if it is the rest."""
@@ -166,29 +169,27 @@ class _Emitter:
         block: Block | None,
     ) -> None:
         """Some panels, which lie in the cache together, so that every tile of rows is read, or copied, but once."""
-        size = scratch_size(self.t, self.build.target) // self.cut.group
-
-        def packed(panel: ir.Value) -> ir.Value:
-            return self.tile.offset(self.scratch, self.b.mul(self.b.sub(panel, panels[0]), I64(size)))
-
-        if self.cut.pack:
+        start, cut = panels[0], self.cut
+        size = scratch_size(self.t, self.build.target) // cut.group
+        if cut.pack:
             self._pack_together(values, panels, size, block)
         for here in self.tile.positions(self.inside, values):
             a = self._first_operand(here, block)
             for top, height, count in self._stacks(band):
                 rows = self._rows_of(a, top, height, count, block)
                 with self.build.loop(*panels, name="panel") as panel:
-                    before = self.b.mul(self.b.sub(panel, panels[0]), I64(self.cut.stack))
-
-                    def compute(tile: Place) -> None:
-                        tile = replace(tile, values=here, height=height)  # noqa: B023
-                        b = packed(panel) if self.cut.pack else self._columns(tile, block)
-                        for i, part in self._each_of(rows, height, count):  # noqa: B023
-                            first = self.b.add(top, self.b.mul(i, I64(height)))  # noqa: B023
-                            ahead = self._next_stack(a, top, height, self.b.add(before, i))  # noqa: B023
+                    number = self.b.sub(panel, start)
+                    before = self.b.mul(number, I64(cut.stack))
+                    for tile in self._by_width(panel):
+                        tile = replace(tile, values=here, height=height)
+                        if cut.pack:
+                            b = self.tile.offset(self.scratch, self.b.mul(number, I64(size)))
+                        else:
+                            b = self._columns(tile, block)
+                        for i, part in self._each_of(rows, height, count):
+                            first = self.b.add(top, self.b.mul(i, I64(height)))
+                            ahead = self._next_stack(a, top, height, self.b.add(before, i))
                             self.tile.compute(replace(tile, top=first, ahead=ahead), part, b, block)
-
-                    self._by_width(panel, compute)
 
     def _split(self, x: ir.Value, by: int) -> tuple[ir.Value, ir.Value]:
         """(x mod by, x div by)"""
@@ -205,23 +206,38 @@ class _Emitter:
             values[v], position = self._split(position, v.size)
         return values, position
 
-    def _panel(self, tile: Place, band: Band, block: Block | None) -> None:
-        """All tiles of one band of rows and some vectors of columns, the last of them perhaps some lanes wide only."""
-        if self.cut.pack:
-            self._pack(tile, self.scratch, block, (I64(1), 0))
-        for here in self.tile.positions(self.inside, tile.values):
-            inside = replace(tile, values=here)
-            b = self.scratch if self.cut.pack else self._columns(inside, block)
-            self._rows(inside, self._first_operand(here, block), b, band, block)
+    def _panel(self, panel: ir.Value, values: dict[Var, ir.Value], band: Band, block: Block | None) -> None:
+        """All tiles of one band of rows and the columns of a panel."""
+        for tile in self._by_width(panel):
+            tile = replace(tile, values=values)
+            if self.cut.pack:
+                self._pack(tile, self.scratch, block, (I64(1), 0))
+            for here in self.tile.positions(self.inside, tile.values):
+                inside = replace(tile, values=here)
+                b = self.scratch if self.cut.pack else self._columns(inside, block)
+                self._rows(inside, self._first_operand(here, block), b, band, block)
 
     def _first_operand(self, values: dict[Var, ir.Value], block: Block | None) -> ir.Value:
         """Where the rows of the first operand begin, in a block of the outermost tap."""
         t, at = self.t, self.tile.expressions
         base = t.a.base.substitute({v: as_index(0) for v in t.fold})
         a = self.tile.offset(at.bases[t.a.buffer], at.index(base, Lanes(values)), self.tile.a_type)
-        for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
-            a = self.tile.offset(a, self.b.mul(start, I64(tap.a)), self.tile.a_type)
-        return a
+        return self._in_block(a, block, [tap.a for tap in t.taps], self.tile.a_type)
+
+    def _columns(self, tile: Place, block: Block | None) -> ir.Value:
+        """Where the tile's columns of the second operand begin, in a block of the outermost tap."""
+        t, at = self.t, self.tile.expressions
+        b = self.tile.offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)), self.tile.b_type)
+        b = self.tile.offset(b, self.b.mul(tile.column, I64(t.b.stride)), self.tile.b_type)
+        return self._in_block(b, block, [tap.b for tap in t.taps], self.tile.b_type)
+
+    def _in_block(
+        self, operand: ir.Value, block: Block | None, strides: Sequence[int], dtype: DType
+    ) -> ir.Value:
+        """Where the steps of a block begin, from where the first of all do."""
+        for stride, start in zip(strides, block.starts if block is not None else (), strict=False):
+            operand = self.tile.offset(operand, self.b.mul(start, I64(stride)), dtype)
+        return operand
 
     def _stacks(self, band: Band) -> Iterator[tuple[ir.Value, int, ir.Value]]:
         """Loops over stacks of tiles of a band: (the first row of a stack, how many each tile has, its tiles)."""
@@ -259,15 +275,6 @@ class _Emitter:
         steps = self.tile.a_steps
         RowPacker(self.build, t, height, steps, tiles).copy(a, self.row_scratch, count)
         return self.row_scratch
-
-    def _columns(self, tile: Place, block: Block | None) -> ir.Value:
-        """Where the tile's columns of the second operand begin, in a block of the outermost tap."""
-        t, at = self.t, self.tile.expressions
-        b = self.tile.offset(at.bases[t.b.buffer], at.index(t.b.base, Lanes(tile.values)), self.tile.b_type)
-        b = self.tile.offset(b, self.b.mul(tile.column, I64(t.b.stride)), self.tile.b_type)
-        for tap, start in zip(t.taps, block.starts if block is not None else (), strict=False):
-            b = self.tile.offset(b, self.b.mul(start, I64(tap.b)), self.tile.b_type)
-        return b
 
     def _pack_together(
         self, values: dict[Var, ir.Value], panels: tuple[ir.Value, ir.Value], size: int, block: Block | None
@@ -388,7 +395,7 @@ class _Emitter:
 
     def _shared_by(self) -> int:
         """How many tiles one after the other use a block of the second operand."""
-        return self.cut.group * size([v.size for v in self.inside]) * self.band_tiles
+        return self.cut.group * math.prod([v.size for v in self.inside]) * self.band_tiles
 
     def _block_size(self) -> int:
         """Elements of a block of the second operand."""
