@@ -135,36 +135,46 @@ class RegisterTile(TileResults):
     ) -> None:
         """acc += the products of all taps, outermost first; of that one perhaps only `some` steps."""
         tap, *rest = taps
-        step = self._step(tap, tile)
-        first, count, jump = self._valid(tap.guard, tile, tap.count)
-        if some is not None:
-            count = some
+        a_step, b_step, count = tap.a, self._step(tap, tile), I64(tap.count)
         if tap.guard is not None:
-            at = self.expressions.index(tap.guard.at, Lanes(tile.values))
-            position = self.b.add(at, self.b.mul(first, I64(tap.guard.dilation)))
-            element = self.b.sdiv(position, I64(tap.guard.step)) if tap.guard.step > 1 else position
-            a = self.offset(a, self.b.mul(element, I64(tap.a)))
-            b = self._offset_b(b, self.b.mul(first, I64(step)))
-        a_step = tap.a * (tap.guard.dilation * jump // tap.guard.step) if tap.guard is not None else tap.a
+            a, b, (a_step, b_step), count = self._guarded(tap, tap.guard, tile, a, b)
         if self.cut.pack_rows:
             a_step = self._packed_step(tap, self.a_steps[1])
-        step *= jump
+        if some is not None:
+            count = some
         if rest:
             with self.build.loop(I64(0), count, name="tap") as k:
-                a_k = self.offset(a, self.b.mul(k, I64(a_step)))
+                a_k, b_k = self._after(a, b, (a_step, b_step), k)
                 here = self._further(tile, k, rest)
                 if taps == self.t.taps:
                     here = self._with_next_rows(here, self.offset(a_k, a_step))
                     self._fetch_results(here, k)
-                self._nest(here, a_k, self._offset_b(b, self.b.mul(k, I64(step))), tuple(rest))
+                self._nest(here, a_k, b_k, tuple(rest))
         else:
-            self._innermost(tile, a, b, a_step, step, count)
+            self._innermost(tile, a, b, a_step, b_step, count)
 
-    def _valid(self, guard: Guard | None, tile: Place, count: int) -> tuple[ir.Value, ir.Value, int]:
-        """(first k, how many, distance between them) of a tap, where its guard holds."""
-        if guard is None:
-            return I64(0), I64(count), 1
+    def _after(
+        self, a: ir.Value, b: ir.Value, steps: tuple[int, int], k: ir.Value
+    ) -> tuple[ir.Value, ir.Value]:
+        """Where both operands are k steps further."""
+        return self.offset(a, self.b.mul(k, I64(steps[0]))), self._offset_b(b, self.b.mul(k, I64(steps[1])))
+
+    def _guarded(
+        self, tap: Tap, guard: Guard, tile: Place, a: ir.Value, b: ir.Value
+    ) -> tuple[ir.Value, ir.Value, tuple[int, int], ir.Value]:
+        """(where the operands of the first step of a tap are for which its guard holds, how far they move from one such
+        step to the next, how many there are)."""
+        step = self._step(tap, tile)
         at = self.expressions.index(guard.at, Lanes(tile.values))
+        first, count, jump = self._valid(guard, at, tap.count)
+        position = self.b.add(at, self.b.mul(first, I64(guard.dilation)))
+        element = self.b.sdiv(position, I64(guard.step)) if guard.step > 1 else position
+        a = self.offset(a, self.b.mul(element, I64(tap.a)))
+        b = self._offset_b(b, self.b.mul(first, I64(step)))
+        return a, b, (tap.a * (guard.dilation * jump // guard.step), step * jump), count
+
+    def _valid(self, guard: Guard, at: ir.Value, count: int) -> tuple[ir.Value, ir.Value, int]:
+        """(first k, how many, distance between them) of a tap, where its guard holds."""
         end = I64((guard.size - 1) * guard.step + 1)
         first = self._clip(self._ceil(self.b.neg(at), guard.dilation), 0, count)
         stop = self._clip(self._ceil(self.b.sub(end, at), guard.dilation), 0, count)
@@ -211,20 +221,13 @@ class RegisterTile(TileResults):
                 self._rank_one(tile, self.offset(a, k * a_step), self._offset_b(b, k * b_step))
         else:
             with self.build.loop(whole, count, name="k.rest") as k:
-                a_k, b_k = (
-                    self.offset(a, self.b.mul(k, I64(a_step))),
-                    self._offset_b(b, self.b.mul(k, I64(b_step))),
-                )
-                self._rank_one(tile, a_k, b_k)
+                self._rank_one(tile, *self._after(a, b, (a_step, b_step), k))
 
     def _turns(self, tile: Place, a: ir.Value, b: ir.Value, steps: tuple[int, int], whole: ir.Value) -> None:
         """The first `whole` steps, as many in each turn as it unrolls."""
         unroll, (a_step, b_step) = self.unroll, steps
         with self.build.loop(I64(0), whole, unroll, name="k") as k:
-            a_k, b_k = (
-                self.offset(a, self.b.mul(k, I64(a_step))),
-                self._offset_b(b, self.b.mul(k, I64(b_step))),
-            )
+            a_k, b_k = self._after(a, b, steps, k)
             # First: behind the loads of a step LLVM would keep what they read in memory until a line is fetched.
             self._fetch(tile, self.b.udiv(k, I64(unroll)))
             for j in range(unroll):
