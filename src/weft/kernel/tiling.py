@@ -29,9 +29,8 @@ class Tiling:
     bands: int  #: into how many bands the rows are cut; a unit of work has one
     rows_first: bool  #: whether some rows meet all columns before the next rows do
     pack_rows: bool  #: whether the rows of a tile are copied before it is computed
-    squares: bool = (
-        False  #: whether columns that lie apart are read in squares, which are transposed in registers
-    )
+    #: Whether columns that lie apart are read in squares, which are transposed in registers.
+    squares: bool = False
     stack: int = 1  #: tiles, at most, whose rows are copied together
 
     @property
@@ -72,8 +71,8 @@ _NEXT, _NUMBER, _COLUMN, _APART = 8, 1.2, 5, 12
 _WIDER = 0.995
 
 
-def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
-    """(rows at most, vectors) of a tile: those that take the least time for all rows and columns."""
+def _quickest_shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
+    """The same of many rows, with one sum each: those that take the least time for all rows and columns."""
     shapes = _SHAPES[target.registers, target.vector_bytes]
     lanes = target.lanes(t.dtype.itemsize)
     columns = -(-t.n.size // lanes)
@@ -131,6 +130,23 @@ _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 #: several steps read, one pixel further on, stay in registers.
 _ALONG = {32: ((12, 1), (6, 2)), 16: ((5, 1), (3, 2))}
 
+
+def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
+    """(rows at most, vectors) of a tile."""
+    registers, sums = target.registers, len(t.starts)
+    lanes = target.lanes(t.dtype.itemsize)
+    if t.along:
+        return _ALONG[registers][t.n.size > lanes]
+    if t.m.size in _FEW[registers]:
+        most = max(1, _FEW[registers][t.m.size] // sums)
+        return t.m.size, min(most, -(-t.n.size // lanes))
+    if sums > 1:
+        most = max([r * v for v, r in _SHAPES[registers, target.vector_bytes].items() if v > 1])
+        room = min(most, registers - 1 - sums)  # beside a vector of each slice, and a row's element
+        return max(1, room // sums), 1
+    return _quickest_shape(t, target, pack)
+
+
 #: Steps of so many bytes find their lines in few places of the cache.
 _FAR = 1024
 
@@ -176,18 +192,8 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     if _reads_squares(t, target):
         return _of_squares(t)
     lanes = target.lanes(t.dtype.itemsize)
-    sums = len(t.starts)
     pack = t.b.stride != 1 or t.wide or (not t.along and _pays(t))
     rows, vectors = _shape(t, target, pack)
-    if t.along:
-        rows, vectors = _ALONG[target.registers][t.n.size > lanes]
-    elif t.m.size in _FEW[target.registers]:
-        most = max(1, _FEW[target.registers][t.m.size] // sums)
-        rows, vectors = t.m.size, min(most, -(-t.n.size // lanes))
-    elif sums > 1:
-        most = max([r * v for v, r in _SHAPES[target.registers, target.vector_bytes].items() if v > 1])
-        room = min(most, target.registers - 1 - sums)  # beside a vector of each slice, and a row's element
-        rows, vectors = max(1, room // sums), 1
     steps = _block(t, vectors, lanes, pack)
     level, block = _blocks(t, steps) if steps else (0, t.taps[0].count)
     blocked = level > 0 or block < t.taps[0].count
@@ -204,7 +210,7 @@ def tiling(t: Tiles, target: Target) -> Tiling:
     if copied and t.a.stride == 1 and heights and t.steps and not t.rows:
         stack = max(1, min(_STACK, _STACK_BYTES // line) // heights[0][1])
     if pack:
-        group, bands = _packed_shares(t, panels, vectors * lanes * line * sums, copied, stack)
+        group, bands = _packed_shares(t, panels, vectors * lanes * line * len(t.starts), copied, stack)
     else:
         group, bands = _shares(t, blocked, panels, count, rows)
     bands = max(bands, least)
