@@ -13,6 +13,7 @@ from ..ir.node import Node
 from ..ops.conv import dilated
 from ..ops.movement import flip, permute, reshape
 from ..ops.reduce import sum_
+from .pixels import shape_of
 
 #: Parts, at most.
 _MOST = 16
@@ -58,20 +59,20 @@ def turned_around(gradient: Node, x: Node, w: Node) -> Node | None:
     Tap k is the sum over pixels q of x[q] ct[(e q + p - k) / d], for gaps e in the images, d in the cotangents and
     padding p. Gaps in images are better taken for those of a kernel: only some taps would meet a pixel otherwise."""
     a = gradient.attrs
-    outputs, inputs, taps = gradient.shape[1], gradient.shape[0], gradient.shape[2:]
-    spread = any(n != 1 for n in a["input_dilation"])
-    if (outputs >= _FEW and not spread) or inputs < (1 if spread else 2) * outputs:  # type: ignore[operator]
+    inputs, outputs, *taps = shape_of(gradient)
+    gaps, apart = a["input_dilation"], a["kernel_dilation"]
+    spread = any(n > 1 for n in gaps)
+    better = inputs >= outputs if spread else outputs < _FEW and inputs >= 2 * outputs
+    if not better or any(n > 1 for n in a["stride"]) or (spread and any(n > 1 for n in apart)):
         return None
-    if any(n != 1 for n in a["stride"]) or (spread and any(n != 1 for n in a["kernel_dilation"])):
-        return None
-    low = [k - 1 - p for k, (p, _) in zip(taps, a["padding"], strict=True)]  # type: ignore[operator]
-    images = [dilated(n, d) for n, d in zip(x.shape[2:], a["input_dilation"], strict=True)]
-    outs = [dilated(n, d) for n, d in zip(w.shape[2:], a["kernel_dilation"], strict=True)]
-    high = [k + n - 1 - m - p for k, n, m, p in zip(taps, images, outs, low, strict=True)]  # type: ignore[operator]
+    images = [dilated(n, d) for n, d in zip(shape_of(x)[2:], gaps, strict=True)]
+    outs = [dilated(n, d) for n, d in zip(shape_of(w)[2:], apart, strict=True)]
+    low = [k - 1 - p for k, (p, _) in zip(taps, a["padding"], strict=True)]
+    high = [k + n - 1 - m - p for k, n, m, p in zip(taps, images, outs, low, strict=True)]
     if min(*low, *high, 0) < 0:
         return None
-    gaps = {"input_dilation": a["kernel_dilation"], "kernel_dilation": a["input_dilation"]}
-    return gradient.prim(w, x, **{**a, **gaps, "padding": tuple(zip(low, high, strict=True))})
+    attrs = {"padding": tuple(zip(low, high, strict=True)), "input_dilation": apart, "kernel_dilation": gaps}
+    return gradient.prim(w, x, **{**a, **attrs})
 
 
 def turned_back(gradient: Node) -> Node:

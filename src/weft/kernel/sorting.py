@@ -1,4 +1,4 @@
-"""Sorting along an axis: each row gathered into a scratch buffer, merged there, and written out."""
+"""Sorting along an axis: each row gathered into a scratch buffer, sorted there, and written out."""
 
 from __future__ import annotations
 

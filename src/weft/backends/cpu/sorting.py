@@ -1,4 +1,4 @@
-"""Sorting as code: a stable bottom-up merge sort, one function for each type and direction.
+"""Sorting as code: a stable bottom-up merge sort, one function for each type and direction; long rows in `radix`.
 
 Runs of sorted elements are merged in pairs from one row of the scratch buffer into the other, doubling in length.
 Which of two elements comes first is decided without a branch: it could not be predicted.
@@ -18,11 +18,12 @@ from .build import I64, KERNEL, PTR, Build
 from .expressions import Expressions
 from .order import precedes
 from .places import Lanes
+from .radix import radix_function, suits
 
 
 def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     """Add the function of one sort to `module`."""
-    merge = _merge_function(module, s, target)
+    sort = _sort_function(module, s, target)
     function = ir.Function(module, KERNEL, s.name)
     build = Build(module, function, target)
     b = build.b
@@ -40,7 +41,7 @@ def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
             build.store(keys, k, at.value(s.value, lanes, {}), s.dtype)
             if s.positions:
                 build.store(origins, k, k, int64)
-        first = b.call(merge, [keys, origins, size])
+        first = b.call(sort, [keys, origins, size])
         with build.loop(I64(0), size, name="drain") as k:
             lanes = Lanes({**values, s.axis: k})
             source, kind = (origins, int64) if s.positions else (keys, s.dtype)
@@ -50,12 +51,14 @@ def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     return function
 
 
-def _merge_function(module: ir.Module, s: Sort, target: Target) -> ir.Function:
+def _sort_function(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     """sort(keys, origins, n): sorts n elements in rows of n that lie behind each other; the start of the row used."""
-    name = f"sort.{s.dtype.short}.{'down' if s.descending else 'up'}.{'origins' if s.positions else 'keys'}"
-    found = module.globals.get(name)
-    if found is not None:
-        return found
+    kind = f"{s.dtype.short}.{'down' if s.descending else 'up'}.{'origins' if s.positions else 'keys'}"
+    make, name = (radix_function, f"radix.{kind}") if suits(s) else (_merge_function, f"merge.{kind}")
+    return module.globals.get(name) or make(module, s, target, name)
+
+
+def _merge_function(module: ir.Module, s: Sort, target: Target, name: str) -> ir.Function:
     function = ir.Function(module, ir.FunctionType(I64, [PTR, PTR, I64]), name)
     function.linkage = "internal"
     build = Build(module, function, target)
