@@ -50,7 +50,7 @@ def check(x: np.ndarray, axis: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize(("shape", "axis"), [((3, 1000), 1), ((700, 2), 0), ((2, 600, 3), 1)], ids=str)
+@pytest.mark.parametrize(("shape", "axis"), [((3, 1000), 1), ((700, 2), 0), ((2, 80, 3), 1)], ids=str)
 def test_order_and_stability(shape, axis, dtype):
     check(numbers(shape, dtype), axis)
 

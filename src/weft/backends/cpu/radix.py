@@ -23,7 +23,7 @@ from .build import F32, I8, I64, PTR, Build, register_type
 _VALUES = 256
 
 #: Elements for each byte of a key, at least: for fewer the counts take longer than the elements.
-_LONG = 64
+_LONG = 10
 
 
 def suits(s: Sort) -> bool:
