@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import tables
+from options import refuse_unknown, refuse_unknown_frameworks
 
 PEERS = "torch,torch-compile,keras-tf,keras-jit,jax,tinygrad,ort"
 ADAPTERS = {"torch-compile": "torch_compile", "keras-tf": "keras", "keras-jit": "keras_jit"}
@@ -151,6 +152,8 @@ def main():
     )
     parser.add_argument("--render", help="only print the tables of these files (comma-separated)")
     args = parser.parse_args()
+    refuse_unknown_frameworks(parser, [ADAPTERS.get(p, p) for p in args.peers.split(",") if p])
+    refuse_unknown(parser, "workload", args.workloads.split(","), WORKLOADS.split(","))
     if args.render:
         rows = []
         for name in args.render.split(","):

@@ -14,12 +14,14 @@ from unittest import mock
 
 import common
 from adapters import weft as adapter
+from options import refuse_unknown
 from weft.arrays import cell
 from weft.backends.cpu.standing import Standing
 from weft.optim import optimizer as optim_module
 from weft.runtime import executor
 
 clock = time.perf_counter
+SHOWN = ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"]
 PARTS = ("zero_grad", "forward", "backward", "update", "find", "run", "assign")
 
 
@@ -116,12 +118,13 @@ def measure(name, rounds, kernels):
 
 def main():
     parser = argparse.ArgumentParser(description="Microseconds of Python in an eager training step.")
-    parser.add_argument("workloads", nargs="*", default=["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"])
+    parser.add_argument("workloads", nargs="*", default=SHOWN)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument(
         "--kernels", action="store_true", help="run the kernels, untimed: they empty the caches"
     )
     args = parser.parse_args()
+    refuse_unknown(parser, "workload", args.workloads, SHOWN)
     print(f"{'':4s}{'nodes':>6s}" + "".join(f"{p:>10s}" for p in PARTS) + f"{'sum':>10s}{'step':>10s}")
     for name in args.workloads:
         parts, nodes, whole = measure(name, args.rounds, args.kernels)

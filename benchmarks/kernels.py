@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import weft as wf
+from options import refuse_unknown
 from weft import nn, optim
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu import threads
@@ -54,6 +55,7 @@ CONVOLUTIONS = [
     (64, 28, 1, 32, 3, 1), (64, 13, 32, 64, 3, 1), (64, 5, 64, 64, 3, 1), (64, 56, 64, 64, 3, 1),
     (64, 14, 256, 256, 3, 1), (16, 224, 3, 64, 7, 2),
 ]  # fmt: skip
+TABLES = ["matmul", "conv", "memory"]
 TYPES: tuple[DType, ...] = (float32, bfloat16, float16, int8)
 
 _BLOCK = 0.01  # seconds of one measurement
@@ -315,6 +317,8 @@ def main() -> None:
     parser.add_argument("--types", default=",".join(d.name for d in TYPES), help="of contractions")
     parser.add_argument("--torch", action="store_true", help="PyTorch beside it")
     options = parser.parse_args()
+    refuse_unknown(parser, "table", options.tables, TABLES)
+    refuse_unknown(parser, "type", options.types.split(","), [d.name for d in TYPES])
     wf.set_num_threads(options.threads)
     if options.torch:
         import torch
@@ -326,7 +330,7 @@ def main() -> None:
         f"{options.threads} thread(s): {top.flops32 / 1e9:.0f} GFLOP/s in float32, "
         f"{top.bandwidth / 1e9:.1f} GB/s copying\n"
     )
-    wanted = options.tables or ["matmul", "conv", "memory"]
+    wanted = options.tables or TABLES
     if "matmul" in wanted:
         matmul(types, options.torch)
     if "conv" in wanted:

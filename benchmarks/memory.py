@@ -9,6 +9,7 @@ import os
 import subprocess
 
 from compare import interpreter, interpreters
+from options import refuse_unknown_frameworks
 
 WORKLOADS = ["w3", "w4", "w6", "w7", "w8"]
 
@@ -32,6 +33,7 @@ def main():
     parser.add_argument("frameworks", nargs="+")
     parser.add_argument("--py", action="append", default=[], metavar="ADAPTER=PATH")
     args = parser.parse_args()
+    refuse_unknown_frameworks(parser, args.frameworks)
     known = interpreters(args.py)
     here = os.path.dirname(os.path.abspath(__file__))
     print("| workload |" + "".join(f" {f}, import | {f}, peak |" for f in args.frameworks))

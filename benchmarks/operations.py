@@ -18,6 +18,7 @@ import torch.nn.functional as T
 
 import weft as wf
 import weft.nn.functional as F
+from options import refuse_unknown
 
 rng = np.random.default_rng(0)
 SQUARE = rng.standard_normal((1024, 1024), dtype=np.float32)
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="operations (default: all)")
     parser.add_argument("--seconds", type=float, default=0.1, help="of a turn")
     options = parser.parse_args()
+    refuse_unknown(parser, "operation", options.names, OPERATIONS)
     wf.set_num_threads(2)
     torch.set_num_threads(2)
     print("| operation | Weft | PyTorch | PyTorch / Weft | difference |")

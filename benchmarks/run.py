@@ -30,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np  # noqa: E402
 
 import common  # noqa: E402
+from options import refuse_unknown_frameworks  # noqa: E402
 
 
 def busy():
@@ -106,6 +107,7 @@ def main():
     parser.add_argument("--cold", action="store_true", help="build, run one unit, exit (whole-process cost)")
     parser.add_argument("--profile", action="store_true", help="cProfile the steady state to stderr")
     args = parser.parse_args()
+    refuse_unknown_frameworks(parser, [args.framework])
 
     work = common.WORKLOADS[args.workload]
     name, _, variant = args.framework.partition("_")
