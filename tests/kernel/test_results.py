@@ -13,7 +13,8 @@ from weft.kernel.results import copy_results
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum, tanh
 from weft.ops.movement import identity
-from weft.ops.reduce import sum_
+from weft.ops.reduce import max_, sum_
+from weft.ops.window import windows
 
 
 def graph(end, x=(4, 3, 9, 9), filters=8, taps=3, **attrs) -> Graph:
@@ -26,6 +27,10 @@ def graph(end, x=(4, 3, 9, 9), filters=8, taps=3, **attrs) -> Graph:
     return trace_graph(lambda a, w: end(conv(a, w, **found), a), (Aval(x, float32), Aval(kernel, float32)))
 
 
+def pooled(y):
+    return max_(windows(y, kernel=(2, 2), stride=(2, 2), dilation=(1, 1)), axes=(4, 5))
+
+
 def copies(g: Graph) -> list[bool]:
     return [o.prim is identity for o in copy_results(g).outputs]
 
@@ -36,6 +41,7 @@ def copies(g: Graph) -> list[bool]:
         (graph(lambda y, x: y), [True]),
         (graph(lambda y, x: maximum(y, 0)), [True]),
         (graph(lambda y, x: tanh(y * 0.5 + 1)), [True]),
+        (graph(lambda y, x: pooled(maximum(y, 0))), [True]),
         (graph(lambda y, x: (y, sum_(y, axes=(2, 3)))), [True, False]),
         (graph(lambda y, x: y, x=(4, 8, 9, 9), input_dilation=(2, 2), stride=(1, 1)), [True]),
         (graph(lambda y, x: y, filters=1), [False]),  # one channel lies as it is made
@@ -45,7 +51,7 @@ def copies(g: Graph) -> list[bool]:
         (graph(lambda y, x: tanh(x)), [False]),
     ],
     ids=[
-        "a convolution", "relu", "a formula", "read twice", "transposed", "one channel", "one pixel",
+        "a convolution", "relu", "a formula", "a pooling", "read twice", "transposed", "one channel", "one pixel",
         "depthwise", "normalised", "no convolution",
     ],
 )  # fmt: skip

@@ -49,7 +49,8 @@ def _ends_convolution(result: Node, taken_along: Callable[[Node], bool]) -> bool
             return _has_channels(node)
         pooled = windows_of(node)
         if node.prim.elementwise or pooled is not None:
-            stack += [a for a in (pooled or node).args if taken_along(a)]
+            operands = node.args if pooled is None else pooled.args
+            stack += [a for a in operands if taken_along(a)]
     return False
 
 
