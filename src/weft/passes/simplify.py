@@ -40,9 +40,17 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return declare
 
 
+#: Rounds, at most. Each rule leaves less to be done, so that a few are enough; should two undo each other, no program
+#: waits for them without an end.
+_ROUNDS = 100
+
+
 def simplify(graph: Graph) -> Graph:
-    """`graph` with every rule applied until none applies. Each leaves less to be done, so that there is an end."""
-    while (simpler := rewrite(graph, _apply)) is not graph:
+    """`graph` with every rule applied until none applies."""
+    for _ in range(_ROUNDS):
+        simpler = rewrite(graph, _apply)
+        if simpler is graph:
+            break
         graph = simpler
     return graph
 
