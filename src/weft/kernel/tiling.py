@@ -338,7 +338,7 @@ def _packed_shares(t: Tiles, panels: int, panel: int, copied: bool, stack: int) 
     groups = -(-panels // max(1, min(most, panels * bands // ENOUGH)))
     if (
         t.shared
-    ):  # where rows come first, each band packs for itself, else a thread does once for all its bands
+    ):  # then rows come first and each band packs for itself; else a thread does once for all its bands
         bands = max(1, min(bands, ENOUGH // groups))
     return -(-panels // groups), bands  # groups as alike as can be
 

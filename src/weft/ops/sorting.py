@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import ArgumentError, DTypeError, ShapeError
-from ..ir.dtype import float32, float64, int32, int64
+from ..ir.dtype import DType, float32, float64, int32, int64
 from ..ir.node import Aval, Node
 from ..ir.shape import is_static, show_shape
 from .bits import bitcast, bitwise_and, bitwise_not, bitwise_or, bitwise_xor
@@ -191,7 +191,7 @@ def _ordered(x: Node, largest: bool) -> Node:
 def _first_few(key: Node, k: int, axis: int) -> Node:
     """Where the k largest keys are, largest first, of equal ones the first: what is behind one, or equal to it and
     comes later, has the next one among it."""
-    gone = -(1 << (key.dtype.bits - 1))  # less than every key
+    gone = _least(key.dtype)  # less than every key
     place, rest, found = iota_along(key.shape, axis), key, []
     for _ in range(k):
         if found:
@@ -201,6 +201,11 @@ def _first_few(key: Node, k: int, axis: int) -> Node:
         at = argmax(rest, axis=axis)
         found.append(reshape(at, shape=tuple([1 if i == axis else n for i, n in enumerate(key.shape)])))
     return concatenate(*found, axis=axis)
+
+
+def _least(dtype: DType) -> int:
+    """The least integer of a type."""
+    return -(1 << (dtype.bits - 1)) if dtype.kind == "i" else 0
 
 
 def _block(n: int, k: int) -> int:
@@ -217,15 +222,15 @@ def _first_of_blocks(key: Node, k: int, axis: int, length: int) -> Node:
     n, last = key.shape[axis], key.ndim - 1
     order = (*[a for a in range(key.ndim) if a != axis], axis)
     count = -(-n // length)
-    least = -(1 << (key.dtype.bits - 1)) if key.dtype.kind == "i" else 0
     rows = permute(key, axes=order)
     high = (*(0,) * last, count * length - n)
-    padded = pad(rows, constant(least, key.dtype), low=(0,) * key.ndim, high=high, interior=(0,) * key.ndim)
+    padded = pad(
+        rows, constant(_least(key.dtype), key.dtype), low=(0,) * key.ndim, high=high, interior=(0,) * key.ndim
+    )
     blocks = reshape(padded, shape=(*rows.shape[:-1], count, length))
     heads = argsort(max_(blocks, axes=(key.ndim,)), axis=last, descending=True)
-    chosen = sort(
-        slice_axis(heads, last, 0, k), axis=last, descending=False
-    )  # in front comes first among equals
+    # Blocks in the order in which they lie, so that of equal elements the first come first.
+    chosen = sort(slice_axis(heads, last, 0, k), axis=last, descending=False)
     shape = (*chosen.shape, length)
     places = reshape(chosen, shape=(*chosen.shape, 1)) * length + iota_along(shape, key.ndim)
     places = reshape(places, shape=(*chosen.shape[:-1], k * length))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from ...ir.dtype import DType, int64
 from ...kernel.sorting import Sort
-from ...kernel.target import Target
 from . import instructions as ir
 from .build import F32, I8, I64, PTR, Build, register_type
 
@@ -31,22 +30,18 @@ def suits(s: Sort) -> bool:
     return s.axis.size >= _LONG * s.dtype.itemsize
 
 
-def radix_function(module: ir.Module, s: Sort, target: Target, name: str) -> ir.Function:
-    """sort(keys, origins, n): sorts n elements in rows of n that lie behind each other; the start of the row used."""
-    function = ir.Function(module, ir.FunctionType(I64, [PTR, PTR, I64]), name)
-    function.linkage = "internal"
-    build = Build(module, function, target)
+def emit_radix(build: Build, s: Sort) -> None:
+    """The body of a function sort(keys, origins, n), as `sorting` calls it."""
     _Passes(build, s).emit()
-    return function
 
 
 class _Passes:
-    """The function that sorts one row."""
+    """The passes over one row."""
 
     def __init__(self, build: Build, s: Sort) -> None:
         self.build, self.b, self.s = build, build.b, s
         self.keys, self.origins, self.size = build.function.args
-        self.bytes = max(8, _rank_type(s.dtype).width) // 8
+        self.bytes = _rank_type(s.dtype).width // 8
         self.counts = self.b.alloca(I64, self.bytes * _VALUES)
         self.counts.align, self.counts.type = 64, PTR
 

@@ -18,7 +18,7 @@ from .build import I64, KERNEL, PTR, Build
 from .expressions import Expressions
 from .order import precedes
 from .places import Lanes
-from .radix import radix_function, suits
+from .radix import emit_radix, suits
 
 
 def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
@@ -54,17 +54,21 @@ def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
 def _sort_function(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     """sort(keys, origins, n): sorts n elements in rows of n that lie behind each other; the start of the row used."""
     kind = f"{s.dtype.short}.{'down' if s.descending else 'up'}.{'origins' if s.positions else 'keys'}"
-    make, name = (radix_function, f"radix.{kind}") if suits(s) else (_merge_function, f"merge.{kind}")
-    return module.globals.get(name) or make(module, s, target, name)
-
-
-def _merge_function(module: ir.Module, s: Sort, target: Target, name: str) -> ir.Function:
+    emit, name = (emit_radix, f"radix.{kind}") if suits(s) else (_emit_merges, f"merge.{kind}")
+    found = module.globals.get(name)
+    if found is not None:
+        return found
     function = ir.Function(module, ir.FunctionType(I64, [PTR, PTR, I64]), name)
     function.linkage = "internal"
-    build = Build(module, function, target)
-    b = build.b
+    emit(Build(module, function, target), s)
+    return function
+
+
+def _emit_merges(build: Build, s: Sort) -> None:
+    """The body of the function: runs of twice the length in each pass."""
+    b, function = build.b, build.function
     _, _, size = function.args
-    width_slot, from_slot = b.alloca(I64), b.alloca(I64)
+    width_slot, from_slot = build.slot(I64), build.slot(I64)
     b.store(I64(1), width_slot)
     b.store(I64(0), from_slot)
     head, body, done = (function.append_basic_block(n) for n in ("passes", "pass", "done"))
@@ -85,7 +89,6 @@ def _merge_function(module: ir.Module, s: Sort, target: Target, name: str) -> ir
     b.branch(head)
     b.position_at_end(done)
     b.ret(b.load(from_slot, typ=I64))
-    return function
 
 
 def _least(build: Build, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -104,7 +107,7 @@ def _merge(
     """Merge the sorted runs [left, middle) and [middle, end) of one row into the other."""
     b = build.b
     keys, origins, _ = build.function.args
-    i_slot, j_slot = _slot(build), _slot(build)
+    i_slot, j_slot = build.slot(I64), build.slot(I64)
     b.store(left, i_slot)
     b.store(middle, j_slot)
     with build.loop(left, end, name="merge") as k:
@@ -122,8 +125,3 @@ def _merge(
         taken = b.zext(second, I64)
         b.store(b.add(j, taken), j_slot)
         b.store(b.add(i, b.sub(I64(1), taken)), i_slot)
-
-
-def _slot(build: Build) -> ir.Value:
-    with build.b.goto_entry_block():
-        return build.b.alloca(I64)
