@@ -336,9 +336,8 @@ def _packed_shares(t: Tiles, panels: int, panel: int, copied: bool, stack: int) 
     if copied:
         most = _STACK_PANELS // panel if stack > 1 else min(_SHARED, _PANELS // panel)
     groups = -(-panels // max(1, min(most, panels * bands // ENOUGH)))
-    if (
-        t.shared
-    ):  # then rows come first and each band packs for itself; else a thread does once for all its bands
+    # A thread packs once for all its bands, but where rows come first each band packs for itself.
+    if t.shared:
         bands = max(1, min(bands, ENOUGH // groups))
     return -(-panels // groups), bands  # groups as alike as can be
 
