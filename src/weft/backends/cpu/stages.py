@@ -20,6 +20,7 @@ from .build import I64, Build, like, register_type
 from .expressions import Expressions
 from .picking import MOST
 from .places import Lanes
+from .row_by_row import can_be_taken, of_rows, row_by_row
 from .scalar import combine
 from .sums import Sums
 from .wideness import accumulators, lane_count, same_along
@@ -76,7 +77,7 @@ class Stages(Expressions):
             elif stage.serial:
                 self.serial(stage.variables, outer, lambda lanes, stage=stage: self._store(stage, lanes))
             elif stage.stores and not stage.reductions:
-                self._nest(stage, outer, lambda lanes, stage=stage: self._store(stage, lanes))
+                self._stored(stage, outer)
             self.totals += found
         self.ahead = whole
 
@@ -124,6 +125,17 @@ class Stages(Expressions):
             if type(first) is int and type(end) is int and first < end <= first + step:
                 return nullcontext(start)
         return self.build.loop(start, stop, step, name)
+
+    def _stored(self, stage: Stage, outer: Lanes) -> None:
+        """A stage that only stores, with vectors along its last loop where each lane has a row of memory there."""
+
+        def nest(outer: Lanes) -> None:
+            self._nest(stage, outer, lambda lanes: self._store(stage, lanes))
+
+        if not self.holes and of_rows(stage, outer, self.lanes) and can_be_taken(self.totals):
+            row_by_row(self, outer, nest)
+        else:
+            nest(outer)
 
     def _nest(self, stage: Stage, outer: Lanes, body: Callable[[Lanes], None]) -> None:
         """The stage's loops around `body`."""
