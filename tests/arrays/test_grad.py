@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import weft as wf
 from weft.arrays.backward import backward, enable_grad, gradients, no_grad
 from weft.arrays.creation import tensor
 from weft.arrays.grad import grad, jvp, linear_transpose, value_and_grad, vjp
@@ -99,6 +100,34 @@ def test_no_grad_as_a_decorator(rng, decorate):
     assert not decorate(cube)(x).requires_grad
     with no_grad():
         assert enable_grad(cube)(x).requires_grad
+
+
+def test_a_gradient_taken_under_no_grad_is_a_constant(rng):
+    w, x = t(rng, 3, requires_grad=True), t(rng, 3)
+    slope = grad(lambda v: (w * v * v).sum())
+    assert slope(x).requires_grad
+    with no_grad():
+        found = slope(x)
+        moved = jvp(lambda v: (w * v * v * v).sum(), (x,), (x,))[1]
+    np.testing.assert_allclose(found.numpy(), 2 * w.numpy() * x.numpy())
+    np.testing.assert_allclose(moved.numpy(), (3 * w.numpy() * x.numpy() ** 3).sum())
+    assert not found.requires_grad and not moved.requires_grad
+
+    def outer(v):
+        with no_grad():
+            inner = grad(lambda u: (u * u * v).sum())(x)
+        return (inner * v).sum()
+
+    np.testing.assert_allclose(grad(outer)(x).numpy(), 2 * x.numpy() ** 2)
+    assert slope(x).requires_grad
+
+
+def test_a_tangent_under_no_grad_of_what_has_a_reverse_rule_alone(rng):
+    x, w = t(rng, 3, 4), t(rng, 3, 4, requires_grad=True)
+    f = lambda v: (wf.max(w * v, axis=1) * wf.cumulative_prod(v * w, axis=1).sum(axis=1)).sum()
+    want = jvp(f, (x,), (x,))[1].numpy()
+    with no_grad():
+        np.testing.assert_array_equal(jvp(f, (x,), (x,))[1].numpy(), want)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------

@@ -226,9 +226,10 @@ def binary(prim: Primitive, x: Any, y: Any) -> Any:
             return _binary_first(prim, x, y)
         a, b = Node(number, (), x, 0, None), y._cell.node
     flags = state.ambient | a.flags | b.flags
-    if flags & ~_RECORDED:
-        return Tensor(make_node(sig, (a, b)))
-    flags = GRAD if flags and state.grad and sig.differentiable else 0
+    if flags:
+        if flags & ~_RECORDED:
+            return Tensor(make_node(sig, (a, b)))
+        flags = GRAD & state.active if state.grad and sig.differentiable else 0
     return fresh(Node(sig, (a, b), None, flags, state.site or user_site(1)))
 
 
@@ -284,9 +285,10 @@ def unary(prim: Primitive, node: Node) -> Any:
         _pairs[prim, node.sig.out, None] = new.sig
         return Tensor(new)
     flags = state.ambient | node.flags
-    if flags & ~_RECORDED:
-        return Tensor(make_node(sig, (node,)))
-    flags = GRAD if flags and state.grad and sig.differentiable else 0
+    if flags:
+        if flags & ~_RECORDED:
+            return Tensor(make_node(sig, (node,)))
+        flags = GRAD & state.active if state.grad and sig.differentiable else 0
     return fresh(Node(sig, (node,), None, flags, state.site or user_site(1)))
 
 

@@ -15,7 +15,7 @@ from ..base.errors import ArgumentTypeError, GradientError, ShapeError
 from ..base.pytree import flatten, unflatten
 from ..base.state import state
 from ..ir.graph import Graph, instantiate, toposort
-from ..ir.node import LEVEL, Node
+from ..ir.node import LEVEL, SPENT, Node
 from ..ops.movement import full, identity, zeros
 from .backward import backward, enable_grad, gradients, no_grad, recording
 from .tensor import Tensor
@@ -24,13 +24,17 @@ from .tracing import Trace, close, opened, stand_in
 
 @contextmanager
 def level() -> Iterator[int]:
-    """One more functional transformation: yields the node flag that marks what depends on its inputs."""
+    """One more functional transformation: yields the node flag that marks what depends on its inputs.
+
+    Where nothing is recorded around it, what is computed inside is recorded for this transformation alone.
+    """
     bit = LEVEL
     while state.active & bit:
         bit <<= 1
     saved = state.active, state.grad
+    around = state.active if state.grad else state.active & (state.tracing | SPENT)
     try:
-        state.active, state.grad = state.active | bit, True
+        state.active, state.grad = around | bit, True
         yield bit
     finally:
         state.active, state.grad = saved
@@ -104,6 +108,14 @@ def value_and_grad(
     array([2., 4.], dtype=float32)
     """
 
+    return _differentiated(function, argnums, has_aux, lambda out, gradient: (out, gradient))
+
+
+def _differentiated(
+    function: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, result: Callable[[Any, Any], Any]
+) -> Callable[..., Any]:
+    """The function that returns `result(out, gradient)`, where `out` is what `function` returns."""
+
     @functools.wraps(function)
     def transformed(*args: Any, **kwargs: Any) -> Any:
         inner = Differentiated(args, argnums)
@@ -114,7 +126,7 @@ def value_and_grad(
                 raise GradientError(f"grad needs a function that returns one real number, got {_told(value)}")
             found = _gradient(value._node, inner.anchors, bit)
         grads = [Tensor(zeros(a.aval) if g is None else g) for a, g in zip(inner.anchors, found, strict=True)]
-        return out, inner.result(grads)
+        return result(out, inner.result(grads))
 
     return transformed
 
@@ -157,14 +169,8 @@ def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, *, has_aux: bool = False
 ) -> Callable[..., Any]:
     """The gradient of a scalar function; with `has_aux` a pair (gradient, aux). See `value_and_grad`."""
-    both = value_and_grad(function, argnums, has_aux=has_aux)
-
-    @functools.wraps(function)
-    def transformed(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
-        return (gradient, value[1]) if has_aux else gradient
-
-    return transformed
+    with_aux = (lambda out, gradient: (gradient, out[1])) if has_aux else (lambda _, gradient: gradient)
+    return _differentiated(function, argnums, has_aux, with_aux)
 
 
 def _fits(given: list[Tensor], wanted: list[Node], what: str) -> None:

@@ -46,7 +46,7 @@ def _once(nodes: tuple[Node, ...], key: Any, build: Callable[..., Node]) -> Node
     told = None if state.ambient or state.eager else _told(key)
     if told is None:
         return build(*nodes, key)
-    told += (state.grad, *[n.sig.out for n in nodes], *[n.flags for n in nodes])
+    told += (state.grad and state.active, *[n.sig.out for n in nodes], *[n.flags for n in nodes])
     try:
         found = _known[told]
     except KeyError:

@@ -16,7 +16,7 @@ from ..base.site import user_site
 from ..base.state import state
 from ..ir.dtype import DType
 from ..ir.graph import toposort
-from ..ir.node import GRAD, LEAF, Node, Signature
+from ..ir.node import SHARED, SPENT, Node, Signature
 from ..ir.primitive import leaf_prim
 from . import dispatch
 from .dispatch import fresh, ours
@@ -66,7 +66,7 @@ def remembered(function: F) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         slots: list[Node] = []
-        key: list[Any] = [state.grad]
+        key: list[Any] = [state.grad and state.active]
         for a in (*args, *kwargs.values()) if kwargs else args:
             kind = type(a)
             if kind in ours:
@@ -154,7 +154,7 @@ def recipe(
     given: list[Node], results: list[Node], kind: Callable[[list[Any]], Any] | None = None
 ) -> Recipe | None:
     """How the results were built from the given nodes; None where they depend on anything else."""
-    if any(n.flags & ~(GRAD | LEAF) for n in given):
+    if any(n.flags & (state.tracing | SPENT | SHARED) for n in given):
         return None
     known = set(given)
     order = [n for n in toposort(results, lambda n: () if n in known else n.args) if n not in known]

@@ -179,10 +179,15 @@ def jvp_by_transposing(node: Node, tangents: Sequence[Maybe]) -> list[Maybe]:
     outs = node.sig.outs
     variables = [variable(o) if o.dtype.inexact else None for o in results(node)]
     need = [t is not None for t in tangents]
-    pulled = node_vjp(node, variables, need)
-    pairs = [(p, t) for p, t in zip(pulled, tangents, strict=True) if p is not None and t is not None]
-    wrt = [v for v in variables if v is not None]
-    found = iter(pullback([p for p, _ in pairs], [t for _, t in pairs], wrt, GRAD))
+    saved = state.active
+    try:
+        state.active |= GRAD  # what depends on the variables is told by their flag
+        pulled = node_vjp(node, variables, need)
+        pairs = [(p, t) for p, t in zip(pulled, tangents, strict=True) if p is not None and t is not None]
+        wrt = [v for v in variables if v is not None]
+        found = iter(pullback([p for p, _ in pairs], [t for _, t in pairs], wrt, GRAD))
+    finally:
+        state.active = saved
     return [next(found) if o.dtype.inexact else None for o in outs]
 
 

@@ -54,12 +54,13 @@ state = ThreadState()
 @contextmanager
 def isolated() -> Iterator[None]:
     """Build graph bodies free of the surrounding flags: gradients recorded, nothing traced, no user line."""
-    saved = state.grad, state.ambient, state.site, state.body
+    saved = state.grad, state.active, state.ambient, state.site, state.body
     try:
-        state.grad, state.ambient, state.site, state.body = True, 0, NO_SITE, True
+        state.grad, state.active = True, state.active | ThreadState.active
+        state.ambient, state.site, state.body = 0, NO_SITE, True
         yield
     finally:
-        state.grad, state.ambient, state.site, state.body = saved
+        state.grad, state.active, state.ambient, state.site, state.body = saved
 
 
 class Version:
