@@ -359,7 +359,7 @@ KEYS_WITHOUT_ARRAYS = [
 
 
 class TestKeysThatRecur:
-    """What a key of numbers and slices builds is worked out once for each type of tensor."""
+    """What a key of numbers, slices and tensors of integers builds is worked out once for all tensors of a type."""
 
     @pytest.fixture
     def plans(self, monkeypatch):
@@ -396,6 +396,36 @@ class TestKeysThatRecur:
             x[key] = made(float(i))
             a[key] = i
             np.testing.assert_array_equal(x.numpy(), a)
+
+    def test_index_tensors(self, plans):
+        a = np.arange(24, dtype=np.float32).reshape(4, 6)
+        for turn, (i, j) in enumerate([([0, 3], [5, 1]), ([2, 2], [0, 4]), ([1, -1], [3, -2])]):
+            i, j = np.array(i), np.array(j)
+            for rows, columns in (
+                (i, 0),
+                (slice(1, 3), j),
+                (i, j),
+                (None, i),
+                (i[:, None], slice(None, None, 2)),
+            ):
+                key = tuple(wf.tensor(k) if isinstance(k, np.ndarray) else k for k in (rows, columns))
+                x = wf.tensor(a) * 1.0
+                np.testing.assert_array_equal(x[key].numpy(), a[rows, columns])
+                changed = a.copy()
+                changed[rows, columns] = -1
+                x[key] = -1.0
+                np.testing.assert_array_equal(x.numpy(), changed)
+            assert len(plans) == 10, turn
+        x = wf.tensor(a) * 1.0
+        np.testing.assert_array_equal(x[wf.tensor(i).astype(wf.int32), 0].numpy(), a[i, 0])
+        np.testing.assert_array_equal(x[wf.tensor(i), 1].numpy(), a[i, 1])
+        same = wf.tensor(i)
+        np.testing.assert_array_equal(x[same, same].numpy(), a[i, i])
+        mask = wf.tensor(a[:, 0] > 5)
+        for _ in range(2):
+            np.testing.assert_array_equal(x[mask, 1].numpy(), a[a[:, 0] > 5, 1])
+        with pytest.raises(IndexingError):
+            x[wf.tensor(np.array([0, 4])), 0].numpy()
 
     def test_gradients(self, plans):
         for grad in (True, False, True):

@@ -93,6 +93,18 @@ def test_a_call_of_known_types_is_not_worked_out_again(calls):
     assert len(calls) == 4
 
 
+def test_a_derivative_around_does_not_change_what_is_known(calls):
+    x = data(3, 6, grad=True) * 1.0
+    for _ in range(3):
+        want = wf.grad(lambda v: F.silu(v * x).sum())(data(3, 6) * 1.0)
+        with wf.no_grad():
+            found = wf.grad(lambda v: F.silu(v * x).sum())(data(3, 6) * 1.0)
+        np.testing.assert_array_equal(found.numpy(), want.numpy())
+        assert want.requires_grad and not found.requires_grad
+        assert F.silu(x).requires_grad
+    assert len([f for f in calls if f.__name__ == "silu"]) == 3
+
+
 def test_lists_of_tensors(calls):
     x, y = data(2, 3) * 1.0, data(4, 3) * 2.0
     for _ in range(3):

@@ -102,6 +102,18 @@ def test_ones_own_containers():
     assert (again.first, again.second, again.name) == (4, [5, 6], "p")
 
 
+def test_a_type_may_become_a_container_after_it_was_a_leaf():
+    class Pair:
+        first, second = 1, 2
+
+    pair = Pair()
+    for _ in range(2):
+        assert flatten([pair, 3])[0] == [pair, 3]
+    register_pytree(Pair, lambda p: ((p.first, p.second), None), lambda _, c: tuple(c))
+    leaves, structure = flatten([pair, 3])
+    assert leaves == [1, 2, 3] and unflatten(structure, leaves) == [(1, 2), 3]
+
+
 def test_wrong_numbers_of_leaves():
     structure = flatten([1, 2])[1]
     for leaves in ([], [1], [1, 2, 3]):

@@ -112,7 +112,10 @@ def value_and_grad(
 
 
 def _differentiated(
-    function: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, result: Callable[[Any, Any], Any]
+    function: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    result: Callable[[Any, Any], Any],
 ) -> Callable[..., Any]:
     """The function that returns `result(out, gradient)`, where `out` is what `function` returns."""
 

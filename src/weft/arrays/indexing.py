@@ -1,8 +1,8 @@
 """Indexing: `x[key]`, and `x[key] = value`, which makes the tensor hold another value.
 
 A key is taken apart into a plan (`index_plan`). Slices are applied first; the axes that are read at integer positions
-are then read by one gather, or written by one scatter. What that builds follows from the key and the types alone where
-no array stands in the key: it is worked out once.
+are then read by one gather, or written by one scatter. What that builds follows from the key and the types alone unless
+a mask stands in the key: it is worked out once.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..ops import indexing as at
 from ..ops import movement as m
 from ..runtime.buffer import Buffer
 from .cell import Handle
-from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf
+from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf, ours
 from .index_plan import Part, Plan, checked, flat_positions, item
 from .remembered import Recipe, recipe
 
-# -- keys without arrays ----------------------------------------------------------------------------------------
+# -- what a key builds, remembered ------------------------------------------------------------------------------
 
 #: (key, whether gradients are recorded, types and flags of the nodes) -> how the result is built.
 _known: dict[Any, Recipe | None] = {}
@@ -43,35 +43,45 @@ def _once(nodes: tuple[Node, ...], key: Any, build: Callable[..., Node]) -> Node
     Each time the numbers are leaves of their own: with shared ones the graph would depend on which indices happen to
     be equal, and be compiled anew where they are.
     """
-    told = None if state.ambient or state.eager else _told(key)
+    slots = [*nodes]
+    told = None if state.ambient or state.eager else _told(key, slots)
     if told is None:
         return build(*nodes, key)
-    told += (state.grad and state.active, *[n.sig.out for n in nodes], *[n.flags for n in nodes])
+    told += len(nodes), state.grad and state.active
+    for n in slots:
+        told += n.sig.out, n.flags
+    known = tuple(told)
     try:
-        found = _known[told]
+        found = _known[known]
     except KeyError:
         out = build(*nodes, key)
-        _note(_known, told, recipe(list(nodes), [out]) if len(set(nodes)) == len(nodes) else None)
+        _note(_known, known, recipe(slots, [out]) if len(set(slots)) == len(slots) else None)
         return out
     if found is None:
         return build(*nodes, key)
-    slots = [*nodes]
     found.extend(slots, [Node(n.sig, (), n.value, 0, None) for n in found.numbers])
     return slots[-1]
 
 
-def _told(key: Any) -> tuple[Any, ...] | None:
-    """What tells a key from all others; None for one with anything but integers, slices of them, None and '...'."""
+def _told(key: Any, indices: list[Node]) -> list[Any] | None:
+    """What tells a key from all others, but for its tensors of integers, which are added to `indices`; None for a key
+    that holds anything else than those, integers, slices of them, None and '...'."""
     parts: list[Any] = []
     for k in key if type(key) is tuple else (key,):
-        if type(k) is slice:
-            k = k.start, k.stop, k.step
-            if not _PLAIN.issuperset(map(type, k)):
+        kind = type(k)
+        if kind is slice:
+            ends = k.start, k.stop, k.step
+            if not _PLAIN.issuperset(map(type, ends)):
                 return None
-        elif type(k) not in _PLAIN:
+            parts.append(ends)
+        elif kind in _PLAIN:
+            parts.append(k)
+        elif kind in ours and k._cell.node.dtype.kind in "iu":
+            parts.append(Handle)
+            indices.append(k._cell.node)
+        else:
             return None
-        parts.append(k)
-    return tuple(parts)
+    return parts
 
 
 _PLAIN = frozenset((int, type(None), EllipsisType))
@@ -96,7 +106,8 @@ _LITTLE = 1 << 12
 
 def _at_hand(array: np.ndarray, key: Any, dtype: DType) -> Node | None:
     """A little of a value that is in memory, copied at once. None where that cannot be done, or is too much."""
-    if _told(key) is None:
+    arrays: list[Node] = []
+    if _told(key, arrays) is None or arrays:
         return None
     try:
         part = array[key]
@@ -132,7 +143,8 @@ def _quickly(node: Node, key: Any) -> Node | None:
             window = dynamic.dynamic_slice.signature((aval, start.aval), ((0,), (1,)))
             found = window, m.reshape.signature((window.out,), (shape[1:],))  # type: ignore[arg-type]
             _note(_rows, aval, found)
-        return make_node(found[1], (make_node(found[0], (node, start)),))
+        row = make_node(found[0], (node, start))
+        return Node(found[1], (row,), None, row.flags, row.site)
     if kind is slice:
         a, b = key.start, key.stop
         if type(a) is int and type(b) is int and key.step is None and 0 <= a < b <= shape[0]:
@@ -271,6 +283,8 @@ _RANK = "buifc"
 def _update_node(value: Any, node: Node) -> Node:
     """What is assigned, in the dtype of the tensor; a float does not silently become an integer."""
     dtype = node.dtype
+    if type(value) in ours and value._cell.node.dtype is dtype:
+        return value._cell.node
     if not isinstance(value, Handle) and is_number(value):
         kind = (
             "b"

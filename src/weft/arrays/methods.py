@@ -103,6 +103,7 @@ class Methods(Handle):
     # -- shape ----------------------------------------------------------------------------------------------
 
     @property
+    @remembered
     def T(self: Tensor) -> Tensor:
         """The transpose of a matrix."""
         if self.ndim != 2:
@@ -113,6 +114,7 @@ class Methods(Handle):
         return manipulation.permute_dims(self, (1, 0))
 
     @property
+    @remembered
     def mT(self: Tensor) -> Tensor:
         """The transpose of each matrix of a stack: the last two axes swapped."""
         return manipulation.matrix_transpose(self)
@@ -145,18 +147,22 @@ class Methods(Handle):
         """The same elements in another shape, one size of which may be -1: `x.reshape(2, -1)`, `x.reshape((2, -1))`."""
         return manipulation.reshape(self, _spread(shape))
 
+    @remembered
     def flatten(self: Tensor, start: Any = 0, end: Any = -1) -> Tensor:
         """Axes `start` to `end` (included) merged into one."""
         return manipulation.flatten(self, start, end)
 
+    @remembered
     def ravel(self: Tensor) -> Tensor:
         """All elements in one dimension."""
         return manipulation.reshape(self, (-1,))
 
+    @remembered
     def permute(self: Tensor, *axes: Any) -> Tensor:
         """Axes in another order."""
         return manipulation.permute_dims(self, _spread(axes))
 
+    @remembered
     def transpose(self: Tensor, *axes: Any) -> Tensor:
         """Two axes swapped, `x.transpose(0, 1)`; without arguments all axes reversed; with a tuple, in that order."""
         if not axes or axes == (None,):
@@ -165,22 +171,27 @@ class Methods(Handle):
             return manipulation.swapaxes(self, *axes)
         return manipulation.permute_dims(self, _spread(axes))
 
+    @remembered
     def swapaxes(self: Tensor, axis1: Any, axis2: Any, /) -> Tensor:
         """Two axes swapped."""
         return manipulation.swapaxes(self, axis1, axis2)
 
+    @remembered
     def squeeze(self: Tensor, axis: Axis = None) -> Tensor:
         """Without the given axes of size 1, or without all of them."""
         return manipulation.squeeze(self, axis)
 
+    @remembered
     def unsqueeze(self: Tensor, axis: Any) -> Tensor:
         """With a new axis of size 1 at `axis`."""
         return manipulation.expand_dims(self, axis)
 
+    @remembered
     def broadcast_to(self: Tensor, *shape: Any) -> Tensor:
         """Broadcast to a shape."""
         return manipulation.broadcast_to(self, _spread(shape))
 
+    @remembered
     def expand(self: Tensor, *shape: Any) -> Tensor:
         """Broadcast to a shape in which -1 keeps a size."""
         return manipulation.expand(self, _spread(shape))
@@ -189,6 +200,7 @@ class Methods(Handle):
         """Every element repeated, as NumPy's `repeat` does; see `weft.tile` for repeating the whole."""
         return manipulation.repeat(self, repeats, axis=axis)
 
+    @remembered
     def flip(self: Tensor, axis: Axis = None) -> Tensor:
         """In reverse order along axes (all of them for None)."""
         return manipulation.flip(self, axis=axis)
@@ -199,58 +211,72 @@ class Methods(Handle):
 
     # -- reductions -----------------------------------------------------------------------------------------
 
+    @remembered
     def sum(self: Tensor, axis: Axis = None, *, dtype: Any = None, keepdims: Any = False) -> Tensor:
         """The sum over axes; see `weft.sum`."""
         return reductions.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
+    @remembered
     def prod(self: Tensor, axis: Axis = None, *, dtype: Any = None, keepdims: Any = False) -> Tensor:
         """The product over axes; see `weft.prod`."""
         return reductions.prod(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
+    @remembered
     def mean(self: Tensor, axis: Axis = None, *, keepdims: Any = False) -> Tensor:
         """The mean over axes; see `weft.mean`."""
         return reductions.mean(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def var(self: Tensor, axis: Axis = None, *, correction: Any = 0.0, keepdims: Any = False) -> Tensor:
         """The variance over axes; see `weft.var`."""
         return reductions.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
+    @remembered
     def std(self: Tensor, axis: Axis = None, *, correction: Any = 0.0, keepdims: Any = False) -> Tensor:
         """The standard deviation over axes; see `weft.std`."""
         return reductions.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
+    @remembered
     def max(self: Tensor, axis: Axis = None, *, keepdims: Any = False) -> Tensor:
         """The largest element over axes; see `weft.max`."""
         return reductions.max(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def min(self: Tensor, axis: Axis = None, *, keepdims: Any = False) -> Tensor:
         """The smallest element over axes; see `weft.min`."""
         return reductions.min(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def all(self: Tensor, axis: Axis = None, *, keepdims: Any = False) -> Tensor:
         """Whether all elements over axes are not zero."""
         return reductions.all(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def any(self: Tensor, axis: Axis = None, *, keepdims: Any = False) -> Tensor:
         """Whether any element over axes is not zero."""
         return reductions.any(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def argmax(self: Tensor, axis: Any = None, *, keepdims: Any = False) -> Tensor:
         """The position of the largest element along an axis; see `weft.argmax`."""
         return searching.argmax(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def argmin(self: Tensor, axis: Any = None, *, keepdims: Any = False) -> Tensor:
         """The position of the smallest element along an axis; see `weft.argmin`."""
         return searching.argmin(self, axis=axis, keepdims=keepdims)
 
+    @remembered
     def argsort(self: Tensor, axis: Any = -1, *, descending: Any = False, stable: Any = True) -> Tensor:
         """The order of the elements along an axis; see `weft.argsort`."""
         return searching.argsort(self, axis=axis, descending=descending, stable=stable)
 
+    @remembered
     def cumsum(self: Tensor, axis: Any = None) -> Tensor:
         """Running sums along an axis; see `weft.cumulative_sum`."""
         return reductions.cumulative_sum(self, axis=axis)
 
+    @remembered
     def cumprod(self: Tensor, axis: Any = None) -> Tensor:
         """Running products along an axis; see `weft.cumulative_prod`."""
         return reductions.cumulative_prod(self, axis=axis)

@@ -49,8 +49,9 @@ class Recipe:
         """Add the numbers, and what is built of them and the tensors, to slots that hold the tensors."""
         slots += numbers
         site = state.site or user_site(2)
+        get, add = slots.__getitem__, slots.append
         for sig, at, flags in self.steps:
-            slots.append(Node(sig, tuple([slots[i] for i in at]), None, flags, site))
+            add(Node(sig, tuple(map(get, at)), None, flags, site))
 
 
 def remembered(function: F) -> F:
@@ -65,8 +66,11 @@ def remembered(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        own = state.__dict__
+        if own["ambient"]:
+            return plainly(*args, **kwargs)
         slots: list[Node] = []
-        key: list[Any] = [state.grad and state.active]
+        key: list[Any] = [own["grad"] and own["active"]]
         for a in (*args, *kwargs.values()) if kwargs else args:
             kind = type(a)
             if kind in ours:
@@ -89,8 +93,6 @@ def remembered(function: F) -> F:
                 return plainly(*args, **kwargs)
         if kwargs:
             key += kwargs
-        if state.ambient:
-            return plainly(*args, **kwargs)
         try:
             found = known[tuple(key)]
         except KeyError:

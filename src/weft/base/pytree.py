@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from .errors import ArgumentError
@@ -15,6 +16,9 @@ Unflatten = Callable[[Any, list[Any]], Any]
 
 _registry: dict[type, tuple[Flatten, Unflatten]] = {}
 
+#: Types that have been found to be no containers.
+_leaves: set[type] = set()
+
 
 def register_pytree(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
     """Make instances of `kind` containers: `flatten(x) -> (children, aux)`, `unflatten(aux, children) -> x`.
@@ -22,6 +26,7 @@ def register_pytree(kind: type, flatten: Flatten, unflatten: Unflatten) -> None:
     `aux` must be hashable: it is part of the structure that compiled functions are keyed by.
     """
     _registry[kind] = (flatten, unflatten)
+    _leaves.discard(kind)
 
 
 register_pytree(tuple, lambda x: (x, None), lambda _, c: tuple(c))
@@ -81,16 +86,27 @@ def _handler(x: Any) -> tuple[Flatten, Unflatten] | None:
     if found is None and isinstance(x, tuple) and hasattr(kind, "_fields"):
         found = (lambda t: (tuple(t), None), lambda _, c: kind(*c))
         _registry[kind] = found
+    if found is None:
+        _leaves.add(kind)
     return found
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """The leaves of `tree`, left to right, and its structure. `None` is a container without leaves."""
+    kind = type(tree)
+    if (kind is tuple or kind is list) and _leaves.issuperset(map(type, tree)):
+        return list(tree), _line(kind, len(tree))
     leaves: list[Any] = []
     try:
         return leaves, _flatten_into(tree, leaves)
     except RecursionError:
         raise ArgumentError("a container is nested too deep, or contains itself") from None
+
+
+@lru_cache(256)
+def _line(kind: type, count: int) -> Structure:
+    """A tuple or list of so many leaves."""
+    return Structure(kind, None, (LEAF,) * count)
 
 
 _NONE = Structure(type(None), None, ())
@@ -111,6 +127,9 @@ def unflatten(structure: Structure, leaves: list[Any]) -> Any:
     """Rebuild the container that `flatten` took apart, with other leaves."""
     if len(leaves) != structure.size:
         raise ArgumentError(f"the structure {structure!r} has {structure.size} leaves, got {len(leaves)}")
+    kind = structure.kind
+    if (kind is tuple or kind is list) and structure is _line(kind, len(leaves)):
+        return kind(leaves)
     return _unflatten_from(structure, iter(leaves))
 
 

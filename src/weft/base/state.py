@@ -45,7 +45,8 @@ class ThreadState(threading.local):
         self.undo: list[tuple[Any, Any, int]] = []
         self.config: dict[str, Any] = {}
         # In the thread's own dictionary, for who holds that: it is looked at sooner than this object.
-        self.grad, self.active = ThreadState.grad, ThreadState.active
+        self.grad, self.active, self.ambient = ThreadState.grad, ThreadState.active, ThreadState.ambient
+        self.site, self.patience = ThreadState.site, ThreadState.patience
 
 
 state = ThreadState()

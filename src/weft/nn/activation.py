@@ -19,6 +19,8 @@ class _Activation(Module):
     _settings: tuple[str, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self._settings:
+            return type(self)._function(x)
         return type(self)._function(x, *[getattr(self, name) for name in self._settings])
 
     def extra_repr(self) -> str:

@@ -36,7 +36,8 @@ class _Numbered(Module):
     """Children under the names "0", "1", ... or, in a `Sequential`, under names of one's own."""
 
     def _items(self) -> list[Module]:
-        return [m for _, m in self._members(CHILD)]
+        own = self.__dict__
+        return [own[name] for name, role in own["_roles"].items() if role == CHILD]
 
     def _reset(self, modules: Iterable[Module]) -> None:
         """Hold exactly `modules`, numbered afresh."""
@@ -178,10 +179,10 @@ class ModuleDict(Module):
         self.update(modules or {})
 
     def __getitem__(self, key: str) -> Module:
-        known = dict(self._members(CHILD))
-        if key not in known:
+        if self._roles.get(key) != CHILD:
+            known = dict(self._members(CHILD))
             raise ArgumentError(f"ModuleDict has no module {key!r}. {nearest(str(key), known)}")
-        return known[key]
+        return self.__dict__[key]
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.register_module(key, _check_module(module, "ModuleDict"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import ref
 
@@ -29,7 +29,7 @@ LOOKED_AT = (
 
 
 class Pending:
-    """The part of the graph that has no value yet, numbered in the order of computation, with its structural key."""
+    """The part of the graph that has no value yet, numbered from what is asked for down, with its structural key."""
 
     __slots__ = ("buffers", "key", "leaves", "nodes", "number")
 
@@ -42,43 +42,35 @@ class Pending:
         self.extend(roots)
 
     def extend(self, roots: Sequence[Node]) -> None:
-        """Add what `roots` depend on. This loop runs for every node of every flush: it looks at everything once.
+        """Add what `roots` depend on, in the order in which it is found. This loop runs for every node of every flush:
+        it looks at everything once.
 
         What was asked for comes first, so that what else is held does not change its place.
         """
         number, key, nodes = self.number, self.key, self.nodes
-        above: list[tuple[Node | None, Iterator[Node]]] = []  # the way down to `node`, and what each has left
-        node: Node | None = None
-        rest = iter(roots)
-        while True:
-            for a in rest:
-                if a in number:
-                    continue
-                value = a.value
+        found, add = number.setdefault, key.append
+        count = len(number)
+        for root in roots:
+            if root in number:
+                continue
+            number[root] = count
+            count += 1
+            queue = [root]
+            for node in queue:  # which grows meanwhile
+                value = node.value
                 if value is None or type(value) is list:  # several results: their picks have the values
-                    args = a.args
-                    if len(args) == 1 and args[0] in number:  # most often a further result of a node
-                        number[a] = len(number)
-                        key.append(a.sig)
-                        key.append(number[args[0]])
-                        nodes.append(a)
-                        continue
-                    above.append((node, rest))
-                    node, rest = a, iter(args)
-                    break
-                number[a] = len(number)
-                key.append(a.sig.out)
-                self.leaves.append(a)
-                self.buffers.append(value)
-            else:
-                if node is None:
-                    return
-                number[node] = len(number)
-                key.append(node.sig)
-                for a in node.args:
-                    key.append(number[a])
-                nodes.append(node)
-                node, rest = above.pop()
+                    nodes.append(node)
+                    add(node.sig)
+                    for a in node.args:
+                        place = found(a, count)
+                        if place == count:
+                            count += 1
+                            queue.append(a)
+                        add(place)
+                else:
+                    self.leaves.append(node)
+                    self.buffers.append(value)
+                    add(node.sig.out)
 
     def program(self, wanted: Sequence[Node]) -> tuple[Located, Sequence[int] | None]:
         """The program that computes `wanted`, and which of its outputs those are (None: all, in order).
