@@ -61,6 +61,9 @@ FUNCTIONS = {
     "concat": lambda x: wf.concat([x, x * 2.0], axis=1),
     "stack": lambda x: wf.stack((x, x * 2.0)),
     "where": lambda x: wf.where(x > 0.0, x, 0.5),
+    "methods": lambda x: x.sum(1).mean() + x.T.max(axis=0, keepdims=True),
+    "another type": lambda x: x.astype(wf.float64),
+    "between bounds": lambda x: wf.clip(x, -0.5, 0.5),
     "rows and columns": lambda x: x[None, 1:, -1],
     "a vector's product": lambda x: x @ x[0],
 }
@@ -103,6 +106,28 @@ def test_a_derivative_around_does_not_change_what_is_known(calls):
         assert want.requires_grad and not found.requires_grad
         assert F.silu(x).requires_grad
     assert len([f for f in calls if f.__name__ == "silu"]) == 3
+
+
+def test_tensors_made_of_options_alone():
+    for _ in range(3):
+        assert [wf.arange(n).dtype for n in (3, 3.0)] == [wf.int64, wf.float32]
+        assert wf.arange(3).tolist() == [0, 1, 2] and wf.arange(1, 3).tolist() == [1, 2]
+        assert wf.arange(wf.tensor(4)).tolist() == [0, 1, 2, 3]
+        assert wf.zeros((2, 1)).tolist() == [[0.0], [0.0]] and wf.ones((2,), dtype=wf.int8).tolist() == [1, 1]
+        assert wf.zeros_like(data(3), dtype="int32").dtype == wf.int32 and wf.eye(2).tolist() == [
+            [1, 0],
+            [0, 1],
+        ]
+        x = wf.zeros(2)
+        x += 1.0
+        assert x.tolist() == [1.0, 1.0] and wf.zeros(2).tolist() == [0.0, 0.0]
+        with wf.config(eager=True):
+            assert wf.zeros(2).tolist() == [0.0, 0.0]
+        assert wf.zeros(2).requires_grad_().requires_grad and not wf.zeros(2).requires_grad
+        with pytest.raises(wf.errors.ArgumentError):
+            wf.zeros((2,), device="gpu")
+    x = data(3)
+    assert x.float() is x and x.astype(x.dtype, copy=False) is x and x.astype(x.dtype) is not x
 
 
 def test_lists_of_tensors(calls):

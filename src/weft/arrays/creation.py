@@ -33,6 +33,7 @@ from .cell import Handle, own_node
 from .dispatch import converted, is_number, node_of, number_leaf, wrap
 from .dtypes import check_device
 from .interop import from_dlpack, shared_tensor
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -154,14 +155,14 @@ def _filled(shape: Any, value: Any, dtype: DType) -> Tensor:
     return wrap(broadcast_in_dim(number_leaf(value, dtype), shape=aval.shape, axes=()))
 
 
-@checked
+@remembered
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Zeros of the given shape, float32 by default."""
     check_device(device)
     return _filled(shape, 0, DEFAULT_FLOAT if dtype is None else as_dtype(dtype))
 
 
-@checked
+@remembered
 def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones of the given shape, float32 by default."""
     check_device(device)
@@ -201,14 +202,14 @@ def shape_and_dtype(x: Any, dtype: Any) -> tuple[Shape, DType]:
     return aval.shape, aval.dtype if dtype is None else as_dtype(dtype)
 
 
-@checked
+@remembered
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Zeros of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
     return zeros(shape, dtype=want, device=device)
 
 
-@checked
+@remembered
 def ones_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Ones of the shape and dtype of x."""
     shape, want = shape_and_dtype(x, dtype)
@@ -232,7 +233,7 @@ def full_like(x: Tensor, /, fill_value: Any, *, dtype: Any = None, device: Any =
 # -- ranges and grids -----------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def arange(
     start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
@@ -318,7 +319,7 @@ def linspace(
     return wrap(converted(points, want))
 
 
-@checked
+@remembered
 def eye(
     n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None
 ) -> Tensor:

@@ -15,7 +15,7 @@ from ..base.site import user_site
 from ..base.state import state
 from ..ir.dtype import ALL, DEFAULT_FLOAT, INTEGERS, DType, complex128, float64, promote, weak_dtype
 from ..ir.dtype import dtype as to_dtype
-from ..ir.node import GRAD, LEAF, Aval, Node, make_node
+from ..ir.node import GRAD, LEAF, TRACED, Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
 from ..ir.shape import Dim
 from ..ops.composite.define import Composite
@@ -62,7 +62,8 @@ def install(tensor: type, weak: type) -> None:
 
 def wrap(node: Node) -> Tensor:
     """A new tensor that stands for a node."""
-    return Tensor(node)
+    new = node.cell is None and node.value is None and not node.flags & TRACED
+    return fresh(node) if new else Tensor(node)
 
 
 def fresh(node: Node) -> Tensor:
@@ -303,7 +304,7 @@ def matrix_product(prim: Primitive, x: Any, y: Any) -> Any:
     sig = _pairs.get((prim, a.sig.out, b.sig.out))
     if sig is None:
         return None
-    return Tensor(make_node(sig, (a, b)))
+    return wrap(make_node(sig, (a, b)))
 
 
 def note_product(prim: Primitive, x: Any, y: Any, node: Node) -> None:
@@ -360,9 +361,7 @@ def apply(composite: Composite, *args: Any, **attrs: Any) -> Any:
             nodes = _typed(args)
             break
     node = apply_nodes(composite, nodes, composite.attrs(attrs))
-    if type(node) is tuple:
-        return tuple([Tensor(n) for n in node])
-    return Tensor(node)
+    return tuple(map(wrap, node)) if type(node) is tuple else wrap(node)
 
 
 def _typed(operands: Sequence[Any]) -> list[Node | None]:

@@ -15,6 +15,7 @@ from ..ir.dtype import dtype as to_dtype
 from ..ops.movement import identity
 from .cell import Handle
 from .dispatch import converted, node_of, result_dtype, wrap
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -41,7 +42,7 @@ def of(x: Any) -> DType:
     return x._cell.node.dtype if isinstance(x, Handle) else to_dtype(x)
 
 
-@checked
+@remembered
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """x converted to another data type.
 

@@ -215,11 +215,16 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     The result has the dtype of x. Where min > max it is max. x gets the gradient wherever min <= x <= max; elsewhere it
     goes to the bound.
     """
+    known = None if min is None or max is None else application(e.clip, (x, min, max))
+    if known is not None:
+        return wrap(known)
     node = node_of(x)
     bounds = [None if b is None else as_dtype(b, node.dtype) for b in (min, max)]
     low, high = bounds
     if low is not None and high is not None:
-        return wrap(e.clip.bind((node, low, high)))
+        out = e.clip.bind((node, low, high))
+        note_application(e.clip, (x, min, max), out)
+        return wrap(out)
     if low is not None:
         return wrap(e.maximum.bind((node, low)))
     if high is not None:

@@ -92,7 +92,7 @@ class Generator:
             return draw(self, count)
         with self._lock:
             node = cell.node
-            cell.rebind(advance(node, count_node(count)))
+            cell.rebind(advance.bind((node, count_node(count))))
         return node
 
     def __getstate__(self) -> list[int]:

@@ -29,6 +29,11 @@ def _spread(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(values[0]) if len(values) == 1 and isinstance(values[0], (tuple, list)) else values
 
 
+def _as(x: Tensor, dtype: d.DType) -> Tensor:
+    """The tensor as another data type; itself where it has it."""
+    return x if x._cell.node.dtype is dtype else dtypes.astype(x, dtype)
+
+
 class Methods(Handle):
     """What a tensor does by method. Abstract: `Tensor` is the one class of tensors."""
 
@@ -68,31 +73,31 @@ class Methods(Handle):
 
     def float(self: Tensor) -> Tensor:
         """As float32."""
-        return dtypes.astype(self, d.float32, copy=False)
+        return _as(self, d.float32)
 
     def double(self: Tensor) -> Tensor:
         """As float64."""
-        return dtypes.astype(self, d.float64, copy=False)
+        return _as(self, d.float64)
 
     def half(self: Tensor) -> Tensor:
         """As float16."""
-        return dtypes.astype(self, d.float16, copy=False)
+        return _as(self, d.float16)
 
     def bfloat16(self: Tensor) -> Tensor:
         """As bfloat16."""
-        return dtypes.astype(self, d.bfloat16, copy=False)
+        return _as(self, d.bfloat16)
 
     def int(self: Tensor) -> Tensor:
         """As int32."""
-        return dtypes.astype(self, d.int32, copy=False)
+        return _as(self, d.int32)
 
     def long(self: Tensor) -> Tensor:
         """As int64."""
-        return dtypes.astype(self, d.int64, copy=False)
+        return _as(self, d.int64)
 
     def bool(self: Tensor) -> Tensor:
         """As booleans: True where the element is not zero."""
-        return dtypes.astype(self, d.bool_, copy=False)
+        return _as(self, d.bool_)
 
     def clone(self: Tensor) -> Tensor:
         """Another tensor of the same value; gradients flow through."""

@@ -52,7 +52,7 @@ def _draw(
     **attrs: Any,
 ) -> Tensor:
     state = checked_generator(generator).draw_state(advance_by)
-    return Tensor(dispatch.apply_nodes(composite, (state, *parameters), composite.attrs(attrs)))
+    return dispatch.wrap(dispatch.apply_nodes(composite, (state, *parameters), composite.attrs(attrs)))
 
 
 def _floating(dtype: Any, *parameters: Number) -> DType:

@@ -443,7 +443,7 @@ class Tensor(Methods, Handle):
     # -- indexing -------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any, /) -> Tensor:
-        return Tensor(get(self._cell.node, key))
+        return dispatch.wrap(get(self._cell.node, key))
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
         self._cell.rebind(put(self, key, value))
