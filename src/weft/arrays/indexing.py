@@ -70,10 +70,13 @@ def _told(key: Any, indices: list[Node]) -> list[Any] | None:
     for k in key if type(key) is tuple else (key,):
         kind = type(k)
         if kind is slice:
-            ends = k.start, k.stop, k.step
-            if not _PLAIN.issuperset(map(type, ends)):
+            start, stop, step = k.start, k.stop, k.step
+            if start is None and stop is None and step is None:
+                parts.append(slice)
+            elif _PLAIN.issuperset((type(start), type(stop), type(step))):
+                parts.append((start, stop, step))
+            else:
                 return None
-            parts.append(ends)
         elif kind in _PLAIN:
             parts.append(k)
         elif kind in ours and k._cell.node.dtype.kind in "iu":
