@@ -62,6 +62,7 @@ FUNCTIONS = {
     "stack": lambda x: wf.stack((x, x * 2.0)),
     "where": lambda x: wf.where(x > 0.0, x, 0.5),
     "methods": lambda x: x.sum(1).mean() + x.T.max(axis=0, keepdims=True),
+    "sums over letters": lambda x: wf.einsum("ij,jk->ki", x, x * 2.0),
     "another type": lambda x: x.astype(wf.float64),
     "between bounds": lambda x: wf.clip(x, -0.5, 0.5),
     "rows and columns": lambda x: x[None, 1:, -1],

@@ -21,6 +21,7 @@ from .cell import Handle
 from .dispatch import matrix_product, note_product, promoted, wrap
 from .dtypes import astype
 from .manipulation import matrix_transpose
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -156,7 +157,7 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 # -- einsum ---------------------------------------------------------------------------------------------------
 
 
-@checked
+@remembered
 def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     """Products summed over named axes: `einsum("bik,bkj->bij", x, y)` is a batched matrix product.
 
