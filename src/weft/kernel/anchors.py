@@ -13,6 +13,7 @@ from ..ops.movement import permute
 from .borders import Border, border_of, low_of
 from .declare import declares
 from .index import Index, Var, as_index
+from .joined import joined
 from .loops import (
     Apply,
     Expr,
@@ -112,9 +113,8 @@ class Common:
         notes = (
             (self.root.prim.name,) if self.anchor is None else (self.anchor.prim.name, self.root.prim.name)
         )
-        return Kernel(
-            self.name, outer, stages, self.inputs, (self.root.dtype,), across and bool(outer), notes
-        )
+        across = across and bool(outer)
+        return joined(Kernel(self.name, outer, stages, self.inputs, (self.root.dtype,), across, notes))
 
 
 def in_order(

@@ -18,6 +18,7 @@ from .alike import likeness
 from .anchors import REDUCTIONS, Common, at_reduction, runs_across
 from .functions import functions
 from .index import Indices, as_index
+from .joined import joined
 from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in, substituted
 from .lower import Lowering, can_pull, looked_up, variables
 
@@ -288,4 +289,4 @@ def row_kernel(c: Common, group: Group) -> Kernel:
     notes = (*[r.prim.name for r in group.reductions], c.root.prim.name)
     across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
     outputs = tuple([n.dtype for n in (group.root, *group.beside)])
-    return Kernel(c.name, outer, stages, c.inputs, outputs, across, notes=notes)  # type: ignore[arg-type]
+    return joined(Kernel(c.name, outer, stages, c.inputs, outputs, across, notes=notes))  # type: ignore[arg-type]
