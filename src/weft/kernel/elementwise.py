@@ -12,6 +12,7 @@ from .anchors import Common, size
 from .index import Index, Var, as_index, unflatten_index
 from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, found_in
 from .lower import as_indices, broadcast, variables
+from .pieces import in_pieces
 
 
 def domain(root: Node, layouts: Mapping[Node, tuple[int, ...]]) -> tuple[int, ...]:
@@ -47,15 +48,22 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     _, outer, indices, stores = best
     notes = tuple([r.prim.name for r in roots])
     outputs = tuple([real_dtype(r.dtype) for r in roots])
+
+    def again(at: dict[Var, Index]) -> list[Store]:
+        """What is stored with other expressions in place of variables."""
+        found = made(tuple([i.substitute(at) for i in indices]))
+        # Places are runs of memory as they were found: of other indices they may come out with divisions.
+        return [replace(s, index=t.index.substitute(at)) for s, t in zip(found, stores, strict=True)]
+
     walk = _crosswise(outer, stores)
-    if walk is None:
-        return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
-    split, units, inner = _strips(outer[-1], walk)
-    again = made(tuple([i.substitute(split) for i in indices]))
-    # Places are runs of memory as they were found: of other indices they may come out with divisions.
-    again = [replace(s, index=t.index.substitute(split)) for s, t in zip(again, stores, strict=True)]
-    stage = Stage(inner, stores=tuple(again))
-    return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
+    if walk is not None:
+        split, units, inner = _strips(outer[-1], walk)
+        stage = Stage(inner, stores=tuple(again(split)))
+        return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
+    pieces = in_pieces(outer, stores, again)
+    if pieces is not None:
+        return Kernel(c.name, *pieces, c.inputs, outputs, False, notes=notes)
+    return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
 
 
 def _crosswise(loops: tuple[Var, ...], stores: Sequence[Store]) -> tuple[Var, ...] | None:

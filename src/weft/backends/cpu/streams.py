@@ -38,18 +38,20 @@ HUGE = 96 << 20
 
 
 def bytes_moved(kernel: Kernel) -> int:
-    """How many bytes a kernel reads and writes one after the other, each buffer once."""
-    moved: dict[int, int] = {}
+    """How many bytes a kernel reads and writes one after the other, each buffer once; of a result, all its pieces."""
+    given = len(kernel.inputs)
+    read: dict[int, int] = {}
+    written: dict[tuple[int, Index], int] = {}
     for stage in kernel.stages:
         for x in (*stage.reductions, *stage.carries, *stage.stores):
             for e in found_in([x.value]):
-                if isinstance(e, Load):
-                    moved[e.buffer] = max(moved.get(e.buffer, 0), _count(e.index) * e.dtype.itemsize)
+                if isinstance(e, Load) and e.buffer < given:
+                    read[e.buffer] = max(read.get(e.buffer, 0), _count(e.index) * e.dtype.itemsize)
         for s in stage.stores:
             if isinstance(s, Store):
-                itemsize = kernel.outputs[s.buffer - len(kernel.inputs)].itemsize
-                moved[s.buffer] = _count(s.index) * itemsize
-    return sum(moved.values())
+                itemsize = kernel.outputs[s.buffer - given].itemsize
+                written[s.buffer, s.index] = _count(s.index) * itemsize
+    return sum(read.values()) + sum(written.values())
 
 
 def ahead_of(kernel: Kernel, target: Target) -> int:
@@ -74,6 +76,10 @@ def reading_ahead(kernel: Kernel, stage: int, target: Target) -> int:
     most to compute, fetches the next row meanwhile.
     """
     sizes = [math.prod([v.size for v in s.variables]) * 4 for s in kernel.stages if s.variables]
+    if not any(s.reductions or s.carries for s in kernel.stages):
+        # These are pieces that lie apart (kernel/pieces.py): the largest one takes the time.
+        here = math.prod([v.size for v in kernel.stages[stage].variables]) * 4
+        return ahead_of(kernel, target) if here == max(sizes, default=here) else 0
     if len(sizes) < 2 or not 0 < sizes[0] <= _ROW:
         return ahead_of(kernel, target)
     return sizes[0] * -(-_ROWS_AHEAD // sizes[0]) if stage == 1 else 0
