@@ -6,6 +6,7 @@ import pytest
 
 import weft as wf
 from compiled import check, run
+from weft.backends.cpu.backend import CpuBackend
 from weft.ir.dtype import DType, float32, float64, int32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval
@@ -56,6 +57,38 @@ def test_few_long_products_are_sums_side_by_side(case):
 )
 def test_others_stay_products(graph):
     assert cut(graph) == 0 and sum_side_by_side(graph) is graph
+
+
+def whole(*shape: int, dtype: DType = float32, order=None) -> Graph:
+    """The product of two arrays as one number."""
+    axes = tuple(range(len(shape)))
+    contract = (axes, axes if order is None else order)
+    return trace_graph(
+        lambda x, y: dot_general(x, y, contract=contract, batch=((), ())) + 1, [Aval(shape, dtype)] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "graph", [whole(1 << 16), whole(100_003), whole(1 << 16, dtype=float64), whole(300, 400)]
+)
+def test_one_product_of_very_many_elements_is_made_in_blocks(graph):
+    assert dot_general not in {n.prim for n in sum_side_by_side(graph).nodes if n.value is None}
+    assert len(CpuBackend().compile(graph).steps) == 2
+    check(graph)
+
+
+@pytest.mark.parametrize("graph", [whole(65_535), whole(1 << 17, dtype=int32), whole(300, 300, order=(1, 0))])
+def test_another_one_stays_as_it_is(graph):
+    assert sum_side_by_side(graph) is graph
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 100_003])
+def test_a_product_has_the_same_bits_compiled_and_as_written(size):
+    x = wf.randn(2, size)
+    compiled = wf.compile(lambda x: (x[0] @ x[1]) * 2)
+    found = {compiled(x).numpy().tobytes() for _ in range(4)}
+    product = x[0] @ x[1]
+    assert found == {(product * 2).numpy().tobytes()} == {(x[0] @ x[1] * 2).numpy().tobytes()}
 
 
 def test_the_same_bits_for_any_number_of_threads():

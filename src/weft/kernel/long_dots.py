@@ -1,4 +1,5 @@
-"""Few and long dot products: vectors run along the sums, where there are too few results to fill them."""
+"""Few and long dot products: vectors run along the sums, where there are too few results to fill them. A single one of
+very many elements is a sum, which is made in blocks that threads share."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ..ops.contraction import dot_general
 from ..ops.movement import broadcast_in_dim, reshape
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
+from .blocks import block_of
 
 #: Products of a sum, at least, and results, at most, of which one operand has few rows.
 LONG, _RESULTS, _ROWS = 2048, 256, 4
@@ -22,11 +24,14 @@ def sum_side_by_side(graph: Graph) -> Graph:
     """`graph` with few long dot products of the rows of two matrices as sums of parts, of elements p, P + p, ...
 
     A tile adds up each result in order, so one with a row or a column would wait for every addition. How many parts
-    there are follows from the shapes alone.
+    there are follows from the shapes alone. So does whether the one product of two arrays is the sum of what they
+    come to element by element (see `blocks.py`).
     """
 
     def split(old: Node, args: tuple[Node, ...]) -> Node | None:
         x, y = args
+        if _is_in_blocks(old):
+            return sum_(x * y, axes=tuple(range(x.ndim)))
         parts = parts_of(old)
         if not parts:
             return None
@@ -37,6 +42,17 @@ def sum_side_by_side(graph: Graph) -> Graph:
         return sum_(sum_(x * y, axes=(2,)), axes=(2,))
 
     return rewrite(graph, split, (dot_general.name,))
+
+
+def _is_in_blocks(product: Node) -> bool:
+    """Whether a product is one number, of two arrays with their axes in one order, that is made in blocks."""
+    x, y = product.args
+    axes = tuple(range(x.ndim))
+    if product.attrs["contract"] != (axes, axes) or x.shape != y.shape:
+        return False
+    if not x.dtype is y.dtype is product.dtype or product.dtype.name not in ("float32", "float64"):
+        return False
+    return block_of(x.shape, axes) is not None  # type: ignore[arg-type]
 
 
 def parts_of(product: Node) -> int:
