@@ -58,19 +58,30 @@ def _updates(step: Step, old: Node, new: Node) -> bool:
     if old not in step.reads:
         return True
     read, written = step.reads.index(old), len(step.reads) + step.writes.index(new)
-    (stage,) = [x for x in kernel.stages if any(store.buffer == written for store in x.stores)]
-    if stage.reductions or stage.carries or any(_reads(x, read) for x in kernel.stages if x is not stage):
+    writing = [x for x in kernel.stages if any(store.buffer == written for store in x.stores)]
+    others = [x for x in kernel.stages if all(x is not w for w in writing)]
+    if any(x.reductions or x.carries for x in writing) or any(_reads(x, read) for x in others):
         return False
+    if len(writing) > 1 and any(x.reductions for x in others):
+        return False  # only of pieces is it known that none writes where another does
+    return all(_stays_in_place(kernel, x, read, written) for x in writing)
+
+
+def _stays_in_place(kernel: Kernel, stage: Stage, read: int, written: int) -> bool:
+    """Whether a stage reads nothing of one buffer but what lies where it writes to another, or has read it before."""
     known: set[Expr] = set()
+    place = None
     for store in stage.stores:
         assert isinstance(store, Store)  # others are checked
         known.update(always_read(store.value))
         if store.buffer == written:
+            place = store.index
             break
+    assert place is not None
     uses = _reads(stage, read)
     if kernel.iterations == 1 and not stage.variables:
         return uses <= known
-    return uses <= known and uses <= {Load(read, store.index, kernel.inputs[read])}
+    return uses <= known and uses <= {Load(read, place, kernel.inputs[read])}
 
 
 def _reads(stage: Stage, buffer: int) -> set[Expr]:
