@@ -186,7 +186,7 @@ class EmulatedBackend:
 
     name = "emulated"
 
-    def compile(self, graph: Graph, recurs: bool = False) -> EmulatedProgram:
+    def compile(self, graph: Graph, recurs: bool = False, steady: Collection[int] = ()) -> EmulatedProgram:
         return EmulatedProgram(graph, recurs)
 
     def at_once(self, graph: Graph) -> None:

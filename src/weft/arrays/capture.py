@@ -87,6 +87,12 @@ class Capture:
         """The cells that a run gives new contents."""
         return _alive(self.rebound)
 
+    def steady(self) -> list[int]:
+        """The numbers of the graph's inputs that are captured and not given new contents."""
+        rebound = set(self.rebound)
+        first = len(self.graph.inputs) - len(self.captured)
+        return [first + k for k, c in enumerate(self.captured) if c not in rebound]
+
     def gradient_cells(self) -> list[tuple[Cell, bool]]:
         """The cells whose gradients a run sets, each with whether to a tensor."""
         return list(zip(_alive([c for c, _ in self.grads]), [e for _, e in self.grads], strict=True))

@@ -248,11 +248,9 @@ def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> R
 
 def _steady(found: Capture) -> list[int]:
     """The numbers of the inputs that are tensors which the program reads and does not replace."""
-    captured, replaced = found.cells(), set(found.rebound_cells())
+    captured = found.cells()
     first = len(found.graph.inputs) - len(captured)
-    return [
-        first + k for k, c in enumerate(captured) if c not in replaced and isinstance(c.node.value, Buffer)
-    ]
+    return [k for k in found.steady() if isinstance(captured[k - first].node.value, Buffer)]
 
 
 def _replaced(found: Capture) -> dict[int, int | None]:

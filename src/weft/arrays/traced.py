@@ -64,7 +64,9 @@ class Traced:
     @property
     def program(self) -> Program:
         if not self._program:
-            self._program.append(Program(self.capture.graph, self.name, recurs=True))
+            self._program.append(
+                Program(self.capture.graph, self.name, recurs=True, steady=self.capture.steady())
+            )
         return self._program[0]
 
     def held(self) -> Traced:

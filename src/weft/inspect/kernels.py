@@ -128,7 +128,7 @@ def kernels(obj: Any, *, dims: Mapping[str, int] | None = None) -> Kernels:
 
     start = numbered(graph)
     last = [start]
-    region = plan(prepare(start, keep))
+    region = plan(prepare(start, keep, subject.steady))
     rows = tuple(_rows(region, graph, tasks_of(region, graph), 0, 1))
     return Kernels(
         subject.title,

@@ -24,6 +24,11 @@ class Subject:
     state: frozenset[int] = frozenset()  #: positions among the inputs
 
     @property
+    def steady(self) -> frozenset[int]:
+        """Positions of the state that a run does not change."""
+        return frozenset([i for i in self.state if f"new {self.input_names[i]}" not in self.output_names])
+
+    @property
     def parameters(self) -> Size:
         """The number of elements of the state and of array constants."""
         held = [self.graph.inputs[i] for i in sorted(self.state)]

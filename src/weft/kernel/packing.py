@@ -1,18 +1,21 @@
-"""Matrices that a loop multiplies with in every step, packed before it.
+"""Matrices that are multiplied with again and again, packed once: those of a loop before it, and those that stay from
+run to run, such as the weights of a network in use, before the first.
 
 A tile wants them in panels of columns that lie next to each other, each read from beginning to end by the tiles above
-each other. Packing in each step would cost about as much as a small product.
+each other. Packing each time would cost about as much as a small product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.graph import Graph, fresh_inputs, instantiate, rebuild, users_of
 from ..ir.node import Node
 from ..ir.shape import size_of
-from ..ops.movement import identity, permute, reshape
+from ..ops.movement import identity, permute, reshape, slice_
+from ..passes.cse import eliminate_common
+from ..passes.rewrite import rewrite
 from .hoist import Changed, with_constants
 from .slices import slices_of
 
@@ -31,6 +34,32 @@ Axes = tuple[int, ...]
 def pack_constants(graph: Graph) -> Graph:
     """`graph` with a packed copy made before each loop of every constant that its body multiplies with."""
     return with_constants(graph, _packed)
+
+
+#: A larger matrix is not kept twice: to read it from memory takes longer than to pack it.
+_LARGE = 1 << 26  # bytes
+
+
+def pack_steady(graph: Graph, steady: Collection[int]) -> Graph:
+    """`graph` with packed copies of the matrices that it multiplies with: inputs with these numbers, or parts of them
+    in another order."""
+    number = {graph.inputs[i]: i for i in steady}
+    if not number:
+        return graph
+    for node in graph.nodes:
+        if node.prim in (permute, reshape, slice_) and node.args[0] in number:
+            number[node] = len(graph.inputs) + len(number)
+    users = users_of(graph)
+
+    def pack(old: Node, args: tuple[Node, ...]) -> Node | None:
+        weight = args[1]
+        packing = _packing(old, number, users)
+        # A single row is multiplied along the sums, where they lie: their order is another.
+        if packing is None or old.size == _columns(old) or weight.size * weight.dtype.itemsize > _LARGE:
+            return None
+        return rebuild(old, (args[0], packing.unpack(identity(packing.pack(weight)), weight.shape)))
+
+    return eliminate_common(rewrite(graph, pack, ("dot_general",)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +126,7 @@ def _packing(node: Node, number: Mapping[Node, int], users: Mapping[Node, Sequen
     if batch[0] or weight.dtype.name not in ("float32", "float64") or int(weight.size) < _SMALL:
         return None
     free = tuple([a for a in range(weight.ndim) if a not in contract])
-    columns = int(size_of([weight.shape[a] for a in free]))
+    columns = _columns(node)
     rows = int(node.size) // columns if columns else 0
     panel, slices = _WIDE_PANEL if rows < _FEW_ROWS else _PANEL, slices_of(node, users)
     while slices > 1 and panel * slices > (_WIDE_PANEL if rows < _FEW_ROWS else _PANEL) and panel > _VECTOR:
@@ -108,3 +137,9 @@ def _packing(node: Node, number: Mapping[Node, int], users: Mapping[Node, Sequen
     if not contract or (columns == width and weight.ndim - 1 in free):
         return None
     return _Packing(number[weight], (*contract, *free), len(contract), slices, width)
+
+
+def _columns(product: Node) -> int:
+    """How many columns the second factor of a product has."""
+    weight, contract = product.args[1], product.attrs["contract"][1]
+    return int(size_of([n for a, n in enumerate(weight.shape) if a not in contract]))  # type: ignore[arg-type]

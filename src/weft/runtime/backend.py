@@ -94,9 +94,10 @@ class Backend(Protocol):
 
     name: str
 
-    def compile(self, graph: Graph, recurs: bool = False) -> Executable:
+    def compile(self, graph: Graph, recurs: bool = False, steady: Collection[int] = ()) -> Executable:
         """Make a graph, all of whose dimensions are known, ready to run; often, if it is known that it `recurs`.
 
+        The inputs with the numbers `steady` seldom change from run to run: what is made of them alone may be kept.
         An error that is the backend's own may have a `position`: that of the node it is about."""
         ...
 

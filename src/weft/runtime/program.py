@@ -34,18 +34,25 @@ Sites = Callable[[int], Any]
 class Program:
     """A graph with its executables: one, or one per binding of the graph's named dimensions.
 
-    `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start. `sites(i)` is the
-    user's line of node i, if not the one it was traced at.
+    `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start. `steady` are the
+    numbers of the inputs that seldom change meanwhile. `sites(i)` is the user's line of node i, if not the one it was
+    traced at.
     """
 
     def __init__(
-        self, graph: Graph, name: str = "pending", recurs: bool = False, sites: Sites | None = None
+        self,
+        graph: Graph,
+        name: str = "pending",
+        recurs: bool = False,
+        steady: Collection[int] = (),
+        sites: Sites | None = None,
     ) -> None:
         if config.verify:
             verify(graph)
         self.graph = graph
         self.dims = graph.dims
         self.backend = get_backend(config.backend)
+        self._steady = steady
         if state.debug:
             debug.say_once(1, f"programs are made for {self.backend.describe()}")
         if state.debug >= 3:
@@ -134,8 +141,7 @@ class Program:
         return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False, sites))
 
     def _compile(self, graph: Graph, recurs: bool, sites: Sites | None) -> Executable:
-        options = {"recurs": True} if recurs else {}
-        return self._made(graph, sites, lambda: self.backend.compile(graph, **options))
+        return self._made(graph, sites, lambda: self.backend.compile(graph, recurs, self._steady))
 
     def _made(self, graph: Graph, sites: Sites | None, make: Callable[[], Any]) -> Any:
         """What the backend makes of a graph, or an error that says where it failed."""

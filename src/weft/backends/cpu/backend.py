@@ -43,6 +43,9 @@ from .work import SPECIAL, grain_of, hardly_pays, work_of
 #: How many runs of one program at a time find memory that is laid out already.
 _SPARE = 4
 
+#: Runs before what is made of steady inputs alone is kept: calls that follow one another see to that by themselves.
+_BEFORE_KEEPING = 4
+
 #: Operations of a program that is over in less time than somebody who presses Ctrl-C would notice.
 _SHORT = 1 << 26
 
@@ -52,11 +55,12 @@ class CpuBackend:
 
     name = "cpu"
 
-    def compile(self, graph: Graph, recurs: bool = False) -> CpuProgram:
+    def compile(self, graph: Graph, recurs: bool = False, steady: Collection[int] = ()) -> CpuProgram:
         foresee([memory.size_of(n.shape, n.dtype.numpy) for n in graph.outputs])  # type: ignore[arg-type]
         start = numbered(graph)
         try:
-            return CpuProgram(own_results(prepare(start, debug.watch(start))), graph, recurs)
+            prepared = own_results(prepare(start, debug.watch(start), steady))
+            return CpuProgram(prepared, graph, recurs, steady)
         except Exception as error:
             about = getattr(error, "about", None)
             if about is not None and about.site:
@@ -77,8 +81,11 @@ class CpuBackend:
 class CpuProgram:
     """One graph, compiled: its code, where its intermediate values lie, and the table that the driver walks."""
 
-    def __init__(self, graph: Graph, source: Graph, recurs: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, source: Graph, recurs: bool = False, steady: Collection[int] = ()
+    ) -> None:
         self.graph = graph
+        self._steady = steady
         self.source = source  #: as it was before all passes; errors and profiles speak of its nodes
         self.target = host_target()
         self.region = plan(graph)
@@ -123,6 +130,10 @@ class CpuProgram:
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
+        self._kept: list[
+            Standing
+        ] = []  #: one that keeps what it makes of steady inputs alone, while it is not used
+        self._runs = 0
         self._views: dict[Node, tuple[int, np.ndarray]] = {}  #: what Python computes with: (address, array)
 
     def _assemble(self, region: Region) -> tuple[Assembled, dict[Node, Slot]]:
@@ -165,14 +176,33 @@ class CpuProgram:
 
     def _computed(self, inputs: Sequence[Value]) -> tuple[list[Buffer], int | None]:
         """What the program makes, and the number of the first of the checked steps that failed, if one did."""
-        standing = self._laid_out()
-        standing.place_inputs(inputs)
-        outs = standing.take_outputs()
         native = self._one_call and profile.recorder is None
+        standing = (self._keeping() if native else None) or self._laid_out()
+        standing.place_inputs(inputs)
+        if standing.keeps:
+            standing.see([inputs[k] for k in self._steady])
+        outs = standing.take_outputs()
         wrong = standing.run() if native else standing.run(self._run_parts)
-        if len(self._spare) < _SPARE:
+        if standing.keeps:
+            self._kept.append(standing)
+        elif len(self._spare) < _SPARE:
             self._spare.append(standing)
         return outs, wrong
+
+    def _keeping(self) -> Standing | None:
+        """Words of the program that keeps what it makes of steady inputs alone, if there are some that nobody uses."""
+        if not self._steady:
+            return None
+        self._runs += 1
+        if self._runs == _BEFORE_KEEPING:
+            made = self.standing(self._steady)
+            return made if made is not None and made.keeps else None
+        try:
+            found = self._kept.pop()
+        except IndexError:
+            return None
+        found.set_pool()
+        return found
 
     def _laid_out(self) -> Standing:
         """Words that no other run uses."""
@@ -213,6 +243,7 @@ class CpuProgram:
         )
         if not kept and not found.results:
             return self._laid_out()
+        self._kept.clear()  # what was kept for runs that did not follow one another
         wanted = {n for s in self.region.steps if s not in first for n in s.reads}
         arena = plan_arena(self.graph, found.steps, wanted.intersection([n for s in kept for n in s.writes]))
         memory.exchange(self.region.arena.size, arena.size)

@@ -6,7 +6,7 @@ needs. One with a step for the host inside is left to the host as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -29,7 +29,7 @@ from ...kernel.memory import ALIGNMENT, Arena, nbytes, plan_arena
 from ...kernel.narrow import widen_storage
 from ...kernel.ordering import in_order
 from ...kernel.outer import multiply_outright
-from ...kernel.packing import pack_constants
+from ...kernel.packing import pack_constants, pack_steady
 from ...kernel.results import copy_results
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
@@ -77,12 +77,12 @@ def numbered(graph: Graph) -> Graph:
         return Graph(inputs, instantiate(graph, inputs, make))
 
 
-def prepare(graph: Graph, watch: Watch | None = None) -> Graph:
+def prepare(graph: Graph, watch: Watch | None = None, steady: Collection[int] = ()) -> Graph:
     """`graph` after all passes, made of operations that there are kernels for, where possible.
 
-    `watch(name, graph)` sees it after each pass.
+    `watch(name, graph)` sees it after each pass. The inputs with the numbers `steady` seldom change from run to run.
     """
-    return run_passes(graph, watch, ALL_PASSES)
+    return run_passes(graph, watch, all_passes(steady))
 
 
 def _multiply_wide(graph: Graph) -> Graph:
@@ -99,7 +99,8 @@ def _group_integers(graph: Graph) -> Graph:
 
 
 #: All passes, in order: those for every compiling backend, and those that fit a graph to the kernels of this one.
-ALL_PASSES: tuple[tuple[str, Pass], ...] = (
+#: Behind them comes the one of `all_passes`.
+_PASSES: tuple[tuple[str, Pass], ...] = (
     *PASSES,
     ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
@@ -119,6 +120,11 @@ ALL_PASSES: tuple[tuple[str, Pass], ...] = (
     ("spread windows", spread_windows),
     ("copy results", copy_results),
 )
+
+
+def all_passes(steady: Collection[int] = ()) -> tuple[tuple[str, Pass], ...]:
+    """All passes, in order, of a graph whose inputs with the numbers `steady` seldom change from run to run."""
+    return (*_PASSES, ("pack steady matrices", lambda graph: pack_steady(graph, steady)))
 
 
 @dataclass(eq=False)

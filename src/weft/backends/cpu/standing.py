@@ -64,6 +64,7 @@ class Standing:
         self._arena = memory.take_block(arena) if stays else None
         self.keeps = kept > 0
         self.in_place = in_place
+        self._seen: Sequence[Value] = ()
         self.last: Sequence[Callable[[], Any]] = ()
         self._over = over
         self._after = kept << 32
@@ -210,6 +211,12 @@ class Standing:
         """Make the next run one of all steps: steady inputs have changed."""
         self._arguments[POSITION] = 0
         self._idle = False
+
+    def see(self, steady: Sequence[Value]) -> None:
+        """Say what the steady inputs are. They are held, so that nobody writes other values into their memory."""
+        if steady != self._seen:
+            self.forget()
+            self._seen = steady
 
     def _faulty(self) -> int | None:
         words, status = self._words, self._code.status

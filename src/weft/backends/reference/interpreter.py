@@ -25,7 +25,7 @@ class ReferenceBackend:
 
     name = "reference"
 
-    def compile(self, graph: Graph, recurs: bool = False) -> Interpreter:
+    def compile(self, graph: Graph, recurs: bool = False, steady: Collection[int] = ()) -> Interpreter:
         return Interpreter(graph)
 
     def at_once(self, graph: Graph) -> None:
