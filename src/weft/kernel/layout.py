@@ -103,11 +103,13 @@ def _is_reshaped(x: Node) -> bool:
 
 def _flat_columns(product: Node, args: tuple[Node, ...]) -> tuple[Node, ...]:
     """The operands of a matrix product, copies of those whose columns are flattened images: the gradient of the weight
-    of a linear layer behind convolutions. Where its columns lie pixel by pixel, its results would be written so."""
+    of a linear layer behind convolutions. Where its columns lie pixel by pixel, its results would be written so. And of
+    a single image, which that layer reads for each of its results, along the sum."""
 
     def column(x: Node, contracted: tuple[int, ...]) -> Node:
-        flat = x.value is None and x.prim is reshape and x.ndim == 2 and contracted == (0,)
-        return identity(x) if flat and _is_convolved(x.args[0]) else x
+        flat = x.value is None and x.prim is reshape and x.ndim == 2
+        wanted = contracted == ((1,) if x.shape[0] == 1 else (0,))
+        return identity(x) if flat and wanted and _is_convolved(x.args[0]) else x
 
     return tuple([column(x, a) for x, a in zip(args, product.attrs["contract"], strict=True)])
 

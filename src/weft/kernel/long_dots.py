@@ -8,7 +8,7 @@ import math
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.contraction import dot_general
-from ..ops.movement import broadcast_in_dim, reshape
+from ..ops.movement import broadcast_in_dim, identity, reshape
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
 from .blocks import block_of
@@ -37,6 +37,7 @@ def sum_side_by_side(graph: Graph) -> Graph:
             return None
         (m, length), n = x.shape, y.shape[0]
         shape = (m, n, length // parts, parts)  # type: ignore[operator]
+        x, y = (_in_order(a) if a.shape[0] <= _ROWS else a for a in args)  # type: ignore[operator]
         x = broadcast_in_dim(reshape(x, shape=(m, *shape[2:])), shape=shape, axes=(0, 2, 3))
         y = broadcast_in_dim(reshape(y, shape=(n, *shape[2:])), shape=shape, axes=(1, 2, 3))
         return sum_(sum_(x * y, axes=(2,)), axes=(2,))
@@ -53,6 +54,11 @@ def _is_in_blocks(product: Node) -> bool:
     if not x.dtype is y.dtype is product.dtype or product.dtype.name not in ("float32", "float64"):
         return False
     return block_of(x.shape, axes) is not None  # type: ignore[arg-type]
+
+
+def _in_order(x: Node) -> Node:
+    """The few rows, which are read again and again, as they are summed: flattened images lie in another order."""
+    return identity(x) if x.value is None and x.prim is reshape else x
 
 
 def parts_of(product: Node) -> int:

@@ -57,7 +57,8 @@ def pack_steady(graph: Graph, steady: Collection[int]) -> Graph:
         # A single row is multiplied along the sums, where they lie: their order is another.
         if packing is None or old.size == _columns(old) or weight.size * weight.dtype.itemsize > _LARGE:
             return None
-        return rebuild(old, (args[0], packing.unpack(identity(packing.pack(weight)), weight.shape)))
+        packed = identity(packing.pack(weight))
+        return rebuild(old, (args[0], packing.unpack(packed, weight.shape)))  # type: ignore[arg-type]
 
     return eliminate_common(rewrite(graph, pack, ("dot_general",)))
 
