@@ -54,8 +54,7 @@ def pack_steady(graph: Graph, steady: Collection[int]) -> Graph:
     def pack(old: Node, args: tuple[Node, ...]) -> Node | None:
         weight = args[1]
         packing = _packing(old, number, users)
-        # A single row is multiplied along the sums, where they lie: their order is another.
-        if packing is None or old.size == _columns(old) or weight.size * weight.dtype.itemsize > _LARGE:
+        if packing is None or weight.size * weight.dtype.itemsize > _LARGE:
             return None
         packed = identity(packing.pack(weight))
         return rebuild(old, (args[0], packing.unpack(packed, weight.shape)))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ follow it along, up to the node that is stored, as its epilogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 from ..base.config import config
@@ -35,6 +35,9 @@ from .winograd import suits
 #: Operations of one instruction.
 _STEPS = ("add", "sub", "mul")
 
+#: Operations, at most, that follow a value with several uses before they come together again.
+_TOGETHER = 40
+
 #: With more uses a value that is moved before it is used is stored, though movement costs nothing.
 _OFTEN = 3
 
@@ -59,6 +62,7 @@ class Plan:
     def __init__(self, graph: Graph, supported: Callable[[Node], bool]) -> None:
         self.outputs = set(graph.outputs)
         self.users = users_of(graph)
+        self.position = {n: i for i, n in enumerate(graph.nodes)}
         self.stored = self._stored(graph, supported)
         self.anchor: dict[Node, Node] = {}
         self.rows: dict[Node, Group] = {}
@@ -208,24 +212,31 @@ class Plan:
     def _extend(self, anchor: Node, supported: Callable[[Node], bool]) -> None:
         """Let the anchor's kernel go on through the elementwise operations that are its only use."""
         root = anchor
-        path = []
-        while (root not in self.stored or root is anchor) and anchor.prim.name not in FINAL:
+        path: list[list[Node]] = []
+
+        def fits(user: Node, above: Collection[Node]) -> bool:
+            found = user.prim.elementwise or _rounds(user, anchor)
+            found = found and user.shape == anchor.shape and supported(user)
+            found = found and user.dtype.kind != "c"
+            found = found and user not in self.rows and user not in self.beside
+            return found and user not in self.anchor and not self._holds_anchor(user, above)
+
+        while anchor.prim.name not in FINAL and root not in self.outputs:
             uses = self._uses(root)
-            if len(uses) != 1 or root in self.outputs:
+            if len(uses) == 1 and (root not in self.stored or root is anchor):
+                inside, user = [root], uses[0]
+            elif len(uses) > 1 and (found := self._until_together(root, fits)) is not None:
+                *inside, user = found
+            else:
                 break
-            (user,) = uses
-            fits = user.prim.elementwise or _rounds(user, anchor)
-            fits = fits and user.shape == anchor.shape and supported(user)
-            fits = fits and user.dtype.kind != "c"
-            fits = fits and user not in self.rows and user not in self.beside
-            if not fits or user in self.anchor or self._holds_anchor(user, root):
+            if not fits(user, inside):
                 break
-            path.append(root)
+            path.append(inside)
             root = user
         while path and not contraction.can_store(anchor, root.dtype):
-            root = path.pop()
-        for node in path:
-            self.stored.discard(node)
+            root = path.pop()[0]
+        for inside in path:
+            self.stored.difference_update(inside)
         pool = self._pooling(anchor, root)
         if pool is not None and supported(pool):
             self.stored.discard(root)
@@ -239,6 +250,20 @@ class Plan:
             root = home
         self.stored.add(root)
         self.anchor[root] = anchor
+
+    def _until_together(self, root: Node, fits: Callable[[Node, Collection[Node]], bool]) -> list[Node] | None:
+        """A node with several uses, what follows it, and the one node where all of that comes together again: the
+        product in x * sigmoid(x)."""
+        inside, ahead = {root: None}, set(self.users[root])
+        while len(ahead) > 1:
+            node = min(ahead, key=self.position.__getitem__)
+            alone = node in self.stored and len(self._uses(node)) == 1
+            if alone or node in self.outputs or len(inside) == _TOGETHER or not fits(node, inside):
+                return None
+            inside[node] = None
+            ahead.remove(node)
+            ahead.update(self.users.get(node, ()))
+        return [*inside, *ahead] if ahead else None
 
     def _pooling(self, anchor: Node, end: Node) -> Node | None:
         """The pooling that the kernel of a convolution can do, if nothing else needs what is pooled."""
@@ -287,10 +312,10 @@ class Plan:
             x in self.stored and (behind_views(w) if w.prim is reshape or suits(conv) else w) in self.stored
         )
 
-    def _holds_anchor(self, user: Node, path: Node) -> bool:
-        """Whether another operand of `user` has an anchor inside, so that one kernel would have two, or is made by a
-        group of rows that needs `user`."""
-        stack = [a for a in user.args if a is not path]
+    def _holds_anchor(self, user: Node, above: Collection[Node]) -> bool:
+        """Whether another operand of `user` than those `above` has an anchor inside, so that one kernel would have two,
+        or is made by a group of rows that needs `user`."""
+        stack = [a for a in user.args if a not in above]
         while stack:
             node = stack.pop()
             if node in self.beside and self.rows[self.beside[node]].needs(user):

@@ -126,6 +126,9 @@ def _heights(size: int, rows: int, least: int = 1) -> tuple[tuple[int, int], ...
 #: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
 _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 
+#: With fewer panels than this, threads share them evenly only if they are narrow: so many vectors.
+_PANELS_OF_FEW, _NARROW = 8, 4
+
 #: (vector registers) -> (rows, vectors) of a tile whose rows are vectors: of narrow results, of wide ones. Those that
 #: several steps read, one pixel further on, stay in registers.
 _ALONG = {32: ((12, 1), (6, 2)), 16: ((5, 1), (3, 2))}
@@ -138,8 +141,10 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
     if t.along:
         return _ALONG[registers][t.n.size > lanes]
     if t.m.size in _FEW[registers]:
-        most = max(1, _FEW[registers][t.m.size] // sums)
-        return t.m.size, min(most, -(-t.n.size // lanes))
+        most, columns = max(1, _FEW[registers][t.m.size] // sums), -(-t.n.size // lanes)
+        if _NARROW < most and columns < most * _PANELS_OF_FEW and not t.outer:
+            most = _NARROW
+        return t.m.size, min(most, columns)
     if sums > 1:
         most = max([r * v for v, r in _SHAPES[registers, target.vector_bytes].items() if v > 1])
         room = min(most, registers - 1 - sums)  # beside a vector of each slice, and a row's element
