@@ -53,6 +53,16 @@ def named(p, name):
     return [r for r in p.rows if name in r.names and r.kind in ("kernel", "node")]
 
 
+def test_work_of_one_line_that_differs_has_rows_of_its_own(backend):
+    """Products of one line with results of one shape, whose sums are of different lengths."""
+    w = wf.ones((64, 16))
+    with wf.profile() as p:
+        for k in (16, 64):
+            (wf.ones((8, k)) @ w[:k]).numpy()
+    found = {r.flops: r.calls for r in named(p, "dot_general") or named(p, "matmul")}
+    assert found == {2 * 8 * 16 * k: 1 for k in (16, 64)}
+
+
 def test_a_compiled_step(backend):
     t = Training()
     step = wf.compile(t.step)

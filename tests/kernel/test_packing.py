@@ -37,11 +37,14 @@ PRODUCTS = {
 }
 
 
+SHAPES = (
+    (1, 70, 64), (1, 300, 512), (1, 784, 300), (2, 70, 64), (3, 33, 128), (5, 200, 96), (16, 1000, 64),
+    (16, 64, 30), (40, 800, 512),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("product", PRODUCTS)
-@pytest.mark.parametrize(
-    ("rows", "sums", "columns"),
-    [(1, 70, 64), (1, 300, 512), (1, 784, 300), (2, 70, 64), (3, 33, 128), (5, 200, 96), (16, 1000, 64), (16, 64, 30), (40, 800, 512)],
-)
+@pytest.mark.parametrize(("rows", "sums", "columns"), SHAPES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_bits_are_those_without(product, rows, sums, columns, dtype):
     f, x, w = PRODUCTS[product], normal(rows, sums, dtype=dtype), normal(columns, sums, dtype=dtype)

@@ -87,11 +87,12 @@ class Profile:
         rows: dict[Any, ProfileRow] = {}
         for task, total in list(self._recorded.totals.items()):
             lines = tuple(dict.fromkeys([t for s in task.sites if (t := describe_site(s))]))
-            key = (task.kind, task.names, lines, task.detail)
+            flops, read, written = _work(task)
+            about = (task.kind, task.names, lines, task.detail)
+            key = (about, flops, read + written, task.bits)  # a layer may make the same of more, or of less
             row = rows.get(key)
             if row is None:
-                flops, read, written = _work(task)
-                row = rows[key] = ProfileRow(*key, 0, 0.0, flops, read + written, task.bits)
+                row = rows[key] = ProfileRow(*about, 0, 0.0, *key[1:])
             row.calls += total.calls
             row.seconds += total.nanoseconds / 1e9
         return sorted(rows.values(), key=lambda r: -r.seconds)

@@ -251,7 +251,9 @@ class Plan:
         self.stored.add(root)
         self.anchor[root] = anchor
 
-    def _until_together(self, root: Node, fits: Callable[[Node, Collection[Node]], bool]) -> list[Node] | None:
+    def _until_together(
+        self, root: Node, fits: Callable[[Node, Collection[Node]], bool]
+    ) -> list[Node] | None:
         """A node with several uses, what follows it, and the one node where all of that comes together again: the
         product in x * sigmoid(x)."""
         inside, ahead = {root: None}, set(self.users[root])

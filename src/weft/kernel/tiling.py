@@ -142,7 +142,7 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         return _ALONG[registers][t.n.size > lanes]
     if t.m.size in _FEW[registers]:
         most, columns = max(1, _FEW[registers][t.m.size] // sums), -(-t.n.size // lanes)
-        if _NARROW < most and columns < most * _PANELS_OF_FEW and not t.outer:
+        if most > _NARROW and columns < most * _PANELS_OF_FEW and not t.outer:
             most = _NARROW
         return t.m.size, min(most, columns)
     if sums > 1:
