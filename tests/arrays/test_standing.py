@@ -289,6 +289,17 @@ def test_methods_and_plain_arguments():
     assert a.w.tolist() == [6.0] * 3 and b.w.tolist() == [2.0] * 3
 
 
+def test_numpy_arrays_are_as_quick_as_tensors():
+    weight = wf.tensor([[1.0, 2.0], [3.0, 4.0]])
+    f = wf.compile(lambda x, k: x @ weight * k)
+    x = np.ones((3, 2), np.float32)
+    for i in range(8):
+        assert f(x + i, 2).tolist() == ((x + i) @ weight.numpy() * 2).tolist()
+        assert f(wf.tensor(x - i), 2).tolist() == ((x - i) @ weight.numpy() * 2).tolist()
+    (program,) = f.programs
+    assert program.life.ready.used >= 12
+
+
 def test_an_index_out_of_range_leaves_the_state_as_it_was():
     w = wf.arange(4.0)
 

@@ -88,6 +88,8 @@ class Compiled:
         key: list[Any] = []
         nodes: list[Node] = []
         if not kwargs and not self.static_argnames:
+            if np.ndarray in map(type, args):
+                return self(*[tensor(a) if type(a) is np.ndarray else a for a in args])
             for a in args:
                 if type(a) is not Tensor:
                     break
