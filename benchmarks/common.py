@@ -22,6 +22,8 @@ WORKLOADS = {
     "w1": Work("linreg", "train", 100, ("sgd", 0.1, 0.0), "mse", 100, "ms/100 epochs"),
     "w2": Work("logreg", "train", 100, ("sgd", 0.1, 0.0), "bce", 1000, "ms/1000 iters"),
     "w3": Work("mlp", "train", 128, ("adam", 1e-3)),
+    "w3_b1": Work("mlp", "infer", 1, unit="ms/call"),
+    "w3_b16": Work("mlp", "infer", 16, unit="ms/call"),
     "w4": Work("cnn", "train", 64, ("adam", 1e-3)),
     "w4_b1": Work("cnn", "infer", 1, unit="ms/call"),
     "w4_b256": Work("cnn", "infer", 256, unit="ms/call"),

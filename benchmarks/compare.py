@@ -23,7 +23,7 @@ from options import refuse_unknown, refuse_unknown_frameworks
 PEERS = "torch,torch-compile,keras-tf,keras-jit,jax,tinygrad,ort"
 ADAPTERS = {"torch-compile": "torch_compile", "keras-tf": "keras", "keras-jit": "keras_jit"}
 WHOLE = ("w1", "w2")  # units are whole trainings: these also exist as one scan
-WORKLOADS = "w1,w2,w3,w4,w4_b1,w4_b256,w5,w6,w6_b1,w7,w8,w8_b1,w8_b16"
+WORKLOADS = "w1,w2,w3,w3_b1,w3_b16,w4,w4_b1,w4_b256,w5,w6,w6_b1,w7,w8,w8_b1,w8_b16"
 RUN = str(Path(__file__).resolve().parent / "run.py")
 
 

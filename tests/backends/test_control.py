@@ -310,8 +310,8 @@ def _program(function, *arrays):
     made = []
     compile_ = CpuBackend.compile
 
-    def watch(self, graph, **options):
-        made.append(compile_(self, graph, **options))
+    def watch(self, graph, *options):
+        made.append(compile_(self, graph, *options))
         return made[-1]
 
     with pytest.MonkeyPatch.context() as patch, wf.config(backend="cpu"):

@@ -143,7 +143,7 @@ def test_unknown_backends_are_named():
 
 
 def test_an_error_inside_of_a_backend_says_what_it_is_and_what_helps(monkeypatch):
-    def fails(self, graph, recurs=False):
+    def fails(self, graph, *options):
         raise KeyError("o")
 
     monkeypatch.setattr(type(get_backend(config.backend)), "compile", fails)
