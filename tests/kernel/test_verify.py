@@ -90,8 +90,8 @@ def test_kernels_are_checked_when_they_are_made(monkeypatch):
 
     usual = module._longer_rows
 
-    def forgets(c, loops):
-        return replace(usual(c, loops), image=loops.image)
+    def forgets(c, nest):
+        return replace(usual(c, nest), left=nest.left)
 
     monkeypatch.setattr(module, "_longer_rows", forgets)
     same = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}

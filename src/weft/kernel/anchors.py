@@ -109,6 +109,10 @@ class Common:
             self.lowering.totals[self.anchor] = 0
         return self.lowering.value(self.inner, indices)
 
+    def store(self, indices: tuple[Index, ...], value: Expr | None = None) -> Store:
+        """What goes to an element of the result: that of `result`, or another value."""
+        return Store(len(self.inputs), self.place(indices), self.result(indices) if value is None else value)
+
     def kernel(self, outer: tuple[Var, ...], stages: tuple[Stage, ...], across: bool) -> Kernel:
         notes = (
             (self.root.prim.name,) if self.anchor is None else (self.anchor.prim.name, self.root.prim.name)
@@ -151,7 +155,7 @@ def runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
         return False
     if len(shape) - 1 in left or not axes:
         return True
-    if size([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1]):
+    if math.prod([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1]):
         return True
     return len(shape) > 3 and left == [0, 1] and shape[1] >= _CHANNELS
 
@@ -185,15 +189,7 @@ def _reduction(c: Common) -> Kernel:
 def accumulate(
     c: Common, inner: tuple[Var, ...], reduction: Reduction, indices: tuple[Index, ...]
 ) -> tuple[Stage, ...]:
-    store = Store(len(c.inputs), c.place(indices), c.result(indices))
-    return Stage(inner, reductions=(reduction,)), Stage((), stores=(store,))
-
-
-def size(shape: Sequence[int]) -> int:
-    total = 1
-    for s in shape:
-        total *= s
-    return total
+    return Stage(inner, reductions=(reduction,)), Stage((), stores=(c.store(indices),))
 
 
 @anchor("argmax", "argmin")
@@ -211,7 +207,7 @@ def _arg_extremum(c: Common) -> Kernel:
     out = c.anchor.dtype
     position = Apply("where", (hit, Position(as_index(here), out), literal(here.size, out)), out)
     c.lowering.totals[c.anchor] = 1
-    store = Store(len(c.inputs), c.place(left), c.lowering.value(c.root, left))
+    store = c.store(left, c.lowering.value(c.root, left))
     stages = (
         Stage((here,), reductions=(best,)),
         Stage((here,), reductions=(Reduction("min", position, out),)),

@@ -16,7 +16,7 @@ from ..ops.define import constant
 from ..ops.movement import identity, pad, permute, slice_
 from ..ops.window import windows
 from ..passes.rewrite import rewrite
-from .pixels import shape_of
+from .shapes import shape_of
 
 #: Pixels from which on rows of an image are long enough for tiles: those of shorter ones are joined, where they can be.
 _LONG_ROW = 24

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..ir.dtype import DType, float32, int32
 from ..ir.node import Node
-from .anchors import Common, accumulate, anchor, size
-from .index import Index, Var, as_index, flatten_index, unflatten_index
+from .anchors import Common, accumulate, anchor
+from .index import Index, Indices, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
+from .shapes import shape_of
 from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
 from .wide import is_wide, is_wide_conv, wide_tiles
 from .words import SMALL, in_words
@@ -37,10 +38,14 @@ def _contraction(c: Common) -> Kernel | Tiles:
 
 def sum_length(node: Node) -> int:
     """How many products each sum of a contraction has."""
-    x, y = node.args
     if node.prim.name in ("conv", "wide_conv"):
-        return size(y.shape[1:])  # type: ignore[arg-type]
-    return size([x.shape[a] for a in node.attrs["contract"][0]])  # type: ignore[misc]
+        return math.prod(shape_of(node.args[1])[1:])
+    return math.prod(contracted(node))
+
+
+def contracted(product: Node) -> tuple[int, ...]:
+    """The sizes of the axes that a matrix product contracts."""
+    return tuple([shape_of(product.args[0])[a] for a in product.attrs["contract"][0]])
 
 
 def ends_in_registers(contraction: Node) -> bool:
@@ -99,13 +104,12 @@ def as_loops(c: Common) -> Kernel:
     """The contraction as sums in order, one for each element of the result."""
     assert c.anchor is not None
     outer, out = c.loops()
-    contracted = tuple([c.anchor.args[0].shape[a] for a in c.anchor.attrs["contract"][0]])
-    inner = variables(contracted, "k")  # type: ignore[arg-type]
+    inner = variables(contracted(c.anchor), "k")
     left, right = factors(c, out, as_indices(inner))
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
     reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
     # A function of the shape: not of how results lie in memory, which other operations decide.
-    across = bool(outer) and (size(contracted) < SHORT_SUM or c.shape[-1] != 1)  # type: ignore[arg-type]
+    across = bool(outer) and (sum_length(c.anchor) < SHORT_SUM or c.shape[-1] != 1)
     if across and op == "sum" and inner:  # integers can be added in any order
         across = not _runs_along(stored(right), outer[-1], inner[-1])
     return c.kernel(outer, accumulate(c, inner, reduction, out), across)
@@ -116,38 +120,77 @@ def _runs_along(x: Load | None, n: Var, k: Var) -> bool:
     return x is not None and x.index.stride(k) == 1 and x.index.stride(n) not in (0, 1)
 
 
+@dataclass(frozen=True)
+class LoopNest:
+    """The loops of a contraction in tiles, and where its operands and its result are for values of their variables."""
+
+    outer: tuple[Var, ...]
+    row: Var
+    column: Var
+    inner: tuple[Var, ...]  #: what is summed over, outermost first
+    left: Load
+    right: Load
+    at: tuple[Index, ...] = ()  #: of the result
+    #: Taps that may fall outside the first operand: their guards, and their strides in it.
+    guards: Mapping[Var, tuple[Guard, int | None]] = field(default_factory=dict)
+    starts: tuple[int, ...] = ()  #: of each row in the first operand, if these are not a stride apart
+
+    def substitute(self, values: Mapping[Var, Index]) -> LoopNest:
+        """The same with other indices in place of some variables, in all places."""
+        left, right = (replace(x, index=x.index.substitute(values)) for x in (self.left, self.right))
+        return replace(self, left=left, right=right, at=tuple([i.substitute(values) for i in self.at]))
+
+    def cut(self, parts: Mapping[Var, tuple[Var, ...]]) -> LoopNest | None:
+        """The same with rows, columns and steps cut into `parts`, tiles along one of those of the rows and the columns;
+        None for a single row whose columns lie apart in the second operand: it is not worth packing for."""
+        rows, columns, right = parts[self.row], parts[self.column], self.right.index
+        row = max(rows, key=lambda v: v.size)
+        column = max(columns, key=lambda v: (right.stride(v) == 1, v.size))
+        if self.row.size < 2 and right.stride(column) != 1:
+            return None
+        outer = (*self.outer, *[v for v in (*rows, *columns) if v not in (row, column)])
+        inner = tuple([v for k in self.inner for v in parts[k]])
+        return replace(self, outer=outer, row=row, column=column, inner=inner)
+
+    def transposed(self) -> LoopNest:
+        """The same products with rows and columns exchanged."""
+        return replace(self, row=self.column, column=self.row, left=self.right, right=self.left)
+
+
+def loops_of_product(
+    c: Common, shape: tuple[int, ...]
+) -> tuple[tuple[Var, ...], Var, Var, tuple[Var, ...], Indices]:
+    """(batch variables, all rows, all columns, contracted variables, indices of the result) of a matrix product with
+    results of some shape."""
+    assert c.anchor is not None
+    lead, free_x, _ = sides(c)
+    rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
+    batch = variables(shape[:lead], "b")
+    m, n = Var("m", math.prod(rows)), Var("n", math.prod(columns))
+    at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
+    return batch, m, n, variables(contracted(c.anchor), "k"), at
+
+
 def _as_tiles(c: Common) -> Tiles | None:
     """The contraction with fixed strides, if its operands lie in memory so."""
     anchor = c.anchor
     assert anchor is not None
     if anchor.dtype.name not in IN_TILES or not can_round(anchor, c.root.dtype):
         return None
-    lead, free_x, _ = sides(c)
-    contracted = tuple([anchor.args[0].shape[a] for a in anchor.attrs["contract"][0]])
-    shape = c.shape
-    rows, columns = shape[lead : lead + len(free_x)], shape[lead + len(free_x) :]
-    batch = variables(shape[:lead], "b")
-    m, n = Var("m", size(rows)), Var("n", size(columns))
-    inner = variables(contracted, "k")  # type: ignore[arg-type]
-    at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
+    batch, m, n, inner, at = loops_of_product(c, c.shape)
     left, right = [stored(e) for e in factors(c, at, as_indices(inner))]
     if n.size < 2 or left is None or right is None:
         return None
     parts = split((m, n, *inner), (left.index, right.index, c.place(at)))
     if parts is None:
         return None
-    joined = {v: join(vs) for v, vs in parts.items()}
-    left, right = (replace(x, index=x.index.substitute(joined)) for x in (left, right))
-    at = tuple([i.substitute(joined) for i in at])
-    chosen = sides_of_tiles(parts[m], parts[n], right.index)
-    if chosen is None:
+    whole = LoopNest(batch, m, n, inner, left, right, at)
+    nest = whole.substitute({v: join(vs) for v, vs in parts.items()}).cut(parts)
+    if nest is None:
         return None
-    row, column, others = chosen
-    if _fill_more_lanes(c, row, column, left.index, inner):
-        row, column, left, right = column, row, right, left
-    outer = (*batch, *others)
-    taps = tuple([v for k in inner for v in parts[k]])
-    return tiles(c, outer, row, column, taps, left, right, at, {})
+    if _fill_more_lanes(c, nest):
+        nest = nest.transposed()
+    return tiles(c, nest, [c.store(nest.at)])
 
 
 #: Bytes of a vector that columns are to fill, about, and steps of a sum beside which it is little work to turn the
@@ -155,7 +198,7 @@ def _as_tiles(c: Common) -> Tiles | None:
 _VECTOR, _STEPS = 64, 32
 
 
-def _fill_more_lanes(c: Common, row: Var, column: Var, left: Index, inner: Sequence[Var]) -> bool:
+def _fill_more_lanes(c: Common, nest: LoopNest) -> bool:
     """Whether rows are neighbours in the first operand, as those of A^T B, and had better be the lanes of vectors than
     few columns. The products are the same, and so is their order."""
     assert c.anchor is not None
@@ -165,22 +208,9 @@ def _fill_more_lanes(c: Common, row: Var, column: Var, left: Index, inner: Seque
         return v.size / (-(-v.size // lanes) * lanes)
 
     plain = c.anchor.dtype.kind == "f" and c.root.dtype is c.anchor.dtype and not is_wide(c.anchor.sig)
-    long = size([v.size for v in inner]) >= _STEPS
-    return (
-        plain and long and left.stride(row) == 1 and column.size < 2 * lanes and filled(row) > filled(column)
-    )
-
-
-def sides_of_tiles(
-    rows: Sequence[Var], columns: Sequence[Var], right: Index
-) -> tuple[Var, Var, tuple[Var, ...]] | None:
-    """The variables that tiles run along, of those that rows and columns are cut into, and the others; None for a
-    single row whose columns lie apart in the second operand: it is not worth packing for."""
-    row = max(rows, key=lambda v: v.size)
-    column = max(columns, key=lambda v: (right.stride(v) == 1, v.size))
-    if math.prod([v.size for v in rows]) < 2 and right.stride(column) != 1:
-        return None
-    return row, column, tuple([v for v in (*rows, *columns) if v not in (row, column)])
+    long, few = sum_length(c.anchor) >= _STEPS, nest.column.size < 2 * lanes
+    neighbours = nest.left.index.stride(nest.row) == 1
+    return plain and long and few and neighbours and filled(nest.row) > filled(nest.column)
 
 
 def split(variables: Sequence[Var], places: Sequence[Index]) -> dict[Var, tuple[Var, ...]] | None:
@@ -226,70 +256,50 @@ def _divisors(place: Index, var: Var) -> Iterator[int]:
         yield from _divisors(term.of, var)
 
 
-def tiles(
-    c: Common,
-    outer: tuple[Var, ...],
-    m: Var,
-    n: Var,
-    inner: tuple[Var, ...],
-    left: Load,
-    right: Load,
-    at: tuple[Index, ...],
-    guards: Mapping[Var, Guard],
-    strides: Mapping[Var, int | None] | None = None,
-    fold: tuple[Var, ...] = (),
-    epilogue: Expr | None = None,
-    stores: Sequence[Store] = (),
-    rows: tuple[int, ...] = (),
-) -> Tiles | None:
-    """A contraction over `inner`, if each variable moves each operand by a fixed stride.
+def tiles(c: Common, nest: LoopNest, stores: Sequence[Store], fold: tuple[Var, ...] = ()) -> Tiles | None:
+    """A contraction and what is stored of it, if each variable moves each operand and each result by a fixed stride.
 
-    `strides` are those of the first operand along the axes of guarded taps, whose place in it the guard gives. With
-    `fold`, the result at `at` is the greatest `epilogue`. Other results than that at `at` may be given as `stores`.
-    `rows` says where the rows of the first operand begin if these are not a stride apart.
+    With `fold`, what is stored is the greatest of the values for all values of these variables.
     """
     assert c.anchor is not None
-    if not stores:
-        stores = [Store(len(c.inputs), c.place(at), c.result(at) if epilogue is None else epilogue)]
-    strides = strides or {}
-    moves = [(strides.get(v, left.index.stride(v)), right.index.stride(v)) for v in inner]
-    moved = [left.index.stride(m), right.index.stride(n)]
+    left, right, m, n = nest.left.index, nest.right.index, nest.row, nest.column
+    moved = [left.stride(m), right.stride(n), *[left.stride(v) for v in fold]]
     moved += [s.index.stride(v) for s in stores for v in (m, n)]
-    if any(x is None for pair in moves for x in pair) or any(x is None for x in moved):
+    taps = [_tap(nest, v) for v in nest.inner]
+    if None in moved or any(None in (t.a, t.b) for t in taps):
         return None
-    if any(left.index.stride(v) is None for v in fold):
+    along = left.stride(n) == 1 and nest.left.dtype is c.anchor.dtype and c.anchor.dtype is not int32
+    if (left.stride(n) != 0 and not along) or right.stride(m) != 0:
         return None
-    along = left.index.stride(n) == 1 and left.dtype is c.anchor.dtype and c.anchor.dtype is not int32
-    if (left.index.stride(n) != 0 and not along) or right.index.stride(m) != 0:
-        return None
-    taps = [Tap(v.size, a, b, guards.get(v)) for v, (a, b) in zip(inner, moves, strict=True)]  # type: ignore[arg-type]
-    gone = {v: as_index(0) for v in (m, n, *inner)}
-    results = [
-        Result(Operand(s.buffer, s.index.substitute(gone), s.index.stride(m)), s.index.stride(n), s.value)  # type: ignore[arg-type]
-        for s in stores
-    ]
+    gone = {v: as_index(0) for v in (m, n, *nest.inner)}
+
+    def operand(x: Load | Store, v: Var) -> Operand:
+        return Operand(x.buffer, x.index.substitute(gone), x.index.stride(v))  # type: ignore[arg-type]
+
     found = Tiles(
         name=c.name,
-        outer=outer,
+        outer=nest.outer,
         m=m,
         n=n,
         taps=merge_taps(taps),
-        a=Operand(left.buffer, left.index.substitute(gone), moved[0]),  # type: ignore[arg-type]
-        b=Operand(right.buffer, right.index.substitute(gone), moved[1]),  # type: ignore[arg-type]
-        results=tuple(results),
+        a=operand(nest.left, m),
+        b=operand(nest.right, n),
+        results=tuple([Result(operand(s, m), s.index.stride(n), s.value) for s in stores]),  # type: ignore[arg-type]
         dtype=c.anchor.dtype,
         inputs=c.inputs,
         outputs=(c.root.dtype,),
         fold=fold,
         notes=(c.anchor.prim.name, c.inner.prim.name),
         border=c.border(),
-        rows=rows,
+        rows=nest.starts,
         along=along,
     )
     if is_wide(c.anchor.sig):
         return wide_tiles(found)
-    if is_wide_conv(c.anchor.sig):
-        words = in_words(found)
-        assert words is not None  # the pass has seen to that
-        return words
-    return in_words(found) if found.dtype is int32 else found
+    return in_words(found) if found.dtype is int32 or is_wide_conv(c.anchor.sig) else found
+
+
+def _tap(nest: LoopNest, v: Var) -> Tap:
+    """A variable that is summed over, and how far it moves the operands."""
+    guard, stride = nest.guards.get(v, (None, nest.left.index.stride(v)))
+    return Tap(v.size, stride, nest.right.index.stride(v), guard)  # type: ignore[arg-type]  (see `tiles`)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
-from .contraction import IN_TILES, can_round, join, split, stored, tiles
+from .contraction import IN_TILES, LoopNest, can_round, join, split, stored, tiles
 from .index import Index, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Apply, Kernel, Load, Reduction
 from .lower import as_indices, inside, variables, zero
-from .pixels import by_pixels, is_depthwise, is_dilated_once, is_kernel_gradient, shape_of
+from .pixels import by_pixels, is_depthwise, is_dilated_once, is_kernel_gradient
 from .pooling import windows_of
+from .shapes import shape_of
 from .tiles import Guard, Tiles
 from .wide import is_wide_conv
 from .winograd import Winograd, suits, winograd
@@ -68,26 +69,6 @@ def _as_loops(c: Common) -> Kernel:
     return c.kernel(outer, accumulate(c, inner, product, (n, o, *spatial)), not along)
 
 
-@dataclass(frozen=True)
-class _Loops:
-    """The variables of a convolution in tiles, and where its operands and its results are for their values."""
-
-    outer: tuple[Var, ...]
-    row: Var  #: an image, a pixel, or several of them joined
-    column: Var  #: the output channel
-    image: Load
-    kernel: Load
-    at: tuple[Index, ...]  #: of the result
-    guards: Mapping[Var, Guard]  #: taps that may fall outside the image
-    strides: Mapping[Var, int | None]  #: of the image along these
-    starts: tuple[int, ...] = ()  #: of each row in the image, if these are not a stride apart
-
-    def substitute(self, values: Mapping[Var, Index]) -> _Loops:
-        """The same with other indices in place of some variables, in all places."""
-        image, kernel = (replace(x, index=x.index.substitute(values)) for x in (self.image, self.kernel))
-        return replace(self, image=image, kernel=kernel, at=tuple([i.substitute(values) for i in self.at]))
-
-
 def _as_tiles(c: Common) -> Tiles | None:
     """The rows of a tile run over images at one pixel, or, with few images, over the pixels of a row."""
     node = c.anchor
@@ -97,29 +78,23 @@ def _as_tiles(c: Common) -> Tiles | None:
     channels, *window = shape_of(node.args[1])[1:]
     depth, taps = Var("c", channels), variables(tuple(window), "k")
     fold, pixel = _folded(c)
-    loops = _plain_loops(c, depth, taps, pixel)
-    if loops is None:
+    nest = _plain_nest(c, depth, taps, pixel)
+    if nest is None:
         return None
-    loops = _longer_rows(c, _in_panels(loops))
+    nest = _longer_rows(c, _in_panels(nest))
     epilogue = None
     if c.pooled is None:
-        loops = _listed_rows(c, loops)
+        nest = _listed_rows(c, nest)
     else:
         c.lowering.totals[node] = 0
-        places = [pixel(d, i) for d, i in enumerate(loops.at[2:])]
-        epilogue = c.lowering.value(c.pooled, (*loops.at[:2], *places))
-    # The order of summation: channels inside taps, where they lie in memory. But in the gradient of a kernel the
-    # "channels" are images: these go outside.
-    inner = (depth, *taps) if is_kernel_gradient(node) else (*taps, depth)
-    return tiles(
-        c, loops.outer, loops.row, loops.column, inner, loops.image, loops.kernel, loops.at, loops.guards,
-        loops.strides, fold, epilogue, rows=loops.starts,
-    )  # fmt: skip
+        places = [pixel(d, i) for d, i in enumerate(nest.at[2:])]
+        epilogue = c.lowering.value(c.pooled, (*nest.at[:2], *places))
+    return tiles(c, nest, [c.store(nest.at, epilogue)], fold)
 
 
-def _plain_loops(
+def _plain_nest(
     c: Common, depth: Var, taps: tuple[Var, ...], pixel: Callable[[int, Index], Index]
-) -> _Loops | None:
+) -> LoopNest | None:
     """A variable for each axis of the result; None if an operand is not read from memory as it is."""
     node = c.anchor
     assert node is not None
@@ -136,27 +111,27 @@ def _plain_loops(
     if operands is None:
         return None
     left, right, places = operands
-    guards: dict[Var, Guard] = {}
+    guards: dict[Var, tuple[Guard, int | None]] = {}
     reached: dict[Var, Index] = {}
     for d, (tap, place, size) in enumerate(zip(taps, places, shape_of(node.args[0])[2:], strict=True)):
         start = pixel(d, as_index(pixels[d])) * attrs["stride"][d] - attrs["padding"][d][0]
         step = attrs["kernel_dilation"][d]
         if guarded[d]:
-            guards[tap] = Guard(start, step, size, attrs["input_dilation"][d])
+            guards[tap] = Guard(start, step, size, attrs["input_dilation"][d]), left.index.stride(place)
             reached[place] = as_index(0)
         else:
             reached[place] = start + as_index(tap) * step
-    return _Loops(
+    return LoopNest(
         outer=tuple([v for v in (group, image, *pixels) if v is not row]),
         row=row,
         column=column,
-        image=Load(left.buffer, left.index.substitute(reached), left.dtype),
-        kernel=right,
+        # Channels inside taps, where they lie in memory. But in the gradient of a kernel the "channels" are images:
+        # these go outside.
+        inner=(depth, *taps) if is_kernel_gradient(node) else (*taps, depth),
+        left=replace(left, index=left.index.substitute(reached)),
+        right=right,
         at=(as_index(image), channel, *as_indices(pixels)),
         guards=guards,
-        strides={
-            tap: left.index.stride(place) for tap, place in zip(taps, places, strict=True) if tap in guards
-        },
     )
 
 
@@ -179,15 +154,15 @@ def _operands(
     return None if left is None or right is None else (left, right, places)
 
 
-def _in_panels(loops: _Loops) -> _Loops:
+def _in_panels(nest: LoopNest) -> LoopNest:
     """The same with outer variables for the panels that a kernel may lie in. Of a depthwise convolution the image
     depends on the channel too."""
-    parts = split((loops.column,), (loops.kernel.index,))
-    if parts is None or len(parts[loops.column]) == 1:
-        return loops
-    *panels, column = parts[loops.column]
-    whole = {loops.column: join(parts[loops.column])}
-    return replace(loops.substitute(whole), outer=(*panels, *loops.outer), column=column)
+    parts = split((nest.column,), (nest.right.index,))
+    if parts is None or len(parts[nest.column]) == 1:
+        return nest
+    *panels, column = parts[nest.column]
+    whole = {nest.column: join(parts[nest.column])}
+    return replace(nest.substitute(whole), outer=(*panels, *nest.outer), column=column)
 
 
 def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
@@ -201,12 +176,12 @@ def _folded(c: Common) -> tuple[tuple[Var, ...], Callable[[int, Index], Index]]:
     return fold, lambda d, i: i * stride[d] + as_index(fold[d])
 
 
-def _longer_rows(c: Common, loops: _Loops) -> _Loops:
+def _longer_rows(c: Common, nest: LoopNest) -> LoopNest:
     """The same with outer variables joined to the row, where one goes on where the other ends."""
-    for v in reversed(loops.outer):
-        row = loops.row
-        steps = [(x.stride(v), x.stride(row)) for x in (loops.image.index, c.place(loops.at))]
-        if v.size == 1 or any(a is None or b is None for a, b in steps) or _meets_others(loops, v):
+    for v in reversed(nest.outer):
+        row = nest.row
+        steps = [(x.stride(v), x.stride(row)) for x in (nest.left.index, c.place(nest.at))]
+        if v.size == 1 or any(a is None or b is None for a, b in steps) or _meets_others(nest, v):
             continue
         if row.size == 1 or all(a == b * row.size for a, b in steps):  # type: ignore[operator]
             high, low = v, row
@@ -216,26 +191,26 @@ def _longer_rows(c: Common, loops: _Loops) -> _Loops:
             continue
         long = Var(f"{high.name}{low.name}", v.size * row.size)
         cut = {high: quotient(as_index(long), low.size), low: remainder(as_index(long), low.size)}
-        outer = tuple([o for o in loops.outer if o is not v])
-        loops = replace(loops.substitute(cut), outer=outer, row=long)
-    return loops
+        outer = tuple([o for o in nest.outer if o is not v])
+        nest = replace(nest.substitute(cut), outer=outer, row=long)
+    return nest
 
 
-def _meets_others(loops: _Loops, v: Var) -> bool:
+def _meets_others(nest: LoopNest, v: Var) -> bool:
     """Whether rows at different values of a variable meet other elements of the kernel, as those of two groups of
     channels do, or are guarded in other ways."""
-    return v in loops.kernel.index.variables() or any(v in g.at.variables() for g in loops.guards.values())
+    return v in nest.right.index.variables() or any(v in g.at.variables() for g, _ in nest.guards.values())
 
 
-def _listed_rows(c: Common, loops: _Loops) -> _Loops:
+def _listed_rows(c: Common, nest: LoopNest) -> LoopNest:
     """The same with outer variables joined to a row that is too short for a tile, and where each row then begins in
     the image: results go on where others end, but rows of the image, say the taps of several rows of one, lie
     anywhere. Nothing is listed where they are a stride apart as it is."""
-    row, image, place = loops.row, loops.image, c.place(loops.at)
-    vectors = min(2, -(-loops.column.size // _LANES))
+    row, image, place = nest.row, nest.left, c.place(nest.at)
+    vectors = min(2, -(-nest.column.size // _LANES))
     parts, many = [row], row.size
     listed: list[int] = []
-    for v in reversed(loops.outer):
+    for v in reversed(nest.outer):
         if image.dtype is not c.anchor.dtype or many * vectors >= _SUMS:  # type: ignore[union-attr]
             break
         step, short, *results = (x.stride(u) for x in (image.index, place) for u in (v, row))
@@ -243,7 +218,7 @@ def _listed_rows(c: Common, loops: _Loops) -> _Loops:
             v.size == 1
             or v.size * many > _LISTED
             or None in (step, short, *results)
-            or _meets_others(loops, v)
+            or _meets_others(nest, v)
         ):
             continue
         known = listed or [i * short for i in range(row.size)]  # type: ignore[operator]
@@ -258,15 +233,15 @@ def _listed_rows(c: Common, loops: _Loops) -> _Loops:
             continue
         many *= v.size
     if not listed:
-        return loops
+        return nest
     long = Var("".join([v.name for v in parts]), many)
     cut = dict(zip(parts, unflatten_index(as_index(long), [v.size for v in parts]), strict=True))
     return replace(
-        loops,
-        outer=tuple([o for o in loops.outer if o not in parts]),
+        nest,
+        outer=tuple([o for o in nest.outer if o not in parts]),
         row=long,
-        image=replace(image, index=image.index.substitute({v: as_index(0) for v in parts})),
-        at=tuple([i.substitute(cut) for i in loops.at]),
+        left=replace(image, index=image.index.substitute({v: as_index(0) for v in parts})),
+        at=tuple([i.substitute(cut) for i in nest.at]),
         starts=tuple(listed),
     )
 

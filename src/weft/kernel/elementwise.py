@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..ir.dtype import real_dtype
 from ..ir.node import Node
-from .anchors import Common, size
+from .anchors import Common
 from .index import Index, Var, as_index, unflatten_index
 from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, found_in
 from .lower import as_indices, broadcast, variables
@@ -134,7 +134,7 @@ def _collapsed(
     stored = [shape[a] for a in order]
     for keep in range(max(len(shape), 1)):
         tail = stored[keep:]
-        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", size(tail)))
+        loops = (*variables(tuple(stored[:keep]), prefix), Var(f"{prefix}v", math.prod(tail)))
         in_memory = (*as_indices(loops[:-1]), *unflatten_index(as_index(loops[-1]), tail))
         by_axis = dict(zip(order, in_memory, strict=True))
         ways.append((loops, tuple([by_axis[a] for a in range(len(shape))])))

@@ -13,7 +13,7 @@ from ..ir.node import Node
 from ..ops.conv import dilated
 from ..ops.movement import flip, permute, reshape
 from ..ops.reduce import sum_
-from .pixels import shape_of
+from .shapes import shape_of
 
 #: Parts, at most.
 _MOST = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..ir.node import Node
+from .shapes import shape_of
 from .target import WAY
 
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
@@ -12,11 +13,6 @@ FEW = 24
 
 #: Pixels that are enough for the rows of a tile, however many images there are.
 _WIDE = 12
-
-
-def shape_of(node: Node) -> tuple[int, ...]:
-    """The shape of a node of a graph without open dimensions, which are gone before there are kernels."""
-    return node.shape  # type: ignore[return-value]
 
 
 def by_pixels(conv: Node) -> bool:

@@ -9,7 +9,8 @@ from ..ir.node import Node
 from ..ops.elementwise import maximum, minimum
 from ..ops.movement import identity, pad, reshape, slice_
 from ..ops.window import windows
-from .pixels import FEW, is_kernel_gradient, shape_of
+from .pixels import FEW, is_kernel_gradient
+from .shapes import shape_of
 from .winograd import suits
 
 #: Rows of a tile that are pixels of one pooled image: with fewer, the tile is too small.

@@ -13,9 +13,10 @@ from ..base.state import isolated
 from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import identity
-from .pixels import is_kernel_gradient, shape_of
+from .pixels import is_kernel_gradient
 from .pooling import windows_of
 from .reading import uses_of
+from .shapes import shape_of
 
 
 def copy_results(graph: Graph) -> Graph:

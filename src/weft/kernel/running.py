@@ -9,7 +9,7 @@ from typing import Any
 from ..ir.node import Node
 from .anchors import Common, anchor
 from .index import Index, Indices, Var, as_index
-from .loops import Apply, Carry, Expr, Kernel, Scatter, Stage, Store, Total, literal
+from .loops import Apply, Carry, Expr, Kernel, Scatter, Stage, Total, literal
 from .lower import as_indices, broadcast, inside, variables
 
 #: primitive -> the elementwise one that takes a running total one element on, and what an empty total is
@@ -74,7 +74,7 @@ def _along(c: Common, axis: int, reverse: bool, carry: Any) -> Kernel:
 
     k = as_index(step)
     carried = Carry(carry(at, k, size), c.anchor.dtype)  # type: ignore[union-attr]
-    store = Store(len(c.inputs), c.place(at(k)), c.result(at(k)))
+    store = c.store(at(k))
     return c.kernel(outer, (Stage((step,), stores=(store,), carries=(carried,)),), bool(outer))
 
 
@@ -128,7 +128,7 @@ def _in_bands(
     band, row = Var("band", bands), Var("c", c.shape[axis] // bands)
     low = as_index(band) * row.size
     at = tuple([as_index(row) + low if a == axis else fixed[a] for a in range(len(c.shape))])
-    copy = Store(len(c.inputs), c.place(at), c.lowering.value(c.root.args[0], at))
+    copy = c.store(at, c.lowering.value(c.root.args[0], at))
     loops = iter(rest)
     rows = Stage(tuple([row if a == axis else next(loops) for a in c.order]), stores=(copy,))
     step = c.lowering.steps(c.root)[axis]
@@ -168,7 +168,7 @@ def _copy_then(c: Common, x: Node, outer: tuple[Var, ...], fixed: dict[int, Inde
     loops = variables(tuple([c.shape[a] for a in order]), "c")
     copied = dict(zip(order, as_indices(loops), strict=True))
     at = tuple([fixed[a] if a in fixed else copied[a] for a in range(x.ndim)])
-    copy = Store(len(c.inputs), c.place(at), c.lowering.value(x, at))
+    copy = c.store(at, c.lowering.value(x, at))
     across = bool(outer) and c.order[-1] in fixed
     return c.kernel(outer, (Stage(loops, stores=(copy,)), last), across)
 

@@ -10,18 +10,31 @@ expressions of the results: wherever they need an element of the product, a sum 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.dtype import real_dtype
 from ..ir.node import Node
 from ..ops.movement import slice_
-from .anchors import Common, size
-from .contraction import IN_TILES, factors, join, sides, sides_of_tiles, split, stored, sum_length, tiles
+from .anchors import Common
+from .contraction import (
+    IN_TILES,
+    LoopNest,
+    factors,
+    join,
+    loops_of_product,
+    sides,
+    split,
+    stored,
+    sum_length,
+    tiles,
+)
 from .elementwise import domain, written
-from .index import Index, Indices, Var, as_index, flatten_index, unflatten_index
+from .index import Index, Indices, Var, as_index, flatten_index
 from .loops import Load, Store
-from .lower import Lowering, as_indices, variables
+from .lower import Lowering, as_indices
+from .shapes import shape_of
 from .tiles import LONG, Tiles
 
 #: Sums of one element, at most: a tile must have some rows of each.
@@ -34,7 +47,7 @@ def slices_of(product: Node, users: Mapping[Node, Sequence[Node]]) -> int:
     while waiting:
         for user in users.get(waiting.pop(), ()):
             if user.prim is slice_ and user.shape[:-1] == product.shape[:-1]:
-                width, start = int(user.shape[-1]), user.attrs["start"][-1]  # type: ignore[arg-type]
+                width, start = shape_of(user)[-1], user.attrs["start"][-1]
                 even = user.attrs["stride"][-1] == 1 and width > 0 and start % width == 0
                 widths.add(width if even else 0)
             elif user.prim.elementwise and user.shape == product.shape:
@@ -42,7 +55,10 @@ def slices_of(product: Node, users: Mapping[Node, Sequence[Node]]) -> int:
             else:
                 return 1
     width = widths.pop() if len(widths) == 1 else 0
-    return int(product.shape[-1]) // width if width and product.shape[-1] % width == 0 else 1  # type: ignore[arg-type, operator]
+    if not width:
+        return 1
+    columns = shape_of(product)[-1]
+    return columns // width if columns % width == 0 else 1
 
 
 def first_readers(
@@ -81,12 +97,12 @@ class _Found:
     def fits(self, shape: Sequence[int], n: Var, all_: bool) -> bool:
         """Whether the sums are at most the columns of a product, of this shape; or `all_` of them, slice by slice."""
         if not all_:
-            return len(self.sums) * n.size <= size(shape)
+            return len(self.sums) * n.size <= math.prod(shape)
         before = len(self.sums[0]) - len(shape)
         starts = [(flatten_index(i[before:], shape) - as_index(n)).constant for i in self.sums]
         if len(starts) < 2 or None in starts:
             return False
-        return sorted(starts) == list(range(0, size(shape), n.size))  # type: ignore[type-var]
+        return sorted(starts) == list(range(0, math.prod(shape), n.size))  # type: ignore[type-var]
 
 
 def sliced(c: Common, roots: Sequence[Node], kept: Node | None = None) -> Tiles | None:
@@ -102,12 +118,9 @@ def sliced(c: Common, roots: Sequence[Node], kept: Node | None = None) -> Tiles 
     shape, before = domain(roots[0], c.lowering.layouts), lead + len(free)
     if shape[:before] != node.shape[:before]:
         return None
-    rows, columns, batch = shape[lead:before], shape[before:], variables(shape[:lead], "b")
-    m, n = Var("m", size(rows)), Var("n", size(columns))
-    inner = variables(tuple([node.args[0].shape[a] for a in node.attrs["contract"][0]]), "k")
-    at = (*as_indices(batch), *unflatten_index(as_index(m), rows), *unflatten_index(as_index(n), columns))
+    batch, m, n, inner, at = loops_of_product(c, shape)
     found = _look(c, roots, kept, at, as_indices(inner))
-    if found is None or n.size < 2 or not found.fits(node.shape[before:], n, kept is not None):  # type: ignore[arg-type]
+    if found is None or n.size < 2 or not found.fits(shape_of(node)[before:], n, kept is not None):
         return None
     parts = split((m, n, *inner), found.places)
     if parts is None:
@@ -116,14 +129,8 @@ def sliced(c: Common, roots: Sequence[Node], kept: Node | None = None) -> Tiles 
     found = _look(c, roots, kept, [i.substitute(whole) for i in at], [whole[v] for v in inner])
     if found is None or None in found.starts:
         return None
-    left, right = found.left, found.right[0]
-    chosen = sides_of_tiles(parts[m], parts[n], right.index)
-    if chosen is None:
-        return None
-    row, column, others = chosen
-    outer = (*batch, *others)
-    steps = tuple([v for k in inner for v in parts[k]])
-    made = tiles(c, outer, row, column, steps, left, right, (), {}, stores=found.stores)
+    nest = LoopNest(batch, m, n, inner, found.left, found.right[0]).cut(parts)
+    made = None if nest is None else tiles(c, nest, found.stores)
     if made is None or made.words > 1:
         return None
     outputs = tuple([real_dtype(r.dtype) for r in (*roots, kept) if r is not None])

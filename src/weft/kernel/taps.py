@@ -18,8 +18,8 @@ from ..ops.reduce import argmax, argmin
 from ..ops.selection import cast, where
 from ..ops.window import windows_add
 from ..passes.rewrite import rewrite
-from .pixels import shape_of
 from .pooling import windows_reduced
+from .shapes import shape_of
 
 #: Elements of a window, at most, for which each gets an expression of its own.
 _FEW_TAPS = 9

@@ -151,10 +151,7 @@ class Tiles:
     @property
     def steps(self) -> int:
         """Products in one sum, at most."""
-        total = 1
-        for t in self.taps:
-            total *= t.count
-        return total
+        return math.prod([t.count for t in self.taps])
 
     @property
     def column_bytes(self) -> int:

@@ -9,7 +9,7 @@ from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import broadcast_in_dim, reshape
 from ..passes.rewrite import rewrite
-from .pixels import shape_of
+from .shapes import shape_of
 
 #: Output channels, at least: fewer are not made by tiles, whose sums have one order wherever their rows are.
 _CHANNELS = 2

@@ -10,7 +10,7 @@ from .anchors import Common, accumulate, anchor, in_order
 from .index import as_index, quotient, remainder
 from .loops import Apply, Expr, Kernel, Reduction, Stage, Store
 from .lower import inside, variables, zero
-from .pixels import shape_of
+from .shapes import shape_of
 
 #: Taps of a window, at most, for which each gets an expression of its own.
 _FEW_TAPS = 16
@@ -81,6 +81,6 @@ def _by_steps(c: Common) -> Kernel:
             value = Apply("add", (value, part), x.dtype)
         at = (*steps[:lead], *[i * s + r for i, r, s in zip(steps[lead:], places, stride, strict=True)])
         c.lowering.give(c.anchor, at, value)
-        store = Store(len(c.inputs), c.place(at), c.lowering.value(c.inner, at))
+        store = c.store(at, c.lowering.value(c.inner, at))
         stages.setdefault(places[:along] + places[along + 1 :] if along >= 0 else places, []).append(store)
     return c.kernel(outer, tuple([Stage((), stores=tuple(s)) for s in stages.values()]), True)

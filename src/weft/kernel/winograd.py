@@ -35,7 +35,8 @@ from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
 from .index import Index, Indices, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
-from .pixels import FEW, by_pixels, is_kernel_gradient, shape_of
+from .pixels import FEW, by_pixels, is_kernel_gradient
+from .shapes import shape_of
 from .tiles import Operand, Result, Tap, Tiles
 
 #: Products of each tile and channel.

@@ -26,7 +26,7 @@ from .filtering import Line, both_ways, of_pair, of_patch, to_taps
 from .index import Index, Var, as_index
 from .loops import Apply, Expr, Kernel, Load, Stage, Store, Total
 from .lower import inside, zero
-from .pixels import shape_of
+from .shapes import shape_of
 from .tiles import Operand, Result, Tap, Tiles
 from .winograd import block_of, fills, grid_of, is_plain, place_of
 

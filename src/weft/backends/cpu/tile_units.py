@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...kernel.anchors import size
+import math
+
 from ...kernel.index import Var
 from ...kernel.memory import aligned
 from ...kernel.target import Target
@@ -13,7 +14,9 @@ from ...kernel.tiling import ENOUGH, rows_size, scratch_size, tiling
 def units(t: Tiles, target: Target) -> int:
     """Into how many units, that may run in any order, the work is cut."""
     return (
-        size([v.size for v in unit_variables(t, target)]) * group_count(t, target) * tiling(t, target).bands
+        math.prod([v.size for v in unit_variables(t, target)])
+        * group_count(t, target)
+        * tiling(t, target).bands
     )
 
 
@@ -43,7 +46,7 @@ def unit_variables(t: Tiles, target: Target) -> tuple[Var, ...]:
     if not (cut.blocked or cut.pack):
         return t.outer
     count = len(t.choosing)
-    found = size([v.size for v in t.choosing]) * group_count(t, target) * cut.bands
+    found = math.prod([v.size for v in t.choosing]) * group_count(t, target) * cut.bands
     while count < len(t.outer) and (found < ENOUGH or (not cut.pack and _reads_far(t, count))):
         found *= t.outer[count].size
         count += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...kernel.anchors import size
+import math
+
 from ...kernel.loops import Apply, Expr, Kernel, Lookup, Search, operands
 from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
@@ -44,9 +45,8 @@ def work_of(step: Step) -> int:
     """A rough count of operations."""
     kernel = step.kernel
     if isinstance(kernel, Tiles):
-        return kernel.flops // 8 + after_sums(kernel) * size(
-            [v.size for v in (*kernel.outer, *kernel.fold, kernel.m, kernel.n)]
-        )
+        cells = math.prod([v.size for v in (*kernel.outer, *kernel.fold, kernel.m, kernel.n)])
+        return kernel.flops // 8 + after_sums(kernel) * cells
     if isinstance(kernel, Sort):
         return kernel.work
     assert kernel is not None
