@@ -1,9 +1,5 @@
 """The arithmetic of elementary functions as instructions, on scalars and vectors alike."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import zlib
@@ -73,11 +69,11 @@ class LlvmAlgebra:
             return None
         found = []
         for k in range(0, self.lanes, one):
-            part = [self._shuffled(v, v, range(k, k + one)) if self.lanes > one else v for v in (x, n)]
-            gone = vanishes
-            if gone is not None and self.lanes > one:
-                gone = self._shuffled(gone, gone, range(k, k + one))
-            found.append(self._scaled(*part, gone))
+            value, power, gone = x, n, vanishes
+            if self.lanes > one:
+                value, power = (self.build.shuffled(range(k, k + one), v, v) for v in (x, n))
+                gone = None if gone is None else self.build.shuffled(range(k, k + one), gone, gone)
+            found.append(self._scaled(value, power, gone))
         return self._joined(found)
 
     def _scaled(self, x: ir.Value, n: ir.Value, vanishes: ir.Value | None) -> ir.Value:
@@ -187,14 +183,14 @@ class LlvmAlgebra:
         if self.lanes == 1:
             return self.b.extract_element(found[0], I32(0))
         if self.lanes < 16:
-            return self._shuffled(found[0], found[0], range(self.lanes))
+            return self.build.shuffled(range(self.lanes), found[0], found[0])
         return self._joined(found)
 
     def _joined(self, parts: list[ir.Value]) -> ir.Value:
         """The lanes of vectors, one after the other."""
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [self._shuffled(x, y, range(2 * x.type.count)) for x, y in pairs]
+            parts = [self.build.shuffled(range(2 * x.type.count), x, y) for x, y in pairs]
         return parts[0]
 
     def _picked(self, halves: Sequence[ir.Value], index: ir.Value) -> ir.Value:
@@ -209,14 +205,10 @@ class LlvmAlgebra:
         if self.lanes == 1:
             return [self.b.insert_element(ir.Constant(ir.VectorType(I32, 16), ir.Undefined), x, I32(0))]
         if self.lanes < 16:
-            return [self._shuffled(x, x, [min(k, self.lanes - 1) for k in range(16)])]
+            return [self.build.shuffled([min(k, self.lanes - 1) for k in range(16)], x, x)]
         if self.lanes == 16:
             return [x]
-        return [self._shuffled(x, x, range(k, k + 16)) for k in range(0, self.lanes, 16)]
-
-    def _shuffled(self, x: ir.Value, y: ir.Value, order: Sequence[int]) -> ir.Value:
-        places = ir.Constant(ir.VectorType(I32, len(order)), list(order))
-        return self.b.shuffle_vector(x, y, places)
+        return [self.build.shuffled(range(k, k + 16), x, x) for k in range(0, self.lanes, 16)]
 
     def _constant_table(self, table: Sequence[int]) -> ir.GlobalVariable:
         name = f"table.{zlib.crc32(repr(tuple(table)).encode()):08x}"

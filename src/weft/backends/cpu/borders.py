@@ -1,9 +1,5 @@
 """Zeros around an image, written by the kernel that makes the image: each unit of its work fills some gaps."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import DType

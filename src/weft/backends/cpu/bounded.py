@@ -1,8 +1,5 @@
 """Conditions that hold nearly everywhere: where a long axis was padded to whole blocks, or within an image."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence

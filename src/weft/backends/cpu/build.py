@@ -1,9 +1,5 @@
 """A thin layer over the LLVM builder: types, loops, masked memory access, and the algebra of elementary functions."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -130,7 +126,7 @@ class Build:
 
     def same(self, *values: ir.Value) -> tuple[ir.Value, ...]:
         """The values with as many lanes as the widest of them."""
-        lanes = max(v.type.count if isinstance(v.type, ir.VectorType) else 1 for v in values)
+        lanes = max([v.lanes for v in values])
         return tuple([self.splat(v, lanes) for v in values])
 
     def iota(self, type_: ir.IntType, lanes: int) -> ir.Value:
@@ -257,12 +253,11 @@ class Build:
     def narrow(self, value: ir.Value, dtype: DType) -> ir.Value:
         """From register to memory form."""
         if dtype.kind == "b":
-            lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
-            return self.b.zext(value, like(I8, lanes))
+            return self.b.zext(value, like(I8, value.lanes))
         return self._halves(value).cut(value, dtype) if dtype.storage_only else value
 
     def _halves(self, x: ir.Value) -> Halves:
-        return Halves(self, x.type.count if isinstance(x.type, ir.VectorType) else 1, self.target.half)
+        return Halves(self, x.lanes, self.target.half)
 
     def round(self, x: ir.Value, dtype: DType, out: DType) -> ir.Value:
         """A float as the nearest number of a 16-bit type, in a register of float32."""

@@ -4,9 +4,6 @@ One lane of a vector has one row. Read one by one, elements that lie rows apart 
 of which there are too few that can hold them where the rows are a power of two long.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +86,7 @@ def emit(code: Expressions, found: Squares, stage: Stage, outer: Lanes, turn: Tu
             made.append(turn(here, {e: columns[j] for e, columns in read.items()}))
         for s, columns in zip(stage.stores, zip(*made, strict=True), strict=True):
             results = code.build.transposed([code.build.splat(c, n) for c in columns])
+            assert isinstance(s, Store)  # see `squares`
             for row, value in zip(rows, results, strict=True):
                 code.put(s.buffer, code.index(s.index, row), s.index.stride(along), value, row)
     return whole

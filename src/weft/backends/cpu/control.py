@@ -16,10 +16,6 @@ program's slots, where every value's address is, and a description, an array of 
 `state` is two words: the number of the iteration, and how far the jump that follows goes, in steps.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -71,16 +67,15 @@ class _Emitter:
         self.b = ir.IRBuilder(self.f.append_basic_block("entry"))
         table = self.f.args[0]
         self.slots, self.words = self._pointer(table, 0), self._pointer(table, 1)
-        self.state = None if name == "copy" else self._pointer(table, 2)
+        if name != "copy":
+            self.state = self._pointer(table, 2)
 
     def emit(self) -> None:
         getattr(self, f"_{self.name}")()
         self.b.ret_void()
 
     def _at(self, base: ir.Value, index: ir.Value | int) -> ir.Value:
-        at = self.b.gep(base, [I64(index) if isinstance(index, int) else index], source_etype=I64)
-        at.type = I64.as_pointer()
-        return at
+        return self.b.gep(base, [I64(index) if isinstance(index, int) else index], source_etype=I64)
 
     def _get(self, base: ir.Value, index: ir.Value | int) -> ir.Value:
         return self.b.load(self._at(base, index), typ=I64)

@@ -7,10 +7,6 @@ A call of `run` ends when the program does or when its time is up, and says how 
 there, or stops (Ctrl-C). Time is looked at between units, so even a single large kernel can be left, and at jumps.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...kernel.target import Target

@@ -1,9 +1,5 @@
 """Loop kernels as LLVM functions: `void kernel(ptr buffers, i64 begin, i64 end)` over a range of work units."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence

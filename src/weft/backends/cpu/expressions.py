@@ -1,9 +1,5 @@
 """Loop expressions as instructions: what an element is, on scalars and on vectors along a loop variable."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -53,10 +49,8 @@ class Expressions(Places):
         table = build.function.args[0]
         self.status: ir.Value | None = None
         if checked:
-            self.status = self.b.load(
-                self.b.gep(table, [I64(len(dtypes))], source_etype=PTR), typ=PTR, align=8
-            )
-            self.status.type = I64.as_pointer()
+            at = self.b.gep(table, [I64(len(dtypes))], source_etype=PTR)
+            self.status = self.b.load(at, typ=PTR, align=8)
         if holes:
             at = self.b.gep(table, [I64(len(dtypes) + checked)], source_etype=PTR)
             values = self.b.load(at, typ=PTR, align=8)
@@ -101,11 +95,12 @@ class Expressions(Places):
             return self._position(e, lanes)
         if isinstance(e, Inside):
             return self._inside(e, lanes, memo)
-        if e.op == "exp" and (parts := vanishing(e.args[0])) is not None:
-            args = self.build.same(*[self.value(a, lanes, memo) for a in parts])
-            normal = float(parts[0].args[1].value) >= NORMAL[e.dtype.bits]
-            name = "exp_unless_low" if normal and self._is_low(parts[1]) else "exp_unless"
-            return operate(self.build, name, args, [a.dtype for a in parts], e.dtype)
+        if e.op == "exp" and (found := vanishing(e.args[0])) is not None:
+            less, x, least = found
+            args = self.build.same(self.value(less, lanes, memo), self.value(x, lanes, memo))
+            low = least >= NORMAL[e.dtype.bits] and self._is_low(x)
+            name = "exp_unless_low" if low else "exp_unless"
+            return operate(self.build, name, args, [less.dtype, x.dtype], e.dtype)
         if e.op == "equal" and isinstance(e.args[0], Position) and lanes.vector is not None:
             found = self._is_at(e.args[0], e.args[1], lanes, memo)
             if found is not None:
@@ -160,7 +155,7 @@ class Expressions(Places):
             i = self.value(part, lanes, memo)
             if element(i.type) != I64:
                 signed = part.dtype.kind == "i"
-                wide = like(I64, i.type.count if isinstance(i.type, ir.VectorType) else 1)
+                wide = like(I64, i.lanes)
                 i = self.b.sext(i, wide) if signed else self.b.zext(i, wide)
             zero, end = self.build.const(0, i.type), self.build.const(size, i.type)
             if wraps and part.dtype.kind == "i":
@@ -215,7 +210,7 @@ class Expressions(Places):
         type_ = like(want, lanes.count) if isinstance(index.type, ir.VectorType) else want
         if e.dtype.kind == "f":
             return self.b.sitofp(index, type_)
-        return index if want.width == 64 else self.b.trunc(index, type_)
+        return index if e.dtype.bits == 64 else self.b.trunc(index, type_)
 
     def _is_at(self, e: Position, other: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value | None:
         """Whether a position along a vector is a number that is the same in all lanes, in 32 bits if these do."""
@@ -274,8 +269,8 @@ def reads_memory(e: Expr) -> bool:
     return any(isinstance(x, (Load, Lookup, Search)) for x in found_in([e]))
 
 
-def vanishing(e: Expr) -> tuple[Expr, Expr] | None:
-    """(x < least, x) of where(x < least, -inf, x), if e**x is greater than 0 for any other x."""
+def vanishing(e: Expr) -> tuple[Expr, Expr, float] | None:
+    """(x < least, x, least) of where(x < least, -inf, x), if e**x is greater than 0 for any other x."""
     if not (isinstance(e, Apply) and e.op == "where" and e.args[1] == Literal("-inf", e.dtype)):
         return None
     less, _, x = e.args
@@ -284,7 +279,8 @@ def vanishing(e: Expr) -> tuple[Expr, Expr] | None:
     least = less.args[1]
     if not isinstance(least, Literal) or e.dtype.storage_only or isinstance(least.value, Hole):
         return None
-    return (less, x) if float(least.value) >= ENDS[e.dtype.bits][0] else None
+    number = float(least.value)
+    return (less, x, number) if number >= ENDS[e.dtype.bits][0] else None
 
 
 def _number(e: Literal) -> Any:
@@ -308,6 +304,6 @@ def _is_choice_of_many(e: Expr, many: int = 3) -> bool:
 
 def _has_holes(at: Index) -> bool:
     """Whether an index has numbers that are known at run time only, or may have: its bounds are then not asked for."""
-    if not all(isinstance(t, Var) for t in at.factors):
-        return True
-    return any(isinstance(n, Hole) for n in (at.offset, *at.factors.values(), *[t.size for t in at.factors]))
+    variables = [t for t in at.factors if isinstance(t, Var)]
+    numbers = (at.offset, *at.factors.values(), *[v.size for v in variables])
+    return len(variables) < len(at.factors) or any(isinstance(n, Hole) for n in numbers)

@@ -1,8 +1,5 @@
 """The greatest and the least of many floats: one instruction for each vector, and one for NaN in every two."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-
 from __future__ import annotations
 
 import math

@@ -1,9 +1,6 @@
 """What a tile fetches before it is needed: rows of images further down, the lines that its results go to, operands and
 sums of tiles that come later."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportArgumentType=false
-
 from __future__ import annotations
 
 import math

@@ -5,10 +5,6 @@ processor at the end of each sum. Here one innermost loop goes through all stage
 computed as it is elsewhere, so the bits are the same.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence

@@ -6,10 +6,6 @@ unit of that bit, less one, and one more if bit k is set, and then to cut off: a
 last bit even, and a carry goes on into the exponent, as it should.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from typing import Any

@@ -10,11 +10,11 @@ already is not computed there again: the builder knows the loops, an optimiser w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .terms import (
+from .module import (
     ArrayType,
     Block,
     BrainType,
@@ -27,10 +27,9 @@ from .terms import (
     HalfType,
     IntType,
     Module,
-    Pair,
     Phi,
     PointerType,
-    Stack,
+    StructType,
     Type,
     Undefined,
     Value,
@@ -59,6 +58,41 @@ _PURE = tuple(
     ]
 )  # fmt: skip
 _FOLDS = {"add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y}
+
+
+def _binary(op: str) -> Callable[[IRBuilder, Value, Value], Value]:
+    """A method that writes an instruction without effects, of two values of one type and with a result of that type."""
+
+    def method(self: IRBuilder, x: Value, y: Value) -> Value:
+        return self._pure(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}", x, y)
+
+    return method
+
+
+def _division(op: str) -> Callable[[IRBuilder, Value, Value], Value]:
+    """A method that divides integers. What might be a division by 0 that is never reached stays where it is."""
+
+    def method(self: IRBuilder, x: Value, y: Value) -> Value:
+        a, b = _same_number(x), _same_number(y)
+        if a is not None and b is not None and a >= 0 and b > 0:
+            return _all(x.type, a // b if op.endswith("div") else a % b)
+        text = f"{op} {x.type.text} {x.ref}, {y.ref}"
+        if isinstance(y, Constant) and type(y.constant) is int and y.constant > 0:
+            return self._pure(x.type, text, x, y)
+        return self._make(x.type, text)
+
+    return method
+
+
+def _conversion(op: str) -> Callable[[IRBuilder, Value, Type], Value]:
+    """A method that writes a conversion to a type, if a value has another one."""
+
+    def method(self: IRBuilder, x: Value, type_: Type) -> Value:
+        if x.type == type_:
+            return x
+        return self._pure(type_, f"{op} {x.type.text} {x.ref} to {type_.text}", x)
+
+    return method
 
 
 class IRBuilder:
@@ -107,24 +141,14 @@ class IRBuilder:
         return self.function.append_basic_block(name)
 
     @contextmanager
-    def goto_block(self, block: Block) -> Iterator[None]:
-        before = self.block
-        self.block = block
+    def goto_entry_block(self) -> Iterator[None]:
+        """Inside the `with`, instructions go before the end of the function's first block."""
+        function, block = self.function, self.block
+        heads, function.heads, self.block = function.heads, [], function.blocks[0]
         try:
             yield
         finally:
-            self.block = before
-
-    @contextmanager
-    def goto_entry_block(self) -> Iterator[None]:
-        """Inside the `with`, instructions go before the end of the function's first block."""
-        function = self.function
-        heads, function.heads = function.heads, []
-        try:
-            with self.goto_block(function.blocks[0]):
-                yield
-        finally:
-            function.heads = heads
+            function.heads, self.block = heads, block
 
     @contextmanager
     def loop(self, start: Value, stop: Value, step: int = 1, name: str = "i") -> Iterator[Phi]:
@@ -139,7 +163,7 @@ class IRBuilder:
         head.end = f"br label %{body.name}"
         function.heads.append(head)
         self.block = body
-        i = self.phi(start.type, name)
+        i = self.phi(start.type)
         i.add_incoming(start, head)
         yield i
         after = self.add(i, Constant(start.type, step), flags=["nsw"])
@@ -171,7 +195,7 @@ class IRBuilder:
     def ret(self, value: Value) -> None:
         self._end(f"ret {value}")
 
-    def phi(self, type_: Type, name: str = "") -> Phi:
+    def phi(self, type_: Type) -> Phi:
         phi = Phi(type_, self.function.fresh(), len(self.function.heads))
         self.block.lines.append(phi)
         return phi
@@ -238,29 +262,7 @@ class IRBuilder:
     def mul(self, x: Value, y: Value, flags: Sequence[str] = ()) -> Value:
         return self._integer("mul", x, y, flags)
 
-    def _binary(self, op: str, x: Value, y: Value) -> Value:
-        return self._pure(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}", x, y)
-
-    def _divide(self, op: str, x: Value, y: Value) -> Value:
-        """A division stays where it is if it might be one by 0 that is never reached."""
-        a, b = _same_number(x), _same_number(y)
-        if a is not None and b is not None and a >= 0 and b > 0:
-            return _all(x.type, a // b if op.endswith("div") else a % b)
-        if isinstance(y, Constant) and type(y.constant) is int and y.constant > 0:
-            return self._binary(op, x, y)
-        return self._make(x.type, f"{op} {x.type.text} {x.ref}, {y.ref}")
-
-    def udiv(self, x: Value, y: Value) -> Value:
-        return self._divide("udiv", x, y)
-
-    def sdiv(self, x: Value, y: Value) -> Value:
-        return self._divide("sdiv", x, y)
-
-    def urem(self, x: Value, y: Value) -> Value:
-        return self._divide("urem", x, y)
-
-    def srem(self, x: Value, y: Value) -> Value:
-        return self._divide("srem", x, y)
+    udiv, sdiv, urem, srem = _division("udiv"), _division("sdiv"), _division("urem"), _division("srem")
 
     def hidden(self, x: Value) -> Value:
         """A 64-bit integer or a pointer of which LLVM does not know where it comes from."""
@@ -268,44 +270,18 @@ class IRBuilder:
             return x
         return self._pure(x.type, f'call {x.type.text} asm "", "=r,0"({x.type.text} {x.ref})', x)
 
-    def and_(self, x: Value, y: Value) -> Value:
-        return self._binary("and", x, y)
-
-    def or_(self, x: Value, y: Value) -> Value:
-        return self._binary("or", x, y)
-
-    def xor(self, x: Value, y: Value) -> Value:
-        return self._binary("xor", x, y)
-
-    def shl(self, x: Value, y: Value) -> Value:
-        return self._binary("shl", x, y)
-
-    def lshr(self, x: Value, y: Value) -> Value:
-        return self._binary("lshr", x, y)
-
-    def ashr(self, x: Value, y: Value) -> Value:
-        return self._binary("ashr", x, y)
-
-    def fadd(self, x: Value, y: Value) -> Value:
-        return self._binary("fadd", x, y)
-
-    def fsub(self, x: Value, y: Value) -> Value:
-        return self._binary("fsub", x, y)
-
-    def fmul(self, x: Value, y: Value) -> Value:
-        return self._binary("fmul", x, y)
-
-    def fdiv(self, x: Value, y: Value) -> Value:
-        return self._binary("fdiv", x, y)
+    and_, or_, xor = _binary("and"), _binary("or"), _binary("xor")
+    shl, lshr, ashr = _binary("shl"), _binary("lshr"), _binary("ashr")
+    fadd, fsub, fmul, fdiv = _binary("fadd"), _binary("fsub"), _binary("fmul"), _binary("fdiv")
 
     def fneg(self, x: Value) -> Value:
         return self._pure(x.type, f"fneg {x.type.text} {x.ref}", x)
 
     def neg(self, x: Value) -> Value:
-        return self._binary("sub", _all(x.type, 0), x)
+        return self._pure(x.type, f"sub {_all(x.type, 0)}, {x.ref}", x)
 
     def not_(self, x: Value) -> Value:
-        return self._binary("xor", x, _all(x.type, -1))
+        return self.xor(x, _all(x.type, -1))
 
     # -- comparisons and choice
 
@@ -331,46 +307,11 @@ class IRBuilder:
 
     # -- conversions
 
-    def _convert(self, op: str, x: Value, type_: Type) -> Value:
-        if x.type == type_:
-            return x
-        return self._pure(type_, f"{op} {x.type.text} {x.ref} to {type_.text}", x)
-
-    def zext(self, x: Value, type_: Type) -> Value:
-        return self._convert("zext", x, type_)
-
-    def sext(self, x: Value, type_: Type) -> Value:
-        return self._convert("sext", x, type_)
-
-    def trunc(self, x: Value, type_: Type) -> Value:
-        return self._convert("trunc", x, type_)
-
-    def fptosi(self, x: Value, type_: Type) -> Value:
-        return self._convert("fptosi", x, type_)
-
-    def fptoui(self, x: Value, type_: Type) -> Value:
-        return self._convert("fptoui", x, type_)
-
-    def sitofp(self, x: Value, type_: Type) -> Value:
-        return self._convert("sitofp", x, type_)
-
-    def uitofp(self, x: Value, type_: Type) -> Value:
-        return self._convert("uitofp", x, type_)
-
-    def fpext(self, x: Value, type_: Type) -> Value:
-        return self._convert("fpext", x, type_)
-
-    def fptrunc(self, x: Value, type_: Type) -> Value:
-        return self._convert("fptrunc", x, type_)
-
-    def bitcast(self, x: Value, type_: Type) -> Value:
-        return self._convert("bitcast", x, type_)
-
-    def ptrtoint(self, x: Value, type_: Type) -> Value:
-        return self._convert("ptrtoint", x, type_)
-
-    def inttoptr(self, x: Value, type_: Type) -> Value:
-        return self._convert("inttoptr", x, type_)
+    zext, sext, trunc = _conversion("zext"), _conversion("sext"), _conversion("trunc")
+    fptosi, fptoui = _conversion("fptosi"), _conversion("fptoui")
+    sitofp, uitofp = _conversion("sitofp"), _conversion("uitofp")
+    fpext, fptrunc = _conversion("fpext"), _conversion("fptrunc")
+    bitcast, ptrtoint, inttoptr = _conversion("bitcast"), _conversion("ptrtoint"), _conversion("inttoptr")
 
     # -- vectors and aggregates
 
@@ -389,23 +330,25 @@ class IRBuilder:
 
     # -- memory
 
-    def alloca(self, type_: Type, size: int | Constant | None = None, name: str = "") -> Stack:
-        place = Stack(self.function.fresh(), type_, size)
-        self.block.lines.append(place)
+    def alloca(self, type_: Type, count: int | None = None, align: int | None = None) -> Value:
+        """A place on the stack for one value, or so many."""
+        place = Value(PointerType(), self.function.fresh())
+        many = f", i64 {count}" if count is not None else ""
+        at = f", align {align}" if align else ""
+        self.block.lines.append(f"{place.ref} = alloca {type_.text}{many}{at}")
         return place
 
-    def gep(self, base: Value, indices: Sequence[Value], source_etype: Type, inbounds: bool = False) -> Value:
+    def gep(self, base: Value, indices: Sequence[Value], source_etype: Type) -> Value:
         if len(indices) == 1 and isinstance(indices[0], Constant) and indices[0].constant == 0:
             return Value(PointerType(), base.ref, base.depth)
-        kind = "getelementptr inbounds" if inbounds else "getelementptr"
         at = ", ".join([f"{i.type.text} {i.ref}" for i in indices])
-        text = f"{kind} {source_etype.text}, ptr {base.ref}, {at}"
+        text = f"getelementptr {source_etype.text}, ptr {base.ref}, {at}"
         out: Type = PointerType()
         if isinstance(indices[-1].type, VectorType):
             out = VectorType(out, indices[-1].type.count)
         return self._pure(out, text, base, *indices)
 
-    def load(self, pointer: Value, name: str = "", align: int | None = None, typ: Any = None) -> Value:
+    def load(self, pointer: Value, align: int | None = None, *, typ: Type) -> Value:
         at = f", align {align}" if align else ""
         return self._make(typ, f"load {typ.text}, ptr {pointer.ref}{at}")
 
@@ -421,9 +364,7 @@ class IRBuilder:
         past = ", !nontemporal !{i32 1}" if nontemporal else ""
         self.block.lines.append(f"store {value.type.text} {value.ref}, ptr {pointer.ref}{at}{past}")
 
-    def load_atomic(
-        self, pointer: Value, ordering: str, align: int, name: str = "", typ: Any = None
-    ) -> Value:
+    def load_atomic(self, pointer: Value, ordering: str, align: int, *, typ: Type) -> Value:
         return self._make(typ, f"load atomic {typ.text}, ptr {pointer.ref} {ordering}, align {align}")
 
     def store_atomic(self, value: Value, pointer: Value, ordering: str, align: int) -> None:
@@ -433,7 +374,7 @@ class IRBuilder:
         return self._make(value.type, f"atomicrmw {op} ptr {pointer.ref}, {value} {ordering}")
 
     def cmpxchg(self, pointer: Value, before: Value, after: Value, ordering: str, failing: str) -> Value:
-        out = Pair((before.type, _I1))
+        out = StructType((before.type, _I1))
         return self._make(out, f"cmpxchg ptr {pointer.ref}, {before}, {after} {ordering} {failing}")
 
     def fence(self, ordering: str) -> None:

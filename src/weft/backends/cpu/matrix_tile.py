@@ -5,10 +5,6 @@ columns from a packed panel, of the sums 16 columns in float32. How many rows ea
 begin, which makes them zero as well.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -17,7 +13,7 @@ from itertools import product
 from ...kernel.tiles import Result, Tiles
 from ...kernel.tiling import HEIGHT, Tiling
 from . import instructions as ir
-from .build import I8, I32, I64, PTR, Build
+from .build import I8, I32, I64, Build
 from .register_tile import RegisterTile
 from .tile_results import Place
 
@@ -35,8 +31,7 @@ class MatrixTile(RegisterTile):
         super().__init__(build, t, cut)
         self.settings: dict[tuple[int, int, int], ir.Value] = {}
         with self.b.goto_entry_block():  # where sums lie while results are computed from them
-            self.kept = self.b.alloca(self.type, cut.rows * cut.vectors * self.lanes)
-            self.kept.align, self.kept.type = self.vector_bytes, PTR
+            self.kept = self.b.alloca(self.type, cut.rows * cut.vectors * self.lanes, self.vector_bytes)
 
     def _lies_across(self, result: Result) -> bool:
         return False  # rows of sums come one by one
@@ -61,6 +56,7 @@ class MatrixTile(RegisterTile):
     ) -> None:
         """sums += a[:, k] b[k, :], so many words k at a time as a register has, and then the rest of them."""
         del a_step  # words of the first operand are neighbours, else it would have been copied
+        assert isinstance(count, ir.Constant)
         words = count.constant
         whole = words // WIDTH * WIDTH
         with self.build.loop(I64(0), I64(whole), WIDTH, name="k") as k:
@@ -86,6 +82,7 @@ class MatrixTile(RegisterTile):
 
     def _keep(self, tile: Place, v: int, back: bool = False) -> ir.Value:
         """Move the sums of vector v to memory, or back; where they lie there."""
+        assert self.kept is not None
         start = self.offset(self.kept, v * self.cut.rows * self.lanes)
         for i, (top, _) in enumerate(_registers(tile.height)):
             at = self.offset(start, top * self.lanes)

@@ -1,9 +1,5 @@
 """Copying operands: into panels whose columns lie next to each other, into rows; 16-bit floats are widened."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import math
@@ -153,10 +149,9 @@ def _words(
     build: Build, source: ir.Value, at: ir.Value, apart: int, lanes: int, mask: ir.Value | None
 ) -> ir.Value:
     """16-bit numbers from two places, `apart`, as the halves of words."""
-    parts = [build.load(source, build.b.add(at, I64(x)), int16, lanes, mask) for x in (0, apart)]
+    x, y = (build.load(source, build.b.add(at, I64(k)), int16, lanes, mask) for k in (0, apart))
     order = [k // 2 + k % 2 * lanes for k in range(2 * lanes)]
-    mixed = build.b.shuffle_vector(*parts, ir.Constant(ir.VectorType(I32, 2 * lanes), order))
-    return build.b.bitcast(mixed, ir.VectorType(I32, lanes))
+    return build.b.bitcast(build.shuffled(order, x, y), ir.VectorType(I32, lanes))
 
 
 class RowPacker(_Packer):

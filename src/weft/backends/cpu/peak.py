@@ -1,9 +1,5 @@
 """What this machine can do at most, measured once by small kernels: multiply-adds, and bytes copied, a second."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import time
@@ -59,7 +55,8 @@ def _peak(count: int) -> Peak:
     _emit_arithmetic(module, target, F64, "fma64")
     if target.matrices:
         build = _function(module, "matrices", target)
-        with build.loop(*build.function.args[1:3], name="unit"):
+        begin, end = build.function.args[1:3]
+        with build.loop(begin, end, name="unit"):
             emit_products(build, _TURNS)
         build.b.ret_void()
     elif target.pairs:

@@ -9,10 +9,6 @@ J. Salmon, M. Moraes, R. Dror and D. Shaw, Parallel random numbers: as easy as 1
 of the primitive `random_bits`.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import DType
@@ -61,7 +57,7 @@ def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.
     for i in (2, 1, 0):
         here = build.b.icmp_unsigned("==", word, build.const(i, word.type))
         value = build.b.select(here, words[i], value)
-    lanes = seed.type.count if isinstance(seed.type, ir.VectorType) else 1
+    lanes = seed.lanes
     return build.b.trunc(value, like(I32, lanes))
 
 

@@ -5,10 +5,6 @@ that comes late, or was put to sleep by the operating system between reading the
 the caller waits only for units that somebody is really working on, never for a thread that has not begun.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -62,9 +58,7 @@ class PoolEmitter:
         return f
 
     def _word(self, base: ir.Value, index: int | ir.Value) -> ir.Value:
-        at = self.b.gep(base, [I64(index) if isinstance(index, int) else index], source_etype=I64)
-        at.type = I64.as_pointer()
-        return at
+        return self.b.gep(base, [I64(index) if isinstance(index, int) else index], source_etype=I64)
 
     def _get(self, pool: ir.Value, index: int) -> ir.Value:
         return self.b.load_atomic(self._word(pool, index), "acquire", 8, typ=I64)
@@ -96,7 +90,7 @@ class PoolEmitter:
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
         with self.b.if_else(self.b.icmp_signed("!=", address, I64(0))) as (can, cannot):
             with can:
-                function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+                function = self.b.inttoptr(address, ir.PointerType(_SYSCALL_TYPE))
                 number = self.b.load(self._word(pool, FUTEX), typ=I64)
                 null = ir.Constant(PTR, None)
                 at = self.b.gep(pool, [I64(index)], source_etype=I64)
@@ -108,7 +102,7 @@ class PoolEmitter:
     def _nap(self, pool: ir.Value, time: ir.Value) -> None:
         address = self.b.load(self._word(pool, NAP), typ=I64)
         with self.b.if_then(self.b.icmp_signed("!=", address, I64(0))):
-            function = self.b.inttoptr(address, _NAP_TYPE.as_pointer())
+            function = self.b.inttoptr(address, ir.PointerType(_NAP_TYPE))
             self.b.call(function, [self.b.trunc(time, I32)])
 
     def _clock(self) -> ir.Value:
@@ -133,13 +127,13 @@ class PoolEmitter:
     def _call_kernel(
         self, function: ir.Value, table: ir.Value, first: ir.Value, last: ir.Value, scratch: ir.Value
     ) -> None:
-        self.b.call(self.b.inttoptr(function, KERNEL.as_pointer()), [table, first, last, scratch])
+        self.b.call(self.b.inttoptr(function, ir.PointerType(KERNEL)), [table, first, last, scratch])
 
     def _yield(self, pool: ir.Value) -> None:
         address = self.b.load(self._word(pool, SYSCALL), typ=I64)
         with self.b.if_else(self.b.icmp_signed("!=", address, I64(0))) as (can, cannot):
             with can:
-                function = self.b.inttoptr(address, _SYSCALL_TYPE.as_pointer())
+                function = self.b.inttoptr(address, ir.PointerType(_SYSCALL_TYPE))
                 number = self.b.load(self._word(pool, YIELD), typ=I64)
                 null = ir.Constant(PTR, None)
                 self.b.call(function, [number, null, I64(0), I64(0), null, null, I64(0)])

@@ -7,16 +7,12 @@ length has bits, and waits in each for what it compares.
 D. Knuth, The Art of Computer Programming, volume 3, 5.2.5: sorting by distribution, least significant digit first.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import DType, int64
 from ...kernel.sorting import Sort
 from . import instructions as ir
-from .build import F32, I8, I64, PTR, Build, register_type
+from .build import I8, I64, LINE, Build
 
 #: Values of a byte.
 _VALUES = 256
@@ -42,8 +38,7 @@ class _Passes:
         self.build, self.b, self.s = build, build.b, s
         self.keys, self.origins, self.size = build.function.args
         self.bytes = _rank_type(s.dtype).width // 8
-        self.counts = self.b.alloca(I64, self.bytes * _VALUES)
-        self.counts.align, self.counts.type = 64, PTR
+        self.counts = self.b.alloca(I64, self.bytes * _VALUES, LINE)
 
     def emit(self) -> None:
         b = self.b
@@ -104,12 +99,9 @@ class _Passes:
         return b.gep(self.counts, [b.add(b.zext(value, I64), I64(byte * _VALUES))], source_etype=I64)
 
 
-def _rank_type(dtype: DType) -> ir.Type:
-    """Unsigned integers of the size of a number in a register."""
-    type_ = register_type(dtype)
-    if dtype.kind == "f":
-        return ir.IntType(32 if type_ == F32 else 64)
-    return I8 if dtype.kind == "b" else type_
+def _rank_type(dtype: DType) -> ir.IntType:
+    """Unsigned integers of the size of a number in a register; 16-bit floats are widened there."""
+    return ir.IntType(max(dtype.bits, 32 if dtype.kind == "f" else 8))
 
 
 def rank_of(build: Build, x: ir.Value, dtype: DType, descending: bool) -> ir.Value:

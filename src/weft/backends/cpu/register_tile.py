@@ -1,9 +1,5 @@
 """The register tile: rows times vectors of sums that stay in registers while products are added, tap by tap."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import math
@@ -204,6 +200,7 @@ class RegisterTile(TileResults):
     ) -> None:
         """acc += sum over k of a[:, k] b[k, :], some steps in each turn of the loop."""
         if self.cut.squares:
+            assert isinstance(count, ir.Constant)
             self._in_squares(tile, a, b, a_step, count.constant)
             return
         unroll = self.unroll
@@ -301,10 +298,8 @@ class RegisterTile(TileResults):
                     at = self.expressions.index(e.index, Lanes(values))
                     self.build.prefetch(self.offset(self.expressions.bases[e.buffer], at, e.dtype))
                 for result in t.results if self.fetches_results else ():
-                    base, dtype = (
-                        x[result.out.buffer] for x in (self.expressions.bases, self.expressions.dtypes)
-                    )
-                    at = self._place(result, tile, row, v)
+                    buffer, at = result.out.buffer, self._place(result, tile, row, v)
+                    base, dtype = self.expressions.bases[buffer], self.expressions.dtypes[buffer]
                     self.build.prefetch(self.offset(base, at, dtype), write=True)
 
     def _fetch_sums(self, tile: Place, turn: ir.Value) -> None:
@@ -344,7 +339,10 @@ class RegisterTile(TileResults):
 
     def _row(self, tile: Place, r: int) -> int:
         """Where a row of the first operand begins, from where those of the tile do."""
-        return self.t.rows[tile.top.constant + r] if self.t.rows else r * self.a_steps[0]
+        if not self.t.rows:
+            return r * self.a_steps[0]
+        assert isinstance(tile.top, ir.Constant)
+        return self.t.rows[tile.top.constant + r]
 
     def _multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
         if self.t.words == 1:

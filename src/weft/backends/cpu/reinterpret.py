@@ -1,9 +1,5 @@
 """The same bits under another type."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import DType
@@ -15,5 +11,5 @@ from .scalar import operation
 @operation("bitcast")
 def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
     (x,) = args
-    lanes = x.type.count if isinstance(x.type, ir.VectorType) else 1
+    lanes = x.lanes
     return build.widen(build.b.bitcast(build.narrow(x, dtype), like(memory_type(out), lanes)), out)

@@ -1,9 +1,5 @@
 """Elementwise primitives as instructions, on scalars and vectors alike."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import math
@@ -100,8 +96,8 @@ def extremum(build: Build, largest: bool, x: ir.Value, y: ir.Value, dtype: DType
     return b.select(compare(sign, x, y), x, y)
 
 
-table["maximum"] = lambda build, args, dtype, out: extremum(build, True, *args, dtype)
-table["minimum"] = lambda build, args, dtype, out: extremum(build, False, *args, dtype)
+table["maximum"] = lambda build, args, dtype, out: extremum(build, True, args[0], args[1], dtype)
+table["minimum"] = lambda build, args, dtype, out: extremum(build, False, args[0], args[1], dtype)
 
 
 @operation("clip")
@@ -219,7 +215,7 @@ _shift("shift_right")
 def _cast(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
     (x,) = args
     b = build.b
-    lanes = x.type.count if isinstance(x.type, ir.VectorType) else 1
+    lanes = x.lanes
     want = like(register_type(out), lanes)
     if out.kind == "b":
         zero = build.const(0, x.type)
@@ -280,13 +276,13 @@ def _divide(build: Build, x: ir.Value, y: ir.Value, dtype: DType) -> tuple[ir.Va
 
 @operation("floor_divide")
 def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    quotient, _, none = _divide(build, *args, dtype)
+    quotient, _, none = _divide(build, args[0], args[1], dtype)
     return build.b.select(none, build.const(0, quotient.type), quotient)
 
 
 @operation("remainder")
 def _(build: Build, args: tuple[ir.Value, ...], dtype: DType, out: DType) -> ir.Value:
-    _, rest, none = _divide(build, *args, dtype)
+    _, rest, none = _divide(build, args[0], args[1], dtype)
     return build.b.select(none, build.const(0, rest.type), rest)
 
 
@@ -350,7 +346,8 @@ _exp_unless("exp_unless_low", True)
 def _integer_pow(build: Build, x: ir.Value, dtype: DType, exponent: int) -> ir.Value:
     if exponent == 0:
         return build.const(1, x.type)
-    out, n = None, abs(exponent)
+    out: ir.Value | None = None
+    n = abs(exponent)
     multiply = build.b.fmul if dtype.kind == "f" else build.b.mul
     while n:
         if n & 1:
@@ -358,6 +355,7 @@ def _integer_pow(build: Build, x: ir.Value, dtype: DType, exponent: int) -> ir.V
         n >>= 1
         if n:
             x = multiply(x, x)
+    assert out is not None
     return build.b.fdiv(build.const(1, out.type), out) if exponent < 0 else out
 
 

@@ -4,10 +4,6 @@ Runs of sorted elements are merged in pairs from one row of the scratch buffer i
 Which of two elements comes first is decided without a branch: it could not be predicted.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import int64

@@ -1,9 +1,5 @@
 """The stages of a loop kernel as instructions: loops around sums, stores, and numbers taken from turn to turn."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -242,6 +238,7 @@ class Stages(Expressions):
         n, vector = self.lanes, outer.vector
         assert vector is not None
         mask = self.build.first_lanes(count, n) if count < n else None
+        assert outer.mask is None or isinstance(outer.mask, ir.Constant)
         wanted = [True] * n if outer.mask is None else outer.mask.constant
         found = []
         for r in range(n):

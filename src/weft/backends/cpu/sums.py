@@ -1,9 +1,5 @@
 """The reductions of a stage while they are made: where each is kept, and what it comes to."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -56,8 +52,8 @@ class Sums:
             slot, type_ = at.slots[lanes]
             before = self.b.load(slot, typ=type_)
             if r.op == "dot":
-                factors = [self._splat(x, lanes, here, memo) for x in operands(r.value)]
-                after = self.build.multiply_add(*factors, before)
+                x, y = [self._splat(factor, lanes, here, memo) for factor in operands(r.value)]
+                after = self.build.multiply_add(x, y, before)
             else:
                 value = self._splat(r.value, max(lanes, here.count), here, memo)
                 if at.extreme is not None:
@@ -91,8 +87,9 @@ class Sums:
 
     def _halved(self, r: Reduction, value: ir.Value, extreme: Extreme | None, lanes: int) -> ir.Value:
         """As many lanes of a longer vector, each combined with those that follow in the rest of it."""
-        while value.type.count > lanes:
-            value = self._combined(r, *self.build.pieces(value, value.type.count // 2), extreme)
+        while value.lanes > lanes:
+            x, y = self.build.pieces(value, value.lanes // 2)
+            value = self._combined(r, x, y, extreme)
         return value
 
     def _folded(self, r: Reduction, value: ir.Value, extreme: Extreme | None) -> ir.Value:
@@ -104,4 +101,5 @@ class Sums:
         if self.across or not isinstance(value.type, ir.VectorType):
             return value
         pair = self._halved(r, value, extreme, 2)
-        return self._combined(r, *[self.b.extract_element(pair, I32(k)) for k in range(2)], extreme)
+        x, y = [self.b.extract_element(pair, I32(k)) for k in range(2)]
+        return self._combined(r, x, y, extreme)

@@ -1,9 +1,5 @@
 """What becomes of the sums of a register tile: results are computed from them and stored, or they wait in memory."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,7 +11,7 @@ from ...kernel.loops import Expr
 from ...kernel.tiles import Result, Tiles, of_columns
 from ...kernel.tiling import Tiling
 from . import instructions as ir
-from .build import I1, I64, PTR, Build, memory_type, register_type
+from .build import I1, I64, Build, memory_type, register_type
 from .expressions import Expressions
 from .fetching import Fetch
 from .places import Lanes
@@ -38,13 +34,13 @@ class Place:
     column: ir.Value
     height: int
     vectors: int
-    mask: ir.Value | None  #: of the last vector
+    mask: ir.Constant | None  #: of the last vector
     ahead: Fetch | None = None  #: what to fetch meanwhile of an operand, for a later tile, block or tap
 
     def cells(self) -> list[tuple[int, int]]:
         return [(r, v) for r in range(self.height) for v in range(self.vectors)]
 
-    def mask_of(self, v: int) -> ir.Value | None:
+    def mask_of(self, v: int) -> ir.Constant | None:
         return self.mask if v == self.vectors - 1 else None
 
 
@@ -69,10 +65,10 @@ class TileResults:
             for _ in range(len(t.starts) * cut.tallest * cut.vectors):
                 self.slots.append(self.b.alloca(self.vector))
             #: Where the finished sums of a tile lie while results that are much work are computed from them.
-            self.kept = None
+            self.kept: ir.Value | None = None
             if len(t.starts) > 1 or after_sums(t) >= _MUCH:
-                self.kept = self.b.alloca(self.type, len(self.slots) // cut.vectors * self.lanes)
-                self.kept.align, self.kept.type = self.vector_bytes, PTR
+                count = len(self.slots) // cut.vectors * self.lanes
+                self.kept = self.b.alloca(self.type, count, self.vector_bytes)
         #: Results whose rows are neighbours in memory, and columns are not: they are transposed on their way there.
         self.across = [r for r in t.results if self._lies_across(r)]
 

@@ -1,9 +1,5 @@
 """Contractions as code: bands of rows, panels of columns and blocks of steps, around register tiles."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import math
@@ -52,7 +48,7 @@ class _Emitter:
         self.tile = (MatrixTile if t.wide and build.target.matrices else RegisterTile)(build, t, self.cut)
         self.lanes = self.tile.lanes
         panels, rows = packed_bytes(t, build.target)
-        self.scratch = build.scratch(panels) if self.cut.pack else None
+        self.scratch = build.scratch(panels)
         self.row_scratch = build.scratch(rows) if self.cut.pack_rows else None
         #: The variables that a unit goes through for each block of columns, and the tiles of a band, at most.
         self.inside = t.outer[len(unit_variables(t, build.target)) :]
@@ -299,6 +295,7 @@ class _Emitter:
         if rest == 0:
             self._pack_steps(tile, source, target, whole if block is None else self.cut.block, panels)
         else:
+            assert block is not None
             with self.b.if_else(block.short) as (then, other):
                 with then:
                     self._pack_steps(tile, source, target, rest, panels)

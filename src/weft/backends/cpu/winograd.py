@@ -1,9 +1,5 @@
 """Convolutions by Winograd's method as code: kernels called block by block, with scratch memory between them."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 import math
@@ -31,7 +27,7 @@ def emit_winograd(module: ir.Module, w: Winograd, target: Target) -> ir.Function
     build = Build(module, function, target)
     b, expressions = build.b, Expressions(build, (*w.inputs, *w.outputs), w.checked)
     *inputs, turned, out = expressions.bases
-    status = [expressions.status] if w.checked else []
+    status = [expressions.status] if expressions.status is not None else []
     begin, end = function.args[1:3]
     if w.border is not None:
         fill_border(build, out, w.outputs[0], w.border, w.units)
@@ -75,7 +71,8 @@ def emit_sums(module: ir.Module, s: Sums, target: Target) -> ir.Function:
     reads = [_table(build, [*inputs, memory]) for memory in scratch]
     multiplies = _table(build, [*scratch, out, out])
     counts = [loop_units.units(k[0], target) // (n * s.blocks) for k, n in zip(sides, s.parts, strict=True)]
-    with build.loop(*function.args[1:3], name="unit") as unit:
+    begin, end = function.args[1:3]
+    with build.loop(begin, end, name="unit") as unit:
         sums = b.gep(out, [b.mul(unit, I64(s.sizes[2]))], source_etype=F32)
         for entry in (2, 3):
             b.store(sums, b.gep(multiplies, [I64(entry)], source_etype=PTR), align=8)

@@ -1,9 +1,5 @@
 """Products of small integers and of bfloat16, several to a word of 32 bits, added to sums of 32 bits."""
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportAssignmentType=false
-
 from __future__ import annotations
 
 from ...ir.dtype import bfloat16

@@ -1,4 +1,4 @@
-"""What LLVM's intermediate representation is made of, as text: types, values, blocks, functions, modules."""
+"""What a module of LLVM's intermediate representation is made of, as text: types, values, blocks and functions."""
 
 from __future__ import annotations
 
@@ -35,9 +35,6 @@ class Type:
     def __call__(self, value: Any) -> Constant:
         return Constant(self, value)
 
-    def as_pointer(self) -> Type:
-        return PointerType(self)
-
     def number(self, value: Any) -> str:
         """A constant of the type as text."""
         raise TypeError(f"no constants of type {self.text}")
@@ -59,6 +56,11 @@ class IntType(Type):
         if self.width == 1:
             return "true" if value else "false"
         return str(int(value))
+
+
+@cache
+def _float_text(packed: bytes) -> str:
+    return "0x" + packed.hex().upper()
 
 
 class _Floating(Type):
@@ -146,12 +148,7 @@ class FunctionType(Type):
         self.args = tuple(args)
 
 
-@cache
-def _float_text(packed: bytes) -> str:
-    return "0x" + packed.hex().upper()
-
-
-class Pair(Type):
+class StructType(Type):
     def __init__(self, parts: tuple[Type, ...]) -> None:
         super().__init__("{" + ", ".join([p.text for p in parts]) + "}")
         self.parts = parts
@@ -163,7 +160,7 @@ class Pair(Type):
 class Value:
     """Something an instruction can take: `ref` is how it is referred to, `depth` in how many loops it is made."""
 
-    __slots__ = ("align", "depth", "ref", "type")
+    __slots__ = ("depth", "ref", "type")
 
     def __init__(self, type_: Any, ref: str, depth: int = 0) -> None:
         self.type = type_
@@ -172,6 +169,11 @@ class Value:
 
     def __str__(self) -> str:
         return f"{self.type.text} {self.ref}"
+
+    @property
+    def lanes(self) -> int:
+        """How many elements it has: 1 if it is no vector."""
+        return self.type.count if isinstance(self.type, VectorType) else 1
 
 
 class _Undefined:
@@ -209,23 +211,6 @@ class Constant(Value):
         self.ref = found
 
 
-class Stack(Value):
-    """A place on the stack. Its alignment may be set until the module is written."""
-
-    __slots__ = ("allocated", "count")
-
-    def __init__(self, ref: str, allocated: Type, count: int | Constant | None) -> None:
-        super().__init__(PointerType(), ref)
-        self.allocated = allocated
-        self.count = count.constant if isinstance(count, Constant) else count
-        self.align = None
-
-    def written(self) -> str:
-        count = f", i64 {self.count}" if self.count is not None else ""
-        align = f", align {self.align}" if self.align else ""
-        return f"{self.ref} = alloca {self.allocated.text}{count}{align}"
-
-
 class Phi(Value):
     """A value that depends on which block control came from."""
 
@@ -252,7 +237,7 @@ class Block:
     def __init__(self, function: Function, name: str) -> None:
         self.function = function
         self.name = name
-        self.lines: list[str | Phi | Stack] = []
+        self.lines: list[str | Phi] = []
         self.end: str | None = None
         self.known: dict[str, Value] = {}  #: what its instructions without effects have made, by their texts
 
@@ -270,8 +255,6 @@ class Module:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.triple = ""
-        self.data_layout = ""
         self.globals: dict[str, Any] = {}
 
     @property
@@ -279,12 +262,8 @@ class Module:
         return [g for g in self.globals.values() if isinstance(g, Function)]
 
     def __str__(self) -> str:
-        head = [f'source_filename = "{self.name}"']
-        if self.data_layout:
-            head.append(f'target datalayout = "{self.data_layout}"')
-        if self.triple:
-            head.append(f'target triple = "{self.triple}"')
-        return "\n".join([*head, *[g.written() for g in self.globals.values()], ""])
+        head = f'source_filename = "{self.name}"'
+        return "\n".join([head, *[g.written() for g in self.globals.values()], ""])
 
 
 class GlobalVariable(Value):
