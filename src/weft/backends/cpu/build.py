@@ -165,6 +165,11 @@ class Build:
         """An overloaded intrinsic of operands of one type: call1("sqrt", x)."""
         return self.intrinsic(f"llvm.{name}.{suffix(x.type)}", x.type, (x, *more))
 
+    def clip(self, x: ir.Value, high: int) -> ir.Value:
+        """A 64-bit integer, or the nearer end of 0 ... high."""
+        x = self.b.select(self.b.icmp_signed("<", x, I64(0)), I64(0), x)
+        return self.b.select(self.b.icmp_signed(">", x, I64(high)), I64(high), x)
+
     # -- memory -------------------------------------------------------------------------------------------------
 
     def multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:

@@ -192,7 +192,7 @@ class _Emitter(PoolEmitter):
 
         def part() -> None:
             first = self.b.load(self.unit, typ=I64)
-            last = self._least(self.b.add(first, grain), units)
+            last = self.b.smin(self.b.add(first, grain), units)
             self._call_kernel(function, table, first, last, self.scratch)
             self.b.store(last, self.unit)
             self._look_at_the_clock()
@@ -237,7 +237,7 @@ class _Emitter(PoolEmitter):
         b.store(units, self.unit)
         with b.if_then(b.icmp_signed("<", b.and_(self._get(pool, TICKET), LOW), units)):
             left = b.atomic_rmw("xchg", self._word(pool, TICKET), b.or_(stamp, LOW), "acq_rel")
-            b.store(self._least(b.and_(left, LOW), units), self.unit)
+            b.store(self.b.smin(b.and_(left, LOW), units), self.unit)
         claimed = b.load(self.unit, typ=I64)
         b.store(I64(0), self.spins)
 

@@ -305,6 +305,14 @@ class IRBuilder:
     def select(self, condition: Value, x: Value, y: Value) -> Value:
         return self._pure(x.type, f"select {condition}, {x}, {y}", condition, x, y)
 
+    def smin(self, x: Value, y: Value) -> Value:
+        """The smaller of two signed integers."""
+        return self.select(self.icmp_signed("<", x, y), x, y)
+
+    def smax(self, x: Value, y: Value) -> Value:
+        """The larger of two signed integers."""
+        return self.select(self.icmp_signed(">", x, y), x, y)
+
     # -- conversions
 
     zext, sext, trunc = _conversion("zext"), _conversion("sext"), _conversion("trunc")

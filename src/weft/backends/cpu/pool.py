@@ -121,9 +121,6 @@ class PoolEmitter:
         passed = self.b.icmp_signed(">", self.b.sub(self._clock(), start), slice_)
         return self.b.and_(self.b.icmp_signed("!=", slice_, I64(0)), passed)
 
-    def _least(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
-
     def _call_kernel(
         self, function: ir.Value, table: ir.Value, first: ir.Value, last: ir.Value, scratch: ir.Value
     ) -> None:
@@ -163,7 +160,7 @@ class PoolEmitter:
         self.b.position_at_end(try_)
         # No claim goes beyond an even share: so threads end together, however few units there are.
         rest = self.b.sub(share, self.b.urem(first, share))
-        last = self._least(self.b.add(first, self._least(grain, rest)), units)
+        last = self.b.smin(self.b.add(first, self.b.smin(grain, rest)), units)
         next_ = self.b.add(ticket, self.b.sub(last, first))
         swapped = self.b.cmpxchg(self._word(pool, TICKET), ticket, next_, "acq_rel", "acquire")
         self.b.cbranch(self.b.extract_value(swapped, 1), got, loop)

@@ -172,16 +172,15 @@ class RegisterTile(TileResults):
     def _valid(self, guard: Guard, at: ir.Value, count: int) -> tuple[ir.Value, ir.Value, int]:
         """(first k, how many, distance between them) of a tap, where its guard holds."""
         end = I64((guard.size - 1) * guard.step + 1)
-        first = self._clip(self._ceil(self.b.neg(at), guard.dilation), 0, count)
-        stop = self._clip(self._ceil(self.b.sub(end, at), guard.dilation), 0, count)
+        first = self.build.clip(self._ceil(self.b.neg(at), guard.dilation), count)
+        stop = self.build.clip(self._ceil(self.b.sub(end, at), guard.dilation), count)
         jump = guard.step
         if jump > 1:  # the first k at which at + k * dilation is a multiple of the step; dilation is 1 here
             position = self.b.add(at, first)
             over = self.b.srem(self.b.add(self.b.srem(position, I64(jump)), I64(jump)), I64(jump))
             ahead = self.b.srem(self.b.sub(I64(jump), over), I64(jump))
             first = self.b.add(first, ahead)
-        room = self.b.sub(stop, first)
-        room = self.b.select(self.b.icmp_signed(">", room, I64(0)), room, I64(0))
+        room = self.b.smax(self.b.sub(stop, first), I64(0))
         return first, self._ceil(room, jump), jump
 
     def _ceil(self, x: ir.Value, by: int) -> ir.Value:
@@ -190,10 +189,6 @@ class RegisterTile(TileResults):
             return x
         up = self.b.sdiv(self.b.add(x, I64(by - 1)), I64(by))
         return self.b.select(self.b.icmp_signed(">", x, I64(0)), up, self.b.sdiv(x, I64(by)))
-
-    def _clip(self, x: ir.Value, low: int, high: int) -> ir.Value:
-        x = self.b.select(self.b.icmp_signed("<", x, I64(low)), I64(low), x)
-        return self.b.select(self.b.icmp_signed(">", x, I64(high)), I64(high), x)
 
     def _innermost(
         self, tile: Place, a: ir.Value, b: ir.Value, a_step: int, b_step: int, count: ir.Value
@@ -289,8 +284,7 @@ class RegisterTile(TileResults):
         turns = outermost.count if others else outermost.count // self.unroll
         part = -(-tile.height // turns)
         for i in range(part):
-            row = self.b.add(self.b.mul(k, I64(part)), I64(i))
-            row = self.b.select(self.b.icmp_signed("<", row, last), row, last)
+            row = self.b.smin(self.b.add(self.b.mul(k, I64(part)), I64(i)), last)
             for v in range(tile.vectors):
                 values = {**tile.values, t.m: self.b.add(tile.top, row)}
                 values[t.n] = self.b.add(tile.column, I64(v * self.lanes))

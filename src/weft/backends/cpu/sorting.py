@@ -78,17 +78,13 @@ def _emit_merges(build: Build, s: Sort) -> None:
     pairs = b.udiv(b.add(size, b.sub(b.mul(width, I64(2)), I64(1))), b.mul(width, I64(2)))
     with build.loop(I64(0), pairs, name="pair") as pair:
         left = b.mul(pair, b.mul(width, I64(2)))
-        middle = _least(build, b.add(left, width), size)
-        _merge(build, s, source, target_row, left, middle, _least(build, b.add(middle, width), size))
+        middle = b.smin(b.add(left, width), size)
+        _merge(build, s, source, target_row, left, middle, b.smin(b.add(middle, width), size))
     b.store(b.mul(width, I64(2)), width_slot)
     b.store(target_row, from_slot)
     b.branch(head)
     b.position_at_end(done)
     b.ret(b.load(from_slot, typ=I64))
-
-
-def _least(build: Build, x: ir.Value, y: ir.Value) -> ir.Value:
-    return build.b.select(build.b.icmp_signed("<", x, y), x, y)
 
 
 def _merge(
@@ -109,8 +105,8 @@ def _merge(
     with build.loop(left, end, name="merge") as k:
         i, j = b.load(i_slot, typ=I64), b.load(j_slot, typ=I64)
         # An exhausted run is read at its last element, which then is not taken.
-        here = b.add(source, _least(build, i, b.sub(middle, I64(1))))
-        there = b.add(source, _least(build, j, b.sub(end, I64(1))))
+        here = b.add(source, b.smin(i, b.sub(middle, I64(1))))
+        there = b.add(source, b.smin(j, b.sub(end, I64(1))))
         x, y = build.load(keys, here, s.dtype), build.load(keys, there, s.dtype)
         second = b.and_(precedes(build, y, x, s.dtype, s.descending), b.icmp_signed("<", j, end))
         second = b.or_(second, b.icmp_signed(">=", i, middle))
