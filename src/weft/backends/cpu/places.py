@@ -29,6 +29,13 @@ class Lanes:
     def at(self, var: Var, value: ir.Value) -> Lanes:
         return replace(self, values={**self.values, var: value})
 
+    @property
+    def known(self) -> Sequence[bool] | None:
+        """Which lanes are not masked off; None if that is not the same for all vectors."""
+        if self.mask is None:
+            return [True] * self.count
+        return self.mask.constant if isinstance(self.mask, ir.Constant) else None
+
 
 class Places:
     """Where elements are: indices and conditions on them as instructions, and the memory of a function's buffers."""
@@ -159,7 +166,7 @@ class Places:
             return self.build.load(base, start, dtype)
         if step == 1:
             return self.build.load(base, start, dtype, lanes.count, lanes.mask)
-        places, wanted = self._pattern(at, lanes), _known(lanes.mask, lanes.count)
+        places, wanted = self._pattern(at, lanes), lanes.known
         if places is not None and wanted is not None:
             found = picked(self.build, base, start, dtype, places, wanted)
             if found is not None:
@@ -236,13 +243,6 @@ class Places:
 
     def _mask(self, lanes: Lanes) -> ir.Value:
         return lanes.mask if lanes.mask is not None else self.build.const(1, ir.VectorType(I1, lanes.count))
-
-
-def _known(mask: ir.Value | None, count: int) -> Sequence[bool] | None:
-    """The lanes of a mask that is the same for all vectors."""
-    if mask is None:
-        return [True] * count
-    return mask.constant if isinstance(mask, ir.Constant) else None
 
 
 def opposite(b: ir.IRBuilder, mask: ir.Value) -> ir.Value:

@@ -4,9 +4,6 @@ The numbers of the rows are computed with a result in each lane, such as the mea
 then stored for every element has no order, so vectors run along the rows: nothing is gathered or scattered.
 """
 
-# llvmlite.ir has no annotations: what pyright infers of its values is wrong.
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -44,16 +41,15 @@ def can_be_taken(totals: Sequence[ir.Value]) -> bool:
 
 def row_by_row(code: Expressions, outer: Lanes, nest: Callable[[Lanes], None]) -> None:
     """What `nest` emits for one row, once for each lane."""
-    vector = outer.vector
-    assert vector is not None
+    vector, known = outer.vector, outer.known
+    assert vector is not None and known is not None
     first = outer.values[vector]
     totals, places = code.totals, []
     for t in totals:
         places.append(code.build.slot(t.type))
         code.b.store(t, places[-1])
-    rows = outer.count if outer.mask is None else sum(outer.mask.constant)
     one = replace(outer, vector=None, count=1, mask=None, every=1)
-    with code.build.loop(I64(0), I64(rows), name=f"{vector.name}.row") as r:
+    with code.build.loop(I64(0), I64(sum(known)), name=f"{vector.name}.row") as r:
         code.totals = []
         for t, place in zip(totals, places, strict=True):
             type_ = element(t.type)

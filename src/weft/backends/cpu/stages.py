@@ -208,9 +208,9 @@ class Stages(Expressions):
         """What a reduction reads along its last variable, in rows that lie apart from lane to lane."""
         if self.holes or outer.count != self.lanes or self.lanes < 4:
             return []
-        if outer.mask is not None and not isinstance(outer.mask, ir.Constant):
+        if outer.vector is None or outer.known is None:
             return []
-        if outer.vector is None or not stage.variables or stage.variables[-1].size < self.lanes:
+        if not stage.variables or stage.variables[-1].size < self.lanes:
             return []
         loads = [e for r in stage.reductions for e in always_read(r.value) if isinstance(e, Load)]
         last = stage.variables[-1]
@@ -235,17 +235,15 @@ class Stages(Expressions):
 
     def _rows_of_square(self, e: Load, last: Var, i: ir.Value, count: int, outer: Lanes) -> list[ir.Value]:
         """So many neighbours along `last` for each lane, as a row; nothing where there is no lane."""
-        n, vector = self.lanes, outer.vector
-        assert vector is not None
+        n, vector, known = self.lanes, outer.vector, outer.known
+        assert vector is not None and known is not None
         mask = self.build.first_lanes(count, n) if count < n else None
-        assert outer.mask is None or isinstance(outer.mask, ir.Constant)
-        wanted = [True] * n if outer.mask is None else outer.mask.constant
         found = []
         for r in range(n):
             here = outer.at(vector, self.b.add(outer.values[vector], I64(r))).at(last, i)
             here = replace(here, vector=last, count=n, mask=mask)
             nothing = self.build.const(0, like(register_type(e.dtype), n))
-            found.append(self.value(e, here, {}) if wanted[r] else nothing)
+            found.append(self.value(e, here, {}) if known[r] else nothing)
         return found
 
     def _lanes_of(self, stage: Stage) -> int:
