@@ -7,6 +7,7 @@ each other. Packing each time would cost about as much as a small product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from ..ops.movement import identity, permute, reshape, slice_
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
 from .hoist import Changed, with_constants
+from .shapes import shape_of
 from .slices import slices_of
 
 #: Smaller constants are in the cache however they lie.
@@ -57,7 +59,7 @@ def pack_steady(graph: Graph, steady: Collection[int]) -> Graph:
         if packing is None or weight.size * weight.dtype.itemsize > _LARGE:
             return None
         packed = identity(packing.pack(weight))
-        return rebuild(old, (args[0], packing.unpack(packed, weight.shape)))  # type: ignore[arg-type]
+        return rebuild(old, (args[0], packing.unpack(packed, shape_of(weight))))
 
     return eliminate_common(rewrite(graph, pack, ("dot_general",)))
 
@@ -107,7 +109,7 @@ def _packed(body: Graph, consts: int) -> Changed | None:
 
     def make(old: Node, args: tuple[Node, ...]) -> Node:
         if old in uses:
-            args = (args[0], uses[old].unpack(wanted[uses[old]], old.args[1].shape))  # type: ignore[arg-type]
+            args = args[0], uses[old].unpack(wanted[uses[old]], shape_of(old.args[1]))
         new = rebuild(old, args)
         new.site = old.site
         return new
@@ -142,4 +144,4 @@ def _packing(node: Node, number: Mapping[Node, int], users: Mapping[Node, Sequen
 def _columns(product: Node) -> int:
     """How many columns the second factor of a product has."""
     weight, contract = product.args[1], product.attrs["contract"][1]
-    return int(size_of([n for a, n in enumerate(weight.shape) if a not in contract]))  # type: ignore[arg-type]
+    return math.prod([n for a, n in enumerate(shape_of(weight)) if a not in contract])
