@@ -300,6 +300,27 @@ def test_numpy_arrays_are_as_quick_as_tensors():
     assert program.life.ready.used >= 12
 
 
+def test_numpy_arrays_of_all_kinds():
+    scale = wf.tensor(3.0)
+    f = wf.compile(lambda x, y: x * scale + y)
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    y = wf.ones((3, 4))
+    for _ in range(5):
+        f(x, y)
+    used = f.programs[-1].life.ready.used
+    kept = [f(x, y)]
+    for given in (x[::-1], x.T.copy().T, np.asfortranarray(x), np.broadcast_to(x[:1], (3, 4))):
+        kept.append(f(given, y))
+    assert f.programs[-1].life.ready.used == used + 5  # copied in whichever order they lie
+    assert [k.tolist() for k in kept[:2]] == [(x * 3 + 1).tolist(), (x[::-1] * 3 + 1).tolist()]
+    for given in (x.astype(np.float64), x.astype(">f4"), x[:2], x.astype(np.int8)):
+        assert f(given, y[: len(given)]).tolist() == (given * 3 + 1).tolist()
+    x += 1
+    assert f(x, y).tolist() == (x * 3 + 1).tolist()
+    with pytest.raises(TypeError):
+        f(np.ma.masked_array(x, x > 3), y)
+
+
 def test_an_index_out_of_range_leaves_the_state_as_it_was():
     w = wf.arange(4.0)
 

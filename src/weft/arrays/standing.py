@@ -22,12 +22,14 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
+from numpy import copyto, ndarray
+
 from ..base.pytree import LEAF
 from ..base.state import state
 from ..ir.node import GRAD, Node, Signature
 from ..runtime import profile
 from ..runtime.backend import Standing
-from ..runtime.buffer import Buffer
+from ..runtime.buffer import Buffer, own_copy
 from .capture import Capture
 from .cell import Cell, flush
 from .tensor import Tensor
@@ -66,6 +68,7 @@ class Ready:
         self._count = len(args)
         self._places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         self._avals = [args[i]._cell.node.sig.out for i in self._places]
+        self._arrays: dict[int, Buffer] = {}  #: the memory of those that come as NumPy arrays
         self._others = [(i, a) for i, a in enumerate(args) if i not in self._places]
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
         self._single = found.tensors == 1 and found.result_structure is LEAF
@@ -141,8 +144,12 @@ class Ready:
                 turn = self._turns[1]
             standing = turn.standing
             # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
-            inputs = [a._cell.node for a in args]
+            inputs: list[Any] = [a if type(a) is ndarray else a._cell.node for a in args]
             for place, node in enumerate(inputs):
+                if type(node) is ndarray:
+                    if not self._copy(place, node, standing):
+                        return MISSED
+                    continue
                 if node.sig.out is not self._avals[place] or node.flags & GRAD:
                     return MISSED
                 value = node.value
@@ -193,6 +200,19 @@ class Ready:
         if self._single:
             return _holding(self._results[0].signature, buffers[0])
         return self._returned([_holding(r.signature, b) for r, b in zip(self._results, buffers, strict=True)])
+
+    def _copy(self, place: int, array: ndarray, standing: Standing) -> bool:
+        """Copy an argument that is a NumPy array to where the program reads it; False if it is of another type."""
+        known = self._avals[place]
+        if array.dtype != known.dtype.numpy or array.shape != known.shape:
+            return False
+        held = self._arrays.get(place)
+        if held is None:
+            held = self._arrays[place] = Buffer(own_copy(array, known.dtype.numpy))
+        else:
+            copyto(held._array, array)
+        standing.place(place, held.address)
+        return True
 
     def _change_places(self, turn: _Turn) -> None:
         """Let what the program replaces have the buffers that were written, and write what is written in place."""
