@@ -24,8 +24,8 @@ from .slices import slices_of
 #: Smaller constants are in the cache however they lie.
 _SMALL = 1024
 
-#: Columns of a panel: two vectors of the widest kind, or eight where there are too few rows to keep those busy.
-_PANEL, _WIDE_PANEL, _FEW_ROWS = 128, 512, 4  # bytes, bytes, rows
+#: Columns of a panel: two vectors of the widest kind, or four where there are too few rows to keep those busy.
+_PANEL, _WIDE_PANEL, _FEW_ROWS = 128, 256, 4  # bytes, bytes, rows
 
 #: And of one slice of it, at least.
 _VECTOR = 64  # bytes
