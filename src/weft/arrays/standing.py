@@ -144,19 +144,9 @@ class Ready:
                 turn = self._turns[1]
             standing = turn.standing
             # Held until the end: the inputs' memory, and arguments, so that one that is also state is counted.
-            inputs: list[Any] = [a if type(a) is ndarray else a._cell.node for a in args]
-            for place, node in enumerate(inputs):
-                if type(node) is ndarray:
-                    if not self._copy(place, node, standing):
-                        return MISSED
-                    continue
-                if node.sig.out is not self._avals[place] or node.flags & GRAD:
-                    return MISSED
-                value = node.value
-                if value is None:  # a part of a larger tensor, say
-                    flush(node)
-                    value = node.value
-                standing.place(place, value._address or value.address)
+            inputs = self._place(args, standing)
+            if inputs is None:
+                return MISSED
             if self._read:
                 self._place_steady(turn)
             for r, known, _ in self._numbers:
@@ -200,6 +190,23 @@ class Ready:
         if self._single:
             return _holding(self._results[0].signature, buffers[0])
         return self._returned([_holding(r.signature, b) for r, b in zip(self._results, buffers, strict=True)])
+
+    def _place(self, args: tuple[Any, ...], standing: Standing) -> list[Any] | None:
+        """Say where the arguments are, and return what has to be held of them; None if they are of other types."""
+        inputs: list[Any] = [a if type(a) is ndarray else a._cell.node for a in args]
+        for place, node in enumerate(inputs):
+            if type(node) is ndarray:
+                if not self._copy(place, node, standing):
+                    return None
+                continue
+            if node.sig.out is not self._avals[place] or node.flags & GRAD:
+                return None
+            value = node.value
+            if value is None:  # a part of a larger tensor, say
+                flush(node)
+                value = node.value
+            standing.place(place, value._address or value.address)
+        return inputs
 
     def _copy(self, place: int, array: ndarray, standing: Standing) -> bool:
         """Copy an argument that is a NumPy array to where the program reads it; False if it is of another type."""
