@@ -116,6 +116,15 @@ class TestPrograms:
         del self.program
         assert self.kept() == before
 
+    def test_programs_of_any_number_of_rows(self):
+        """They begin with code for all sizes; what they keep they keep once they have code for theirs."""
+        program = wf.compile(self.net).trace(wf.spec((wf.Dim("n"), 64), float32))
+        before = self.kept()
+        with wf.no_grad():
+            want = self.net(self.x).numpy().tobytes()
+            assert all(program(self.x).numpy().tobytes() == want for _ in range(5000))
+        assert self.kept() == before + 1
+
     def test_other_weights(self):
         self.check(6)
         for k in range(3):

@@ -88,7 +88,9 @@ class Compiled:
         key: list[Any] = []
         nodes: list[Node] = []
         if not kwargs and not self.static_argnames:
-            if np.ndarray in map(type, args):
+            if np.ndarray in map(
+                type, args
+            ):  # they share the programs of tensors, and what makes these quick
                 return self(*[tensor(a) if type(a) is np.ndarray else a for a in args])
             for a in args:
                 if type(a) is not Tensor:

@@ -229,12 +229,9 @@ class Ready:
     def _place_steady(self, turn: _Turn) -> None:
         """Say where the tensors are that the program reads and does not replace, if these are others than before."""
         values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
-        if values != turn.steady:
-            turn.standing.forget()
+        if turn.standing.see(values):
             for (place, _), value in zip(self._read, values, strict=True):
                 turn.standing.place(place, value._address or value.address)
-            # Held as long as something is kept of them: so nobody writes other values there.
-            turn.steady = values if turn.standing.keeps else []
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Whether these arguments, of a call of the same program, are for this thread and this object's calls."""
@@ -318,9 +315,6 @@ class _Turn:
         self.targets: list[Buffer] = []  #: what the replaced nodes hold afterwards
         self.reused: tuple[Any, ...] = ()
         self.counts: list[int] = []  #: of references to what is reused
-        self.steady: list[
-            Any
-        ] = []  #: the buffers that were read last, if the program keeps something of them
 
     def adopt(
         self, first: int, targets: list[Buffer], nodes: list[Node], gradients: list[Any], held: list[int]

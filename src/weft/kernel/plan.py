@@ -259,8 +259,8 @@ class Plan:
         inside, ahead = {root: None}, set(self.users[root])
         while len(ahead) > 1:
             node = min(ahead, key=self.position.__getitem__)
-            alone = node in self.stored and len(self._uses(node)) == 1
-            if alone or node in self.outputs or len(inside) == _TOGETHER or not fits(node, inside):
+            needed = node in self.stored and len(self._uses(node)) == 1  # in memory, not for its many uses
+            if needed or node in self.outputs or len(inside) == _TOGETHER or not fits(node, inside):
                 return None
             inside[node] = None
             ahead.remove(node)

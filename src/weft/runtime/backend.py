@@ -53,14 +53,13 @@ class Standing(Protocol):
     They are written by `last`, after a run has succeeded. Not for use by two threads at a time.
     """
 
-    keeps: bool  #: whether something that is computed from the steady inputs is kept from run to run
     in_place: frozenset[int]  #: the numbers of outputs that are written over what they replace
     #: what writes them: at most one foreign call, which no signal cuts in two
     last: Sequence[Callable[[], Any]]
     held: Sequence[Any]  #: the memory that `last` needs
 
-    def forget(self) -> None:
-        """Say that steady inputs have changed."""
+    def see(self, steady: Sequence[Value]) -> bool:
+        """Say what the steady inputs are; True if they may be others than in the run before, and have to be placed."""
         ...
 
     def place(self, k: int, address: int) -> None:

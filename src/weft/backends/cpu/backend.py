@@ -191,7 +191,7 @@ class CpuProgram:
 
     def _keeping(self) -> Standing | None:
         """Words of the program that keeps what it makes of steady inputs alone, if there are some that nobody uses."""
-        if not self._steady:
+        if not self._steady or self._tiers.generic:  # it is laid out anew once its code is special
             return None
         self._runs += 1
         if self._runs == _BEFORE_KEEPING:
@@ -243,7 +243,6 @@ class CpuProgram:
         )
         if not kept and not found.results:
             return self._laid_out()
-        self._kept.clear()  # what was kept for runs that did not follow one another
         wanted = {n for s in self.region.steps if s not in first for n in s.reads}
         arena = plan_arena(self.graph, found.steps, wanted.intersection([n for s in kept for n in s.writes]))
         memory.exchange(self.region.arena.size, arena.size)

@@ -64,7 +64,7 @@ class Standing:
         self._arena = memory.take_block(arena) if stays else None
         self.keeps = kept > 0
         self.in_place = in_place
-        self._seen: Sequence[Value] = ()
+        self._seen: Sequence[Value] = []
         self.last: Sequence[Callable[[], Any]] = ()
         self._over = over
         self._after = kept << 32
@@ -212,11 +212,14 @@ class Standing:
         self._arguments[POSITION] = 0
         self._idle = False
 
-    def see(self, steady: Sequence[Value]) -> None:
-        """Say what the steady inputs are. They are held, so that nobody writes other values into their memory."""
-        if steady != self._seen:
-            self.forget()
-            self._seen = steady
+    def see(self, steady: Sequence[Value]) -> bool:
+        """Say what the steady inputs are; True if they may be others than in the run before. As long as something is
+        kept of them they are held, so that nobody writes other values into their memory."""
+        if steady == self._seen:
+            return False
+        self.forget()
+        self._seen = steady if self.keeps else []
+        return True
 
     def _faulty(self) -> int | None:
         words, status = self._words, self._code.status
