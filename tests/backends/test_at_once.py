@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 
@@ -15,9 +16,11 @@ from random_graphs import EXACT_TYPES, exact, programs, smooth, traced
 from random_graphs import Program as Example
 from samples import samples
 from weft.backends.cpu import at_once as module
-from weft.backends.cpu import library
+from weft.backends.cpu import library, single_calls
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.cache import KernelCache
+from weft.backends.cpu.host import CONTROL
+from weft.backends.cpu.operations import Alone
 from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import numbered, own_results, plan, prepare
 from weft.base.errors import IndexingError
@@ -31,6 +34,7 @@ from weft.ops.cumulative import cumprod, cumsum
 from weft.ops.dynamic import dynamic_slice
 from weft.ops.elementwise import add, exp, mul
 from weft.ops.gather import gather
+from weft.ops.indexing import iota
 from weft.ops.movement import reshape
 from weft.ops.reduce import all_, argmax, argmin, max_, prod, sum_
 from weft.ops.selection import cast, where
@@ -65,7 +69,7 @@ def same_bits(graph, arrays):
 @pytest.mark.parametrize(("prim", "graph", "args"), samples())
 def test_samples(prim, graph, args, all_new):
     ran = same_bits(graph, args)
-    assert ran or prim.name in module.CONTROL or max(np.size(a) for a in args) > FEW
+    assert ran or prim.name in CONTROL or max(np.size(a) for a in args) > FEW
 
 
 def same_bits_at_random(program):
@@ -186,8 +190,8 @@ def test_reductions_of_any_shape(name):
             continue
         graph = trace_graph(lambda x: prim(x, axes=axes), [Aval(shape, dtype)])
         assert same_bits(graph, [some(shape, dtype)]), (shape, axes)
-        ((step, _),) = CpuBackend().at_once(graph)._steps
-        assert not isinstance(step, module._Alone)
+        (step,) = CpuBackend().at_once(graph)._operations
+        assert not isinstance(step, Alone)
 
 
 @pytest.mark.parametrize("dtype", [float32, float64, int32, int8], ids=str)
@@ -199,8 +203,8 @@ def test_what_goes_along_an_axis(axis, dtype):
         for shape in [(3, 4, 5), (2, 50, 3), (50, 1, 2), (1, 3, 40)]:
             graph = trace_graph(lambda x: prim.bind((x,), attrs), [Aval(shape, dtype)])
             assert same_bits(graph, [some(shape, dtype)])
-            ((step, _),) = CpuBackend().at_once(graph)._steps
-            assert not isinstance(step, module._Alone)
+            (step,) = CpuBackend().at_once(graph)._operations
+            assert not isinstance(step, Alone)
 
 
 PRODUCTS = [
@@ -226,8 +230,8 @@ def test_products_of_matrices(dtype):
             [Aval(xs, dtype), Aval(ys, dtype)],
         )
         assert same_bits(graph, [some(xs, dtype), some(ys, dtype, 1)]), (xs, ys)
-        ((step, _),) = CpuBackend().at_once(graph)._steps
-        assert not isinstance(step, module._Alone)
+        (step,) = CpuBackend().at_once(graph)._operations
+        assert not isinstance(step, Alone)
 
 
 def test_what_depends_on_the_shape_in_another_way_has_no_kernel_of_its_own():
@@ -259,28 +263,28 @@ def test_large_values_are_planned_for():
 
 def test_what_a_kernel_is_called_with_is_kept_on_disk(monkeypatch, tmp_path):
     """The next process does not make its loops; what is kept and no kernel beside it makes them again."""
-    monkeypatch.setattr(module, "disk_cache", lambda: cache)
+    monkeypatch.setattr(single_calls, "disk_cache", lambda: cache)
     monkeypatch.setattr(library, "disk_cache", lambda: cache)
     monkeypatch.setattr(library, "_loaded", {})
     cache = KernelCache(tmp_path / "kernels", 1 << 24)
     x = Buffer(np.arange(12, dtype=np.float32).reshape(3, 4))
     made, found = [], []
-    monkeypatch.setattr(module, "single_kernel", lambda sig: made.append(sig) or single_kernel(sig))
+    monkeypatch.setattr(single_calls, "single_kernel", lambda sig: made.append(sig) or single_kernel(sig))
     for _ in range(3):
-        monkeypatch.setattr(module, "_kernels", {})
+        monkeypatch.setattr(single_calls, "_kernels", {})
         library._loaded.clear()
         graph = trace_graph(lambda x: sum_(x, axes=(1,)), [Aval((3, 4), float32)])
         graph.nodes[0].sig.memo.clear()
         found.append(CpuBackend().at_once(graph).run([x])[0].array.tolist())
         if len(found) == 2:
-            os.unlink(cache._path(next(iter(module._kernels.values())).digest))
+            os.unlink(cache._path(next(iter(single_calls._kernels.values())).digest))
     assert found == [[6.0, 22.0, 38.0]] * 3
     assert len(made) == 3  # to know the numbers, for its code, and again for this
 
 
 def test_what_needs_many_new_kernels_is_planned_for(monkeypatch):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
-    monkeypatch.setattr(module, "_kernels", {})
+    monkeypatch.setattr(single_calls, "_kernels", {})
 
     def graph(*functions):
         def function(x):
@@ -306,13 +310,28 @@ def test_results_have_memory_of_their_own():
     def function(x):
         y = add(x, x)
         within = reshape(x, shape=(1, 6))  # a view of the input
-        return x, y, y, reshape(y, shape=(3, 2)), reshape(x, shape=(6,)), reshape(within, shape=(6, 1))
+        i = iota(size=6, dtype=float32)  # there is one for all runs
+        moved = reshape(y, shape=(3, 2)), reshape(x, shape=(6,)), reshape(within, shape=(6, 1))
+        return x, y, y, *moved, i, i, reshape(i, shape=(2, 3))
 
     graph = trace_graph(function, [Aval((2, 3), float32)])
     x = Buffer(np.ones((2, 3), np.float32))
-    outs = [b.array for b in CpuBackend().at_once(graph).run([x])]
+    early = CpuBackend().at_once(graph)
+    outs = [b.array for _ in range(2) for b in early.run([x])]
     for i, a in enumerate(outs):
         assert not any(np.shares_memory(a, b) for b in [x.array, *outs[:i]])
+
+
+def test_the_collector_has_little_to_look_at():
+    """There may be thousands of such graphs, and every full collection goes through what they consist of."""
+    graph = trace_graph(lambda x, y: add(mul(x, y), exp(x)), [Aval((2, 3), float32)] * 2)
+    early = CpuBackend().at_once(graph)
+    for _ in range(
+        2
+    ):  # it sees that a tuple holds nothing to look at, and later that one of such tuples does not
+        gc.collect()
+    held = [o for o in gc.get_referents(early) if gc.is_tracked(o) and type(o) is not type]
+    assert held == [early._operations]
 
 
 @pytest.mark.parametrize(
