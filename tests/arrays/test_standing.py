@@ -10,6 +10,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
+from weft.backends.cpu import threads as cpu_threads
 from weft.backends.cpu.standing import Standing
 from weft.base.errors import IndexingError, TraceError
 
@@ -464,3 +465,46 @@ class TestWeightsInOrder:
                 for _ in range(6):
                     self.predict(self.x)
         self.check()
+
+
+class TestOtherThreads:
+    """Calls that follow one another go on with the threads that there are now."""
+
+    @pytest.fixture(autouse=True)
+    def threads_before(self):
+        before = wf.get_num_threads()
+        yield
+        wf.set_num_threads(before)
+
+    def pools(self, f):
+        return {turn.standing._pool for turn in f.programs[-1].life.ready._turns}
+
+    def called(self, f, x):
+        served = f.programs[-1].life.ready.used
+        got = [f(x).numpy() for _ in range(6)]
+        assert f.programs[-1].life.ready.used >= served + 4
+        return got[-1]
+
+    def test_their_number_changes(self):
+        f = wf.compile(lambda x: (x @ x).sum())
+        x = wf.ones((50, 50)).realize()
+        wf.set_num_threads(1)
+        for _ in range(6):
+            want = f(x).numpy()
+        for count in (2, 3, 1, 2):
+            wf.set_num_threads(count)
+            assert self.called(f, x) == want
+            (pool,) = self.pools(f)
+            assert pool is cpu_threads.pool() and (1 if pool is None else pool.threads) == count
+
+    def test_another_program_needs_more_scratch_memory(self):
+        wf.set_num_threads(2)
+        f = wf.compile(lambda x: (x @ x).sum())
+        x = wf.ones((50, 50)).realize()
+        for _ in range(6):
+            f(x)
+        (before,) = self.pools(f)
+        more = cpu_threads.pool(before.scratch + 1)
+        assert more is not before and before.retired
+        self.called(f, x)
+        assert self.pools(f) == {more}

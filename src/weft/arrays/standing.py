@@ -90,6 +90,7 @@ class Ready:
         numbers = [c for c in outside if not isinstance(c.node.value, Buffer)]
         self._numbers = [(ref(c), c.node, place[c]) for c in numbers]
         for turn in self._turns:
+            turn.standing.set_pool()
             for c in numbers:
                 turn.standing.place_number(place[c], c.node.value)
         # What it replaces: the contents of cells, and gradients.

@@ -62,6 +62,10 @@ class Standing(Protocol):
         """Say what the steady inputs are; True if they may be others than in the run before, and have to be placed."""
         ...
 
+    def set_pool(self) -> None:
+        """Run on the threads that there are now, if these are others than before."""
+        ...
+
     def place(self, k: int, address: int) -> None:
         """Say where the k-th input is."""
         ...

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...base.locks import new_lock
+from ...base.state import version
 from ...runtime.os import nap_call, sleep_calls
 from ...runtime.threads import get_num_threads
 from . import driver, memory
@@ -136,6 +137,7 @@ def _renewed(count: int, scratch: int) -> Pool | None:
     if found is not None and (found.threads != count or found.scratch < scratch):
         found.retire()
         found = _pool = None
+        version.bump()  # programs that are laid out know it
     if found is None and count > 1:
         found = _pool = Pool(count, max(_SCRATCH, scratch))
     return found
