@@ -270,6 +270,33 @@ def test_the_interpreter_may_end_while_programs_run(count):
         """)
 
 
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_what_native_threads_use_outlives_all_modules(count):
+    """The programs never come back to Python, and the interpreter takes its time when it has cleared everything."""
+    run(f"""
+    import weft.backends.cpu.threads
+    wf.set_num_threads({count})
+    x = wf.tensor(np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32) / 17)
+
+    def loop(limit):
+        begin = (wf.tensor(0.0), x)
+        return wf.while_loop(lambda c: c[0] < limit, lambda c: (c[0] * 1.0, wf.tanh(c[1] @ x)), begin)[0]
+
+    loop(wf.tensor(0.0)).numpy()  # compiled now
+    weft.backends.cpu.threads.SLICE = 1 << 60
+
+    class Last:
+        def __del__(self, sleep=time.sleep, say=os.write):
+            sleep(0.3)
+            say(1, b"fine")
+
+    for _ in range(2):
+        threading.Thread(target=lambda: loop(wf.tensor(2.0)).numpy(), daemon=True).start()
+    time.sleep(0.3)
+    sys.last = Last()
+    """)
+
+
 def test_threads_leave_when_there_are_to_be_fewer():
     run("""
     def tasks():

@@ -5,6 +5,7 @@ A kernel is known by a digest of its loops, not of its code: finding it again ne
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -120,7 +121,10 @@ def load(wanted: Mapping[str, Wanted], target: Target) -> dict[str, Code]:
 
 
 def runtime_library(emit: Callable[[Any, Target], None], names: Sequence[str], target: Target) -> jit.Library:
-    """Functions of the runtime's own, which `emit` writes, from the disk if they have been compiled before."""
+    """Functions of the runtime's own, which `emit` writes, from the disk if they have been compiled before.
+
+    They are never freed: threads may be in them when the interpreter ends and clears its modules.
+    """
     disk = disk_cache()
     key = key_of(f"{emit.__module__}.{emit.__name__}", target)
     code = disk.get(key)
@@ -129,7 +133,9 @@ def runtime_library(emit: Callable[[Any, Target], None], names: Sequence[str], t
 
         code = compile_functions(emit, target)
         disk.put(key, code)
-    return jit.Library([code], names, target)
+    library = jit.Library([code], names, target)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(library))
+    return library
 
 
 def _objects(kernels: Mapping[str, Wanted], target: Target) -> dict[str, bytes]:

@@ -70,10 +70,14 @@ def touch_function() -> Any:
 SLICE = driver.SLICE_X86 if host_target().name.startswith("x86") else driver.SLICE_ARM
 
 
-def _serve(work: Callable[[int, int], None], pool: int, scratch: int) -> None:
-    """What a worker does: the native loop, with so many bytes of scratch memory."""
-    block = memory.take_block(scratch)
-    work(pool, block[1])
+def _serve(pool: Pool) -> None:
+    """What a worker does: the native loop, with scratch memory of its own.
+
+    The frame holds all memory that the loop uses: where the interpreter's end cuts a thread off it is never cleared.
+    """
+    work = _WORK(_library().address("work"))
+    block = memory.take_block(pool.scratch)
+    work(pool.address, block[1])
     memory.give_back(block)
 
 
@@ -95,16 +99,13 @@ class Pool:
             self._words[NAP : NAP + 2] = nap
         self._words[THREADS] = threads
         self.address = self._words.ctypes.data
-        work = _WORK(_library().address("work"))
+        _library()  # made here, not by each worker
         for i in range(threads - 1):
-            worker = threading.Thread(
-                target=_serve, args=(work, self.address, scratch), name=f"weft-{i + 1}", daemon=True
-            )
+            worker = threading.Thread(target=_serve, args=(self,), name=f"weft-{i + 1}", daemon=True)
             try:
                 worker.start()
             except RuntimeError:  # the system allows no more; whoever runs a program can do all of it
                 break
-        _kept.append(self)
 
     def retire(self) -> None:
         """Let the workers leave; when the program that they are at is done, if there is one."""
@@ -112,7 +113,6 @@ class Pool:
         _stop_function()(self.address)
 
 
-_kept: list[Pool] = []  # workers read a pool's memory as long as the process lives
 _pool: Pool | None = None
 _making = new_lock(rank=20)
 
