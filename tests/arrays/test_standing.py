@@ -398,6 +398,52 @@ def _on_cpu(step, x, y):
         step(x, y)
 
 
+def test_what_is_read_is_held_while_the_program_runs(monkeypatch):
+    """Another thread may give a tensor another value then: the old one's memory is not for anybody else yet."""
+    w = wf.ones(1000).realize()
+    x = wf.zeros(1000).realize()
+    add = wf.compile(lambda x: x + w)
+    for _ in range(5):
+        add(x)
+    old, seen, run = ref(w._cell.node.value), [], Standing.run
+
+    def meanwhile(standing):
+        monkeypatch.setattr(Standing, "run", run)
+        w[...] = wf.tensor(np.full(1000, 2, np.float32))
+        w.realize()
+        gc.collect()
+        seen.append(old() is not None)
+        return run(standing)
+
+    ready = add.programs[0].life.ready
+    used = ready.used
+    monkeypatch.setattr(Standing, "run", meanwhile)
+    assert (add(x).numpy() == 1).all()
+    assert seen == [True] and ready.used == used + 1
+
+
+def test_a_tensor_that_another_thread_changes_has_one_of_its_values():
+    """Whenever it is looked at: also where it waits to be computed, or does so again when that is done."""
+    w = wf.ones(10000)
+    x = wf.zeros(10000).realize()
+    add = wf.compile(lambda x: x + w)
+    found, over = [], threading.Event()
+
+    def read():
+        with wf.config(backend="cpu"):
+            while not over.is_set():
+                found.append({*np.unique(add(x).numpy()).tolist()})
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for k in range(3000):
+        w[...] = wf.tensor(np.full(10000, k % 100, np.float32))
+        (w * 2.0).numpy()
+    over.set()
+    reader.join()
+    assert found and all(len(values) == 1 and values <= set(range(100)) for values in found)
+
+
 class TestWeightsInOrder:
     """Kernels of convolutions are copied into the order that kernels want: once, until they change."""
 

@@ -276,6 +276,5 @@ def value_of(cell: Cell) -> Any:
     if state.ambient & TRACED:
         raise looked_at()
     if node.value is None:
-        flush(node)
-        node = cell.node
+        flush(node)  # another thread may change the tensor meanwhile: this is what it held
     return node.value

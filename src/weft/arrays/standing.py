@@ -78,30 +78,33 @@ class Ready:
         replaced = _replaced(found)
         if not standing.in_place.issuperset(replaced):
             self._turns.append(_Turn(traced.program.standing(_steady(found), replaced)))  # type: ignore[arg-type]
-        self.adopt(found)
 
-    def adopt(self, found: Capture) -> None:
-        """Go on from what is there after an ordinary call."""
+    def adopt(self, found: Capture) -> bool:
+        """Go on from what is there after an ordinary call; False if that waits to be computed, as another thread has
+        changed it meanwhile."""
         # What the program reads and does not replace: numbers, known by their nodes, and tensors.
         cells, captured = found.rebound_cells(), found.cells()
         place = {c: len(self._places) + k for k, c in enumerate(captured)}
+        nodes = {c: c.node for c in (*captured, *cells)}  # looked at once
+        if any(n.value is None for n in nodes.values()):
+            return False
         outside = [c for c in captured if c not in set(cells)]
-        self._read = [(place[c], ref(c)) for c in outside if isinstance(c.node.value, Buffer)]
-        numbers = [c for c in outside if not isinstance(c.node.value, Buffer)]
-        self._numbers = [(ref(c), c.node, place[c]) for c in numbers]
+        self._read = [(place[c], ref(c)) for c in outside if isinstance(nodes[c].value, Buffer)]
+        numbers = [c for c in outside if not isinstance(nodes[c].value, Buffer)]
+        self._numbers = [(ref(c), nodes[c], place[c]) for c in numbers]
         for turn in self._turns:
             turn.standing.set_pool()
             for c in numbers:
-                turn.standing.place_number(place[c], c.node.value)
+                turn.standing.place_number(place[c], nodes[c].value)
         # What it replaces: the contents of cells, and gradients.
-        self._cells = [(r, c.node) for r, c in zip(found.rebound, cells, strict=True)]
+        self._cells = [(r, nodes[c]) for r, c in zip(found.rebound, cells, strict=True)]
         owners = [cell for cell, exists in found.gradient_cells() if exists]
         grads: list[Any] = [cell._grad for cell in owners]
         self._owners = [(ref(cell), g._cell.node) for cell, g in zip(owners, grads, strict=True)]
         self._replaced = [node for _, node in (*self._cells, *self._owners)]
         self._moving: int | None = None  #: the number of one of them that goes from buffer to buffer
         if not self._replaced:
-            return
+            return True
         # In the first turn the state goes into new buffers, or where it is; in the second into those where it is now.
         first, in_place = len(self._results), self._turns[0].standing.in_place
         now = [n.value for n in self._replaced]
@@ -116,6 +119,7 @@ class Ready:
             for cell, buffer in zip(cells, sources, strict=False):
                 if cell in place:
                     turn.standing.place(place[cell], buffer.address)
+        return True
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """The result of the function for these arguments, or MISSED, and nothing is done."""
@@ -148,8 +152,8 @@ class Ready:
             inputs = self._place(args, standing)
             if inputs is None:
                 return MISSED
-            if self._read:
-                self._place_steady(turn)
+            # So is what is read and not replaced: another thread may give these tensors other values meanwhile.
+            steady = self._place_steady(turn) if self._read else None  # noqa: F841
             for r, known, _ in self._numbers:
                 if r().node is not known:  # type: ignore[union-attr]
                     if not self._take_numbers():
@@ -227,12 +231,14 @@ class Ready:
         moves = map(_set_value, self._replaced, turn.targets)
         deque(chain(moves, map(operator.call, turn.standing.last)), 0)
 
-    def _place_steady(self, turn: _Turn) -> None:
-        """Say where the tensors are that the program reads and does not replace, if these are others than before."""
+    def _place_steady(self, turn: _Turn) -> list[Any]:
+        """Say where the tensors are that the program reads and does not replace, if these are others than before, and
+        return what has to be held of them."""
         values = [r().node.value for _, r in self._read]  # type: ignore[union-attr]
         if turn.standing.see(values):
             for (place, _), value in zip(self._read, values, strict=True):
                 turn.standing.place(place, value._address or value.address)
+        return values
 
     def fits(self, args: tuple[Any, ...]) -> bool:
         """Whether these arguments, of a call of the same program, are for this thread and this object's calls."""
@@ -265,10 +271,12 @@ def prepare(function: Any, traced: Traced, key: Any, args: tuple[Any, ...]) -> R
         return None
     before = traced.life.ready
     if before is not None and before.fits(args):
-        before.adopt(found)
-        return before
+        return before if before.adopt(found) else None
     standing = traced.program.standing(_steady(found), _replaced(found))
-    return None if standing is None else Ready(function, traced, key, args, standing)
+    if standing is None:
+        return None
+    ready = Ready(function, traced, key, args, standing)
+    return ready if ready.adopt(found) else None
 
 
 def _steady(found: Capture) -> list[int]:
