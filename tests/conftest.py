@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def without_wide_products(monkeypatch: pytest.MonkeyPatch) -> None:
     from weft.backends.cpu.processor import host_target
 
     monkeypatch.setattr(regions, "host_target", lambda: replace(host_target(), matrices=False, pairs=False))
+
+
+@pytest.fixture
+def compiled_anew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it where a part of the compiler has been replaced: kernels are not those on disk then, nor for others."""
+    from weft.backends.cpu import library
+
+    generator = f"{library._generator()} changed by {request.node.nodeid}"
+    return lambda: monkeypatch.setattr(library, "_generator", lambda: generator)
 
 
 def pytest_collection_finish() -> None:

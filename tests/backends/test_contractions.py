@@ -154,6 +154,26 @@ def test_joined_heads_are_rows_of_tiles(b, h, t, d, n):
 
 @pytest.mark.parametrize(
     ("m", "k", "n"),
+    [(1, 784, 300), (1, 784, 400), (8, 784, 300), (16, 784, 300), (16, 300, 100), (16, 300, 300)],
+)
+def test_few_rows_are_shared_evenly(m, k, n):
+    """Two threads that take half the units each are done at about the same time."""
+    product = trace_graph(
+        lambda a, b: dot_general(a, b, contract=((1,), (0,)), batch=((), ())),
+        [Aval(s, float32) for s in [(m, k), (k, n)]],
+    )
+    (kernel,) = [s.kernel for s in CpuBackend().compile(product).steps if isinstance(s.kernel, Tiles)]
+    target = LEVELS["x86-64-v4"]
+    cut, vectors = tiling(kernel, target), -(-n // target.lanes(4))
+    shares = [min(cut.vectors * cut.group, vectors - at) for at in range(0, vectors, cut.vectors * cut.group)]
+    shares *= cut.bands
+    half = -(-len(shares) // 2)
+    assert len(shares) > 1 and not cut.pack
+    assert max(sum(shares[:half]), sum(shares[half:])) <= 0.6 * sum(shares)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
     [
         (8192, 64, 576),
         (2048, 64, 576),

@@ -7,7 +7,7 @@ import pytest
 
 import weft.ops  # noqa: F401
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import fetching, library
+from weft.backends.cpu import fetching
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.instructions import Module
 from weft.backends.cpu.processor import host_target
@@ -72,14 +72,14 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_convolutions_that_fetch(case, monkeypatch):
+def test_convolutions_that_fetch(case, monkeypatch, compiled_anew):
     graph = residual(*case)
     rng = np.random.default_rng(0)
     args = [rng.normal(size=a.shape).astype(np.float32) for a in graph.in_avals]
     want = CpuBackend().compile(graph).run([Buffer(a) for a in args])[0].array
     np.testing.assert_allclose(want, Interpreter(graph).evaluate(args)[0], rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(fetching, "_RESULTS", 0)
-    monkeypatch.setattr(library, "_generator", lambda: "all results")  # what is compiled is not taken again
+    compiled_anew()
     got = CpuBackend().compile(graph).run([Buffer(a) for a in args])[0].array
     np.testing.assert_array_equal(got, want)
 
@@ -102,7 +102,7 @@ def product(rows: int, steps: int, columns: int) -> Graph:
 
 
 @pytest.mark.parametrize("shape", [(1024, 800, 530), (1030, 800, 530), (300, 1000, 40)])
-def test_sums_that_wait_and_rows_that_are_copied_next_are_fetched(shape, monkeypatch):
+def test_sums_that_wait_and_rows_that_are_copied_next_are_fetched(shape, monkeypatch, compiled_anew):
     graph = product(*shape)
     rng = np.random.default_rng(1)
     x, y = (rng.normal(size=a.shape).astype(np.float32) for a in graph.in_avals)
@@ -112,7 +112,7 @@ def test_sums_that_wait_and_rows_that_are_copied_next_are_fetched(shape, monkeyp
     monkeypatch.setattr(fetching, "_RESULTS", 1 << 40)
     assert (fetches(graph, 0) < many) == (shape[0] * shape[2] * 4 >= 1 << 18)
     assert (fetches(graph, 0) > 0) == (tiling(tiles_of(graph)[0], host_target()).stack > 1)
-    monkeypatch.setattr(library, "_generator", lambda: "no sums")  # what is compiled is not taken again
+    compiled_anew()
     got = CpuBackend().compile(graph).run([Buffer(x), Buffer(y)])[0].array
     np.testing.assert_array_equal(got, want)
 

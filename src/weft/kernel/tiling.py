@@ -83,7 +83,10 @@ def _quickest_shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         heights = _heights(t.m.size, shapes[vectors])
         panels, rest = divmod(columns, vectors)
         apart = not pack and t.taps[-1].b > vectors * lanes
-        return (panels * _step(heights, vectors, apart) + _step(heights, rest, apart)) * _WIDER**vectors
+        whole, last = _step(heights, vectors, apart), _step(heights, rest, apart)
+        if t.m.size < 2 * _BAND and not pack and not t.outer:  # all units have all rows
+            return _longest_share(columns, vectors) // vectors * whole * _WIDER**vectors
+        return (panels * whole + last) * _WIDER**vectors
 
     # Tiles are tall where steps of both operands have lines of their own, or rows are copied; where columns are, they
     # are narrow enough for two units of work, each with a copy of its own columns.
@@ -126,12 +129,18 @@ def _heights(size: int, rows: int, least: int = 1) -> tuple[tuple[int, int], ...
 #: (vector registers) -> rows -> vectors: so few rows need more columns to keep the processor busy.
 _FEW = {32: {1: 8, 2: 8, 3: 6}, 16: {1: 6, 2: 4, 3: 3}}
 
-#: With fewer panels than this, threads share them evenly only if they are narrow: so many vectors.
-_PANELS_OF_FEW, _NARROW = 8, 4
+#: With fewer panels than this, threads share them evenly only if they are narrow: one of so many vectors.
+_PANELS_OF_FEW, _NARROW = 8, (4, 5, 6)
 
 #: (vector registers) -> (rows, vectors) of a tile whose rows are vectors: of narrow results, of wide ones. Those that
 #: several steps read, one pixel further on, stay in registers.
 _ALONG = {32: ((12, 1), (6, 2)), 16: ((5, 1), (3, 2))}
+
+
+def _longest_share(columns: int, width: int) -> int:
+    """Vectors of columns that one of two threads goes through, in panels of a width: the other has as many or fewer."""
+    panels = -(-columns // width)
+    return -(-panels // 2) * width
 
 
 def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
@@ -142,8 +151,8 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         return _ALONG[registers][t.n.size > lanes]
     if t.m.size in _FEW[registers]:
         most, columns = max(1, _FEW[registers][t.m.size] // sums), -(-t.n.size // lanes)
-        if most > _NARROW and columns < most * _PANELS_OF_FEW and not t.outer:
-            most = _NARROW
+        if most >= max(_NARROW) and columns < most * _PANELS_OF_FEW and not t.outer:
+            most = min(_NARROW, key=lambda width: _longest_share(columns, width))
         return t.m.size, min(most, columns)
     if sums > 1:
         most = max([r * v for v, r in _SHAPES[registers, target.vector_bytes].items() if v > 1])
@@ -306,6 +315,9 @@ COLUMNS_CACHED, _BAND = 1 << 18, 16
 #: Rows of a band, at least, where each thread has the panels packed for itself; and in registers that are matrices.
 _PACKED_BAND, _BAND_OF_MATRICES = 32, 128
 
+#: Fewer units than this are shared evenly only if their number is even.
+_FEW_UNITS = 8
+
 #: Units that are enough where none of them takes long.
 _MANY = 64
 
@@ -320,7 +332,7 @@ def _shares(t: Tiles, blocked: bool, panels: int, tiles: int, rows: int) -> tupl
         return 1, _at_most(tiles, tiles * rows // 192)
     if not t.shared or t.steps < t.m.size * math.prod([v.size for v in t.shared]):
         bands = _at_most(tiles, max(tiles * rows // 64, min(ENOUGH // panels, tiles * rows // _BAND)))
-        return max(1, min(_SHARED, panels * bands // ENOUGH)), bands
+        return _group(panels, bands, max(1, min(_SHARED, panels * bands // ENOUGH))), bands
     # The gradient of a kernel: its sums are longer than there are rows. Every band reads the whole second operand from
     # memory, every group of panels the whole first, so the cut is the one with the fewest elements read.
     enough = max(1, min(ENOUGH // math.prod([v.size for v in t.choosing]), panels * tiles))
@@ -357,6 +369,14 @@ def _collides(t: Tiles) -> bool:
 def _overlap(t: Tiles) -> bool:
     """Whether neighbouring rows have elements of the first operand in common, as neighbouring pixels do."""
     return abs(t.a.stride) <= sum([abs(tap.a) * (tap.count - 1) for tap in t.taps])
+
+
+def _group(panels: int, bands: int, most: int) -> int:
+    """Panels of a unit, at most so many: fewer where two threads would not share few units evenly."""
+    return next(
+        (g for g in range(most, 1, -1) if (units := bands * -(-panels // g)) >= _FEW_UNITS or units % 2 == 0),
+        1,
+    )
 
 
 def _at_most(tiles: int, bands: int) -> int:
