@@ -475,7 +475,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     found = _LATER.get(name)
     if found is None:
-        raise AttributeError(f"module 'weft' has no attribute {name!r}")
+        from .arrays.absent import missing_function
+
+        raise AttributeError(missing_function(name, __dir__()))
     module, attribute = found
     try:
         value = _import_module(module, __name__)

@@ -132,6 +132,25 @@ def test_array_protocol():
     assert np.linalg.norm(x) == pytest.approx(5**0.5)
 
 
+def test_other_functions_of_numpy_see_the_values():
+    x = wf.asarray([[1.0, 2.0], [3.0, 5.0]])
+    a = x.numpy()
+    for function in (np.mean, np.sum, np.max, np.std, np.median, np.linalg.norm):
+        assert type(function(x)) is type(function(a)) and function(x) == function(a)
+    np.testing.assert_array_equal(np.sum(x, axis=0, keepdims=True), a.sum(0, keepdims=True))
+    np.testing.assert_array_equal(np.concatenate([x, np.ones((1, 2))]), np.concatenate([a, np.ones((1, 2))]))
+    assert np.array_equal(np.where(x > 2, x, 0), np.where(a > 2, a, 0)) and np.allclose(x, a)
+    with pytest.raises(ValueError, match="read-only"):
+        np.cumsum(x, axis=0, out=x)
+
+
+def test_numpy_asks_for_a_shape_without_computing_anything():
+    x = wf.ones((2, 3)) + 1
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
+    assert x._cell.node.value is None
+    assert wf.compile(lambda v: v * np.shape(v)[0])(wf.ones(2)).tolist() == [2.0, 2.0]
+
+
 def test_numpy_functions_give_tensors():
     x = wf.tensor([1.0, 4.0])
     for got, want in [

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
+
 import numpy as np
 import pytest
 
 import weft as wf
 from weft import nn, optim
-from weft.base.errors import ArgumentError, ArgumentTypeError, IndexingError, ShapeError, WeftError
+from weft.base.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DTypeError,
+    IndexingError,
+    ShapeError,
+    WeftError,
+)
 
 F = nn.functional
 
@@ -68,6 +77,66 @@ CASES = {
     "a dimension without a name": (lambda: wf.Dim(3), r"must be a string, got 3"),
     "a part of a dataset": (lambda: wf.data.random_split(3, [1]), r"random_split\(dataset=3"),
 }
+
+
+LISTS = {
+    "a tensor times a list": lambda: ones() * [1.0, 2.0, 3.0],
+    "a list times a tensor": lambda: [1.0, 2.0, 3.0] * ones(),
+    "a whole number that would repeat it": lambda: wf.asarray(3) * [1, 2],
+    "and from the left": lambda: (1, 2) * wf.asarray(3),
+    "a text": lambda: wf.asarray(3) * "ab",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_product_with_a_list_is_refused_and_repeats_nothing(name):
+    with pytest.raises(DTypeError, match=r"multiply takes tensors, arrays and numbers, got .*weft.asarray"):
+        LISTS[name]()
+
+
+def shown(call):
+    """What Python prints of the error that the call raises."""
+    with pytest.raises(WeftError) as caught:
+        call()
+    return "".join(traceback.format_exception(caught.value))
+
+
+MISTAKES = {
+    "a layer": lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2))(ones(2, 3)),
+    "a loss": lambda: F.cross_entropy(ones(2, 3), wf.asarray([0, 1, 2])),
+    "a function": lambda: wf.concat([ones(2, 3), ones(2, 4)]),
+    "a word": lambda: ones().sum(dim=0),
+    "an index": lambda: ones()[wf.asarray(1), wf.asarray(1)],
+    "a number as index": lambda: ones()[7],
+    "an operator": lambda: ones(2) + ones(3),
+    "a list of indices": lambda: wf.take(ones(), wf.asarray([1.5])),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_an_error_is_shown_alone(name):
+    """Not as one raised while the library looked something up, which says nothing to who made the mistake."""
+    assert shown(MISTAKES[name]).count("Traceback") == 1
+
+
+def test_a_method_is_called_by_the_class_that_users_know():
+    assert "Tensor.sum() got an unexpected keyword argument 'dim'" in shown(lambda: ones().sum(dim=0))
+    assert wf.Tensor.sum.__qualname__ == wf.Tensor.exp.__qualname__.replace("exp", "sum") == "Tensor.sum"
+
+
+def test_whole_numbers_by_themselves_make_whole_numbers():
+    for made, expected in (
+        (wf.maximum(1, 2), 2),
+        (wf.add(2**53 + 1, 0), 2**53 + 1),
+        (wf.pow(2, 3), 8),
+        (wf.bitwise_and(6, 3), 2),
+    ):
+        assert made.dtype == wf.int64 and made.item() == expected
+    assert (wf.maximum(1, 2) * wf.ones(2, dtype=wf.int64)).dtype == wf.int64
+    assert wf.divide(1, 2).dtype == wf.float32 and wf.equal(1, 1).item() is True
+    assert (
+        wf.maximum(1, 0.5) * wf.ones(2, dtype=wf.float16)
+    ).dtype == wf.float16  # a float gives way, as ever
 
 
 @pytest.mark.parametrize("name", CASES)

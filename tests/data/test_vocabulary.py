@@ -152,3 +152,19 @@ def test_texts_to_batches():
     assert alone.tolist() == [[1, 2], [3, 0]]
     both = PadCollate(parts=(0, 1))([([1, 2], [1]), ([3], [4, 5, 6])])
     assert [p.tolist() for p in both] == [[[1, 2], [3, 0]], [[1, 0, 0], [4, 5, 6]], [2, 1], [1, 3]]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_batches_of_few_lengths(side):
+    pad = PadCollate(9, multiple=4, side=side)
+    for lengths, expected in (([1, 3], 4), ([4, 2], 4), ([5], 8), ([0], 0)):
+        rows, n = pad([(list(range(k)),) for k in lengths])
+        assert rows.shape == (len(lengths), expected) and n.tolist() == lengths
+        for row, k in zip(rows.tolist(), lengths, strict=True):
+            content, filled = (
+                (row[:k], row[k:]) if side == "right" else (row[expected - k :], row[: expected - k])
+            )
+            assert content == list(range(k)) and filled == [9] * (expected - k)
+    for wrong in (0, -1, 1.5):
+        with pytest.raises(ArgumentError, match="multiple must be a positive integer"):
+            PadCollate(multiple=wrong)

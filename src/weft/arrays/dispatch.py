@@ -19,7 +19,7 @@ from ..ir.node import GRAD, LEAF, TRACED, Aval, Node, make_node
 from ..ir.primitive import Primitive, leaf, leaf_prim, pick
 from ..ir.shape import Dim
 from ..ops.composite.define import Composite
-from ..ops.elementwise import cast
+from ..ops.elementwise import cast, mul
 from ..ops.gather import size_node
 from ..runtime.buffer import Buffer, own_copy
 from .cell import Cell, Handle, cut
@@ -240,9 +240,17 @@ def _binary_first(prim: Primitive, x: Any, y: Any) -> Any:
     """Any application; notes the signature where the next one with operands of these types can be quick."""
     for operand in (x, y):
         if not isinstance(operand, (Handle, bool, int, float, complex, np.ndarray, np.generic, Dim)):
+            if prim is mul and isinstance(operand, (list, tuple, str, bytes)):
+                # Python, told NotImplemented, would take the tensor for a number of repetitions.
+                raise DTypeError(
+                    f"multiply takes tensors, arrays and numbers, got {type(x).__name__} and {type(y).__name__}; "
+                    "make a tensor with weft.asarray (to repeat a list: int(n) * items)"
+                )
             return NotImplemented
-    if not (type(x) in strong or type(y) in strong) and all(
-        isinstance(o, WeakScalar) or is_number(o) for o in (x, y)
+    if (
+        not (type(x) in strong or type(y) in strong)
+        and all(isinstance(o, WeakScalar) or is_number(o) for o in (x, y))
+        and not all(isinstance(o, int) for o in (x, y))  # integers are integers, as everywhere
     ):
         return _weak_binary(prim, x, y)
     a, b = (promoted if _takes_integers(prim) else promoted_floating)(x, y)

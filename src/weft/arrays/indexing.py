@@ -28,7 +28,7 @@ from ..runtime.buffer import Buffer
 from .cell import Handle
 from .dispatch import application, as_dtype, is_number, node_of, note_application, number_leaf, ours
 from .index_plan import Part, Plan, checked, flat_positions, item
-from .remembered import Recipe, recipe
+from .remembered import NEW, Recipe, recipe
 
 # -- what a key builds, remembered ------------------------------------------------------------------------------
 
@@ -51,9 +51,8 @@ def _once(nodes: tuple[Node, ...], key: Any, build: Callable[..., Node]) -> Node
     for n in slots:
         told += n.sig.out, n.flags
     known = tuple(told)
-    try:
-        found = _known[known]
-    except KeyError:
+    found = _known.get(known, NEW)
+    if found is NEW:  # not in an `except KeyError`, which would be shown with every error from here
         out = build(*nodes, key)
         _note(_known, known, recipe(slots, [out]) if len(set(slots)) == len(slots) else None)
         return out

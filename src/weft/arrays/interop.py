@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,30 @@ def numpy_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
     function = getattr(products if name == "matmul" else elementwise, str(name), None)
     return NotImplemented if function is None else function(*inputs)
+
+
+#: NumPy's functions that ask for no values, so that a pending tensor stays pending.
+_ATTRIBUTES = {np.shape: "shape", np.ndim: "ndim", np.size: "size"}
+
+
+def numpy_function(
+    function: Any, types: Collection[type], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """NumPy's other functions see a tensor as the array of its values: `numpy.mean(x)` is `numpy.mean(x.numpy())`."""
+    if not all(issubclass(t, (Handle, np.ndarray)) for t in types):
+        return NotImplemented
+    if function in _ATTRIBUTES and len(args) == 1 and not kwargs:
+        return getattr(args[0], _ATTRIBUTES[function])
+    return function(*map(_arrays, args), **{name: _arrays(value) for name, value in kwargs.items()})
+
+
+def _arrays(argument: Any) -> Any:
+    """An argument of NumPy's with arrays for tensors, in lists and tuples of them too."""
+    if isinstance(argument, Handle):
+        return np.asarray(argument)
+    if type(argument) in (list, tuple):
+        return type(argument)(map(_arrays, argument))
+    return argument
 
 
 def export_dlpack(

@@ -9,6 +9,7 @@ words. `axis` may be given by position.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import ArgumentError, ShapeError
@@ -16,6 +17,7 @@ from ..ir import dtype as d
 from ..ir.shape import show_shape
 from . import dtypes, elementwise, manipulation, reductions, searching
 from .cell import Handle
+from .interop import numpy_function
 from .remembered import remembered
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class Methods(Handle):
     """What a tensor does by method. Abstract: `Tensor` is the one class of tensors."""
 
     __slots__ = ()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_function(function, types, args, kwargs)
 
     # -- types and devices ----------------------------------------------------------------------------------
 
@@ -341,3 +346,8 @@ class Methods(Handle):
     def conj(self: Tensor) -> Tensor:
         """The complex conjugate."""
         return elementwise.conj(self)
+
+
+for _method in vars(Methods).values():
+    if callable(_method):  # errors and help() call a method by the class that users know
+        _method.__qualname__ = inspect.unwrap(_method).__qualname__ = f"Tensor.{_method.__name__}"

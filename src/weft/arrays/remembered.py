@@ -54,6 +54,10 @@ class Recipe:
             add(Node(sig, tuple(map(get, at)), None, flags, site))
 
 
+#: What `remembered` finds for a call of a kind that is new.
+NEW = Recipe([], [], [], None)
+
+
 def remembered(function: F) -> F:
     """`checked`, for a public function of tensors and plain options that does nothing but build nodes from them.
 
@@ -96,11 +100,13 @@ def remembered(function: F) -> F:
         try:
             found = known[tuple(key)]
         except KeyError:
-            return _first(plainly, args, kwargs, slots, known, tuple(key))
+            found = NEW  # called below: in here, what it raises would be shown as raised while handling a KeyError
         except TypeError:  # a list inside of a tuple
-            return plainly(*args, **kwargs)
+            found = None
         if found is None:
             return plainly(*args, **kwargs)
+        if found is NEW:
+            return _first(plainly, args, kwargs, slots, known, tuple(key))
         found.extend(slots, found.numbers)
         if found.kind is None:
             return fresh(slots[-1])

@@ -59,7 +59,9 @@ def checked(function: F) -> F:
             found = explained(function, args, kwargs, error)
             if found is None:
                 raise
-            raise found from error
+            # Where the call itself is wrong, the new error says all that Python's did.
+            inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            raise found from (error if inside else None)
 
     return call  # type: ignore[return-value]
 

@@ -249,16 +249,28 @@ class PadCollate:
         value: what rows are filled up with.
         parts: which parts of a sample are sequences; all others are stacked.
         lengths: whether the lengths follow, as the last part of the batch (one for each part that is padded).
+        side: where sequences are filled up, "right" or "left".
+        multiple: rows get a length that this number divides. A training step is compiled for each length that
+            it meets, so that few lengths save time.
 
-    >>> x, y, n = PadCollate()([([1, 2], 0), ([3], 1)])
+    >>> x, y, n = PadCollate(multiple=4)([([1, 2], 0), ([3], 1)])
     >>> x.tolist(), y.tolist(), n.tolist()
-    ([[1, 2], [3, 0]], [0, 1], [2, 1])
+    ([[1, 2, 0, 0], [3, 0, 0, 0]], [0, 1], [2, 1])
     """
 
     def __init__(
-        self, value: float = 0, *, parts: Sequence[int] = (0,), lengths: bool = True, side: str = "right"
+        self,
+        value: float = 0,
+        *,
+        parts: Sequence[int] = (0,),
+        lengths: bool = True,
+        side: str = "right",
+        multiple: int = 1,
     ) -> None:
+        if not (isinstance(multiple, int) and multiple >= 1):
+            raise ArgumentError(f"multiple must be a positive integer, got {multiple!r}")
         self.value, self.parts, self.lengths, self.side = value, tuple(parts), lengths, side
+        self.multiple = multiple
 
     @checked
     def __call__(self, samples: Sequence[Any]) -> tuple[Any, ...]:
@@ -270,6 +282,9 @@ class PadCollate:
         for i, column in enumerate(columns):
             if i in self.parts:
                 padded, n = pad_sequences(column, value=self.value, side=self.side)
+                if missing := -padded.shape[1] % self.multiple:
+                    longer = padded.shape[1] + missing
+                    padded, _ = pad_sequences(column, longer, self.value, side=self.side)
                 out.append(to_tensor(padded))
                 lengths.append(to_tensor(n))
             else:

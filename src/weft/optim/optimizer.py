@@ -247,6 +247,8 @@ class Optimizer:
                 if clocked:
                     count = counts.setdefault(slots["step"]._cell, len(counts))
             except KeyError:
+                count = -1
+            if count < 0:  # the parameter's first step
                 self._fill(group, p, slots)
                 return self._step_group(group, replaced)
             taking.append((i, count))
