@@ -1,4 +1,5 @@
 """Single operations on a million floats beside PyTorch: python benchmarks/operations.py [NAME ...]   -> Markdown
+With --cases, those of operation_cases.py: on what lies in the caches and on what does not, with gradients.
 
 Each is compiled in Weft and called as it is in PyTorch, in one process with two threads, in turns that begin when the
 threads of the other sleep: microseconds of a call, the median of many, and the largest difference between the results.
@@ -18,6 +19,7 @@ import torch.nn.functional as T
 
 import weft as wf
 import weft.nn.functional as F
+from operation_cases import CASES, Case
 from options import refuse_unknown
 
 rng = np.random.default_rng(0)
@@ -114,26 +116,87 @@ def in_turns(calls: list[Callable[[], Any]], seconds: float) -> list[float]:
     return [1e6 * float(np.median(times)) for times in found]
 
 
+def measured(ours: Callable[..., Any], theirs: Callable[..., Any], given: list[np.ndarray], seconds: float):
+    """(results of Weft, of PyTorch, microseconds of a call of each)."""
+    compiled = wf.compile(ours)
+    a, b = [wf.tensor(x) for x in given], [torch.tensor(x) for x in given]
+    got = [compiled(*a) for _ in range(8)][-1]
+    want = theirs(*b)
+    times = in_turns([lambda: compiled(*a), lambda: theirs(*b)], seconds)
+    return got, want, times
+
+
+def apart(got: Any, want: Any) -> float:
+    """The largest difference between two results, or tuples of some, as a part of the largest element."""
+    if isinstance(got, (tuple, list)):
+        return max([apart(g, w) for g, w in zip(got, want, strict=True)])
+    x, y = got.numpy().astype(np.float64), want.detach().numpy().astype(np.float64)
+    finite = np.isfinite(y)
+    difference = np.abs(x[finite] - y[finite]).max(initial=0)
+    return float(difference / max(np.abs(y[finite]).max(initial=0), 1e-30))
+
+
+def _with_gradients(case: Case) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What gives the result of a case and the gradients in what they are asked for in, for a cotangent in front."""
+
+    function, other, wrt = case.ours, case.theirs, case.wrt
+
+    def ours(g: Any, *given: Any) -> Any:
+        some, rest = given[:wrt], given[wrt:]
+        out, pull = wf.vjp(lambda *x: function(*x, *rest), *some)
+        return out, *pull(g)
+
+    def theirs(g: torch.Tensor, *given: torch.Tensor) -> Any:
+        some = [x.detach().requires_grad_() for x in given[:wrt]]
+        out = other(*some, *given[wrt:])
+        return out, *torch.autograd.grad(out, some, g)
+
+    return ours, theirs
+
+
+def _row(name: str, seconds: float) -> None:
+    case, cells, most = CASES[name], [name], 0.0
+    for size in case.sizes:
+        given = case.operands(size)
+        got, want, (us, them) = measured(case.ours, case.theirs, given, seconds)
+        most = max(most, apart(got, want))
+        cells += [f"{us:.0f} / {them:.0f}", f"{them / us:.2f}"]
+        if not case.wrt:
+            cells += ["", ""]
+            continue
+        g = rng.standard_normal(tuple(want.shape), dtype=np.float32)
+        got, want, (us, them) = measured(*_with_gradients(case), [np.asarray(g), *given], seconds)
+        most = max(most, apart(got, want))
+        cells += [f"{us:.0f} / {them:.0f}", f"{them / us:.2f}"]
+    print(f"| {' | '.join(cells)} | {most:.0e} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="operations (default: all)")
+    parser.add_argument("--cases", action="store_true", help="those with two sizes and gradients")
     parser.add_argument("--seconds", type=float, default=0.1, help="of a turn")
     options = parser.parse_args()
-    refuse_unknown(parser, "operation", options.names, OPERATIONS)
+    refuse_unknown(parser, "operation", options.names, CASES if options.cases else OPERATIONS)
     wf.set_num_threads(2)
     torch.set_num_threads(2)
+    if options.cases:
+        print(
+            "| operation | in caches | ratio | with gradients | ratio "
+            "| larger | ratio | with gradients | ratio | difference |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for name in options.names or CASES:
+            _row(name, options.seconds)
+        return
     print("| operation | Weft | PyTorch | PyTorch / Weft | difference |")
     print("|---|---|---|---|---|")
     for name in options.names or OPERATIONS:
-        ours, theirs, operands = OPERATIONS[name]
-        compiled = wf.compile(ours)
-        a, b = [wf.tensor(x) for x in operands], [torch.tensor(x) for x in operands]
-        got, want = [compiled(*a).numpy() for _ in range(8)][-1], theirs(*b).numpy()
-        apart = "" if name in DRAWN else f"{float(np.abs(got - want).max(initial=0)):.0e}"
-        us, them = in_turns([lambda c=compiled, a=a: c(*a), lambda t=theirs, b=b: t(*b)], options.seconds)
-        print(f"| {name} | {us:.0f} | {them:.0f} | {them / us:.2f} | {apart} |", flush=True)
+        got, want, (us, them) = measured(*OPERATIONS[name], options.seconds)
+        cell = "" if name in DRAWN else f"{float(np.abs(got.numpy() - want.numpy()).max(initial=0)):.0e}"
+        print(f"| {name} | {us:.0f} | {them:.0f} | {them / us:.2f} | {cell} |", flush=True)
 
 
 if __name__ == "__main__":

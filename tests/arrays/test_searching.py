@@ -37,7 +37,15 @@ def test_extremes_and_order(a, data):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32", "int64", "uint64"])
 @pytest.mark.parametrize(
-    ("shape", "axis", "k"), [((3, 1000), 1, 50), ((2000, 2), 0, 17), ((2, 300, 3), 1, 20), ((5, 997), 1, 3)]
+    ("shape", "axis", "k"),
+    [
+        ((3, 1000), 1, 50),
+        ((2000, 2), 0, 17),
+        ((2, 300, 3), 1, 20),
+        ((5, 997), 1, 3),
+        ((3, 6007), 1, 3),
+        ((2, 1100, 2), 1, 16),
+    ],
 )
 @pytest.mark.parametrize("largest", [True, False])
 def test_topk_of_long_axes_is_what_a_stable_sort_has_first(dtype, shape, axis, k, largest):

@@ -64,3 +64,28 @@ def test_the_same_bits_in_as_few_loops_as_can_be(case, monkeypatch, compiled_ane
     monkeypatch.setattr(rows, "joined", lambda kernel: kernel)
     compiled_anew()
     assert run(graph)[0].tobytes() == got.tobytes()
+
+
+#: graph, the loops around its stages
+AROUND = {
+    "over channels": (centred(3, 40, 7, 9, axes=(1,)), (3, 63)),
+    "over images": (reduced(40, 3, 7, 9, axes=(0,)), (189,)),
+    "over a middle axis": (reduced(5, 4, 33, 17, axes=(2,)), (5, 4, 17)),
+    "cut off": (reduced(3, 40, 7, 9, axes=(1,), before=cut_off), (3, 7, 8)),
+    "over channels, turned": (reduced(3, 40, 7, 9, axes=(1,), before=turned), (3, 9, 7)),
+    "over pixels": (reduced(3, 24, 7, 9), (72,)),
+    "along what is reduced": (reduced(3, 4, 40, axes=(2,)), None),
+}
+
+
+@pytest.mark.parametrize("case", AROUND)
+def test_the_same_bits_with_the_loops_around_all_stages_in_one(case, monkeypatch):
+    graph, loops = AROUND[case]
+    check(graph)
+    (step,) = CpuBackend().compile(graph).steps
+    assert loops is None or tuple([v.size for v in step.kernel.outer]) == loops
+    (got,) = run(graph)
+    monkeypatch.setattr(anchors, "joined", lambda kernel: kernel)
+    monkeypatch.setattr(rows, "joined", lambda kernel: kernel)
+    monkeypatch.setattr(library, "_generator", lambda: "each loop by itself")
+    assert run(graph)[0].tobytes() == got.tobytes()

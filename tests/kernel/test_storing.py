@@ -9,7 +9,7 @@ from weft.backends.cpu.backend import CpuBackend
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.ops.movement import broadcast_in_dim, reshape
+from weft.ops.movement import broadcast_in_dim, concatenate, reshape, slice_axis
 from weft.ops.reduce import sum_
 from weft.ops.transcendental import tanh
 
@@ -34,3 +34,14 @@ def test_formulas_are_computed_once_for_many_rows(rows):
 def test_what_is_light_is_computed_again():
     assert kernels(lambda x, y: x * (2.0 * y + 1.0), (300, 20), (20,)) == 1
     assert kernels(lambda x, y: tanh(x * y), (300, 20), (20,)) == 1
+
+
+@pytest.mark.parametrize(("count", "stored"), [(3, 0), (4, 1)])
+def test_parts_that_many_read_are_put_side_by_side_once(count, stored):
+    """Else it has to be found out for every element that is read which part it is in."""
+
+    def sums(x, y):
+        both = concatenate(x * 2.0, y, axis=1)
+        return [sum_(slice_axis(both, 0, i, i + 3), axes=(0,)) for i in range(count)]
+
+    assert kernels(sums, (9, 4), (9, 5)) == count + stored

@@ -138,11 +138,17 @@ class Plan:
         return uses_of(node, self.users, self.outputs)
 
     def _is_read_often(self, node: Node) -> bool:
-        """Whether a node that has to be computed is used many times, moved about: by every tap of a window, say."""
+        """Whether a node that has to be computed is used many times, moved about: by every tap of a window, say.
+
+        Or one of several parts, for each element of which it has to be found out which one it is in."""
+        if node.value is None and node.prim.name == "concatenate":
+            return len(self._uses(node)) > _OFTEN
         if node.value is not None or node.prim.movement or node.prim.name in FREE:
             return False
         users = self._uses(node)
         while len(users) == 1 and users[0].prim.movement and users[0].prim is not identity:
+            if users[0].prim.name == "concatenate" and self._is_read_often(users[0]):
+                return False  # that is stored
             users = self.users.get(users[0], [])
         return len(users) > _OFTEN
 

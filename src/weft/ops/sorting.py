@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from .comparison import equal, isnan, less
 from .define import Sample, constant, integer_values, primitive, values
 from .gather import iota_along
 from .indexing import take_along_axis
-from .movement import broadcast_to, concatenate, pad, permute, reshape, slice_axis
+from .movement import broadcast_to, concatenate, pad, reshape, slice_axis
 from .reduce import argmax, max_
 from .selection import cast, where
 
@@ -164,10 +165,12 @@ def top_k(x: Node, k: int, axis: int, *, largest: bool = True) -> tuple[Node, No
     n = x.shape[axis]
     if isinstance(n, int) and not 0 <= k <= n:
         raise ShapeError(f"top_k: {k} elements cannot be taken from axis {axis} of {show_shape(x.shape)}")
-    if x.dtype.kind == "f" and 0 < k <= _FEW and is_static(x.shape):
+    few = x.dtype.kind == "f" and k <= _FEW
+    length = _block(n, k) if k > 0 and x.dtype.kind in "fiu" and is_static(x.shape) else 1
+    if length > 1 and not (few and k * n < _PASSES):
+        indices = _first_of_blocks(x, k, axis, length, largest, _first_few if few else _first_sorted)
+    elif few and k > 0 and is_static(x.shape):
         indices = _first_few(_ordered(x, largest), k, axis)
-    elif k > 0 and x.dtype.kind in "fiu" and is_static(x.shape) and (length := _block(n, k)) > 1:
-        indices = _first_of_blocks(_ordered(x, largest), k, axis, length)
     else:
         indices = slice_axis(argsort(x, axis=axis, descending=largest), axis, 0, k)
     return take_along_axis(x, indices, axis), indices
@@ -175,6 +178,9 @@ def top_k(x: Node, k: int, axis: int, *, largest: bool = True) -> tuple[Node, No
 
 #: So many elements are found one after the other, each in one pass: that is quicker than to sort.
 _FEW = 16
+
+#: So many elements a row's passes go through, at least, for it to be quicker to look at the heads of blocks first.
+_PASSES = 1 << 14
 
 
 def _ordered(x: Node, largest: bool) -> Node:
@@ -216,24 +222,32 @@ def _block(n: int, k: int) -> int:
     return length if length > 1 and 2 * (-(-n // length) + k * length) <= n else 1
 
 
-def _first_of_blocks(key: Node, k: int, axis: int, length: int) -> Node:
-    """Where the k largest keys are, as `_first_few` says: in the k blocks with the largest heads, as an element of any
-    other block has k heads before it, which are as large at least and in front of it."""
-    n, last = key.shape[axis], key.ndim - 1
-    order = (*[a for a in range(key.ndim) if a != axis], axis)
-    count = -(-n // length)
-    rows = permute(key, axes=order)
-    high = (*(0,) * last, count * length - n)
-    padded = pad(
-        rows, constant(_least(key.dtype), key.dtype), low=(0,) * key.ndim, high=high, interior=(0,) * key.ndim
-    )
-    blocks = reshape(padded, shape=(*rows.shape[:-1], count, length))
-    heads = argsort(max_(blocks, axes=(key.ndim,)), axis=last, descending=True)
+def _first_sorted(key: Node, k: int, axis: int) -> Node:
+    """The same as `_first_few`, by sorting."""
+    return slice_axis(argsort(key, axis=axis, descending=True), axis, 0, k)
+
+
+def _first_of_blocks(
+    x: Node, k: int, axis: int, length: int, largest: bool, first: Callable[[Node, int, int], Node]
+) -> Node:
+    """Where the k largest elements are, as `first` finds them: in the k blocks with the largest heads, as an element of
+    any other block has k heads before it, which are as large at least and in front of it."""
+    n, shape = x.shape[axis], x.shape
+    count = -(-n // length)  # type: ignore[operator]
+    key = _ordered(x, largest)
+    gone = _least(key.dtype)
+    if count * length != n:
+        none = (0,) * x.ndim
+        high = tuple([count * length - n if a == axis else 0 for a in range(x.ndim)])  # type: ignore[operator]
+        key = pad(key, constant(gone, key.dtype), low=none, high=high, interior=none)
+    blocks = reshape(key, shape=(*shape[:axis], count, length, *shape[axis + 1 :]))
+    heads = max_(blocks, axes=(axis + 1,))
     # Blocks in the order in which they lie, so that of equal elements the first come first.
-    chosen = sort(slice_axis(heads, last, 0, k), axis=last, descending=False)
-    shape = (*chosen.shape, length)
-    places = reshape(chosen, shape=(*chosen.shape, 1)) * length + iota_along(shape, key.ndim)
-    places = reshape(places, shape=(*chosen.shape[:-1], k * length))
-    first = argsort(take_along_axis(padded, places, last), axis=last, descending=True)
-    found = take_along_axis(places, slice_axis(first, last, 0, k), last)
-    return permute(found, axes=tuple([order.index(a) for a in range(key.ndim)]))
+    chosen = sort(first(heads, k, axis), axis=axis, descending=False)
+    apart = reshape(chosen, shape=(*shape[:axis], k, 1, *shape[axis + 1 :]))
+    places = apart * length + iota_along((*shape[:axis], k, length, *shape[axis + 1 :]), axis + 1)
+    places = reshape(places, shape=(*shape[:axis], k * length, *shape[axis + 1 :]))
+    there = less(places, n)
+    elements = take_along_axis(x, where(there, places, 0), axis)
+    candidates = where(there, _ordered(elements, largest), gone)
+    return take_along_axis(places, first(candidates, k, axis), axis)

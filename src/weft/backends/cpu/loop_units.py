@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernel.index import Var
-from ...kernel.loops import Expr, Kernel, Load
+from ...kernel.loops import Expr, Kernel, Load, Scatter, Store, found_in
 from ...kernel.memory import aligned
 from ...kernel.target import Target
 from . import streams
-from .wideness import WIDE, lane_count
+from .wideness import WIDE, is_plain, lane_count
 
 #: Vectors in one unit of work of an elementwise kernel: a unit is some tens of kilobytes.
 BLOCK = 256
@@ -41,20 +41,40 @@ def _inner(kernel: Kernel) -> int:
 
 
 def several(kernel: Kernel, target: Target) -> int:
-    """How many vectors of results a long reduction makes at once: rows of memory are read in longer pieces."""
+    """How many vectors of results a kernel that goes down long columns makes at once: rows of memory are read, and
+    written, in longer pieces, and what is computed of one vector need not wait for another."""
     if not kernel.across or _inner(kernel) < 32 or kernel.outer[-1].size < WIDE * lane_count(kernel, target):
         return 1
+    return WIDE if is_long_reduction(kernel) or (target.picks and _is_plain(kernel)) else 1
+
+
+def is_long_reduction(kernel: Kernel) -> bool:
+    """Whether all that the loops of a kernel do is to combine what lies in memory side by side along its vectors."""
     for stage in kernel.stages:
         if stage.carries or stage.serial or (stage.variables and stage.stores):
-            return 1
+            return False
         if not all(_reads_along(r.value, kernel.outer[-1]) for r in stage.reductions):
-            return 1
-    return WIDE
+            return False
+    return True
 
 
 def _reads_along(e: Expr, var: Var) -> bool:
     """Whether an expression is what lies in memory side by side along a variable."""
     return isinstance(e, Load) and e.index.stride(var) in (0, 1)
+
+
+def _is_plain(kernel: Kernel) -> bool:
+    """Whether a kernel reads, computes and writes nothing but float32 that lie side by side along its vectors."""
+    along = kernel.outer[-1]
+    for stage in kernel.stages:
+        values = [x.value for x in (*stage.reductions, *stage.stores)]
+        if stage.carries or not all(is_plain(e, along) for e in found_in(values)):
+            return False
+        for s in stage.stores:
+            place = s.base if isinstance(s, Scatter) else s.index
+            if place.stride(along) != 1 or (isinstance(s, Store) and s.within):
+                return False
+    return all(t.name == "float32" for t in kernel.outputs)
 
 
 def cut(kernel: Kernel, target: Target) -> tuple[int, int]:
@@ -64,8 +84,8 @@ def cut(kernel: Kernel, target: Target) -> tuple[int, int]:
 
 
 def can_be_generic(kernel: Kernel, target: Target) -> bool:
-    """Whether the code for a kernel is of the form that a generic one has."""
-    return several(kernel, target) == 1
+    """Whether the code for a kernel is of the form that a generic one has, or hardly quicker."""
+    return several(kernel, target) == 1 or not is_long_reduction(kernel)
 
 
 def generic_values(kernel: Kernel, values: Sequence[int], target: Target) -> list[int]:

@@ -70,7 +70,7 @@ def side_by_side(kernel: Kernel, target: Target) -> int:
         if not all(isinstance(s, Store) and not s.within for s in stage.stores):
             return 1
         found += found_in([s.value for s in stage.stores])
-    known = all(_is_plain(e, kernel.outer[-1]) for e in found)
+    known = all(is_plain(e, kernel.outer[-1]) for e in found)
     long = any(isinstance(e, Apply) and e.op in functions and e.op not in _QUICK for e in found)
     stored = all(t.name == "float32" for t in kernel.outputs)
     return WIDE if known and long and stored else 1
@@ -82,11 +82,11 @@ def is_long_sum(stage: Stage, target: Target) -> bool:
     if not target.picks or stage.stores or not all(r.op == "sum" for r in stage.reductions):
         return False
     found = found_in([r.value for r in stage.reductions])
-    known = all(_is_plain(e, stage.variables[-1]) for e in found)
+    known = all(is_plain(e, stage.variables[-1]) for e in found)
     return known and any(isinstance(e, Apply) and e.op in functions for e in found)
 
 
-def _is_plain(e: Expr, along: Var) -> bool:
+def is_plain(e: Expr, along: Var) -> bool:
     """Whether an expression is one of float32, or a condition, and reads neighbours or one number for all lanes."""
     if isinstance(e, Load) and e.index.stride(along) not in (0, 1):
         return False

@@ -218,17 +218,21 @@ def _cells(size: int, count: int) -> list[tuple[int, int]]:
     return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
-def _adaptive(x: Node, sizes: Shape, reduce, name: str) -> Node:
-    return _adaptive_together((x,), sizes, lambda xs, axis: (reduce(xs[0], axis),), name)[0]
+def _adaptive(x: Node, sizes: Shape, reduce, name: str, last_first: bool) -> Node:
+    return _adaptive_together((x,), sizes, lambda xs, axis: (reduce(xs[0], axis),), name, last_first)[0]
 
 
-def _adaptive_together(xs: tuple[Node, ...], sizes: Shape, reduce, name: str) -> tuple[Node, ...]:
-    """Reduce tensors of one shape axis by axis: evenly cut axes in one step, others interval by interval."""
+def _adaptive_together(
+    xs: tuple[Node, ...], sizes: Shape, reduce, name: str, last_first: bool = True
+) -> tuple[Node, ...]:
+    """Reduce tensors of one shape axis by axis: evenly cut axes in one step, others interval by interval.
+
+    With the last axis first, of several maxima the first in row-major order is the first of each step. With it last,
+    most elements are combined with those of other rows, next to which they lie in memory."""
     x = xs[0]
     _check(name, x, len(sizes))
-    first = x.ndim - len(sizes)
-    # The last axis first: of several maxima the first in row-major order is then the first of each step.
-    for axis, want in reversed(list(enumerate(sizes, first))):
+    axes = list(enumerate(sizes, x.ndim - len(sizes)))
+    for axis, want in reversed(axes) if last_first else axes:
         shape = xs[0].shape
         size = shape[axis]
         single = (*shape[:axis], 1, *shape[axis + 1 :])
@@ -266,7 +270,7 @@ def adaptive_avg_pool(x, *, sizes):
         axes = tuple(range(x.ndim - len(sizes), x.ndim))
         if all(x.shape[a] != 0 for a in axes):
             return as_type(keep(mean(w, axes), w, axes), x.dtype)
-    return as_type(_adaptive(w, sizes, lambda v, axis: mean(v, (axis,)), "adaptive_avg_pool"), x.dtype)
+    return as_type(_adaptive(w, sizes, lambda v, axis: mean(v, (axis,)), "adaptive_avg_pool", False), x.dtype)
 
 
 @composite
@@ -275,7 +279,7 @@ def adaptive_max_pool(x, *, sizes):
 
     Of several, the first in row-major order has the gradient.
     """
-    return _adaptive(x, sizes, lambda v, axis: first_max(v, axis=axis), "adaptive_max_pool")
+    return _adaptive(x, sizes, lambda v, axis: first_max(v, axis=axis), "adaptive_max_pool", True)
 
 
 @composite
