@@ -322,6 +322,54 @@ def test_numpy_arrays_of_all_kinds():
         f(np.ma.masked_array(x, x > 3), y)
 
 
+def test_numpy_arrays_are_read_where_they_lie():
+    """Wherever that is; results have memory of their own."""
+    f = wf.compile(lambda x: (x, x * 2.0))
+    raw = bytearray(4 * 12 + 1)
+    aside = np.frombuffer(raw, np.float32, 12, offset=1).reshape(3, 4)
+    fixed = np.arange(12, dtype=np.float32).reshape(3, 4)
+    fixed.flags.writeable = False
+    x = fixed.copy()
+    for _ in range(4):
+        f(x)
+    f(fixed)
+    assert not f.programs[-1].life.ready._arrays, "copied"
+    for given in (x, aside, fixed, x + 1, np.broadcast_to(x[:1], (3, 4))):
+        same, twice = f(given)
+        assert same.tolist() == given.tolist() and twice.tolist() == (given * 2).tolist()
+        assert not np.shares_memory(same.numpy(), given)
+    assert f.programs[-1].life.ready.used >= 5
+    empty = wf.compile(lambda x: x.sum())
+    assert [empty(np.ones((0, 3), np.float32)).item() for _ in range(6)] == [0.0] * 6
+
+
+def test_numpy_arrays_that_share_memory_with_what_is_replaced():
+    """The step writes over a tensor that an argument is a view of, but not before it has read that."""
+    results = []
+    for compiled in (False, True):
+        w = wf.arange(5.0)
+
+        def step(x, w=w):
+            w[...] = w + wf.flip(x)
+            return x.sum()
+
+        step = wf.compile(step) if compiled else step
+        sums = [step(w.numpy()).item() for _ in range(6)]
+        shared = np.arange(5, dtype=np.float32)
+        w._cell.node = wf.asarray(shared, copy=False)._cell.node
+        results.append([*sums, *[step(shared).item() for _ in range(6)], *w.tolist()])
+    assert results[0] == results[1]
+
+
+def test_numpy_arrays_of_indices_are_copied():
+    """Nobody may change them between the look whether they are inside and their use."""
+    f = wf.compile(lambda x, i: wf.take(x, i))
+    x, i = np.arange(4, dtype=np.float32), np.array([1, 3])
+    for _ in range(5):
+        assert f(x, i).tolist() == [1.0, 3.0]
+    assert list(f.programs[-1].life.ready._arrays) == [1]
+
+
 def test_an_index_out_of_range_leaves_the_state_as_it_was():
     w = wf.arange(4.0)
 

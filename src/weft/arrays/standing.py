@@ -29,7 +29,7 @@ from ..base.state import state
 from ..ir.node import GRAD, Node, Signature
 from ..runtime import profile
 from ..runtime.backend import Standing
-from ..runtime.buffer import Buffer, own_copy
+from ..runtime.buffer import Buffer, address_of, own_copy
 from .capture import Capture
 from .cell import Cell, flush
 from .tensor import Tensor
@@ -68,7 +68,7 @@ class Ready:
         self._count = len(args)
         self._places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         self._avals = [args[i]._cell.node.sig.out for i in self._places]
-        self._arrays: dict[int, Buffer] = {}  #: the memory of those that come as NumPy arrays
+        self._arrays: dict[int, Buffer] = {}  #: copies of those that come as NumPy arrays
         self._others = [(i, a) for i, a in enumerate(args) if i not in self._places]
         self._results = [_Result(k, s) for k, s in enumerate(traced.signatures[: found.tensors])]
         self._single = found.tensors == 1 and found.result_structure is LEAF
@@ -201,7 +201,7 @@ class Ready:
         inputs: list[Any] = [a if type(a) is ndarray else a._cell.node for a in args]
         for place, node in enumerate(inputs):
             if type(node) is ndarray:
-                if not self._copy(place, node, standing):
+                if not self._place_array(place, node, standing):
                     return None
                 continue
             if node.sig.out is not self._avals[place] or node.flags & GRAD:
@@ -213,11 +213,17 @@ class Ready:
             standing.place(place, value._address or value.address)
         return inputs
 
-    def _copy(self, place: int, array: ndarray, standing: Standing) -> bool:
-        """Copy an argument that is a NumPy array to where the program reads it; False if it is of another type."""
+    def _place_array(self, place: int, array: ndarray, standing: Standing) -> bool:
+        """Say where an argument is that is a NumPy array: where it lies, or a copy; False if it is of another type.
+
+        Indices are copied: between the look whether they are inside and their use nobody may change them.
+        """
         known = self._avals[place]
         if array.dtype != known.dtype.numpy or array.shape != known.shape:
             return False
+        if known.dtype.kind in "fc" and (flags := array.flags).c_contiguous and flags.aligned:
+            standing.place(place, address_of(array))
+            return True
         held = self._arrays.get(place)
         if held is None:
             held = self._arrays[place] = Buffer(own_copy(array, known.dtype.numpy))
