@@ -297,6 +297,35 @@ def test_what_native_threads_use_outlives_all_modules(count):
     """)
 
 
+def test_finalisers_run_programs_although_threads_were_cut_off_with_locks():
+    run(
+        """
+    import types
+    from weft.runtime.executor import _walking
+
+    x = wf.ones((20, 20)).realize()
+    (x * 2.0).sum().item()  # compiled now
+
+    class Last:
+        def __del__(self, x=x):
+            assert (x * 2.0).sum().item() == 800
+            print("fine", flush=True)
+
+    # Modules are cleared from the newest to the oldest.
+    newest = sys.modules["newest"] = types.ModuleType("newest")
+    newest.last, newest.itself = Last(), newest
+
+    def hold():
+        with _walking:
+            time.sleep(1e-3)
+            while True: pass
+    threading.Thread(target=hold, daemon=True).start()
+    time.sleep(0.1)
+    """,
+        seconds=30,
+    )
+
+
 def test_threads_leave_when_there_are_to_be_fewer():
     run("""
     def tasks():

@@ -1,10 +1,13 @@
-"""Locks that survive `fork`: a child never finds one taken by a thread that it does not have."""
+"""Locks that survive `fork` and the end: nobody finds one taken by a thread that is not there any more."""
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
+import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -18,12 +21,37 @@ _held: list[Any] = []
 _PATIENCE = 10.0
 
 
+_Reentrant: Any = type(threading.RLock())
+
+
+class _Lock(_Reentrant):
+    """Entered and left by the methods of its base, until the process is about to end."""
+
+
+def _enter(lock: Any, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+    lock.acquire(not ending())
+
+
+def _leave(lock: Any, *_: object) -> None:
+    try:
+        lock.release()
+    except RuntimeError:  # it was entered all the same
+        pass
+
+
+@atexit.register
+def _about_to_end() -> None:
+    """Let finalisers run programs while the interpreter ends: who holds a lock then, a daemon thread that was cut off,
+    never lets go of it, and nobody else runs."""
+    _Lock.__enter__, _Lock.__exit__ = _enter, _leave
+
+
 def new_lock(rank: int) -> Any:
     """A reentrant lock that is held across forks. Where locks are nested, the outer one has the smaller `rank`.
 
     Reentrant, because a signal handler or a finaliser may run anywhere, also where its thread holds the lock.
     """
-    lock = threading.RLock()
+    lock = _Lock()
     hold_across_forks(lock, rank)
     return lock
 
