@@ -74,6 +74,50 @@ def test_a_float_argument_takes_the_type_of_the_tensor_beside_it():
     assert double.dtype is wf.float64 and double.item() == 0.1
 
 
+class TestProgramsCalledAsSuch:
+    def scaled(self):
+        f = wf.compile(lambda x, k, mode="up": x * k if mode == "up" else x / k, static_argnames="mode")
+        return f.trace(wf.spec((2,)), 2, mode="up")
+
+    def test_what_is_fixed_is_not_changed_silently(self):
+        program = self.scaled()
+        assert program(wf.ones(2), 2, mode="up").tolist() == [2.0, 2.0]
+        with pytest.raises(ArgumentError, match="traced with an argument fixed at 2, got 5; trace it again"):
+            program(wf.ones(2), 5, mode="up")
+        with pytest.raises(ArgumentError, match="fixed at 'up', got 'down'"):
+            program(wf.ones(2), 2, mode="down")
+        for other in (2.0, True, wf.asarray(2)):
+            with pytest.raises(ArgumentError, match="fixed at 2, got"):
+                program(wf.ones(2), other, mode="up")
+
+    def test_a_float_may_be_fixed(self):
+        program = wf.compile(lambda x, k: x * k, static_argnames="k").trace(wf.spec((2,)), 0.5)
+        assert program(wf.ones(2), 0.5).tolist() == [0.5, 0.5]
+        with pytest.raises(ArgumentError, match=r"fixed at 0.5, got 1.5"):
+            program(wf.ones(2), 1.5)
+
+    def test_arrays_stand_for_tensors(self):
+        program = wf.compile(lambda x, k: x * k).trace(wf.spec((2,)), 0.5)
+        assert program(np.ones(2, np.float32), np.float64(3)).tolist() == [3.0, 3.0]
+        with pytest.raises(ArgumentError, match=r"x of <lambda> must be a tensor, got 'a'"):
+            program("a", 2.0)
+        with pytest.raises(ShapeError, match=r"x must be float32 \(2,\), got float64"):
+            program(np.ones(2), 2.0)
+
+
+def test_a_static_argument_that_does_not_exist():
+    with pytest.raises(ArgumentError, match=r"scaled has no argument 'mod'. Did you mean 'mode'\?"):
+
+        @wf.compile(static_argnames="mod")
+        def scaled(x, mode):
+            return x if mode == "a" else x * 2
+
+    with pytest.raises(ArgumentError, match=r"Linear has no argument 'mode'"):
+        wf.compile(nn.Linear(2, 2), static_argnames=("x", "mode"))
+    anything = wf.compile(lambda x, **options: x * options["times"], static_argnames=("times",))
+    assert anything(wf.ones(2), times=3).tolist() == [3.0, 3.0]
+
+
 def test_static_arguments():
     f = wf.compile(lambda x, k: x * k if k > 1 else x, static_argnames="k")
     x = wf.tensor([3.0])

@@ -8,14 +8,14 @@ import inspect
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..base import collector
-from ..base.errors import ArgumentError
+from ..base.errors import ArgumentError, nearest
 from ..base.pytree import Structure, flatten
 from ..base.state import state, version
 from ..ir.dtype import complex128, float64
@@ -31,7 +31,7 @@ from .creation import tensor
 from .reach import BY_VALUE
 from .standing import BASE_FLAGS, MISSED, prepare
 from .tensor import Tensor
-from .traced import Traced, is_weak
+from .traced import Traced, from_numpy, is_weak
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Compiled:
         self._broken: str | None = None  # what the last look-up found changed
         self._life: Life | None = None  # of the program that was run last
         self._warned = False
-        self._names = _parameter_names(function)
+        self._names = list(_parameters(function))
         self.__name__ = type(function).__name__  # of a module, which has no name of its own
         functools.update_wrapper(self, function, updated=())
 
@@ -183,7 +183,7 @@ class Compiled:
         leaves, structure = flatten((args, kwargs))
         for i, x in enumerate(leaves):
             if isinstance(x, (np.ndarray, np.inexact)):
-                leaves[i] = _from_numpy(x)
+                leaves[i] = from_numpy(x)
         return leaves, structure
 
     def _trace(self, key: Any, leaves: list[Any], structure: Structure) -> Traced:
@@ -327,19 +327,11 @@ def compile(
     if max_programs < 1:
         raise ArgumentError(f"max_programs must be at least 1, got {max_programs}")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    _check_static(function, names)
     return Compiled(function, names, max_programs)
 
 
 # -- arguments ------------------------------------------------------------------------------------------------
-
-
-def _from_numpy(x: np.ndarray | np.inexact) -> Any:
-    """What a NumPy array or floating scalar is to an operation on tensors: float64 scalars are Python numbers."""
-    if isinstance(x, float):
-        return float(x)
-    if isinstance(x, complex):
-        return complex(x)
-    return tensor(x)
 
 
 def _weak_aval(x: Any) -> Aval:
@@ -381,12 +373,23 @@ def _realized(node: Node) -> Any:
     return node.value
 
 
-def _parameter_names(function: Callable[..., Any]) -> list[str]:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         # What a module is called with is what its `forward` takes.
-        return list(inspect.signature(getattr(function, "forward", function)).parameters)
+        return inspect.signature(getattr(function, "forward", function)).parameters
     except (TypeError, ValueError):
-        return []
+        return {}
+
+
+def _check_static(function: Callable[..., Any], names: tuple[str, ...]) -> None:
+    """Raise for a name that no argument has: what it was meant for would be passed as a tensor, or traced anew."""
+    known = _parameters(function)
+    if not known or any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return
+    for name in names:
+        if name not in known:
+            what = getattr(function, "__name__", type(function).__name__)
+            raise ArgumentError(f"static_argnames: {what} has no argument {name!r}. {nearest(name, known)}")
 
 
 def _argument_names(names: list[str], structure: Structure, leaves: list[Any]) -> list[str]:

@@ -8,7 +8,10 @@ from collections import deque
 from typing import Any
 from weakref import ref
 
+import numpy as np
+
 from ..autodiff.transforms import foreseeing
+from ..base.checked import describe
 from ..base.errors import ArgumentError, ShapeError, TraceError
 from ..base.pytree import LEAF as LEAF_STRUCTURE
 from ..base.pytree import Structure, flatten, unflatten
@@ -23,9 +26,19 @@ from ..runtime.exported import Fixed
 from ..runtime.program import Program
 from .capture import Capture
 from .cell import Cell, value_of
+from .creation import tensor
 from .tensor import Tensor
 
 _set_node, _set_grad = Cell.node.__set__, Cell._grad.__set__  # type: ignore[attr-defined]
+
+
+def from_numpy(x: np.ndarray | np.inexact) -> Any:
+    """What a NumPy array or floating scalar is to an operation on tensors: float64 scalars are Python numbers."""
+    if isinstance(x, float):
+        return float(x)
+    if isinstance(x, complex):
+        return complex(x)
+    return tensor(x)
 
 
 def is_weak(x: Any) -> bool:
@@ -76,23 +89,39 @@ class Traced:
         return kept
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run on arguments of the structure and types that it was traced for; open dimensions take any size."""
+        """Run on arguments of the structure and types that it was traced for; open dimensions take any size. NumPy
+        arrays stand for tensors. What is no tensor must be what it was: the program was made for that."""
         leaves, structure = flatten((args, kwargs))
         if structure != self.structure:
             raise ArgumentError(
                 f"{self.name} was traced for arguments of structure {self.structure!r}, got {structure!r}"
             )
-        dynamic = [x for x in leaves if isinstance(x, Tensor) or is_weak(x)]
-        if len(dynamic) != len(self.arguments):
-            raise ArgumentError(
-                f"{self.name} takes the tensors {', '.join(self.arguments)}, got {len(dynamic)}"
-            )
+        dynamic = [
+            self._given(x, want)
+            for x, want in zip(leaves, self.leaves, strict=True)
+            if not (isinstance(want, Fixed) and self._is_fixed(x, want.value))
+        ]
         for x, name, want in zip(dynamic, self.arguments, self.graph.in_avals, strict=False):
             if isinstance(x, Tensor) and (x.dtype is not want.dtype or x.ndim != want.ndim):
                 raise ShapeError(f"{name} must be {want.describe()}, got {x._node.aval.describe()}")
         if self.stateful:
             self.refuse_captured([x._cell.node for x in dynamic if isinstance(x, Tensor)])
         return self.run([value_of(x._cell) if isinstance(x, Tensor) else x for x in dynamic])
+
+    def _is_fixed(self, x: Any, value: Any) -> bool:
+        if x is value or (type(x) is type(value) and x == value):
+            return True
+        raise ArgumentError(
+            f"{self.name} was traced with an argument fixed at {value!r}, got {describe(x)}; trace it again for that"
+        )
+
+    def _given(self, x: Any, name: Any) -> Any:
+        """A tensor or a number for the argument of a name."""
+        if isinstance(x, (np.ndarray, np.inexact)):
+            x = from_numpy(x)
+        if not (isinstance(x, Tensor) or is_weak(x)):
+            raise ArgumentError(f"{name} of {self.name} must be a tensor, got {describe(x)}")
+        return x
 
     def refuse_captured(self, nodes: list[Node]) -> None:
         """Raise where an argument is also a tensor that the function captured and changes: it would be seen as it was
