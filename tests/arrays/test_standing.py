@@ -13,6 +13,7 @@ from weft import nn, optim
 from weft.backends.cpu import threads as cpu_threads
 from weft.backends.cpu.standing import Standing
 from weft.base.errors import IndexingError, TraceError
+from weft.runtime.program import Program
 
 
 @pytest.fixture(autouse=True)
@@ -490,6 +491,20 @@ def test_a_tensor_that_another_thread_changes_has_one_of_its_values():
     over.set()
     reader.join()
     assert found and all(len(values) == 1 and values <= set(range(100)) for values in found)
+
+
+def test_a_value_that_two_threads_compute_stays_where_it_was_first(monkeypatch):
+    y = wf.ones(100) + 1
+    found, run = [], Program.run
+
+    def meanwhile(*args):
+        monkeypatch.setattr(Program, "run", run)
+        found.append(y.realize()._cell.node.value)
+        return run(*args)
+
+    monkeypatch.setattr(Program, "run", meanwhile)
+    y.realize()
+    assert y._cell.node.value is found[0]
 
 
 class TestWeightsInOrder:

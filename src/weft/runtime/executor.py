@@ -194,6 +194,9 @@ def _with_residuals(roots: list[Node], pending: Pending, bits: int) -> list[Node
 def _assign(wanted: Sequence[Node], values: list[Buffer], bits: int) -> None:
     """Hand out the values and let go of arguments nobody can differentiate through any more."""
     for node, value in zip(wanted, values, strict=True):
+        # Where another thread was quicker, somebody may have been told where its value lies.
+        if node.value is not None:
+            continue
         node.value = value
         if node.flags & LEAF:
             node.sig, node.args = leaf_signature(node.sig.out), ()  # type: ignore[arg-type]
