@@ -125,7 +125,7 @@ def _is_convolved(x: Node) -> bool:
             continue
         if node.prim.name == "conv":
             return True
-        stack += [a for a in node.args if a.ndim == x.ndim and a not in seen]
+        stack += [a for a in node.args if type(a.sig.out) is not tuple and a.ndim == x.ndim and a not in seen]
         seen.update(node.args)
     return False
 
