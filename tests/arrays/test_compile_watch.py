@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import types
 import warnings
 import weakref
@@ -13,6 +14,7 @@ import pytest
 
 import weft as wf
 from weft import nn, optim
+from weft.arrays import reach
 from weft.base.errors import StateError, TraceError
 from weft.base.state import state
 
@@ -500,3 +502,31 @@ def test_a_program_whose_state_is_gone_says_so():
     gc.collect()
     with pytest.raises(StateError, match="nobody holds it"):
         program(tensor())
+
+
+@pytest.mark.parametrize("uses_weft", [False, True])
+def test_code_of_installed_packages(uses_weft, tmp_path, monkeypatch):
+    """It is looked into where the package has to do with Weft. What the function itself names of it always counts."""
+    package = tmp_path / "site-packages" / "some_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from .inner import factor, Thing\nthing = Thing()\n")
+    (package / "inner.py").write_text(
+        ("import weft as wf\n" if uses_weft else "")
+        + "scale = 2.0\nclass Thing:\n    power = 3.0\ndef factor():\n    return scale\n"
+    )
+    monkeypatch.syspath_prepend(str(package.parent))
+    for name in ("some_package", "some_package.inner"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    space = world(
+        "import some_package\ndef f(x): return x * some_package.factor() * some_package.thing.power\n"
+    )
+    inner, f = sys.modules["some_package.inner"], wf.compile(space["f"])
+    reach._may_use_weft.cache_clear()
+    try:
+        assert [f(tensor()).tolist() for _ in range(3)] == [[6.0, 12.0]] * 3 and f.traces == 1
+        inner.scale = 4.0
+        assert f(tensor()).tolist() == ([12.0, 24.0] if uses_weft else [6.0, 12.0])
+        space["some_package"].thing.power = 5.0
+        assert f(tensor()).tolist() == [20.0, 40.0]
+    finally:
+        reach._may_use_weft.cache_clear()

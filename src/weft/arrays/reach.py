@@ -3,7 +3,8 @@
 Names and closure variables come from the function itself; from there the search goes on through other functions, bound
 methods, lists, tuples, dicts and the attributes of plain objects. Of objects and modules only such attributes count as
 occur in the code that was reached. Weft's own code, NumPy's and the standard library's is not searched, but
-for the functions of users that it holds (`grad(f)`, `functools.partial(f)`).
+for the functions of users that it holds (`grad(f)`, `functools.partial(f)`). Nor is the code of installed packages that
+make no use of Weft, which may be much: of their objects and modules the attributes count that other code names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import itertools
 import sys
 from collections import deque
+from pathlib import Path
 from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -34,6 +36,10 @@ _ANY = frozenset({"__dict__", "vars", "attrgetter", "asdict", "astuple", "fields
 
 #: How a place is read from its parent.
 ITEM, ATTRIBUTE, VARIABLE, START = "item", "attribute", "variable", "start"
+#: Folders of installed packages, and what says whose it is.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_NAMED = (ModuleType, FunctionType, type)
+
 _FOREIGN = frozenset(sys.stdlib_module_names) | {"numpy", "weft"}
 
 
@@ -163,7 +169,7 @@ class Reach:
             held = getattr(function, name, None)
             if held is not None:
                 self._add(place, ATTRIBUTE, name, f"{place.title}.{name}", held, watched=False)
-        if is_internal(code.co_filename) or _foreign(function.__module__):
+        if is_internal(code.co_filename) or not _is_searched(function.__module__):
             return
         self.names |= attributes | (_ANY & names)
         for name in sorted(imports & sys.modules.keys()):
@@ -199,7 +205,7 @@ class Reach:
             return
         self._namespaces[id(kind)] = None  # type: ignore[assignment]
         for base in kind.__mro__:
-            if _foreign(base.__module__):
+            if not _is_searched(base.__module__):
                 continue
             for name, member in vars(base).items():
                 if name in self.names or name == "forward" or name.startswith("__"):
@@ -252,6 +258,23 @@ def _root(module: Any) -> str:
 def _foreign(module: Any) -> bool:
     root = _root(module)
     return root in _FOREIGN and root != "__main__"
+
+
+def _is_searched(module: Any) -> bool:
+    """Whether code of the module with this name is looked into."""
+    return not _foreign(module) and _may_use_weft(_root(module))
+
+
+@functools.cache
+def _may_use_weft(package: str) -> bool:
+    """Whether a package is no installed one, or a module of it has anything of Weft's among its names."""
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    if not _INSTALLED.intersection(Path(file).parts):
+        return True
+    modules = [m for name, m in list(sys.modules.items()) if _root(name) == package]
+    values = [v for m in modules if isinstance(m, ModuleType) for v in list(vars(m).values())]
+    named = [v for v in values if issubclass(type(v), _NAMED)]  # `isinstance` would ask objects themselves
+    return "weft" in [_root(v.__name__ if isinstance(v, ModuleType) else v.__module__) for v in named]
 
 
 def _own_attributes(value: Any) -> dict[str, Any]:
