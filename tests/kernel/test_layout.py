@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import weft as wf
 from compiled import check
 from weft.autodiff.transforms import vjp_pair
 from weft.backends.cpu.backend import CpuBackend
@@ -129,3 +130,15 @@ def test_sums_over_the_pixels_of_each_image(shape):
     if len(shape) == 4:
         kernel = (24, shape[1], 3, 3)
         check(graph_of(lambda x, w: sum_(same(x, w), axes=axes), shape, kernel))
+
+
+def test_a_product_of_what_a_loop_makes():
+    """It may come from a convolution or not: loops have several results, and no shape of their own."""
+
+    def f(x, w):
+        _, y = wf.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * 1.5), (wf.tensor(0), x))
+        return wf.reshape(y, (1, -1)) @ w
+
+    x, w = wf.ones((1, 4, 5, 6)), wf.ones((120, 7))
+    with wf.config(backend="cpu"):
+        assert wf.compile(f)(x, w).tolist() == [[405.0] * 7]
