@@ -475,9 +475,13 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     found = _LATER.get(name)
     if found is None:
-        from .arrays.absent import missing_function
+        from .arrays.absent import FUNCTIONS
 
-        raise AttributeError(missing_function(name, __dir__()))
+        instead = f": {FUNCTIONS[name]}" if name in FUNCTIONS else ""
+        # Python looks for similar names where it shows the error, not where `hasattr` asks.
+        raise AttributeError(
+            f"module 'weft' has no attribute {name!r}{instead}", name=name, obj=_import_module(__name__)
+        )
     module, attribute = found
     try:
         value = _import_module(module, __name__)

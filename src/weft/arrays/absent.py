@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 _RENAMED = {
     "amax": "max", "amin": "min", "bmm": "matmul", "div": "divide", "eq": "equal", "fmod": "remainder",
     "ge": "greater_equal", "ger": "outer", "gt": "greater", "inner": "vecdot", "le": "less_equal", "lt": "less",
@@ -59,12 +56,3 @@ FUNCTIONS = {
     "utils": "loaders are in weft.data, clipping is in weft.optim",
     "vstack": "use weft.concat along axis 0",
 }
-
-
-def missing_function(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that the namespace does not have."""
-    text = f"module 'weft' has no attribute {name!r}"
-    if name in FUNCTIONS:
-        return f"{text}: {FUNCTIONS[name]}"
-    close = difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], n=3, cutoff=0.7)
-    return f"{text}. Did you mean {' or '.join(map(repr, close))}?" if close else text
