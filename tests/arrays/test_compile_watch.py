@@ -530,3 +530,17 @@ def test_code_of_installed_packages(uses_weft, tmp_path, monkeypatch):
         assert f(tensor()).tolist() == [20.0, 40.0]
     finally:
         reach._may_use_weft.cache_clear()
+
+
+def test_the_program_is_the_users_whatever_started_it(monkeypatch):
+    """`python -m package` runs a file among the installed packages, which may name nothing of Weft's."""
+    started = types.ModuleType("__main__")
+    started.__file__ = "/usr/lib/python3/site-packages/package/__main__.py"
+    monkeypatch.setitem(sys.modules, "__main__", started)
+    started.scale = 2.0
+    exec("def f(x): return x * scale", started.__dict__)
+    reach._may_use_weft.cache_clear()
+    f = wf.compile(started.f)
+    assert f(tensor()).tolist() == [2.0, 4.0]
+    started.scale = 3.0
+    assert f(tensor()).tolist() == [3.0, 6.0]

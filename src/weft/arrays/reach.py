@@ -36,11 +36,11 @@ _ANY = frozenset({"__dict__", "vars", "attrgetter", "asdict", "astuple", "fields
 
 #: How a place is read from its parent.
 ITEM, ATTRIBUTE, VARIABLE, START = "item", "attribute", "variable", "start"
-#: Folders of installed packages, and what says whose it is.
+_FOREIGN = frozenset(sys.stdlib_module_names) | {"numpy", "weft"}
+
+#: Folders of installed packages, and types whose objects say which module they are from.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _NAMED = (ModuleType, FunctionType, type)
-
-_FOREIGN = frozenset(sys.stdlib_module_names) | {"numpy", "weft"}
 
 
 def content(value: Any) -> int | bytes | frozenset[Any] | None:
@@ -267,7 +267,11 @@ def _is_searched(module: Any) -> bool:
 
 @functools.cache
 def _may_use_weft(package: str) -> bool:
-    """Whether a package is no installed one, or a module of it has anything of Weft's among its names."""
+    """Whether a package is no installed one, or a module of it has anything of Weft's among its names.
+
+    The program itself is the user's, whatever started it: an installed package may have (`python -m ...`)."""
+    if package == "__main__":
+        return True
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     if not _INSTALLED.intersection(Path(file).parts):
         return True

@@ -85,7 +85,7 @@ def _quickest_shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
         apart = not pack and t.taps[-1].b > vectors * lanes
         whole, last = _step(heights, vectors, apart), _step(heights, rest, apart)
         if t.m.size < 2 * _BAND and not pack and not t.outer:  # all units have all rows
-            return _longest_share(columns, vectors) // vectors * whole * _WIDER**vectors
+            return _longest_share(columns, vectors) * whole * _WIDER**vectors
         return (panels * whole + last) * _WIDER**vectors
 
     # Tiles are tall where steps of both operands have lines of their own, or rows are copied; where columns are, they
@@ -138,9 +138,9 @@ _ALONG = {32: ((12, 1), (6, 2)), 16: ((5, 1), (3, 2))}
 
 
 def _longest_share(columns: int, width: int) -> int:
-    """Vectors of columns that one of two threads goes through, in panels of a width: the other has as many or fewer."""
+    """How many panels of so many vectors one of two threads goes through: the other has as many or fewer."""
     panels = -(-columns // width)
-    return -(-panels // 2) * width
+    return -(-panels // 2)
 
 
 def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
@@ -152,7 +152,7 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
     if t.m.size in _FEW[registers]:
         most, columns = max(1, _FEW[registers][t.m.size] // sums), -(-t.n.size // lanes)
         if most >= max(_NARROW) and columns < most * _PANELS_OF_FEW and not t.outer:
-            most = min(_NARROW, key=lambda width: _longest_share(columns, width))
+            most = min(_NARROW, key=lambda width: _longest_share(columns, width) * width)
         return t.m.size, min(most, columns)
     if sums > 1:
         most = max([r * v for v, r in _SHAPES[registers, target.vector_bytes].items() if v > 1])

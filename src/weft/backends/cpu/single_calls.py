@@ -41,10 +41,7 @@ _FUNCTION = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_in
 
 
 class SingleKernel:
-    """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for.
-
-    What they are is kept on disk beside its code: then nobody has to make its loops again.
-    """
+    """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for."""
 
     def __init__(self, single: Single, target: Target) -> None:
         self.single, self.target = single, target
@@ -92,6 +89,7 @@ _kernels: dict[Signature, SingleKernel] = {}
 
 
 def load(kernels: Collection[SingleKernel], target: Target) -> None:
+    """Let kernels have their code: from the disk, or compiled now, those that are missing at the same time."""
     code = (
         library.load({k.digest: library.Wanted(k.loops, k.count) for k in kernels}, target) if kernels else {}
     )
