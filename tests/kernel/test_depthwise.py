@@ -58,6 +58,9 @@ SINGLE = {
     "many images": {"x": (30, 36, 7, 8), "taps": 3, "padding": 1},
     "a line": {"x": (3, 50, 40), "taps": 7, "padding": 3},
     "space": {"x": (2, 18, 5, 6, 7), "taps": 3, "padding": 1},
+    "smaller than its windows": {"x": (3, 40, 2, 2), "taps": 3, "padding": 1},
+    "fewer pixels than taps": {"x": (1, 34, 4, 4), "taps": 3, "stride": 2, "padding": 1},
+    "many small images": {"x": (30, 36, 4, 3), "taps": 5, "padding": 2},
     "double": {"x": (2, 21, 9, 9), "taps": 3, "padding": 1, "dtype": float64},
     "long sums": {"x": (4, 32, 20, 20), "taps": 3, "padding": 1},
 }

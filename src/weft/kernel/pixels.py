@@ -30,8 +30,11 @@ def by_pixels(conv: Node) -> bool:
 def is_kernel_gradient(node: Node) -> bool:
     """Whether a convolution's kernel is larger than what comes out of it.
 
-    So is the gradient of a kernel: it contracts over images and pixels, and its operands are views of images.
+    So is the gradient of a kernel: it contracts over images and pixels, and its operands are views of images. That of
+    a depthwise convolution has groups of images, and is told from one of images smaller than its windows by these.
     """
+    if is_depthwise(node):
+        return node.attrs["batch_groups"] > 1
     return math.prod(shape_of(node.args[1])[2:]) > math.prod(shape_of(node)[2:])
 
 
