@@ -1,7 +1,8 @@
-"""Sorting along an axis: each row gathered into a scratch buffer, sorted there, and written out."""
+"""Sorting along an axis: each row gathered into scratch memory as integers, sorted there, and written out."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..ir.dtype import DType
@@ -9,14 +10,19 @@ from .anchors import Common, anchor
 from .index import Index, Var, as_index
 from .loops import Expr, has_lookup
 from .lower import as_indices, variables
+from .target import Target
+
+#: Rows are filled up to a multiple of so many elements: whole vectors, several at a time.
+_WHOLE = 64
 
 
 @dataclass(frozen=True)
 class Sort:
     """For each outer iteration: the elements `value` along `axis`, stably sorted, NaN last.
 
-    The result is the elements, or with `positions` where they came from. Buffers are the inputs, the output, and a
-    scratch buffer of two rows of elements and two rows of positions for every outer iteration.
+    The result is the elements, or with `positions` where they came from. In scratch memory each element is a *word*, a
+    signed integer whose order is that of the elements. With `positions` the lower half of a word of 64 bits is where
+    the element came from, so that no two words are equal; elements of 64 bits have a second word for it.
     """
 
     name: str
@@ -41,22 +47,51 @@ class Sort:
     @property
     def work(self) -> int:
         """A rough count of operations."""
-        return self.iterations * self.axis.size * 4 * self.axis.size.bit_length()
+        return self.iterations * self.axis.size * self.axis.size.bit_length()
 
     @property
     def checked(self) -> bool:
         return has_lookup(self.value)
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of scratch memory for one outer iteration."""
-        each = self.dtype.itemsize + (8 if self.positions else 0)
-        return -(-2 * self.axis.size * each // 64) * 64
+    def key_bytes(self) -> int:
+        """Bytes of an element in a register, as an integer in the order of elements."""
+        return 8 if self.dtype.bits == 64 else 4
 
     @property
-    def scratch(self) -> int:
-        """Bytes of scratch memory in all."""
-        return self.row_bytes * self.iterations
+    def word_bytes(self) -> int:
+        """Bytes of a word."""
+        return 8 if self.positions else self.key_bytes
+
+    @property
+    def pairs(self) -> bool:
+        """Whether where an element came from is a word of its own."""
+        return self.positions and self.key_bytes == 8
+
+    @property
+    def digits(self) -> int:
+        """Bytes to sort by."""
+        return self.key_bytes if self.dtype.kind == "f" else self.dtype.itemsize
+
+    def by_digits(self, target: Target) -> bool:
+        """Whether rows are so long that passes over digits take less time than a network of comparisons.
+
+        A network has log2(n)**2 / 2 steps or so, of as many vectors as the words fill: shorter ones take longer, but
+        not in proportion. For digits there is a pass each, and one that counts. The numbers are measured.
+        """
+        steps = math.log2(max(self.axis.size, 1)) ** 2
+        network = steps * self.word_bytes * (1 + self.pairs) * math.sqrt(64 / target.vector_bytes)
+        return network > 250 + 220 * self.digits
+
+    @property
+    def row_words(self) -> int:
+        """Words of a row, with those that fill it up."""
+        return -(-self.axis.size // _WHOLE) * _WHOLE
+
+    def scratch(self, target: Target) -> int:
+        """Bytes of scratch memory that a thread needs: a pass over digits goes from one row to another."""
+        rows = (1 + self.by_digits(target)) * (1 + self.pairs)
+        return rows * self.row_words * self.word_bytes
 
 
 @anchor("sort", "argsort")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -277,6 +277,20 @@ class Build:
     ) -> AbstractContextManager[ir.Value]:
         """for i in range(start, stop, step): the body is what is emitted inside the `with`."""
         return self.b.loop(start, stop, step, name)
+
+    def turns(
+        self, start: ir.Value, stop: ir.Value, step: int = 1, name: str = "i"
+    ) -> AbstractContextManager[ir.Value]:
+        """A loop, unless it is known to run once.
+
+        LLVM would find that out while it changes the body, and cannot cope: LLVM 22 takes some constant, which has
+        just been an addition, for an addition, and aborts.
+        """
+        if isinstance(start, ir.Constant) and isinstance(stop, ir.Constant):
+            first, end = start.constant, stop.constant
+            if type(first) is int and type(end) is int and first < end <= first + step:
+                return nullcontext(start)
+        return self.loop(start, stop, step, name)
 
     def choose(
         self, condition: ir.Value, then: Callable[[], ir.Value], other: Callable[[], ir.Value]

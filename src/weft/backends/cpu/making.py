@@ -72,7 +72,7 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
         f.attributes.add("nounwind")  # and so no tables of how to unwind it
     if holes:
         return str(module), ONCE
-    if isinstance(kernel, (Tiles, Winograd, Sums)):
+    if isinstance(kernel, (Tiles, Winograd, Sums, Sort)):
         return str(module), WRITTEN
     return str(module), LOOPS if len(functions) == 1 else WHOLE
 

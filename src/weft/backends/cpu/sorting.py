@@ -1,119 +1,177 @@
-"""Sorting as code: a stable bottom-up merge sort, one function for each type and direction; long rows in `radix`.
+"""Sorting as code: rows become words in scratch memory, which `networks` sorts, or `radix` where rows are long.
 
-Runs of sorted elements are merged in pairs from one row of the scratch buffer into the other, doubling in length.
-Which of two elements comes first is decided without a branch: it could not be predicted.
+Neither knows of anything but integers of which equal ones are identical. Two numbers that are equal and not identical,
+as zeros of different sign and some NaN are, have one word: a row with such gets them a second time, in their order.
 """
 
 from __future__ import annotations
 
-from ...ir.dtype import int64
+from collections.abc import Iterator
+from dataclasses import replace
+
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I64, KERNEL, PTR, Build
+from .build import I64, KERNEL, Build, like, suffix
 from .expressions import Expressions
-from .order import precedes
+from .networks import emit_network, lanes_of, whole
+from .order import key_of, number_of
 from .places import Lanes
-from .radix import emit_radix, suits
+from .radix import emit_radix
 
 
 def emit_sort(module: ir.Module, s: Sort, target: Target) -> ir.Function:
     """Add the function of one sort to `module`."""
-    sort = _sort_function(module, s, target)
     function = ir.Function(module, KERNEL, s.name)
     build = Build(module, function, target)
-    b = build.b
-    at = Expressions(build, (*s.inputs, *s.outputs, int64), s.checked)
-    scratch, size = at.bases[len(s.inputs) + 1], I64(s.axis.size)
+    rows = _Rows(build, s)
     begin, end = function.args[1:3]
-    with build.loop(begin, end, name="row") as row:
-        values, position = {}, row
+    if s.axis.size:
+        with build.loop(begin, end, name="row") as row:
+            rows.emit(row)
+    build.b.ret_void()
+    return function
+
+
+class _Rows(Expressions):
+    """The rows of one sort, one after the other."""
+
+    def __init__(self, build: Build, s: Sort) -> None:
+        super().__init__(build, (*s.inputs, *s.outputs), s.checked)
+        self.s, self.lanes = s, lanes_of(s, build)
+        self.words = build.scratch(s.scratch(build.target))
+        self.word = ir.IntType(8 * s.word_bytes)
+        self.key = ir.IntType(8 * s.key_bytes)
+        #: the bits of all elements that are not those of the number that their word stands for
+        self.lost = build.slot(like(self.key, self.lanes))
+
+    def emit(self, row: ir.Value) -> None:
+        s, values, position = self.s, {}, row
         for v in reversed(s.outer):
-            values[v], position = b.urem(position, I64(max(v.size, 1))), b.udiv(position, I64(max(v.size, 1)))
-        keys = b.gep(scratch, [b.mul(row, I64(s.row_bytes))], source_etype=ir.IntType(8))
-        origins = b.gep(keys, [I64(2 * s.axis.size * s.dtype.itemsize)], source_etype=ir.IntType(8))
-        with build.loop(I64(0), size, name="fill") as k:
-            lanes = Lanes({**values, s.axis: k})
-            build.store(keys, k, at.value(s.value, lanes, {}), s.dtype)
+            values[v], position = self.b.urem(position, I64(v.size)), self.b.udiv(position, I64(v.size))
+        outer = Lanes(values)
+        inexact = s.dtype.kind == "f" and not s.positions
+        if inexact:
+            self.b.store(self.build.const(0, like(self.key, self.lanes)), self.lost)
+        self._fill(outer, inexact)
+        if s.by_digits(self.build.target):
+            first = emit_radix(self.build, s, self.words)
+        else:
+            emit_network(self.build, s, [self._row(k * s.row_words) for k in range(1 + s.pairs)])
+            first = I64(0)
+        self._drain(outer, first)
+        if inexact:
+            with self.b.if_then(self._any_lost(), likely=False):
+                self._put_again(outer)
+
+    def _along(self, outer: Lanes) -> Iterator[Lanes]:
+        """Whole vectors along the axis, and the rest."""
+        axis, n, lanes = self.s.axis, self.s.axis.size, self.lanes
+        if n >= lanes:
+            with self.build.turns(I64(0), I64(n // lanes * lanes), lanes, "k") as k:
+                yield replace(outer.at(axis, k), vector=axis, count=lanes, every=lanes)
+        if n % lanes:
+            mask, at = self.build.first_lanes(n % lanes, lanes), I64(n // lanes * lanes)
+            yield replace(outer.at(axis, at), vector=axis, count=lanes, mask=mask, every=lanes)
+
+    def _row(self, start: int) -> ir.Value:
+        return self.b.gep(self.words, [I64(start)], source_etype=self.word)
+
+    # -- there
+
+    def _fill(self, outer: Lanes, inexact: bool) -> None:
+        """Words in place of the elements; behind them, such as come after all."""
+        s, b, build = self.s, self.b, self.build
+        last = (1 << (8 * s.word_bytes - 1)) - 1
+        for lanes in self._along(outer):
+            at = lanes.values[s.axis]
+            x = build.splat(self.value(s.value, lanes, {}), self.lanes)
+            key = key_of(build, x, s.dtype, s.descending)
+            if inexact:
+                changed = b.xor(b.bitcast(x, key.type), b.bitcast(self._number(key), key.type))
+                b.store(b.or_(b.load(self.lost, typ=key.type), changed), self.lost)
+            words = [key]
             if s.positions:
-                build.store(origins, k, k, int64)
-        first = b.call(sort, [keys, origins, size])
-        with build.loop(I64(0), size, name="drain") as k:
-            lanes = Lanes({**values, s.axis: k})
-            source, kind = (origins, int64) if s.positions else (keys, s.dtype)
-            value = build.load(source, b.add(first, k), kind)
-            at.put(len(s.inputs), at.index(s.place, lanes), 0, value, lanes)
-    b.ret_void()
-    return function
+                here = b.add(build.splat(at, self.lanes), build.iota(I64, self.lanes))
+                words = [key, here] if s.pairs else [self._with_position(key, here)]
+            for k, word in enumerate(words):
+                if lanes.mask is not None:
+                    word = b.select(lanes.mask, word, build.const(last, word.type))
+                self._store(word, b.add(at, I64(k * s.row_words)))
+        beyond = -(-s.axis.size // self.lanes) * self.lanes
+        for at in range(beyond, whole(s, self.lanes), self.lanes):
+            for k in range(1 + s.pairs):
+                rest = build.const(last, like(self.word, self.lanes))
+                self._store(rest, I64(at + k * s.row_words))
 
+    def _with_position(self, key: ir.Value, here: ir.Value) -> ir.Value:
+        b = self.b
+        return b.or_(b.shl(b.sext(key, here.type), self.build.const(32, here.type)), here)
 
-def _sort_function(module: ir.Module, s: Sort, target: Target) -> ir.Function:
-    """sort(keys, origins, n): sorts n elements in rows of n that lie behind each other; the start of the row used."""
-    kind = f"{s.dtype.short}.{'down' if s.descending else 'up'}.{'origins' if s.positions else 'keys'}"
-    emit, name = (emit_radix, f"radix.{kind}") if suits(s) else (_emit_merges, f"merge.{kind}")
-    found = module.globals.get(name)
-    if found is not None:
-        return found
-    function = ir.Function(module, ir.FunctionType(I64, [PTR, PTR, I64]), name)
-    function.linkage = "internal"
-    emit(Build(module, function, target), s)
-    return function
+    # -- and back
 
+    def _drain(self, outer: Lanes, first: ir.Value) -> None:
+        """The words of a row, which begins at word `first`, as elements or positions."""
+        s, b = self.s, self.b
+        for lanes in self._along(outer):
+            at = b.add(first, lanes.values[s.axis])
+            word = self._load_words(b.add(at, I64(s.row_words)) if s.pairs else at)
+            if not s.positions:
+                value = self._number(word)
+            elif s.pairs:
+                value = word
+            else:
+                value = b.and_(word, self.build.const((1 << 32) - 1, word.type))
+            self._put(lanes, value)
 
-def _emit_merges(build: Build, s: Sort) -> None:
-    """The body of the function: runs of twice the length in each pass."""
-    b, function = build.b, build.function
-    _, _, size = function.args
-    width_slot, from_slot = build.slot(I64), build.slot(I64)
-    b.store(I64(1), width_slot)
-    b.store(I64(0), from_slot)
-    head, body, done = (function.append_basic_block(n) for n in ("passes", "pass", "done"))
-    b.branch(head)
-    b.position_at_end(head)
-    width = b.load(width_slot, typ=I64)
-    b.cbranch(b.icmp_signed("<", width, size), body, done)
-    b.position_at_end(body)
-    source = b.load(from_slot, typ=I64)
-    target_row = b.sub(size, source)  # rows start at element 0 and element n
-    pairs = b.udiv(b.add(size, b.sub(b.mul(width, I64(2)), I64(1))), b.mul(width, I64(2)))
-    with build.loop(I64(0), pairs, name="pair") as pair:
-        left = b.mul(pair, b.mul(width, I64(2)))
-        middle = b.smin(b.add(left, width), size)
-        _merge(build, s, source, target_row, left, middle, b.smin(b.add(middle, width), size))
-    b.store(b.mul(width, I64(2)), width_slot)
-    b.store(target_row, from_slot)
-    b.branch(head)
-    b.position_at_end(done)
-    b.ret(b.load(from_slot, typ=I64))
+    def _put(self, lanes: Lanes, value: ir.Value) -> None:
+        place = self.s.place
+        self.put(len(self.s.inputs), self.index(place, lanes), place.stride(self.s.axis), value, lanes)
 
+    def _number(self, key: ir.Value) -> ir.Value:
+        return number_of(self.build, key, self.s.dtype, self.s.descending)
 
-def _merge(
-    build: Build,
-    s: Sort,
-    source: ir.Value,
-    target: ir.Value,
-    left: ir.Value,
-    middle: ir.Value,
-    end: ir.Value,
-) -> None:
-    """Merge the sorted runs [left, middle) and [middle, end) of one row into the other."""
-    b = build.b
-    keys, origins, _ = build.function.args
-    i_slot, j_slot = build.slot(I64), build.slot(I64)
-    b.store(left, i_slot)
-    b.store(middle, j_slot)
-    with build.loop(left, end, name="merge") as k:
-        i, j = b.load(i_slot, typ=I64), b.load(j_slot, typ=I64)
-        # An exhausted run is read at its last element, which then is not taken.
-        here = b.add(source, b.smin(i, b.sub(middle, I64(1))))
-        there = b.add(source, b.smin(j, b.sub(end, I64(1))))
-        x, y = build.load(keys, here, s.dtype), build.load(keys, there, s.dtype)
-        second = b.and_(precedes(build, y, x, s.dtype, s.descending), b.icmp_signed("<", j, end))
-        second = b.or_(second, b.icmp_signed(">=", i, middle))
-        build.store(keys, b.add(target, k), b.select(second, y, x), s.dtype)
-        if s.positions:
-            origin = build.load(origins, b.select(second, there, here), int64)
-            build.store(origins, b.add(target, k), origin, int64)
-        taken = b.zext(second, I64)
-        b.store(b.add(j, taken), j_slot)
-        b.store(b.add(i, b.sub(I64(1), taken)), i_slot)
+    def _any_lost(self) -> ir.Value:
+        lost = self.b.load(self.lost, typ=like(self.key, self.lanes))
+        found = self.build.intrinsic(f"llvm.vector.reduce.or.{suffix(lost.type)}", self.key, (lost,))
+        return self.b.icmp_signed("!=", found, self.key(0))
+
+    def _put_again(self, outer: Lanes) -> None:
+        """The zeros and NaN of a row in the order in which they came."""
+        s, b, build = self.s, self.b, self.build
+        size = I64(s.axis.size)
+        zeros, nans = build.slot(I64), build.slot(I64)  # where the next one goes
+        b.store(I64(0), zeros)
+        b.store(size, nans)
+
+        def count(slot: ir.Value, by: ir.Value) -> None:
+            b.store(b.add(b.load(slot, typ=I64), by), slot)
+
+        def element(k: ir.Value) -> tuple[Lanes, ir.Value, ir.Value]:
+            lanes = outer.at(s.axis, k)
+            x = self.value(s.value, lanes, {})
+            return lanes, x, build.const(0.0, x.type)
+
+        with build.loop(I64(0), size, name="count") as k:
+            _, x, zero = element(k)
+            count(zeros, b.zext(b.fcmp_ordered(">" if s.descending else "<", x, zero), I64))
+            count(nans, b.sext(b.fcmp_unordered("uno", x, x), I64))
+        with build.loop(I64(0), size, name="again") as k:
+            lanes, x, zero = element(k)
+            for slot, among in (
+                (zeros, b.fcmp_ordered("==", x, zero)),
+                (nans, b.fcmp_unordered("uno", x, x)),
+            ):
+                with b.if_then(among):
+                    self._put(lanes.at(s.axis, b.load(slot, typ=I64)), x)
+                    count(slot, I64(1))
+
+    # -- scratch memory
+
+    def _load_words(self, at: ir.Value) -> ir.Value:
+        pointer = self.b.gep(self.words, [at], source_etype=self.word)
+        return self.b.load(pointer, align=self.s.word_bytes, typ=like(self.word, self.lanes))
+
+    def _store(self, words: ir.Value, at: ir.Value) -> None:
+        pointer = self.b.gep(self.words, [at], source_etype=self.word)
+        self.b.store(words, pointer, align=self.s.word_bytes)

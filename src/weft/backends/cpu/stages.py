@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from ...kernel.generic import Hole
@@ -83,44 +82,30 @@ class Stages(Expressions):
         """Emit what the caller does with each yielded context for several vectors at once, if it wants them, for whole
         vectors, and masked for the rest."""
         if lanes == 1 or var.size == 1:
-            with self._loop(start, stop, 1, var.name) as i:
+            with self.build.turns(start, stop, 1, var.name) as i:
                 yield outer.at(var, i)
             return
         wide, every = several * lanes, 1 if self.holes else lanes
         if several > 1 and (isinstance(var.size, Hole) or var.size >= wide):
             end = self.b.sub(stop, self.b.urem(self.b.sub(stop, start), I64(wide)))
-            with self._loop(start, end, wide, f"{var.name}.wide") as i:
+            with self.build.turns(start, end, wide, f"{var.name}.wide") as i:
                 yield replace(outer.at(var, i), vector=var, count=wide, every=every)
             start = end
         width = self.b.sub(stop, start)
         whole = self.b.sub(stop, self.b.urem(width, I64(lanes)))
         if isinstance(var.size, Hole) or var.size >= lanes:
-            with self._loop(start, whole, lanes, var.name) as i:
+            with self.build.turns(start, whole, lanes, var.name) as i:
                 yield replace(outer.at(var, i), vector=var, count=lanes, every=every)
         else:
             whole = start
         if isinstance(var.size, Hole) or var.size % lanes:
-            with self._loop(whole, stop, lanes, f"{var.name}.tail") as i:
+            with self.build.turns(whole, stop, lanes, f"{var.name}.tail") as i:
                 if isinstance(var.size, Hole):
                     left = self.build.splat(self.b.sub(stop, i), lanes)
                     mask = self.b.icmp_signed("<", self.build.iota(I64, lanes), left)
                 else:  # ranges are cut at multiples of the lanes
                     mask = self.build.first_lanes(var.size % lanes, lanes)
                 yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask, every=every)
-
-    def _loop(
-        self, start: ir.Value, stop: ir.Value, step: int, name: str
-    ) -> AbstractContextManager[ir.Value]:
-        """A loop, unless it is known to run once.
-
-        LLVM would find that out while it changes the body, and cannot cope: LLVM 22 takes some constant, which has
-        just been an addition, for an addition, and aborts.
-        """
-        if isinstance(start, ir.Constant) and isinstance(stop, ir.Constant):
-            first, end = start.constant, stop.constant
-            if type(first) is int and type(end) is int and first < end <= first + step:
-                return nullcontext(start)
-        return self.build.loop(start, stop, step, name)
 
     def _stored(self, stage: Stage, outer: Lanes) -> None:
         """A stage that only stores, with vectors along its last loop where each lane has a row of memory there."""
@@ -258,7 +243,7 @@ class Stages(Expressions):
             body(outer)
             return
         first, *rest = variables
-        with self._loop(I64(0), I64(first.size), 1, first.name) as i:
+        with self.build.turns(I64(0), I64(first.size), 1, first.name) as i:
             self.serial(tuple(rest), outer.at(first, i), body)
 
     def _store(self, stage: Stage, lanes: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:

@@ -33,7 +33,7 @@ def units_together(kernel: Any, target: Target) -> int:
 def scratch_bytes(kernel: Any, target: Target) -> int:
     """The scratch memory that a thread needs for a kernel."""
     if isinstance(kernel, Sort):
-        return 0
+        return kernel.scratch(target)
     if isinstance(kernel, (Winograd, Sums)):  # what lies between its steps, and what the products take
         first, second, third = kernel.sizes
         between = (first, third) if isinstance(kernel, Winograd) else (first, second)
