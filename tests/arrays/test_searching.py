@@ -45,6 +45,8 @@ def test_extremes_and_order(a, data):
         ((5, 997), 1, 3),
         ((3, 6007), 1, 3),
         ((2, 1100, 2), 1, 16),
+        ((4, 4000), 1, 10),
+        ((2, 9001), 1, 4),
     ],
 )
 @pytest.mark.parametrize("largest", [True, False])

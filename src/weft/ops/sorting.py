@@ -14,10 +14,10 @@ from ..ir.node import Aval, Node
 from ..ir.shape import is_static, show_shape
 from .bits import bitcast, bitwise_and, bitwise_not, bitwise_or, bitwise_xor
 from .comparison import equal, isnan, less
-from .define import Sample, constant, integer_values, primitive, values
+from .define import Sample, integer_values, primitive, values
 from .gather import iota_along
 from .indexing import take_along_axis
-from .movement import broadcast_to, concatenate, pad, reshape, slice_axis
+from .movement import broadcast_to, concatenate, reshape, slice_axis
 from .reduce import argmax, max_
 from .selection import cast, where
 
@@ -177,10 +177,13 @@ def top_k(x: Node, k: int, axis: int, *, largest: bool = True) -> tuple[Node, No
 
 
 #: So many elements are found one after the other, each in one pass: that is quicker than to sort.
-_FEW = 16
+_FEW = 4
 
 #: So many elements a row's passes go through, at least, for it to be quicker to look at the heads of blocks first.
-_PASSES = 1 << 14
+_PASSES = 1 << 13
+
+#: Blocks of a multiple of so many elements are read in whole vectors.
+_WHOLE = 16
 
 
 def _ordered(x: Node, largest: bool) -> Node:
@@ -217,9 +220,26 @@ def _least(dtype: DType) -> int:
 def _block(n: int, k: int) -> int:
     """How long blocks are of which to sort what k of them hold: 1 where that is hardly less than to sort everything.
 
-    n / length heads are sorted, and k length elements: the fewest where both are the same."""
-    length = math.isqrt(n // k)
-    return length if length > 1 and 2 * (-(-n // length) + k * length) <= n else 1
+    n / length heads are sorted, and k length elements: the fewest where both are the same. Whole vectors come first."""
+    best = math.isqrt(n // k)
+    for length in (max(round(best / _WHOLE), 1) * _WHOLE, best):
+        if length > 1 and 2 * (-(-n // length) + k * length) <= n:
+            return length
+    return 1
+
+
+def _heads(key: Node, axis: int, length: int) -> Node:
+    """The largest key of each block; of what is left behind whole blocks, too."""
+    n, shape = key.shape[axis], key.shape
+    whole = n // length * length  # type: ignore[operator]
+    blocks = reshape(
+        slice_axis(key, axis, 0, whole), shape=(*shape[:axis], whole // length, length, *shape[axis + 1 :])
+    )
+    heads = max_(blocks, axes=(axis + 1,))
+    if whole == n:
+        return heads
+    rest = max_(slice_axis(key, axis, whole, n), axes=(axis,))
+    return concatenate(heads, reshape(rest, shape=(*shape[:axis], 1, *shape[axis + 1 :])), axis=axis)
 
 
 def _first_sorted(key: Node, k: int, axis: int) -> Node:
@@ -233,15 +253,9 @@ def _first_of_blocks(
     """Where the k largest elements are, as `first` finds them: in the k blocks with the largest heads, as an element of
     any other block has k heads before it, which are as large at least and in front of it."""
     n, shape = x.shape[axis], x.shape
-    count = -(-n // length)  # type: ignore[operator]
     key = _ordered(x, largest)
     gone = _least(key.dtype)
-    if count * length != n:
-        none = (0,) * x.ndim
-        high = tuple([count * length - n if a == axis else 0 for a in range(x.ndim)])  # type: ignore[operator]
-        key = pad(key, constant(gone, key.dtype), low=none, high=high, interior=none)
-    blocks = reshape(key, shape=(*shape[:axis], count, length, *shape[axis + 1 :]))
-    heads = max_(blocks, axes=(axis + 1,))
+    heads = _heads(key, axis, length)
     # Blocks in the order in which they lie, so that of equal elements the first come first.
     chosen = sort(first(heads, k, axis), axis=axis, descending=False)
     apart = reshape(chosen, shape=(*shape[:axis], k, 1, *shape[axis + 1 :]))
