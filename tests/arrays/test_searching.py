@@ -221,6 +221,30 @@ class TestUnique:
         got = wf.unique_counts(wf.tensor([np.nan, 1.0, np.nan, -0.0, 0.0]))
         assert got.values.tolist()[:2] == [0.0, 1.0] and got.counts.tolist() == [2, 1, 1, 1]
 
+    @pytest.mark.parametrize(
+        "dtype", ["float16", "float32", "float64", "uint8", "int32", "int64", "uint64", "bool"]
+    )
+    def test_of_many_elements(self, dtype):
+        a = 300 * np.random.default_rng(0).standard_normal((7, 10_001))
+        a = a.astype(dtype) if dtype.startswith("float") else np.abs(a).astype(dtype)
+        if dtype.startswith("float"):
+            a.flat[::7], a.flat[::11], a.flat[::13], a.flat[::17] = np.nan, np.inf, 0.0, -0.0
+        elif dtype != "bool":
+            a.flat[::7], a.flat[::11] = np.iinfo(dtype).min, np.iinfo(dtype).max
+        want = np.unique(a, return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
+        x = wf.tensor(a)
+        got = wf.unique_all(x)
+        for g, w in zip(got, want, strict=True):
+            np.testing.assert_array_equal(g.numpy(), w.reshape(g.shape), strict=True)
+        values, counts = wf.unique_counts(x)
+        np.testing.assert_array_equal(values.numpy(), want[0], strict=True)
+        np.testing.assert_array_equal(np.signbit(values.numpy()[:500]), np.signbit(want[0][:500]))
+        np.testing.assert_array_equal(counts.numpy(), want[3], strict=True)
+        np.testing.assert_array_equal(wf.unique_values(x).numpy(), want[0], strict=True)
+        np.testing.assert_array_equal(
+            wf.unique_inverse(x).inverse_indices.numpy(), got.inverse_indices.numpy()
+        )
+
     def test_in_a_trace(self):
         assert wf.compile(lambda x: wf.unique_values(x, size=2))(wf.tensor([3, 3, 1])).tolist() == [1, 3]
         with pytest.raises(TraceError, match="unique_values"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..base.checked import checked, refuse_masked
 from ..base.errors import DTypeError, IndexingError, ShapeError
-from ..ir.dtype import DEFAULT_INT, bool_, int64, uint8
+from ..ir.dtype import DEFAULT_INT, DType, bool_, int64, uint8
 from ..ir.node import Node
 from ..ir.shape import Shape, broadcasts_to, check_shape, normalize_axis, show_shape
 from ..ops import elementwise as e
@@ -266,32 +267,84 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
-def _unique(x: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    node = node_of(x)
-    array = known(node, "unique values are as many as differ", "unique_values(x, size=n) fixes their number.")
-    values, first, inverse, counts = np.unique(
-        array, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
+#: Elements from which on it is Weft's sort that finds the distinct ones. For fewer NumPy takes some milliseconds.
+_MANY = 1 << 16
+
+
+def _unique(x: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct elements, where each occurs first, which of them each element is, and how often they occur."""
+    array, dtype = _all_known(x), node_of(x).dtype
+    if array.size < _MANY or dtype.kind == "c":
+        return np.unique(array, return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
+    order = _sorted(array, dtype, sorting.argsort)
+    values = array.reshape(-1)[order]
+    starts = _starts(values)
+    counts = np.diff(starts, append=array.size)
+    inverse = np.empty(array.size, np.int64)
+    inverse[order] = np.repeat(np.arange(starts.size), counts)
+    return values[starts], order[starts], inverse, counts
+
+
+def _counted(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct elements and how often they occur."""
+    array, dtype = _all_known(x), node_of(x).dtype
+    if array.size < _MANY or dtype.kind == "c":
+        values, _, _, counts = _unique(x)
+        return values, counts
+    values = _sorted(array, dtype, sorting.sort)
+    starts = _starts(values)
+    return values[starts], np.diff(starts, append=array.size)
+
+
+def _all_known(x: Any) -> np.ndarray:
+    return known(
+        node_of(x), "unique values are as many as differ", "unique_values(x, size=n) fixes their number."
     )
-    leaves = [buffer_leaf(np.array(values, node.dtype.numpy), node.dtype)]
-    leaves += [
-        buffer_leaf(np.array(a, np.int64), DEFAULT_INT) for a in (first, inverse.reshape(array.shape), counts)
-    ]
-    a, b, c, d = [wrap(n) for n in leaves]
-    return a, b, c, d
+
+
+def _sorted(array: np.ndarray, dtype: DType, prim: Callable[..., Node]) -> np.ndarray:
+    """All elements sorted, or their order. What comes after all is put behind them, so that sizes that are near to each
+    other are sorted by the same code."""
+    step = 1 << (array.size.bit_length() - 4)
+    whole = np.empty(-(-array.size // step) * step, array.dtype)
+    whole[: array.size] = array.reshape(-1)
+    whole[array.size :] = (
+        np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(array.dtype).max
+    )
+    return known(prim(buffer_leaf(whole, dtype), axis=0, descending=False), "sorting", "")[: array.size]
+
+
+def _starts(values: np.ndarray) -> np.ndarray:
+    """Where sorted elements differ from those before."""
+    differs = np.empty(values.size, bool)
+    differs[0] = True
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return np.flatnonzero(differs)
+
+
+def _found(x: Any, values: np.ndarray) -> Tensor:
+    dtype = node_of(x).dtype
+    return wrap(buffer_leaf(np.array(values, dtype.numpy), dtype))
+
+
+def _places(places: np.ndarray) -> Tensor:
+    return wrap(buffer_leaf(np.array(places, np.int64), DEFAULT_INT))
 
 
 @checked
 def unique_all(x: Tensor, /) -> UniqueAll:
     """The distinct elements in ascending order, where each occurs first in the flattened tensor, which of them each
     element of x is (in the shape of x), and how often they occur. Every NaN is distinct. Computed now."""
-    return UniqueAll(*_unique(x))
+    values, first, inverse, counts = _unique(x)
+    shape = node_of(x).shape
+    return UniqueAll(_found(x, values), _places(first), _places(inverse.reshape(shape)), _places(counts))
 
 
 @checked
 def unique_counts(x: Tensor, /) -> UniqueCounts:
     """The distinct elements in ascending order and how often they occur. Every NaN is distinct. Computed now."""
-    values, _, _, counts = _unique(x)
-    return UniqueCounts(values, counts)
+    values, counts = _counted(x)
+    return UniqueCounts(_found(x, values), _places(counts))
 
 
 @checked
@@ -299,7 +352,7 @@ def unique_inverse(x: Tensor, /) -> UniqueInverse:
     """The distinct elements in ascending order, and which of them each element of x is. Every NaN is distinct.
     Computed now."""
     values, _, inverse, _ = _unique(x)
-    return UniqueInverse(values, inverse)
+    return UniqueInverse(_found(x, values), _places(inverse.reshape(node_of(x).shape)))
 
 
 @checked
@@ -310,7 +363,7 @@ def unique_values(x: Tensor, /, *, size: int | None = None, fill_value: Any = No
     left out, missing ones are `fill_value` (by default the smallest element); then the function can be traced.
     """
     if size is None:
-        return _unique(x)[0]
+        return _found(x, _counted(x)[0])
     node = node_of(x)
     flat = sorting.sort(m.reshape.bind((node,), ((node.size,),)), axis=0, descending=False)
     n = flat.shape[0]
