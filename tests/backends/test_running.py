@@ -10,12 +10,14 @@ import pytest
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.reference.interpreter import Interpreter
 from weft.ir.dtype import dtype as as_dtype
+from weft.ir.dtype import int64
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.ops.cumulative import cummax, cumprod, cumsum, linear_recurrence
 from weft.ops.define import constant
 from weft.ops.dynamic import dynamic_slice, dynamic_update_slice
-from weft.ops.gather import gather, scatter, scatter_add
+from weft.ops.gather import gather, iota, scatter, scatter_add
+from weft.ops.indexing import add_along_axis, put_along_axis
 from weft.ops.movement import broadcast_in_dim, pad, permute
 from weft.ops.sorting import argsort, searchsorted, sort
 from weft.runtime.backend import Fault
@@ -92,6 +94,41 @@ def test_updates_of_a_large_result_come_in_order_too(write, shape, axis):
         RNG.normal(size=(20, 30, *rest)).astype(np.float32),
         i,
     )
+
+
+@pytest.mark.parametrize("write", [add_along_axis, put_along_axis])
+@pytest.mark.parametrize(
+    ("shape", "axis", "n"),
+    [((9, 70), 1, 90), ((9, 70), 0, 20), ((4, 5, 33), 1, 12), ((4, 5, 33), 2, 40), ((50,), 0, 70)],
+)
+def test_updates_along_an_axis_come_in_order(write, shape, axis, n):
+    """Rows have units of their own, each with its updates in order."""
+    wide = tuple([n if a == axis else s for a, s in enumerate(shape)])
+    x, u = (RNG.normal(size=s).astype(np.float32) for s in (shape, wide))
+    i = RNG.integers(-shape[axis], shape[axis], wide)
+    agree(lambda x, u, i: write(x, u, i, axis), x, u, i)
+
+
+def test_rows_of_which_each_has_its_own_updates():
+    x, u, i = RNG.normal(size=(6, 40)), RNG.normal(size=(6, 50)), RNG.integers(0, 40, (6, 50))
+    graph = trace_graph(
+        lambda x, u, i: add_along_axis(x, u, i, 1), [Aval(v.shape, as_dtype(v.dtype)) for v in (x, u, i)]
+    )
+    (kernel,) = [s.kernel for s in CpuBackend().compile(graph).steps]
+    assert [v.size for v in kernel.outer] == [6]
+    # where the index is the number of the update everywhere, or of another axis, nothing is cut
+    agree(lambda x, u: scatter_add(x, u, iota(size=6, dtype=int64), axes=(0,)), x, x)
+    square, rows = RNG.normal(size=(7, 7)), np.arange(7)
+    agree(
+        lambda x, u, i: scatter_add(x, u, iota(size=7, dtype=int64), i, axes=(1, 0)),
+        square,
+        square[0],
+        rows * 0,
+    )
+    agree(
+        lambda x, u: scatter_add(x, u, iota(size=7, dtype=int64), iota(size=7, dtype=int64), axes=(0, 1)),
+        square, square[0],
+    )  # fmt: skip
 
 
 def test_indices_computed_with_branches():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ..ir.node import Node
 from .anchors import Common, anchor
 from .index import Index, Indices, Var, as_index
-from .loops import Apply, Carry, Expr, Kernel, Scatter, Stage, Total, literal
+from .loops import Apply, Carry, Expr, Kernel, Position, Scatter, Stage, Total, literal
 from .lower import as_indices, broadcast, inside, variables
 
 #: primitive -> the elementwise one that takes a running total one element on, and what an empty total is
@@ -90,21 +91,37 @@ def _scatter(c: Common) -> Kernel:
     x, updates, *wanted = c.root.args
     axes: tuple[int, ...] = c.root.attrs["axes"]
     rest = [a for a in range(x.ndim) if a not in axes]
-    outer, fixed = _rest_loops(c, rest)
     lead = updates.ndim - len(rest)
     count = variables(updates.shape[:lead], "u")
     at = as_indices(count)
+    places = {a: c.lowering.value(w, broadcast(at, w)) for a, w in zip(axes, wanted, strict=True)}
+    own = _own_axes(c, places, count)
+    outer, fixed = _rest_loops(c, rest, own)
     steps = c.lowering.steps(c.root)
-    parts = []
-    for a, w in zip(axes, wanted, strict=True):
-        parts.append((c.lowering.value(w, broadcast(at, w)), x.shape[a], steps[a]))
+    parts = tuple([(e, x.shape[a], steps[a]) for a, e in places.items() if a not in own])
     base = c.place(tuple([fixed.get(a, as_index(0)) for a in range(x.ndim)]))
     value = c.lowering.value(updates, (*at, *[fixed[a] for a in rest]))
-    put = Scatter(len(c.inputs), base, tuple(parts), value, c.root.prim.name == "scatter_add")  # type: ignore[arg-type]
+    put = Scatter(len(c.inputs), base, parts, value, c.root.prim.name == "scatter_add")  # type: ignore[arg-type]
     bands = _bands(c, axes)
     if bands > 1:
         return _in_bands(c, bands, outer, fixed, count, put)
-    return _copy_then(c, x, outer, fixed, Stage(count, stores=(put,), serial=True))
+    inner = tuple([v for v in count if v not in own.values()])
+    return _copy_then(c, x, outer, fixed, Stage(inner, stores=(put,), serial=True))
+
+
+def _own_axes(c: Common, places: Mapping[int, Expr], count: Sequence[Var]) -> dict[int, Var]:
+    """The axes whose index is the number of the update along an axis of its own, as of sums along rows: there,
+    different updates never meet.
+
+    The innermost axis stays as it is: vectors run along it, or nothing does.
+    """
+    found: dict[int, Var] = {}
+    for a, e in places.items():
+        for v in count:
+            same = isinstance(e, Position) and e.index == as_index(v) and v.size == c.shape[a]
+            if same and v not in found.values() and a != c.order[-1]:
+                found[a] = v
+    return found if len(found) < len(places) else {}
 
 
 def _bands(c: Common, axes: Sequence[int]) -> int:
@@ -155,10 +172,14 @@ def _dynamic_update_slice(c: Common) -> Kernel:
     return _copy_then(c, x, outer, fixed, Stage(loops, stores=(put,)))
 
 
-def _rest_loops(c: Common, rest: Sequence[int]) -> tuple[tuple[Var, ...], dict[int, Index]]:
-    """Outer loops over the axes that are not indexed, in the order of memory; different iterations never meet."""
-    order = [a for a in c.order if a in rest]
-    outer = variables(tuple([c.shape[a] for a in order]), "i")
+def _rest_loops(
+    c: Common, rest: Sequence[int], own: Mapping[int, Var] = MappingProxyType({})
+) -> tuple[tuple[Var, ...], dict[int, Index]]:
+    """Outer loops over the axes that are not indexed, and those that have variables of their `own`, in the order of
+    memory; different iterations never meet."""
+    order = [a for a in c.order if a in rest or a in own]
+    loops = variables(tuple([c.shape[a] for a in order]), "i")
+    outer = tuple([own.get(a, v) for a, v in zip(order, loops, strict=True)])
     return outer, dict(zip(order, as_indices(outer), strict=True))
 
 
