@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 
 from orders import RNG, TYPES, check_order, numbers
+from weft.backends.cpu.backend import CpuBackend
+from weft.ir.dtype import dtype as as_dtype
+from weft.ir.graph import trace_graph
+from weft.ir.node import Aval
+from weft.ops.sorting import argsort, sort
 
 #: Elements of rows that all types of all processors are sorted by digits.
 LONG = 120_000
@@ -19,6 +24,15 @@ check = partial(check_order, by_digits=True)
 @pytest.mark.parametrize(("shape", "axis"), [((2, LONG), 1), ((LONG, 2), 0)], ids=str)
 def test_order_and_stability(shape, axis, dtype):
     check(numbers(shape, dtype), axis)
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(300_000, "f4"), (140_000, "i8")])
+def test_threads_keep_no_memory_for_very_long_rows(n, dtype):
+    x = numbers((3, n), dtype)
+    check(x, 1)
+    for prim in (sort, argsort):
+        graph = trace_graph(lambda x: prim(x, axis=1, descending=False), [Aval(x.shape, as_dtype(x.dtype))])
+        assert CpuBackend().compile(graph).scratch_bytes == 0
 
 
 @pytest.mark.parametrize("dtype", ["i8", "u4", "f4", "f8"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..ir.dtype import real_dtype
+from ..ir.dtype import real_dtype, uint8
 from ..ir.graph import Graph
 from ..ir.node import Aval, Node
 from ..ir.primitive import pick_prim, placeholder
@@ -180,6 +180,8 @@ class _Scheduler:
                 Step(roots[0], sums, reads, [made], name=name),
                 Step(roots[0], results, [*reads, made], roots, name=name),
             ]
+        if isinstance(kernel, Sort) and kernel.beside:
+            roots = [*roots, placeholder(Aval((kernel.beside,), uint8))]  # memory that only this step uses
         if not isinstance(kernel, Winograd):
             return [Step(roots[0], kernel, reads, roots, roots[0].prim is identity, name)]
         assert anchor is not None

@@ -15,6 +15,9 @@ from .target import Target
 #: Rows are filled up to a multiple of so many elements: whole vectors, several at a time.
 _WHOLE = 64
 
+#: Bytes of scratch memory that threads have anyway, nearly.
+_KEPT = 2 << 20
+
 
 @dataclass(frozen=True)
 class Sort:
@@ -88,10 +91,22 @@ class Sort:
         """Words of a row, with those that fill it up."""
         return -(-self.axis.size // _WHOLE) * _WHOLE
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the words of a row, twice: a pass over digits goes from one place to another."""
+        return 2 * (1 + self.pairs) * self.row_words * self.word_bytes
+
+    @property
+    def beside(self) -> int:
+        """Bytes of memory for the words of all rows, if they are so long that threads should not keep memory for them:
+        a buffer behind the results. Otherwise none."""
+        return self.row_bytes * self.iterations if self.row_bytes > _KEPT else 0
+
     def scratch(self, target: Target) -> int:
-        """Bytes of scratch memory that a thread needs: a pass over digits goes from one row to another."""
-        rows = (1 + self.by_digits(target)) * (1 + self.pairs)
-        return rows * self.row_words * self.word_bytes
+        """Bytes of scratch memory that a thread needs."""
+        if self.beside:
+            return 0
+        return self.row_bytes if self.by_digits(target) else self.row_bytes // 2
 
 
 @anchor("sort", "argsort")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ...ir.dtype import int64
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from . import instructions as ir
-from .build import I64, KERNEL, Build, like, suffix
+from .build import I8, I64, KERNEL, Build, like, suffix
 from .expressions import Expressions
 from .networks import emit_network, lanes_of, whole
 from .order import key_of, number_of
@@ -37,9 +38,9 @@ class _Rows(Expressions):
     """The rows of one sort, one after the other."""
 
     def __init__(self, build: Build, s: Sort) -> None:
-        super().__init__(build, (*s.inputs, *s.outputs), s.checked)
+        super().__init__(build, (*s.inputs, *s.outputs, *((int64,) if s.beside else ())), s.checked)
         self.s, self.lanes = s, lanes_of(s, build)
-        self.words = build.scratch(s.scratch(build.target))
+        self.words = self.bases[-1] if s.beside else build.scratch(s.scratch(build.target))
         self.word = ir.IntType(8 * s.word_bytes)
         self.key = ir.IntType(8 * s.key_bytes)
         #: the bits of all elements that are not those of the number that their word stands for
@@ -47,6 +48,8 @@ class _Rows(Expressions):
 
     def emit(self, row: ir.Value) -> None:
         s, values, position = self.s, {}, row
+        if s.beside:
+            self.words = self.b.gep(self.bases[-1], [self.b.mul(row, I64(s.row_bytes))], source_etype=I8)
         for v in reversed(s.outer):
             values[v], position = self.b.urem(position, I64(v.size)), self.b.udiv(position, I64(v.size))
         outer = Lanes(values)
