@@ -55,6 +55,7 @@ CASES: dict[str, tuple[Callable[..., object] | Graph, tuple[np.ndarray, ...]]] =
     "hoist out of loops": (counted, (whole(6, 64), whole(64, 64, most=1))),
     "pack constants of loops": (counted, (whole(6, 64), whole(64, 64, most=1))),
     "plain indices": (chosen, (whole(4), np.array([1], np.uint8))),
+    "trim convolutions": (few_images, (whole(2, 5, 1, 2), whole(4, 5, 3, 3))),
     "multiply outright": (lambda x, y: wf.einsum("i,j->ij", x, y), (whole(5), whole(7))),
     "multiply bfloat16": (
         lambda x, y: x.astype("bfloat16") @ y.astype("bfloat16"),

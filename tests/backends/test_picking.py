@@ -17,6 +17,12 @@ from weft.ir.node import Aval
 from weft.kernel.target import LEVELS
 from weft.ops.gather import gather
 
+
+def _turned(x: Tensor, parts: int) -> Tensor:
+    """Each row with the first element of each of some parts of it, then the second ones, and so on."""
+    return wf.reshape(wf.permute_dims(wf.reshape(x, (x.shape[0], parts, -1)), (0, 2, 1)), x.shape)
+
+
 MOVES = {
     "every second": lambda x: x[..., ::2] + x[..., 1::2],
     "every third": lambda x: x[..., 1::3] * 1,
@@ -31,6 +37,8 @@ MOVES = {
     "one in turn with a row": lambda x: (
         wf.reshape(wf.stack([x * 1, wf.broadcast_to(x[:1], x.shape)], axis=-1), (x.shape[0], -1)) * 1
     ),
+    "thirds in turn": lambda x: _turned(x, 3) * 1,
+    "twelfths in turn": lambda x: _turned(x, 12) * 1,
     "stacked": lambda x: wf.stack([x * 2, x + x], axis=-1),
     "three stacked": lambda x: wf.stack([x * 2, x + x, x * x], axis=-1),
     "four stacked": lambda x: wf.stack([x * 2, x + x, x * x, x - 1], axis=-1),

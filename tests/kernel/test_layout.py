@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import weft as wf
@@ -142,3 +144,36 @@ def test_a_product_of_what_a_loop_makes():
     x, w = wf.ones((1, 4, 5, 6)), wf.ones((120, 7))
     with wf.config(backend="cpu"):
         assert wf.compile(f)(x, w).tolist() == [[405.0] * 7]
+
+
+@pytest.mark.parametrize(
+    ("x", "filters", "stride", "panels"),
+    [
+        ((1, 16, 2, 2), 64, 1, 2),
+        ((1, 16, 4, 4), 128, 1, 4),
+        ((16, 32, 2, 2), 64, 2, 1),
+        ((3, 48, 1, 1), 70, 1, 1),
+    ],
+)
+def test_images_of_fewer_pixels_than_a_kernel_has_taps(x, filters, stride, panels):
+    attrs = {"stride": (stride, stride), "padding": ((1, 1), (1, 1)), **PLAIN}
+    shapes = x, (filters, x[1], 3, 3)
+    graph = graph_of(lambda x, w: maximum(conv(x, w, **attrs), 0), *shapes)
+    (tiles,) = [s.kernel for s in steps(graph) if isinstance(s.kernel, Tiles)]
+    assert math.prod([v.size for v in tiles.outer if v.name == "oh"]) == panels  # and no parts of a sum
+    check(graph)
+    check(gradient_of(lambda x, w: conv(x, w, **attrs), *shapes))
+
+
+@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (64, 32, 5), (16, 48, 1, 2, 3), (48, 24, 3, 3)])
+def test_kernels_are_copied_in_squares_over_several_channels(shape):
+    rank = len(shape) - 2
+    ones = dict.fromkeys(("stride", "input_dilation", "kernel_dilation"), (1,) * rank)
+    attrs = {**PLAIN, **ones, "padding": ((0, 0),) * rank}
+    graph = graph_of(lambda x, w: maximum(conv(x, w, **attrs), 0), (9, shape[1], *(12,) * rank), shape)
+    copies = [s for s in steps(graph) if s.node.prim.name == "identity"]
+    (copy,) = [s.kernel for s in copies if s.node.size == math.prod(shape)]
+    *_, along, last = copy.stages[0].variables
+    whole = math.prod(shape[1:]) % 16 == 0
+    assert last.size == 16 and (along.size % 16 == 0) == whole
+    check(graph)

@@ -10,7 +10,21 @@ from ..ir.dtype import real_dtype
 from ..ir.node import Node
 from .anchors import Common
 from .index import Index, Var, as_index, unflatten_index
-from .loops import Expr, Inside, Kernel, Load, Lookup, Position, Search, Stage, Store, found_in
+from .loops import (
+    Apply,
+    Expr,
+    Inside,
+    Kernel,
+    Literal,
+    Load,
+    Lookup,
+    Position,
+    Scalar,
+    Search,
+    Stage,
+    Store,
+    found_in,
+)
 from .lower import as_indices, broadcast, variables
 from .pieces import in_pieces
 
@@ -57,7 +71,9 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
 
     walk = _crosswise(outer, stores)
     if walk is not None:
+        walk, parts = _near_as_one(walk, outer[-1], stores)
         split, units, inner = _strips(outer[-1], walk)
+        split.update({v: i.substitute(split) for v, i in parts.items()})
         stage = Stage(inner, stores=tuple(again(split)))
         return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
     pieces = in_pieces(outer, stores, again)
@@ -80,7 +96,32 @@ def _crosswise(loops: tuple[Var, ...], stores: Sequence[Store]) -> tuple[Var, ..
     distance = min([abs(i.stride(last) or 0) for i in far], default=0)
     if not any(0 < step < min(distance, _VECTOR) for step in steps.values()):
         return None
-    return tuple(sorted(others, key=lambda v: -steps[v]))
+    return tuple(sorted(others, key=lambda v: (v.size > 1, -steps[v])))
+
+
+def _near_as_one(
+    walk: tuple[Var, ...], last: Var, stores: Sequence[Store]
+) -> tuple[tuple[Var, ...], dict[Var, Index]]:
+    """The walk with as many of its last loops in one as it takes to read whole vectors on the way, where all that lies
+    across goes on evenly from one to the other; and what these loops' variables are in terms of that one.
+
+    The taps of a kernel lie next to each other, but only those of several channels fill a vector."""
+    loads = [e for e in found_in([s.value for s in stores]) if not isinstance(e, (Apply, Literal, Scalar))]
+    if not all(isinstance(e, Load) for e in loads):
+        return walk, {}
+    far = [i for s in stores for i in _places(s.value) if abs(i.stride(last) or 0) > 1]
+    first, size = len(walk) - 1, walk[-1].size
+    if not all(i.stride(walk[-1]) == 1 for i in far):
+        return walk, {}
+    while first and size % _VECTOR and all(i.stride(walk[first - 1]) == size for i in far):
+        first -= 1
+        size *= walk[first].size
+    if size % _VECTOR or first == len(walk) - 1:
+        return walk, {}
+    together = walk[first:]
+    one = Var("".join([v.name for v in together]), size)
+    at = unflatten_index(as_index(one), [v.size for v in together])
+    return (*walk[:first], one), dict(zip(together, at, strict=True))
 
 
 def _strips(last: Var, walk: tuple[Var, ...]) -> tuple[dict[Var, Index], tuple[Var, ...], tuple[Var, ...]]:

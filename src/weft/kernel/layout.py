@@ -18,6 +18,7 @@ from ..ops.movement import identity, pad, permute, reshape
 from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
+from .anchors import REDUCTIONS, runs_across
 from .borders import inside_of, read_inside
 from .parts import gradient_in_parts, in_parts, turned_around, turned_back
 from .pixels import FEW, by_pixels, is_depthwise, is_kernel_gradient
@@ -35,7 +36,8 @@ _THIN = 12
 _PLANES = 4
 
 #: Rows -> output channels that lie next to each other in the copy of a kernel which meets at least so many: a tile is
-#: so wide, or half or a quarter of it, and those of many rows are the widest.
+#: so wide, or half or a quarter of it, and those of many rows are the widest. Rows are images or the pixels of a row of
+#: one, or, where these are fewer than any number here, all its pixels.
 _PANELS = {16: 64, 4: 32}
 
 
@@ -141,7 +143,8 @@ def _copied_kernel(conv: Node, w: Node) -> Node:
     """A copy of a kernel, in panels if all of them are full and meet enough rows."""
     if suits(conv):
         return w  # which is transformed from where it lies
-    rows = max(conv.shape[0], conv.shape[-1])  # type: ignore[type-var]
+    pixels = math.prod(conv.shape[2:])  # type: ignore[arg-type]
+    rows = max(conv.shape[0], conv.shape[-1], min(pixels, min(_PANELS)))  # type: ignore[type-var]
     columns = w.shape[0] // conv.attrs["feature_groups"]  # type: ignore[operator]
     width = next((n for least, n in _PANELS.items() if rows >= least and columns % n == 0), columns)  # type: ignore[operator]
     if width == columns:
@@ -222,7 +225,7 @@ def assign_layouts(
     Those that are seen from outside or by the host (`hosted`) keep their order.
     """
     inputs = set(graph.inputs)
-    outside = {*inputs, *graph.outputs, *hosted}
+    outside = {*inputs, *graph.outputs, *hosted, *_read_along(graph)}
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
@@ -245,6 +248,19 @@ def assign_layouts(
             if order is not None and order != tuple(range(node.ndim)):
                 layouts[node] = order
     return layouts
+
+
+def goes_along(node: Node) -> bool:
+    """Whether a node reduces the last axes of images, or sequences, with vectors along them."""
+    if node.value is not None or node.prim.name not in REDUCTIONS:
+        return False
+    (x,), axes = node.args, node.attrs["axes"]
+    return x.ndim > 2 and x.ndim - 1 in axes and not runs_across(x.shape, axes)  # type: ignore[arg-type]
+
+
+def _read_along(graph: Graph) -> set[Node]:
+    """The copies that were made for such reductions."""
+    return {n.args[0] for n in graph.nodes if goes_along(n) and n.args[0].prim is identity}
 
 
 def _in_planes(copy: Node, inputs: set[Node]) -> bool:

@@ -11,6 +11,9 @@ from .target import WAY
 #: With fewer images than this, the rows of a tile are pixels of one image instead of one pixel of many images.
 FEW = 24
 
+#: Windows of no more along each axis are kernels, however few pixels come out.
+_SMALL = 3
+
 #: Pixels that are enough for the rows of a tile, however many images there are.
 _WIDE = 12
 
@@ -35,7 +38,8 @@ def is_kernel_gradient(node: Node) -> bool:
     """
     if is_depthwise(node):
         return node.attrs["batch_groups"] > 1
-    return math.prod(shape_of(node.args[1])[2:]) > math.prod(shape_of(node)[2:])
+    window = shape_of(node.args[1])[2:]
+    return math.prod(window) > math.prod(shape_of(node)[2:]) and max(window) > _SMALL
 
 
 def is_dilated_once(conv: Node) -> bool:

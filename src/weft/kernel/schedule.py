@@ -80,6 +80,10 @@ class _Scheduler:
             not self._native(root) or root in plan.anchor or root in plan.rows or root.prim.name in builders
         )
         alone = alone or looks_up(root, plan.stored) or plan.depth[root] > DEEP // 3 or goes_over_taps(root)
+        # Each copy in an order of its own goes through what it copies in the order that suits it.
+        alone = alone or (
+            root.prim is identity and root in plan.layouts and behind_views(root.args[0]) in plan.stored
+        )
         return None if alone else (domain(root, plan.layouts), plan.layouts.get(root))
 
     def _grouped(self, graph: Graph) -> tuple[list[list[Node]], dict[Node, tuple[Node, bool]]]:

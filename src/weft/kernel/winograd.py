@@ -35,7 +35,7 @@ from .filtering import both_ways, greatest, of_kernel, of_patch, of_products
 from .index import Index, Indices, Var, as_index, quotient, remainder, unflatten_index
 from .loops import Expr, Kernel, Load, Stage, Store, Total
 from .lower import Condition, Lowering, inside, open_conditions, zero
-from .pixels import FEW, by_pixels, is_kernel_gradient
+from .pixels import FEW, by_pixels
 from .shapes import shape_of
 from .tiles import Operand, Result, Tap, Tiles
 
@@ -120,7 +120,8 @@ def suits(conv: Node) -> bool:
     if not is_plain(conv) or conv.args[1].shape[2:] != (3, 3) or not conv.size or not conv.args[0].size:
         return False
     columns, channels = shape_of(conv.args[1])[:2]
-    fits = not is_kernel_gradient(conv) and columns % _WIDTHS[-1] == 0 and channels >= _CHANNELS
+    many = math.prod(shape_of(conv)[2:]) >= 9  # or it may be the gradient of a kernel, over few pixels
+    fits = many and columns % _WIDTHS[-1] == 0 and channels >= _CHANNELS
     return fits and fills(shape_of(conv), _FEWEST) and _pays(conv)
 
 

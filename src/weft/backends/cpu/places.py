@@ -12,7 +12,7 @@ from ...kernel.index import Index, Quotient, Var
 from ...kernel.loops import Load
 from ...kernel.patterns import Pattern, first, pattern
 from . import instructions as ir
-from .build import I1, I64, LINE, PTR, Build, like, memory_type, register_type, suffix
+from .build import I1, I32, I64, LINE, PTR, Build, like, memory_type, register_type, suffix
 from .picking import in_turn, picked
 
 
@@ -108,6 +108,11 @@ class Places:
         return pattern(at, lanes.vector, lanes.every, lanes.count)
 
     def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
+        if isinstance(x.type, ir.VectorType) and self._is_short(by, of):
+            short = self.b.trunc(x, ir.VectorType(I32, x.type.count))
+            divisor = self.build.const(by, short.type)
+            found = self.b.udiv(short, divisor) if quotient else self.b.urem(short, divisor)
+            return self.b.zext(found, x.type)
         divisor = self.build.const(by, x.type)
         if isinstance(by, Hole) or of.bounds[0] >= 0:
             return self.b.udiv(x, divisor) if quotient else self.b.urem(x, divisor)
@@ -117,6 +122,14 @@ class Places:
         if not quotient:
             return self.b.urem(up, divisor)
         return self.b.sub(self.b.udiv(up, divisor), self.build.const(shift // by, x.type))
+
+    def _is_short(self, by: int, of: Index) -> bool:
+        """Whether to divide numbers of 32 bits: processors have no products of 64 bits, lane by lane, which is what
+        becomes of a quotient unless bits are shifted."""
+        if isinstance(by, Hole) or by & (by - 1) == 0:
+            return False
+        least, most = of.bounds
+        return isinstance(most, int) and least >= 0 and most < 1 << 31
 
     def _steps(self, step: Any, lanes: Lanes) -> ir.Value:
         """0, step, 2 step, ... one for each lane."""

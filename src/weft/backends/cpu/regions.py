@@ -33,6 +33,7 @@ from ...kernel.packing import pack_constants, pack_steady
 from ...kernel.results import copy_results
 from ...kernel.schedule import Step, builders, schedule
 from ...kernel.taps import spread_windows
+from ...kernel.trimming import trim_convolutions
 from ...kernel.upsampling import convolve_before_repeating
 from ...kernel.wide import is_wide, is_wide_conv, multiply_wide
 from ...kernel.words import group_integers
@@ -105,6 +106,7 @@ _PASSES: tuple[tuple[str, Pass], ...] = (
     ("hoist out of loops", hoist_invariants),
     ("pack constants of loops", pack_constants),
     ("plain indices", plain_indices),
+    ("trim convolutions", trim_convolutions),
     ("multiply outright", multiply_outright),
     ("multiply bfloat16", _multiply_wide),
     ("widen storage types", _widen_storage),
