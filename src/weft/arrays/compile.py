@@ -208,7 +208,9 @@ class Compiled:
         ]
         with collector.paused():
             found = capture(self.function, structure, stand_ins, statics)
-        traced = Traced(self.__name__, found, structure, inputs)
+        alike = _sizes_aside(key)
+        resized = any(k != key and _sizes_aside(k) == alike for k in self._programs)
+        traced = Traced(self.__name__, found, structure, inputs, resized)
         group = self._programs.setdefault(key, [])
         group[:] = [t for t in group if not t.once]
         group.append(traced)
@@ -336,6 +338,13 @@ def compile(
 
 def _weak_aval(x: Any) -> Aval:
     return Aval((), float64 if type(x) is float else complex128)
+
+
+def _sizes_aside(key: Any) -> Any:
+    """A program's key without the sizes of tensors."""
+    if isinstance(key, Aval):
+        return key.dtype, key.ndim
+    return tuple([_sizes_aside(x) for x in key]) if isinstance(key, (tuple, list)) else key
 
 
 def _describe(x: Any) -> Any:

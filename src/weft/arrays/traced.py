@@ -49,8 +49,17 @@ def is_weak(x: Any) -> bool:
 class Traced:
     """One program of a compiled function: a capture, made executable when it is first run."""
 
-    def __init__(self, name: str, found: Capture, structure: Structure, leaves: list[str | Fixed]) -> None:
+    def __init__(
+        self,
+        name: str,
+        found: Capture,
+        structure: Structure,
+        leaves: list[str | Fixed],
+        resized: bool = False,
+    ) -> None:
+        """`resized`: the function has a program for tensors of other sizes already."""
         self.name = name
+        self._resized = resized
         self.capture = found
         self.structure = structure  #: of (args, kwargs)
         self.leaves = leaves  #: for each leaf of the arguments: a tensor's name, or what is fixed there
@@ -77,8 +86,9 @@ class Traced:
     @property
     def program(self) -> Program:
         if not self._program:
+            steady = self.capture.steady()
             self._program.append(
-                Program(self.capture.graph, self.name, recurs=True, steady=self.capture.steady())
+                Program(self.capture.graph, self.name, recurs=True, steady=steady, resized=self._resized)
             )
         return self._program[0]
 

@@ -30,10 +30,7 @@ class Border:
     start: int  #: of the first row
     length: int  #: of each
     size: int  #: of the buffer
-
-    @property
-    def gaps(self) -> int:
-        return math.prod([count for count, _ in self.rows]) + 1
+    gaps: int  #: one more than there are rows
 
 
 def border_of(inner: Sequence[int], shape: Sequence[int], low: Sequence[int], order: Sequence[int]) -> Border:
@@ -43,7 +40,8 @@ def border_of(inner: Sequence[int], shape: Sequence[int], low: Sequence[int], or
     last = max([k for k, a in enumerate(order) if inner[a] != shape[a]])
     start = sum([low[a] * steps[a] for a in order])
     rows = tuple([(inner[a], steps[a]) for a in order[:last]])
-    return Border(rows, start, inner[order[last]] * steps[order[last]], math.prod(shape))
+    gaps = math.prod([count for count, _ in rows]) + 1
+    return Border(rows, start, inner[order[last]] * steps[order[last]], math.prod(shape), gaps)
 
 
 def _products(sizes: Sequence[int]) -> list[int]:

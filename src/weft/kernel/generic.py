@@ -42,25 +42,27 @@ class Hole:
 class Generic:
     """A kernel with holes, and what this use of it fills them with."""
 
-    kernel: Kernel
+    kernel: Any
     values: tuple[int, ...]
 
 
-class _Special(Exception):
+class Special(Exception):
     """There is no generic form."""
 
 
 def generalize(kernel: Kernel) -> Generic | None:
     """The generic form of a kernel; None if it has none."""
-    maker = _Maker()
+    maker = Maker()
     try:
         found = maker.kernel(kernel)
-    except _Special:
+    except Special:
         return None
     return Generic(found, tuple(maker.values))
 
 
-class _Maker:
+class Maker:
+    """Puts holes into what kernels are made of, and notes what fills them."""
+
     def __init__(self) -> None:
         self.values: list[int] = []
         self._vars: dict[Var, Var] = {}
@@ -94,7 +96,7 @@ class _Maker:
     def store(self, s: Store | Scatter) -> Store | Scatter:
         if isinstance(s, Store):
             if s.within:
-                raise _Special
+                raise Special
             return replace(s, index=self.index(s.index), value=self.expr(s.value))
         within = None if s.within is None else (self.index(s.within[0]), self.hole(s.within[1]))
         parts = self.parts(s.parts)
@@ -120,7 +122,7 @@ class _Maker:
         if isinstance(t, Var):
             return self.var(t)
         if t.of.bounds[0] < 0:
-            raise _Special
+            raise Special
         return (Quotient if isinstance(t, Quotient) else Remainder)(self.index(t.of), self.hole(t.by))
 
     def expr(self, e: Expr) -> Expr:
@@ -145,7 +147,7 @@ class _Maker:
             return replace(e, base=self.index(e.base), parts=self.parts(e.parts))
         if isinstance(e, (Scalar, Total)):
             return e
-        raise _Special  # a search writes its steps out
+        raise Special  # a search writes its steps out
 
     def literal(self, e: Literal) -> Literal:
         """A count, such as that of a mean, depends on shapes; other numbers hardly do."""

@@ -62,6 +62,23 @@ _SHAPES = {
     (16, 16): {2: 4, 1: 8},
 }
 
+#: Tiles of a few shapes do for contractions of any size: of so few rows that those of small ones fill them.
+_FEW_ROWS = 8
+
+
+def general_shapes(target: Target) -> dict[int, int]:
+    """Vectors in a row of a tile -> rows, for tiles that contractions of all sizes share."""
+    shapes = _SHAPES[target.registers, target.vector_bytes]
+    return {v: min(rows, _FEW_ROWS) for v, rows in shapes.items() if v & (v - 1) == 0}
+
+
+def rows_of_sums(sums: int, target: Target) -> int:
+    """Rows of a tile that has several sums for each row, of a vector each."""
+    most = max([r * v for v, r in _SHAPES[target.registers, target.vector_bytes].items() if v > 1])
+    room = min(most, target.registers - 1 - sums)  # beside a vector of each slice, and a row's element
+    return max(1, room // sums)
+
+
 #: What a step of a tile takes at least, in halves of a multiply-add's time: for the next in the same sum, for any
 #: number to be read, for a vector of columns to come from the second-level cache, or the first time from where they lie
 #: apart.
@@ -155,9 +172,7 @@ def _shape(t: Tiles, target: Target, pack: bool) -> tuple[int, int]:
             most = min(_NARROW, key=lambda width: _longest_share(columns, width) * width)
         return t.m.size, min(most, columns)
     if sums > 1:
-        most = max([r * v for v, r in _SHAPES[registers, target.vector_bytes].items() if v > 1])
-        room = min(most, registers - 1 - sums)  # beside a vector of each slice, and a row's element
-        return max(1, room // sums), 1
+        return rows_of_sums(sums, target), 1
     return _quickest_shape(t, target, pack)
 
 

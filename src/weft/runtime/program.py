@@ -36,7 +36,8 @@ class Program:
 
     `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start. `steady` are the
     numbers of the inputs that seldom change meanwhile. `sites(i)` is the user's line of node i, if not the one it was
-    traced at.
+    traced at. `resized`: there is such a program for other sizes already, and there may be more to come, so this one
+    does not wait for code of its own.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Program:
         recurs: bool = False,
         steady: Collection[int] = (),
         sites: Sites | None = None,
+        resized: bool = False,
     ) -> None:
         if config.verify:
             verify(graph)
@@ -62,7 +64,9 @@ class Program:
         self._early_runs, self._early_limit = 0, _EARLY + _MORE // max(len(graph.nodes), 1)
         if not (recurs or self.dims or state.debug):
             self._early = self._made(graph, sites, lambda: self.backend.at_once(graph))
-        self._static = None if self.dims or self._early else self._compile(graph, recurs, sites)
+        self._static = (
+            None if self.dims or self._early else self._compile(graph, recurs and not resized, sites)
+        )
         self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
 
     def run(self, inputs: Sequence[Value], sites: Sites | None = None) -> list[Buffer]:

@@ -38,7 +38,7 @@ from .regions import Region, numbered, own_results, plan, prepare
 from .standing import Standing
 from .tiers import Tiers
 from .units import MOST, scratch_bytes, units, units_together
-from .work import SPECIAL, grain_of, hardly_pays, work_of
+from .work import grain_of, hardly_pays, lost_by, work_of
 
 #: How many runs of one program at a time find memory that is laid out already.
 _SPARE = 4
@@ -108,12 +108,14 @@ class CpuProgram:
         kinds = {id(s.kernel): s for s in native}  # steps that are alike have the same kernel
         works = {k: work_of(s) for k, s in kinds.items()}
         each = [works[id(s.kernel)] * repeats[s] for s in native]
-        small = [hardly_pays(works[id(s.kernel)]) for s in native]
-        generic = [not recurs and few and work < SPECIAL for few, work in zip(small, each, strict=True)]
+        slower = {k: lost_by(s.kernel, works[k], self.target) for k, s in kinds.items()}
+        lost = [slower[id(s.kernel)] * repeats[s] for s in native]
+        generic = [not recurs and hardly_pays(n) for n in lost]
         uses = library.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
-        self._tiers = Tiers(native, uses, each)
-        self.scratch_bytes = max([scratch_bytes(s.kernel, self.target) for s in kinds.values()], default=0)
+        self._tiers = Tiers(native, uses, lost)
+        sizes = [scratch_bytes(s.kernel, self.target) for s in kinds.values()]
+        self.scratch_bytes = max([*sizes, *[use.scratch_bytes for use in uses]], default=0)
         counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}
         if (k := max(counts, key=counts.__getitem__, default=0)) and counts[k] > MOST:
             raise self._beyond(kinds[k], counts[k])

@@ -27,7 +27,7 @@ def _gap(build: Build, border: Border, gap: ir.Value) -> tuple[ir.Value, ir.Valu
     """Where the gap in front of row number `gap` begins and ends: at the row before, or at the ends of the buffer."""
     b = build.b
     first = b.icmp_signed("==", gap, I64(0))
-    last = b.icmp_signed("==", gap, I64(border.gaps - 1))
+    last = b.icmp_signed("==", gap, b.sub(I64(border.gaps), I64(1)))
     before = b.add(_row(build, border, b.sub(gap, b.select(first, I64(0), I64(1)))), I64(border.length))
     return b.select(first, I64(0), before), b.select(last, I64(border.size), _row(build, border, gap))
 

@@ -22,11 +22,13 @@ import numpy as np
 
 from ...base.locks import new_lock
 from ...kernel.generic import generalize
+from ...kernel.generic_tiles import GenericTiles, generalize_tiles, panel_bytes
 from ...kernel.loops import Kernel
 from ...kernel.structure import structure
 from ...kernel.target import Target
+from ...kernel.tiles import Tiles
 from ...runtime import profile
-from . import jit, loop_units
+from . import jit, loop_units, tile_units
 from .cache import disk_cache
 from .processor import facts
 
@@ -51,6 +53,7 @@ class Use:
 
     code: Code
     values: np.ndarray | None = None
+    scratch_bytes: int = 0  #: that generic code needs
 
 
 #: What a profile says of the time that code takes to be found on disk or compiled.
@@ -62,17 +65,20 @@ def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | Non
     different = {id(k): _digest(k, target) for k in {id(k): k for k in kernels}.values()}
     digests = [different[id(k)] for k in kernels]
     wanted: dict[str, Wanted] = {}
-    values: list[np.ndarray | None] = [None] * len(kernels)
+    forms: list[Form | None] = [None] * len(kernels)
     for i, kernel in enumerate(kernels):
         if once is not None and once[i] and not is_at_hand(digests[i]):
-            form = generic_form(kernel, target)
+            form = forms[i] = generic_form(kernel, target)
             if form is not None:
-                values[i], digests[i] = form.values, form.digest
+                digests[i] = form.digest
                 wanted[form.digest] = Wanted(lambda form=form: form.kernel, len(form.values))
                 continue
         wanted[digests[i]] = Wanted(lambda kernel=kernel: kernel)
     code = load(wanted, target)
-    return [Use(code[d], v) for d, v in zip(digests, values, strict=True)]
+    return [
+        Use(code[d]) if form is None else Use(code[d], form.values, form.scratch_bytes)
+        for d, form in zip(digests, forms, strict=True)
+    ]
 
 
 def is_at_hand(digest: str) -> bool:
@@ -83,14 +89,21 @@ def is_at_hand(digest: str) -> bool:
 class Form(NamedTuple):
     """A kernel for all sizes, and the values that it is called with for some."""
 
-    kernel: Kernel
+    kernel: Kernel | GenericTiles
     values: np.ndarray
     digest: str
+    scratch_bytes: int = 0
 
 
 def generic_form(kernel: Any, target: Target) -> Form | None:
     """The generic form of a kernel; None if it has none."""
-    if not isinstance(kernel, Kernel) or not loop_units.can_be_generic(kernel, target):
+    if isinstance(kernel, Tiles):
+        form = generalize_tiles(kernel, tile_units.units(kernel, target), target)
+        if form is None:
+            return None
+        values, size = np.array(form.values, np.int64), panel_bytes(kernel, target)
+        return Form(form.kernel, values, _digest(form.kernel, target), size)
+    if not isinstance(kernel, Kernel):
         return None
     form = generalize(kernel)
     if form is None or not form.values:

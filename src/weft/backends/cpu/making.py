@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from ...base.config import config
+from ...kernel.generic_tiles import GenericTiles
 from ...kernel.sorting import Sort
 from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...kernel.verify import verify_kernel
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
-from . import emit, jit, sorting, tiles, winograd
+from . import emit, generic_tiles, jit, sorting, tiles, winograd
 from .compiling import LOOPS, ONCE, WHOLE, WRITTEN
 from .instructions import Module
 from .workers import Job, compile_all
@@ -57,7 +58,9 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
     if config.verify:
         verify_kernel(kernel)
     kernel = replace(kernel, name=name)
-    if isinstance(kernel, Tiles):
+    if isinstance(kernel, GenericTiles):
+        generic_tiles.emit_generic_tiles(module, kernel, target, holes)
+    elif isinstance(kernel, Tiles):
         tiles.emit_tiles(module, kernel, target)
     elif isinstance(kernel, Winograd):
         winograd.emit_winograd(module, kernel, target)
@@ -70,10 +73,10 @@ def source(kernel: Any, name: str, target: Target, holes: int = 0) -> tuple[str,
     functions = _alone(module)
     for f in functions:
         f.attributes.add("nounwind")  # and so no tables of how to unwind it
-    if holes:
-        return str(module), ONCE
     if isinstance(kernel, (Tiles, Winograd, Sums, Sort)):
         return str(module), WRITTEN
+    if holes:
+        return str(module), ONCE
     return str(module), LOOPS if len(functions) == 1 else WHOLE
 
 

@@ -57,7 +57,7 @@ class SingleKernel:
         self.count = len(numbers) + (2 if self.width else 0)
         self.numbers, self.outer = ([Filling(n, tuple(of)) for n, of in found] for found in (numbers, outer))
 
-    def loops(self) -> Kernel:
+    def loops(self) -> Any:
         """The kernel itself."""
         return self._form(single_kernel(self.single.sig)).kernel
 

@@ -22,14 +22,14 @@ _changing = new_lock(rank=28)
 class Tiers:
     """Counts the runs of a program's generic kernels."""
 
-    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use], works: Sequence[int]) -> None:
-        """`works`: the operations of each step in one run."""
-        found = [(s, work) for s, use, work in zip(steps, uses, works, strict=True) if use.values is not None]
+    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use], lost: Sequence[int]) -> None:
+        """`lost`: by how much longer each step takes in one run, if it has generic code."""
+        found = [(s, n) for s, use, n in zip(steps, uses, lost, strict=True) if use.values is not None]
         self.generic = [s for s, _ in found]
         self._kept: list[library.Use] = []
         self._runs = 0
-        most = max([work for _, work in found], default=0)
-        self._enough = 8 * SPECIAL // most if most else 0
+        kernels, total = len({id(s.kernel) for s in self.generic}), sum([n for _, n in found])
+        self._enough = 8 * SPECIAL * kernels // total if total else 0
 
     def ran(self, code: Assembled, target: Target) -> None:
         """Note one more run; compile the special kernels if there have been enough."""

@@ -7,10 +7,12 @@ import math
 from ...kernel.loops import Apply, Expr, Kernel, Lookup, Search, operands
 from ...kernel.schedule import Step
 from ...kernel.sorting import Sort
+from ...kernel.target import Target
 from ...kernel.tiles import Tiles
 from ...kernel.winograd import Winograd
 from ...kernel.winograd_gradient import Sums
 from . import streams
+from .loop_units import is_slow_in_general
 
 #: Work below which a step is not worth sharing out, and what one portion should be at least.
 SERIAL, PORTION = 20_000, 8_000
@@ -32,6 +34,9 @@ LONG = 200_000
 
 #: Operations that take as long as compiling one kernel, or several runs of which do.
 SPECIAL = 4_000_000
+
+#: What a run of generic tiles loses, however few they are.
+_LOST = 32_000
 
 #: Operations of one instruction or two; the others cost some instructions, or some tens of them.
 _CHEAP = frozenset(
@@ -61,9 +66,19 @@ def after_sums(t: Tiles) -> int:
     return sum(_cost(r.value, seen) for r in t.results)
 
 
-def hardly_pays(work: int) -> bool:
-    """Whether compiling a kernel for its own sizes would take longer than some runs of a generic one."""
-    return work < SPECIAL
+def lost_by(kernel: object, work: int, target: Target) -> int:
+    """How much longer so much work takes with generic code, as work that it takes as long to compile code for.
+
+    Loops take up to twice as long, or four times. Tiles take but little longer, where they are many, and are longer in
+    the making."""
+    if isinstance(kernel, Tiles):
+        return work // 16 + _LOST
+    return 3 * work if isinstance(kernel, Kernel) and is_slow_in_general(kernel, target) else work
+
+
+def hardly_pays(lost: int) -> bool:
+    """Whether compiling a kernel for its own sizes would take longer than is lost by some runs of a generic one."""
+    return lost < SPECIAL
 
 
 def grain_of(kernel: object, work: int, units: int, together: int = 1) -> int:
