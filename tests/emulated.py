@@ -20,12 +20,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from elf import Code, executable
-from weft.backends.cpu import backend, control, jit, library, regions
-from weft.backends.cpu.backend import CpuBackend, CpuProgram
+from weft.backends.cpu import backend, control, jit, library, program, regions
+from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.control import emit_control
 from weft.backends.cpu.driver import emit_driver
 from weft.backends.cpu.instructions import Module
+from weft.backends.cpu.program import CpuProgram
 from weft.ir.graph import Graph
 from weft.kernel.target import LEVELS
 from weft.runtime.backend import NOTHING, Observer, register_backend
@@ -76,6 +77,7 @@ def _elsewhere(code: Code) -> Iterator[None]:
     with (
         mock.patch.object(regions, "host_target", lambda: TARGET),
         mock.patch.object(backend, "host_target", lambda: TARGET),
+        mock.patch.object(program, "host_target", lambda: TARGET),
         mock.patch.object(jit, "Library", Library),
         mock.patch.object(library, "_loaded", WeakValueDictionary()),
         mock.patch.object(control, "address", code.functions.__getitem__),

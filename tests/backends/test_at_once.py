@@ -16,7 +16,7 @@ from random_graphs import EXACT_TYPES, exact, programs, smooth, traced
 from random_graphs import Program as Example
 from samples import samples
 from weft.backends.cpu import at_once as module
-from weft.backends.cpu import library, single_calls
+from weft.backends.cpu import forms, library, single_calls
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.cache import KernelCache
 from weft.backends.cpu.host import CONTROL
@@ -27,7 +27,8 @@ from weft.base.errors import IndexingError
 from weft.ir.dtype import bool_, complex64, float32, float64, int8, int32, uint8
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.kernel.single import FEW, single, single_kernel
+from weft.kernel.single import FEW, single
+from weft.kernel.single_kernels import single_kernel
 from weft.ops.comparison import equal
 from weft.ops.contraction import dot_general
 from weft.ops.cumulative import cumprod, cumsum
@@ -131,8 +132,8 @@ def test_kernels_are_those_of_graphs_of_one_operation(name):
     planned = trace_graph(lambda *n: sig.prim.bind(n, tuple(sig.attrs.values())), sig.inputs)
     (step,) = plan(own_results(prepare(numbered(planned)))).steps
     target = host_target()
-    assert library.generic_form(single_kernel(sig), target).digest == (
-        library.generic_form(step.kernel, target).digest
+    assert forms.generic_form(single_kernel(sig), target).digest == (
+        forms.generic_form(step.kernel, target).digest
     )
 
 
@@ -269,7 +270,7 @@ def test_what_a_kernel_is_called_with_is_kept_on_disk(monkeypatch, tmp_path):
     cache = KernelCache(tmp_path / "kernels", 1 << 24)
     x = Buffer(np.arange(12, dtype=np.float32).reshape(3, 4))
     made, found = [], []
-    monkeypatch.setattr(single_calls, "single_kernel", lambda sig: made.append(sig) or single_kernel(sig))
+    monkeypatch.setattr(forms, "single_kernel", lambda sig: made.append(sig) or single_kernel(sig))
     for _ in range(3):
         monkeypatch.setattr(single_calls, "_kernels", {})
         library._loaded.clear()

@@ -75,7 +75,7 @@ def test_a_system_without_memory_is_noticed_by_who_takes_it(monkeypatch):
 
 def test_programs_find_their_memory_ready(monkeypatch):
     seen = []
-    monkeypatch.setattr("weft.backends.cpu.backend.foresee", lambda sizes: seen.extend(sizes))
+    monkeypatch.setattr("weft.backends.cpu.program.foresee", lambda sizes: seen.extend(sizes))
     n = 1 << 18
 
     @wf.compile

@@ -10,7 +10,7 @@ import pytest
 from elf import MACHINES, Object
 from samples import quick_samples
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu import jit, library, making, regions
+from weft.backends.cpu import forms, jit, making, regions
 from weft.backends.cpu.compiling import WHOLE
 from weft.backends.cpu.control import emit_control
 from weft.backends.cpu.driver import emit_driver
@@ -45,7 +45,7 @@ def kernels(graph, target):
     for step in plan(prepare(numbered(graph))).all_steps():
         if step.kernel is not None:
             yield making.source(step.kernel, "kernel", target)
-            form = library.generic_form(step.kernel, target)
+            form = forms.generic_form(step.kernel, target)
             if form is not None:
                 yield making.source(form[0], "kernel", target, len(form[1]))
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from weft.autodiff.transforms import vjp_pair
-from weft.backends.cpu.backend import CpuBackend, CpuProgram
+from weft.backends.cpu.backend import CpuBackend
+from weft.backends.cpu.program import CpuProgram
 from weft.ir.dtype import DType, bfloat16, float16, float32
 from weft.ir.graph import Graph, trace_graph
 from weft.ir.node import Aval

@@ -7,7 +7,7 @@ import pytest
 
 import weft as wf
 import weft.ops
-from weft.backends.cpu import backend, library, tiers
+from weft.backends.cpu import library, tiers
 from weft.backends.cpu.backend import CpuBackend
 from weft.ir.dtype import dtype as as_dtype
 from weft.ir.dtype import float32
@@ -28,7 +28,7 @@ def compiled(monkeypatch):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
 
     def make(graph, generic):
-        monkeypatch.setattr(backend, "hardly_pays", lambda step: generic)
+        monkeypatch.setattr("weft.backends.cpu.program.hardly_pays", lambda step: generic)
         return CpuBackend().compile(graph)
 
     return make
@@ -95,7 +95,7 @@ def test_operations_on_shapes_have_the_same_bits_in_both(monkeypatch, name, shap
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     found = []
     for generic in (True, False):
-        monkeypatch.setattr(backend, "hardly_pays", lambda step, generic=generic: generic)
+        monkeypatch.setattr("weft.backends.cpu.program.hardly_pays", lambda step, generic=generic: generic)
         wf.runtime.executor.programs.clear()
         with wf.config(backend="cpu"):
             found.append(CASES[name](wf.tensor(x)).numpy().copy())
@@ -145,7 +145,7 @@ def test_what_recurs_is_compiled_for_its_own_sizes(compiled, monkeypatch):
 
 
 def test_a_special_kernel_that_is_there_is_used(monkeypatch):
-    monkeypatch.setattr(backend, "hardly_pays", lambda step: False)
+    monkeypatch.setattr("weft.backends.cpu.program.hardly_pays", lambda step: False)
     special = CpuBackend().compile(elementwise(21, 31))
     monkeypatch.undo()
     again = CpuBackend().compile(elementwise(21, 31))

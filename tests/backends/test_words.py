@@ -9,8 +9,9 @@ import pytest
 
 import weft as wf
 from weft.backends.cpu import making
-from weft.backends.cpu.backend import CpuBackend, CpuProgram
+from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.processor import host_target
+from weft.backends.cpu.program import CpuProgram
 from weft.backends.reference.interpreter import Interpreter
 from weft.base.errors import DTypeError
 from weft.ir.dtype import DType, float32, int8, int16, int32, uint8

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import weft as wf
-from weft.backends.cpu import backend, library
+from weft.backends.cpu import library
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.regions import prepare
 from weft.ir.dtype import float32
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
-from weft.kernel.blocks import block_of
 from weft.kernel.loops import Kernel
+from weft.kernel.summation import block_of
 from weft.ops.reduce import sum_
 from weft.runtime.buffer import Buffer
 
@@ -118,7 +118,7 @@ def test_generic_kernels_have_the_same_bits(monkeypatch, shape):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     x, found = arrays(shape, "float32"), []
     for generic in (False, True):
-        monkeypatch.setattr(backend, "hardly_pays", lambda step, generic=generic: generic)
+        monkeypatch.setattr("weft.backends.cpu.program.hardly_pays", lambda step, generic=generic: generic)
         program = CpuBackend().compile(trace_graph(lambda v: sum_(v * v, axes=(0,)), (Aval(shape, float32),)))
         assert any(use.values is not None for use in program._uses.values()) == generic
         found.append(np.array(program.run([Buffer(x)])[0].array).tobytes())

@@ -451,7 +451,7 @@ def test_what_no_memory_has_room_for_is_not_asked_for():
 
 
 def test_more_parts_than_can_be_counted_are_an_error(monkeypatch):
-    monkeypatch.setattr("weft.backends.cpu.backend.MOST", 6)
+    monkeypatch.setattr("weft.backends.cpu.program.MOST", 6)
     x = wf.tensor(np.arange(70_000).reshape(7, 10_000) % 97)
     with (
         config(backend="cpu"),

@@ -96,6 +96,11 @@ class Signature:
     def outs(self) -> tuple[Aval, ...]:
         return self.out if type(self.out) is tuple else (self.out,)  # type: ignore[return-value]
 
+    @property
+    def is_complex(self) -> bool:
+        """Whether the operation takes or gives complex numbers."""
+        return any(a.dtype.kind == "c" for a in (*self.inputs, *self.outs))
+
     def __repr__(self) -> str:
         return f"{self.prim.name}({', '.join(map(repr, self.inputs))}) -> {self.out!r}"
 

@@ -26,8 +26,7 @@ from .loops import (
     literal,
 )
 from .lower import Lowering, as_indices, variables
-
-REDUCTIONS = ("sum", "prod", "max", "min", "any", "all")
+from .summation import REDUCTIONS, runs_across
 
 
 def identity_of(op: str, dtype: DType) -> bool | int | float:
@@ -133,31 +132,6 @@ def in_order(
     loops = variables(tuple([shape[a] for a in long]), prefix)
     by_axis = dict(zip(long, as_indices(loops), strict=True))
     return loops, tuple([by_axis.get(a, as_index(0)) for a in range(len(shape))])
-
-
-#: A reduction over fewer elements than this, with others left over, is done for several results at once.
-_SHORT = 32
-
-
-#: Channels of an image, at least, for vectors to run along them.
-_CHANNELS = 8
-
-
-def runs_across(shape: Sequence[int], axes: Sequence[int]) -> bool:
-    """Whether vectors run along what a reduction leaves, each lane adding up in order, or along what it reduces.
-
-    Along what is left, if the last axis is, or if there is little to reduce, or if only the channels of images are
-    left, of all images or of each, which lie next to each other behind convolutions. A function of shape and axes
-    alone, since it decides in which order elements are combined.
-    """
-    left = [a for a in range(len(shape)) if a not in axes]
-    if not left:
-        return False
-    if len(shape) - 1 in left or not axes:
-        return True
-    if math.prod([shape[a] for a in axes]) < _SHORT or (len(shape) > 2 and left == [1]):
-        return True
-    return len(shape) > 3 and left == [0, 1] and shape[1] >= _CHANNELS
 
 
 def at_reduction(

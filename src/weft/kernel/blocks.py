@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ..ir.dtype import int32
 from ..ir.graph import Graph
@@ -15,18 +14,8 @@ from ..ops.movement import broadcast_in_dim, pad, reshape
 from ..ops.reduce import argmax, argmin, max_, min_
 from ..ops.selection import cast, where
 from ..passes.rewrite import rewrite
-from .anchors import REDUCTIONS, identity_of, runs_across
-
-#: Elements that a reduction with few results has to go through to be made in blocks; for each result, if there are
-#: several: rows that stay in a cache had better be gone through by one thread, for all that is computed from them.
-_MANY, _LARGE = 1 << 16, 1 << 20
-
-#: Units of work from which on a reduction is shared well enough as it is, and the results of one unit where vectors
-#: run across them.
-_UNITS, _COLUMNS = 16, 64
-
-#: Elements of a block: at least, best, and at most.
-_LEAST, _BEST, _MOST = 1 << 12, 1 << 13, 1 << 15
+from .anchors import identity_of
+from .summation import REDUCTIONS, block_of
 
 
 def reduce_in_blocks(graph: Graph) -> Graph:
@@ -41,48 +30,6 @@ def reduce_in_blocks(graph: Graph) -> Graph:
         return _first_extreme(old, args[0]) if old.prim in (argmax, argmin) else None
 
     return rewrite(graph, cut)
-
-
-def _is_long(shape: Sequence[int], axes: Sequence[int]) -> bool:
-    """Whether there is much to reduce to few results."""
-    left = [n for a, n in enumerate(shape) if a not in axes]
-    if not axes or math.prod(shape) < _MANY:
-        return False
-    if not runs_across(shape, axes):
-        results = math.prod(left)
-        return results == 1 or (results < _UNITS and math.prod(shape) >= results * _LARGE)
-    return math.prod(left[:-1]) * -(-left[-1] // _COLUMNS) < _UNITS
-
-
-def block_of(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, int] | None:
-    """(axis, length): what is combined first are pieces of that length of a reduced axis, and the reduced axes behind
-    it as a whole. None for a reduction that is made in one step.
-    """
-    if not _is_long(shape, axes):
-        return None
-    # Where vectors run across the results, these are computed together.
-    size = math.prod([n for a, n in enumerate(shape) if a not in axes]) if runs_across(shape, axes) else 1
-    for axis in sorted(axes, reverse=True):
-        if size >= _LEAST:
-            return axis + 1, 1  # the axes behind this one are enough
-        if size * shape[axis] > _MOST:
-            return axis, _length(shape[axis], size)
-        size *= shape[axis]
-    return None
-
-
-def _length(count: int, size: int) -> int:
-    """The length of the pieces of an axis of `count` elements, each of which stands for `size`.
-
-    One that divides the axis, if there is one, and rather one that is a multiple of long vectors.
-    """
-    best = max(_BEST // size, 1)
-    near = [d for d in range(max(best // 2, 2), min(4 * best, count) + 1) if count % d == 0]
-    found = max(near, key=lambda d: (d * size % 64 == 0, d * size % 16 == 0, -abs(d - best)), default=0)
-    if found:
-        return found
-    pieces = -(-count // best)
-    return -(-count // pieces // 16) * 16 if best > 256 else -(-count // pieces)
 
 
 def _reduced(prim: Callable[..., Node], x: Node, axes: tuple[int, ...]) -> Node | None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from ..ir.graph import Graph
-from ..ir.node import Aval, Node
+from ..ir.node import Node
 from ..ops.movement import permute
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
-from .anchors import runs_across
-from .blocks import block_of
-
-#: A sum of more elements than this is made of the sums of rows, or sums of more in all channels.
-_LONG, _MANY = 2048, 1 << 16
+from .summation import in_rows
 
 
 def sum_by_rows(graph: Graph) -> Graph:
@@ -34,13 +28,3 @@ def sum_by_rows(graph: Graph) -> Graph:
         return sum_(rows, axes=tuple(range(0 if 0 in axes else 1, x.ndim - 2)))
 
     return rewrite(graph, split, (sum_.name,))
-
-
-def in_rows(x: Aval, axes: tuple[int, ...]) -> bool:
-    """Whether a sum is made so."""
-    if x.ndim < 3 or x.dtype.kind != "f":
-        return False
-    shape: tuple[int, ...] = x.shape  # type: ignore[assignment]
-    if axes == (0, *range(2, x.ndim)):
-        return math.prod([shape[a] for a in axes]) > _LONG or math.prod(shape) >= _MANY
-    return axes == tuple(range(2, x.ndim)) and runs_across(shape, axes) and block_of(shape, axes) is not None

@@ -14,7 +14,7 @@ from typing import Any
 from ..base.state import NO_SITE, isolated, state
 from ..ir.dtype import bool_, float32, real_dtype
 from ..ir.graph import Graph, fresh_inputs, rebuild
-from ..ir.node import Node, Signature
+from ..ir.node import Node
 from ..ir.primitive import Primitive, registry
 from ..ir.shape import broadcast_shapes
 from ..ops.arithmetic import abs_ as _abs
@@ -57,14 +57,9 @@ rules: dict[str, Rule] = {}
 rule = declares(rules)
 
 
-def is_complex(sig: Signature) -> bool:
-    """Whether an operation takes or gives complex numbers."""
-    return any(a.dtype.kind == "c" for a in (*sig.inputs, *sig.outs))
-
-
 def split_complex(graph: Graph) -> Graph:
     """`graph` with complex operations on parts, where there is a rule."""
-    if not any(is_complex(n.sig) for n in (*graph.inputs, *graph.nodes)):
+    if not any(n.sig.is_complex for n in (*graph.inputs, *graph.nodes)):
         return graph
     with isolated():
         inputs = fresh_inputs(graph.in_avals)
@@ -98,9 +93,9 @@ def _constant(node: Node) -> Pair | Node:
 
 
 def _split(node: Node, args: list[Any]) -> Pair | Node:
-    if is_complex(node.sig) and node.prim.name in rules:
+    if node.sig.is_complex and node.prim.name in rules:
         return rules[node.prim.name](*args, **_attributes(node))
-    if is_complex(node.sig) and node.prim.name in LINEAR:
+    if node.sig.is_complex and node.prim.name in LINEAR:
         return Pair(*[_part(node, args, which) for which in ("re", "im")])
     new = rebuild(node, tuple([_together(a) for a in args]))
     new.site = node.site

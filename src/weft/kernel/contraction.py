@@ -13,6 +13,7 @@ from .index import Index, Indices, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
 from .shapes import shape_of
+from .summation import SHORT_DOT
 from .tiles import LONG, Guard, Operand, Result, Tap, Tiles, merge_taps
 from .wide import is_wide, is_wide_conv, wide_tiles
 from .words import SMALL, in_words
@@ -22,9 +23,6 @@ IN_TILES = ("float32", "float64", "int32")
 
 #: Operations whose operands are read many times, in tiles: they must lie in memory, as views of it at most.
 CONTRACTIONS = ("dot_general", "wide_dot", "conv", "wide_conv")
-
-#: A sum of fewer products than this is not worth vectors along it: they run along the results, if there is an axis.
-SHORT_SUM = 8
 
 
 @anchor("dot_general", "wide_dot")
@@ -109,7 +107,7 @@ def as_loops(c: Common) -> Kernel:
     op = "dot" if c.anchor.dtype.name in ("float32", "float64") else "sum"
     reduction = Reduction(op, Apply("mul", (left, right), c.anchor.dtype), c.anchor.dtype)
     # A function of the shape: not of how results lie in memory, which other operations decide.
-    across = bool(outer) and (sum_length(c.anchor) < SHORT_SUM or c.shape[-1] != 1)
+    across = bool(outer) and (sum_length(c.anchor) < SHORT_DOT or c.shape[-1] != 1)
     if across and op == "sum" and inner:  # integers can be added in any order
         across = not _runs_along(stored(right), outer[-1], inner[-1])
     return c.kernel(outer, accumulate(c, inner, reduction, out), across)

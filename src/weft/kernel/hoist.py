@@ -9,7 +9,7 @@ from ..ir.node import Node
 from ..ops.loops import scan, while_loop
 from ..passes.pipeline import run_passes
 from ..passes.rewrite import rewrite
-from .anchors import REDUCTIONS
+from .summation import REDUCTIONS
 
 #: The body of a loop that takes more constants behind those it had, and a function of those that gives them.
 Changed = tuple[Graph, Callable[[Sequence[Node]], Sequence[Node]]]

@@ -11,10 +11,10 @@ from ..ops.contraction import dot_general
 from ..ops.movement import broadcast_in_dim, identity, reshape
 from ..ops.reduce import sum_
 from ..passes.rewrite import rewrite
-from .blocks import block_of
+from .summation import LONG_DOT, block_of
 
-#: Products of a sum, at least, and results, at most, of which one operand has few rows.
-LONG, _RESULTS, _ROWS = 2048, 256, 4
+#: Results of long sums, at most, of which one operand has few rows.
+_RESULTS, _ROWS = 256, 4
 
 #: Sums that are made side by side for each result: as many vectors as keep a processor busy, or fewer.
 _PARTS = (64, 48, 32, 16)
@@ -72,7 +72,7 @@ def parts_of(product: Node) -> int:
     (m, length), n = x.shape, y.shape[0]
     if not all(isinstance(s, int) for s in (m, n, length)):
         return 0
-    if length < LONG or not 0 < math.prod((m, n)) <= _RESULTS or min(m, n) > _ROWS:  # type: ignore[type-var, operator]
+    if length < LONG_DOT or not 0 < math.prod((m, n)) <= _RESULTS or min(m, n) > _ROWS:  # type: ignore[type-var, operator]
         return 0
     if n == 1 and m != 1:  # vectors run along the rows
         return 0

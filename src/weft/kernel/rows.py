@@ -15,12 +15,13 @@ from typing import Any
 from ..ir.node import Node
 from ..ir.shape import Shape
 from .alike import likeness
-from .anchors import REDUCTIONS, Common, at_reduction, runs_across
+from .anchors import Common, at_reduction
 from .functions import functions
 from .index import Indices, as_index
 from .joined import joined
 from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in, substituted
 from .lower import Lowering, can_pull, looked_up, variables
+from .summation import REDUCTIONS, runs_across
 
 
 class NotARow(Exception):

@@ -10,22 +10,11 @@ its bits are those of larger kernels that have the operation inside.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from math import prod
 from typing import Any, NamedTuple
 
-from ..ir.dtype import real_dtype
-from ..ir.graph import Graph
-from ..ir.node import Aval, Node, Signature
-from ..ir.primitive import placeholder
-from .anchors import REDUCTIONS, Common, builders, runs_across
-from .channels import in_rows
-from .complexes import LINEAR, rules, split_complex
-from .contraction import SHORT_SUM, as_loops
-from .elementwise import elementwise
-from .long_dots import LONG
-from .loops import Kernel
-from .lower import Lowering
+from ..ir.node import Aval, Signature
+from .summation import LONG_DOT, REDUCTIONS, SHORT_DOT, in_rows, runs_across
 
 #: Elements of an operand, at most.
 FEW = 1 << 12
@@ -56,8 +45,7 @@ class Single(NamedTuple):
 
 
 def single(sig: Signature) -> Single | None:
-    """An operation, which there is native code for, by itself; None where the order of its arithmetic depends on the
-    shape in another way."""
+    """An operation by itself; None where the order of its arithmetic depends on the shape in another way."""
     out = sig.out
     if isinstance(out, tuple) or not sig.inputs:
         return None
@@ -65,10 +53,9 @@ def single(sig: Signature) -> Single | None:
     if any(a.dtype.storage_only or a.size > FEW for a in avals):
         return None
     name = sig.prim.name
-    in_parts = any(a.dtype.kind == "c" for a in avals)
     if sig.prim.elementwise or name in _PER_ELEMENT:
-        return _elementwise(sig, out) if not in_parts or name in rules or name in LINEAR else None
-    if in_parts:
+        return _elementwise(sig, out)
+    if sig.is_complex:
         return None
     if name in REDUCTIONS:
         return _reduction(sig, sig.inputs[0])
@@ -152,9 +139,9 @@ def _product(sig: Signature, x: Aval, y: Aval, out: Aval) -> Single | None:
 
 def _is_in_order(shape: Any, length: int) -> bool:
     """Whether each element of a product of floats is added up from first to last; one that contracts nothing is not."""
-    if length < SHORT_SUM:
+    if length < SHORT_DOT:
         return length != 1 and prod(shape) != 1
-    return length < LONG and shape != () and shape[-1] != 1
+    return length < LONG_DOT and shape != () and shape[-1] != 1
 
 
 def _size(x: Aval, axes: Iterable[int]) -> int:
@@ -165,22 +152,6 @@ def _others(x: Aval, *axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([a for a in range(x.ndim) if not any(a in group for group in axes)])
 
 
-def single_kernel(sig: Signature) -> Kernel:
-    """The kernel of such an operation, on operands of sizes that stand for others.
-
-    As the planner makes it, down to the names: then its generic kernels and these are the same code on disk.
-    """
-    inputs = [placeholder(a) for a in sig.inputs]
-    graph = split_complex(Graph(inputs, [Node(sig, tuple(inputs), None, 0, None)]))
-    (root,) = graph.outputs
-    lowering = Lowering({n: k for k, n in enumerate(graph.inputs)}, {})
-    types = tuple([real_dtype(a.dtype) for a in sig.inputs])
-    builder = as_loops if sig.prim.name == "dot_general" else builders.get(root.prim.name)
-    if builder is not None:
-        return builder(Common("single", root, root, lowering, types))
-    return elementwise(Common("single", root, None, lowering, types), [root])
-
-
 class Filling(NamedTuple):
     """What a number in a kernel is: a number, or the product of those of the sizes that have these positions."""
 
@@ -189,17 +160,3 @@ class Filling(NamedTuple):
 
     def of(self, sizes: Sequence[int]) -> int:
         return prod([sizes[i] for i in self.sizes], start=self.number)
-
-
-def fillings(numbers: Iterable[int], stands: tuple[int, ...]) -> list[Filling]:
-    """What the numbers of a kernel are that was written for sizes that stand for others."""
-    positions = range(len(stands))
-    known = {
-        sign * prod([stands[i] for i in some]): Filling(sign, some)
-        for sign in (1, -1)
-        for count in positions
-        for some in combinations(positions, count + 1)
-    }
-    found = [known.get(n) or Filling(n, ()) for n in numbers]
-    assert all(f.sizes or abs(f.number) < min(stands) for f in found), found
-    return found

@@ -47,7 +47,7 @@ def leave_to_host(name: str, reason: str) -> None:
 def on_host(sig: Signature) -> bool:
     """Whether an operation is left to Python on purpose."""
     name = sig.prim.name
-    if name in COMPLEX and any(a.dtype.kind == "c" for a in (*sig.inputs, *sig.outs)):
+    if name in COMPLEX and sig.is_complex:
         return True
     return name in left or name in LIBRARY or name in CONTROL
 

@@ -11,24 +11,17 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import llvmlite
-import numpy as np
 
 from ...base.locks import new_lock
-from ...kernel.generic import generalize
-from ...kernel.generic_tiles import GenericTiles, generalize_tiles, panel_bytes
-from ...kernel.loops import Kernel
-from ...kernel.structure import structure
 from ...kernel.target import Target
-from ...kernel.tiles import Tiles
 from ...runtime import profile
-from . import jit, loop_units, tile_units
+from . import jit
 from .cache import disk_cache
 from .processor import facts
 
@@ -47,69 +40,13 @@ _loaded: WeakValueDictionary[str, Code] = WeakValueDictionary()
 _loading = new_lock(rank=29)
 
 
-@dataclass(frozen=True)
-class Use:
-    """The code for one kernel of a program, and if it is generic code, the values that it is called with."""
-
-    code: Code
-    values: np.ndarray | None = None
-    scratch_bytes: int = 0  #: that generic code needs
-
-
 #: What a profile says of the time that code takes to be found on disk or compiled.
 _MAKING = profile.Task("compile", ("kernels",))
-
-
-def functions(kernels: Sequence[Any], target: Target, once: Sequence[bool] | None = None) -> list[Use]:
-    """The function of each kernel: its own, or, where `once` says that it hardly pays to make one, a generic one."""
-    different = {id(k): _digest(k, target) for k in {id(k): k for k in kernels}.values()}
-    digests = [different[id(k)] for k in kernels]
-    wanted: dict[str, Wanted] = {}
-    forms: list[Form | None] = [None] * len(kernels)
-    for i, kernel in enumerate(kernels):
-        if once is not None and once[i] and not is_at_hand(digests[i]):
-            form = forms[i] = generic_form(kernel, target)
-            if form is not None:
-                digests[i] = form.digest
-                wanted[form.digest] = Wanted(lambda form=form: form.kernel, len(form.values))
-                continue
-        wanted[digests[i]] = Wanted(lambda kernel=kernel: kernel)
-    code = load(wanted, target)
-    return [
-        Use(code[d]) if form is None else Use(code[d], form.values, form.scratch_bytes)
-        for d, form in zip(digests, forms, strict=True)
-    ]
 
 
 def is_at_hand(digest: str) -> bool:
     """Whether a kernel need not be compiled."""
     return digest in _loaded or disk_cache().has(digest)
-
-
-class Form(NamedTuple):
-    """A kernel for all sizes, and the values that it is called with for some."""
-
-    kernel: Kernel | GenericTiles
-    values: np.ndarray
-    digest: str
-    scratch_bytes: int = 0
-
-
-def generic_form(kernel: Any, target: Target) -> Form | None:
-    """The generic form of a kernel; None if it has none."""
-    if isinstance(kernel, Tiles):
-        form = generalize_tiles(kernel, tile_units.units(kernel, target), target)
-        if form is None:
-            return None
-        values, size = np.array(form.values, np.int64), panel_bytes(kernel, target)
-        return Form(form.kernel, values, _digest(form.kernel, target), size)
-    if not isinstance(kernel, Kernel):
-        return None
-    form = generalize(kernel)
-    if form is None or not form.values:
-        return None
-    values = np.array(loop_units.generic_values(kernel, form.values, target), np.int64)
-    return Form(form.kernel, values, _digest(form.kernel, target))
 
 
 class Wanted(NamedTuple):
@@ -171,11 +108,6 @@ def _objects(kernels: Mapping[str, Wanted], target: Target) -> dict[str, bytes]:
 
 def _name(digest: str) -> str:
     return f"kernel.{digest[:24]}"
-
-
-def _digest(kernel: Any, target: Target) -> str:
-    """What tells a kernel's code from all other code, in this version of Weft or another."""
-    return key_of(structure(kernel), target)
 
 
 def key_of(text: str, target: Target) -> str:

@@ -11,15 +11,13 @@ from ...base.errors import IndexingError, WeftError
 from ...ir.dtype import real_dtype
 from ...ir.node import Aval, Node, Signature
 from ...ir.primitive import pick_prim
-from ...kernel.complexes import is_complex
 from ...kernel.single import FEW, combines_nothing, single
 from ...kernel.target import Target
 from ...ops.indexing import iota
 from ...runtime.backend import Executable, Fault
 from ...runtime.buffer import Buffer, own_copy
 from .host import CONTROL, evaluate, on_host
-from .regions import has_code
-from .single_calls import Call, Operation, Result
+from .single_calls import Call, Operation, Result, kernel_of
 
 #: Primitives that compute nothing: their NumPy bodies move elements.
 _MOVES = frozenset(
@@ -75,14 +73,13 @@ def _is_exact(sig: Signature) -> bool:
 def _called(sig: Signature, target: Target) -> Call | None:
     """An operation that has a generic kernel."""
     found = single(sig)
-    if found is None or not (has_code(sig) or is_complex(sig)):
-        return None
-    return Call(sig, found, target)
+    kernel = None if found is None else kernel_of(found, target)
+    return None if found is None or kernel is None else Call(sig, found, kernel)
 
 
 def _in_parts(sig: Signature, target: Target) -> _InParts | None:
     """A sum of complex numbers: the same sum of both parts."""
-    if sig.prim.name not in ("sum", "cumsum") or not is_complex(sig):
+    if sig.prim.name not in ("sum", "cumsum") or not sig.is_complex:
         return None
     part = Aval(sig.inputs[0].shape, real_dtype(sig.inputs[0].dtype))
     call = _called(sig.prim.signature((part,), tuple(sig.attrs.values())), target)
@@ -91,6 +88,8 @@ def _in_parts(sig: Signature, target: Target) -> _InParts | None:
 
 class Constant(Operation):
     """What is the same in every run."""
+
+    __slots__ = ("value",)
 
     shares = True
 
@@ -104,6 +103,8 @@ class Constant(Operation):
 class _Pick(Operation):
     """One of the results of a node."""
 
+    __slots__ = ("index",)
+
     def __init__(self, index: int) -> None:
         self.index = index
 
@@ -113,6 +114,8 @@ class _Pick(Operation):
 
 class _InNumPy(Operation):
     """What NumPy does: the same elements in another order or shape, or operations on them that are exact."""
+
+    __slots__ = ("attrs", "body", "name")
 
     shares = True
 
@@ -129,6 +132,8 @@ class _InNumPy(Operation):
 
 class _OnHost(Operation):
     """What Python computes in planned programs, too."""
+
+    __slots__ = ("node", "several", "types")
 
     def __init__(self, sig: Signature) -> None:
         self.node = Node(sig, (), None, 0, None)
@@ -149,6 +154,8 @@ class _OnHost(Operation):
 class _InParts(Operation):
     """An operation on complex numbers that does the same to both parts."""
 
+    __slots__ = ("call", "dtype", "kernel", "shape")
+
     def __init__(self, sig: Signature, call: Call) -> None:
         self.call, self.kernel = call, call.kernel
         out: Any = sig.out
@@ -164,6 +171,8 @@ class _InParts(Operation):
 
 class Alone(Operation):
     """A program of one operation."""
+
+    __slots__ = ("program", "several", "sig")
 
     program: Executable
 

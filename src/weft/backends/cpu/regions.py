@@ -56,7 +56,7 @@ def has_code(sig: Signature) -> bool:
     name, out = sig.prim.name, sig.out
     if sig.prim is pick_prim or isinstance(out, tuple):
         return False
-    if any(a.dtype.kind == "c" for a in (*sig.inputs, out)):
+    if sig.is_complex:
         return name in EDGES
     if sig.prim.computes and any(a.dtype.storage_only for a in sig.inputs):
         return is_wide(sig) or is_wide_conv(sig)  # `widen_storage` leaves no others

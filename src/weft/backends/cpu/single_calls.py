@@ -11,17 +11,20 @@ import json
 from collections.abc import Collection, Sequence
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...ir.node import Signature
-from ...kernel.loops import Kernel
-from ...kernel.single import Filling, Single, fillings, single_kernel
+from ...kernel.single import Filling, Single
 from ...kernel.target import Target
 from ...runtime.buffer import Buffer
 from . import library, memory
 from .cache import disk_cache
+
+if TYPE_CHECKING:
+    from ...kernel.loops import Kernel
+    from .forms import SingleForm
 
 #: What an operation gives: its value, or several.
 Result = Buffer | Sequence[Buffer]
@@ -29,6 +32,8 @@ Result = Buffer | Sequence[Buffer]
 
 class Operation:
     """What a step does: a function of a list of buffers."""
+
+    __slots__ = ()
 
     kernel: SingleKernel | None = None  #: what has to be loaded for it
     shares = False  #: whether its result may lie in an operand, or be the same in every run
@@ -43,37 +48,25 @@ _FUNCTION = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_in
 class SingleKernel:
     """A generic kernel: the numbers that it is called with follow from the sizes of what it is called for."""
 
-    def __init__(self, single: Single, target: Target) -> None:
+    __slots__ = ("code", "digest", "function", "numbers", "outer", "single", "target", "width")
+
+    def __init__(self, single: Single, form: SingleForm, target: Target) -> None:
         self.single, self.target = single, target
+        self.digest, numbers, self.width, outer = form
+        self.numbers, self.outer = ([Filling(n, tuple(of)) for n, of in found] for found in (numbers, outer))
         self.code: library.Code | None = None
         self.function: Any = None
-        key = library.key_of(f"{single.sig!r} {single.sig.attrs}", target)
-        known = disk_cache().get(key)
-        if known is None:
-            known = json.dumps(self._made()).encode()
-            disk_cache().put(key, known)
-        #: `width`: elements of the last outer loop in a unit of work; 0 if units are not made so
-        self.digest, numbers, self.width, outer = json.loads(known)
-        self.count = len(numbers) + (2 if self.width else 0)
-        self.numbers, self.outer = ([Filling(n, tuple(of)) for n, of in found] for found in (numbers, outer))
+
+    @property
+    def holes(self) -> int:
+        """How many numbers it is called with."""
+        return len(self.numbers) + (2 if self.width else 0)
 
     def loops(self) -> Any:
         """The kernel itself."""
-        return self._form(single_kernel(self.single.sig)).kernel
+        from .forms import single_loops  # the planner is imported when first something is planned or compiled
 
-    def _form(self, kernel: Kernel) -> library.Form:
-        form = library.generic_form(kernel, self.target)
-        assert form is not None, self.single
-        return form
-
-    def _made(self) -> tuple[str, list[Filling], int, list[Filling]]:
-        kernel = single_kernel(self.single.sig)
-        form, width = self._form(kernel), 0
-        numbers = form.values.tolist()
-        if kernel.across:
-            *numbers, width, _ = numbers
-        stands = self.single.stands
-        return form.digest, fillings(numbers, stands), width, fillings([v.size for v in kernel.outer], stands)
+        return single_loops(self.single, self.target)
 
     def values(self, sizes: Sequence[int]) -> tuple[int, Sequence[int]]:
         """(units of work, all numbers) for some sizes."""
@@ -85,13 +78,34 @@ class SingleKernel:
         return prod(outer) * blocks, [*values, self.width, blocks]
 
 
-_kernels: dict[Signature, SingleKernel] = {}
+_kernels: dict[Signature, SingleKernel | None] = {}
+
+
+def kernel_of(single: Single, target: Target) -> SingleKernel | None:
+    """The kernel of an operation by itself; None if there is no code for it."""
+    if single.sig not in _kernels:
+        form = _form_of(single, target)
+        _kernels[single.sig] = None if form is None else SingleKernel(single, form, target)
+    return _kernels[single.sig]
+
+
+def _form_of(single: Single, target: Target) -> SingleForm | None:
+    disk, key = disk_cache(), library.key_of(f"{single.sig!r} {single.sig.attrs}", target)
+    known = disk.get(key)
+    if known is not None:
+        return json.loads(known)
+    from .forms import single_form  # see `loops`
+
+    form = single_form(single, target)
+    if form is not None:
+        disk.put(key, json.dumps(form).encode())
+    return form
 
 
 def load(kernels: Collection[SingleKernel], target: Target) -> None:
     """Let kernels have their code: from the disk, or compiled now, those that are missing at the same time."""
     code = (
-        library.load({k.digest: library.Wanted(k.loops, k.count) for k in kernels}, target) if kernels else {}
+        library.load({k.digest: library.Wanted(k.loops, k.holes) for k in kernels}, target) if kernels else {}
     )
     for kernel in kernels:
         kernel.function = _FUNCTION(code[kernel.digest].address)
@@ -101,20 +115,19 @@ def load(kernels: Collection[SingleKernel], target: Target) -> None:
 class Call(Operation):
     """A call of such a kernel."""
 
+    __slots__ = ("kernel", "moves", "result", "units", "values", "words")
+
     kernel: SingleKernel
 
-    def __init__(self, sig: Signature, single: Single, target: Target) -> None:
-        found = _kernels.get(single.sig)
-        if found is None:
-            found = _kernels[single.sig] = SingleKernel(single, target)
-        self.kernel = found
+    def __init__(self, sig: Signature, single: Single, kernel: SingleKernel) -> None:
+        self.kernel = kernel
         self.moves = [
             partial(np.broadcast_to, shape=shape) if shape is not None
             else partial(np.transpose, axes=order) if order is not None
             else None
             for shape, order in zip(single.spread, single.turned, strict=True)
         ]  # fmt: skip
-        self.units, values = found.values(single.sizes)
+        self.units, values = kernel.values(single.sizes)
         self.values = (ctypes.c_int64 * len(values))(*values)
         self.words = ctypes.c_int64 * (len(sig.inputs) + 2)
         out: Any = sig.out

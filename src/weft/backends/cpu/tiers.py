@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ...base.locks import new_lock
 from ...kernel.schedule import Step
 from ...kernel.target import Target
-from . import library
+from . import forms
 from .assemble import Assembled
 from .work import SPECIAL
 
@@ -22,11 +22,11 @@ _changing = new_lock(rank=28)
 class Tiers:
     """Counts the runs of a program's generic kernels."""
 
-    def __init__(self, steps: Sequence[Step], uses: Sequence[library.Use], lost: Sequence[int]) -> None:
+    def __init__(self, steps: Sequence[Step], uses: Sequence[forms.Use], lost: Sequence[int]) -> None:
         """`lost`: by how much longer each step takes in one run, if it has generic code."""
         found = [(s, n) for s, use, n in zip(steps, uses, lost, strict=True) if use.values is not None]
         self.generic = [s for s, _ in found]
-        self._kept: list[library.Use] = []
+        self._kept: list[forms.Use] = []
         self._runs = 0
         kernels, total = len({id(s.kernel) for s in self.generic}), sum([n for _, n in found])
         self._enough = 8 * SPECIAL * kernels // total if total else 0
@@ -40,7 +40,7 @@ class Tiers:
             steps, self.generic = self.generic, []
             if not steps:
                 return
-            uses = library.functions([s.kernel for s in steps], target)
+            uses = forms.functions([s.kernel for s in steps], target)
             self._kept += uses
             special = dict(zip(steps, uses, strict=True))
             for i, step in enumerate(code.origins):
