@@ -24,7 +24,7 @@ from weft.backends.cpu.operations import Alone
 from weft.backends.cpu.processor import host_target
 from weft.backends.cpu.regions import numbered, own_results, plan, prepare
 from weft.base.errors import IndexingError
-from weft.ir.dtype import bool_, complex64, float32, float64, int8, int32, uint8
+from weft.ir.dtype import bool_, complex64, complex128, float32, float64, int8, int32, uint8
 from weft.ir.graph import trace_graph
 from weft.ir.node import Aval
 from weft.kernel.single import FEW, single
@@ -40,7 +40,6 @@ from weft.ops.movement import reshape
 from weft.ops.reduce import all_, argmax, argmin, max_, prod, sum_
 from weft.ops.selection import cast, where
 from weft.ops.sorting import argsort, sort
-from weft.runtime import program as programs_module
 from weft.runtime.backend import Fault
 from weft.runtime.buffer import Buffer
 from weft.runtime.program import Program
@@ -221,11 +220,17 @@ PRODUCTS = [
     ((20,), (20, 7), ((0,), (0,)), ((), ())),
     ((6, 20), (20,), ((1,), (0,)), ((), ())),
 ]
+DOTS = [
+    *[((n,), (n,), ((0,), (0,)), ((), ())) for n in (2, 3, 7, 8, 9, 17, 33, 100, 257, 769, 2047)],
+    ((1, 20), (20, 1), ((1,), (0,)), ((), ())),
+    ((1, 50), (1, 50), ((1,), (1,)), ((0,), (0,))),
+    ((1, 1, 13), (13, 1), ((1, 2), (1, 0)), ((), ())),
+]
 
 
-@pytest.mark.parametrize("dtype", [float32, float64, int32, uint8], ids=str)
-def test_products_of_matrices(dtype):
-    for xs, ys, contract, batch in PRODUCTS:
+@pytest.mark.parametrize("dtype", [float32, float64, int32, uint8, complex64, complex128], ids=str)
+def test_products(dtype):
+    for xs, ys, contract, batch in (*PRODUCTS, *DOTS):
         graph = trace_graph(
             lambda x, y: dot_general(x, y, contract=contract, batch=batch),
             [Aval(xs, dtype), Aval(ys, dtype)],
@@ -243,7 +248,12 @@ def test_what_depends_on_the_shape_in_another_way_has_no_kernel_of_its_own():
     def dot(x, y):
         return dot_general(x, y, contract=((0,), (0,)), batch=((), ()))
 
-    assert alone(dot, (9,), (9,)) and not alone(dot, (9,), (9,), dtype=int32)
+    def product(x, y):
+        return dot_general(x, y, contract=((0, 1), (0, 1)), batch=((), ()))
+
+    assert alone(product, (2, 3), (2, 3)) and not alone(product, (2, 3), (2, 3), dtype=int32)
+    assert not alone(product, (1, 3), (1, 3))
+    assert alone(dot, (2048,), (2048,)) and not alone(dot, (2047,), (2047,))
     assert alone(dot, (1, 3), (1, 4)) and not alone(dot, (1, 3), (1, 4), dtype=uint8)
     assert alone(dot, (9, 30), (9, 1)) and not alone(dot, (9, 30), (9, 1), dtype=int32)
     assert alone(dot, (2048, 2), (2048, 2))
@@ -356,8 +366,9 @@ def test_an_index_outside_is_a_fault_of_its_node(move):
 def test_a_program_that_recurs_is_planned(monkeypatch):
     graph = trace_graph(lambda x: add(exp(x), x), [Aval((5,), float32)])
     x = Buffer(np.arange(5, dtype=np.float32))
-    monkeypatch.setattr(programs_module, "_EARLY", 3)
-    monkeypatch.setattr(programs_module, "_MORE", 5)
+    monkeypatch.setattr("weft.backends.cpu.backend._EARLY", 3)
+    monkeypatch.setattr("weft.backends.cpu.backend._MORE", 5)
+    monkeypatch.setattr("weft.backends.cpu.backend._UNPLANNED", 1)
     program = Program(graph)
     results = []
     for run in range(8):

@@ -119,11 +119,12 @@ def _along(sig: Signature, x: Aval) -> Single | None:
 
 
 def _product(sig: Signature, x: Aval, y: Aval, out: Aval) -> Single | None:
-    """Each element of a product is added up in order, where there are several."""
+    """Each element of a product is added up in order, where there are several; a single one is a sum like others."""
     (cx, cy), (bx, by) = sig.attrs["contract"], sig.attrs["batch"]
     length = _size(x, cx)
     if out.dtype.kind == "f" and not _is_in_order(out.shape, length):
-        return None
+        along = [a for a in cx if x.shape[a] != 1]
+        return _dot(sig, x, y, length) if out.size == 1 and len(along) == 1 and length < LONG_DOT else None
     rows, columns = _others(x, cx, bx), _others(y, cy, by)
     turned = [
         None if order == tuple(range(len(order))) else order
@@ -135,6 +136,12 @@ def _product(sig: Signature, x: Aval, y: Aval, out: Aval) -> Single | None:
     )
     sizes = _size(x, bx), _size(x, rows), length, _size(y, columns)
     return Single(of_matrices, _PRODUCT, sizes, turned=turned)
+
+
+def _dot(sig: Signature, x: Aval, y: Aval, length: int) -> Single:
+    """The product of two rows, which lie in memory as they are."""
+    of_rows = sig.prim.signature((Aval(_ROW, x.dtype), Aval(_ROW, y.dtype)), (((0,), (0,)), ((), ())))
+    return Single(of_rows, _ROW, (length,))
 
 
 def _is_in_order(shape: Any, length: int) -> bool:

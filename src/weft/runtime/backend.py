@@ -45,6 +45,12 @@ class Executable(Protocol):
         ...
 
 
+class Early(Executable, Protocol):
+    """A program that was made without much ado."""
+
+    runs: int  #: after how many it is worth compiling the graph
+
+
 class Standing(Protocol):
     """A program that is laid out in memory, for runs that follow one another.
 
@@ -104,7 +110,7 @@ class Backend(Protocol):
         An error that is the backend's own may have a `position`: that of the node it is about."""
         ...
 
-    def at_once(self, graph: Graph) -> Executable | None:
+    def at_once(self, graph: Graph) -> Early | None:
         """Something that runs a graph, with the same results to the bit, until it is known to recur; None where to
         compile it takes no longer. It is not observed."""
         ...

@@ -20,12 +20,8 @@ from ..ir.node import Node
 from ..ir.primitive import pick, pick_prim
 from ..ir.shape import Dim, show_shape
 from . import debug, profile
-from .backend import NOTHING, Backend, Executable, Fault, Standing, get_backend
+from .backend import NOTHING, Backend, Early, Executable, Fault, Standing, get_backend
 from .buffer import Buffer, Value
-
-#: Runs of a program after which it is worth compiling, at least; of one operation so many more, of several as many
-#: fewer: to run operation by operation takes longer with each, to plan takes a while even for one.
-_EARLY, _MORE = 32, 256
 
 #: The user's line of a node, by its number.
 Sites = Callable[[int], Any]
@@ -60,8 +56,8 @@ class Program:
         if state.debug >= 3:
             debug.say(f"weft: the program {name!r}:\n{graph}")
         self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
-        self._early: Executable | None = None
-        self._early_runs, self._early_limit = 0, _EARLY + _MORE // max(len(graph.nodes), 1)
+        self._early: Early | None = None
+        self._early_runs = 0
         if not (recurs or self.dims or state.debug):
             self._early = self._made(graph, sites, lambda: self.backend.at_once(graph))
         self._static = (
@@ -132,7 +128,7 @@ class Program:
         early, found = self._early, self._static  # another thread may have compiled it meanwhile
         self._early_runs += 1
         watched = state.debug or state.debug_nan or profile.recorder is not None
-        if early is not None and self._early_runs <= self._early_limit and not watched:
+        if early is not None and self._early_runs <= early.runs and not watched:
             return early
         if found is None:
             found = self._static = self._compile(self.graph, False, sites)

@@ -37,9 +37,12 @@ class AtOnce:
     which take the garbage collector no time, or hardly any.
     """
 
-    __slots__ = ("_again", "_arguments", "_operations", "_results", "_types")
+    __slots__ = ("_again", "_arguments", "_operations", "_results", "_types", "runs")
 
-    def __init__(self, graph: Graph, number: Mapping[Node, int], operations: Sequence[Operation]) -> None:
+    def __init__(
+        self, graph: Graph, number: Mapping[Node, int], operations: Sequence[Operation], runs: int
+    ) -> None:
+        self.runs = runs
         self._types = tuple([n.dtype.numpy for n in graph.inputs])
         self._operations = tuple(operations)
         self._arguments = tuple([tuple([number[a] for a in n.args]) for n in graph.nodes])
@@ -70,7 +73,7 @@ class AtOnce:
         """Nothing is laid out for calls that follow one another."""
 
 
-def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target) -> AtOnce | None:
+def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target, runs: int) -> AtOnce | None:
     """A small graph without a plan, its other operations made by `program`; None where a plan takes no longer."""
     number = {n: i for i, n in enumerate(graph.inputs)}
     operations: list[Operation] = []
@@ -101,7 +104,7 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
         except Exception as error:
             error.position = i  # type: ignore[attr-defined]
             raise
-    return AtOnce(graph, number, operations)
+    return AtOnce(graph, number, operations, runs)
 
 
 _programs: OrderedDict[Signature, Executable] = OrderedDict()

@@ -78,12 +78,13 @@ def _called(sig: Signature, target: Target) -> Call | None:
 
 
 def _in_parts(sig: Signature, target: Target) -> _InParts | None:
-    """A sum of complex numbers: the same sum of both parts."""
-    if sig.prim.name not in ("sum", "cumsum") or not sig.is_complex:
+    """A sum or a product of complex numbers: of their parts."""
+    kind = {"sum": _InParts, "cumsum": _InParts, "dot_general": _ProductInParts}.get(sig.prim.name)
+    if kind is None or not sig.is_complex:
         return None
-    part = Aval(sig.inputs[0].shape, real_dtype(sig.inputs[0].dtype))
-    call = _called(sig.prim.signature((part,), tuple(sig.attrs.values())), target)
-    return None if call is None else _InParts(sig, call)
+    parts = tuple([Aval(a.shape, real_dtype(a.dtype)) for a in sig.inputs])
+    call = _called(sig.prim.signature(parts, tuple(sig.attrs.values())), target)
+    return None if call is None else kind(sig, call)
 
 
 class Constant(Operation):
@@ -162,11 +163,32 @@ class _InParts(Operation):
         self.shape, self.dtype = out.shape, out.dtype.numpy
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
-        x: Any = args[0].array
         out: Any = np.empty(self.shape, self.dtype)
-        for of, part in ((out.real, x.real), (out.imag, x.imag)):
-            of[...] = self.call([Buffer(np.array(part, order="C"))]).array
+        out.real[...], out.imag[...] = self.parts(
+            *[(_copied(a.array.real), _copied(a.array.imag)) for a in args]
+        )
         return Buffer(out)
+
+    def parts(self, *args: tuple[Buffer, Buffer]) -> tuple[np.ndarray, np.ndarray]:
+        """The real and the imaginary part of the result."""
+        ((re, im),) = args
+        return self.call([re]).array, self.call([im]).array
+
+
+class _ProductInParts(_InParts):
+    """A product of complex numbers: four products of their parts."""
+
+    __slots__ = ()
+
+    def parts(self, *args: tuple[Buffer, Buffer]) -> tuple[np.ndarray, np.ndarray]:
+        first, second = args
+        (a, b), (c, d) = ([self.call([part, of]).array for of in second] for part in first)
+        with np.errstate(all="ignore"):
+            return a - d, b + c
+
+
+def _copied(array: np.ndarray) -> Buffer:
+    return Buffer(np.array(array, order="C"))
 
 
 class Alone(Operation):
