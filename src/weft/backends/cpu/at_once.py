@@ -8,7 +8,7 @@ those of the planned graph have (docs/decisions/0029-at-once.md).
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -37,23 +37,22 @@ class AtOnce:
     which take the garbage collector no time, or hardly any.
     """
 
-    __slots__ = ("_again", "_arguments", "_operations", "_results", "_types", "runs")
+    __slots__ = ("_again", "_arguments", "_operations", "_places", "_results", "_room", "_types", "runs")
 
-    def __init__(
-        self, graph: Graph, number: Mapping[Node, int], operations: Sequence[Operation], runs: int
-    ) -> None:
+    def __init__(self, graph: Graph, operations: Sequence[Operation], runs: int) -> None:
         self.runs = runs
         self._types = tuple([n.dtype.numpy for n in graph.inputs])
         self._operations = tuple(operations)
-        self._arguments = tuple([tuple([number[a] for a in n.args]) for n in graph.nodes])
-        self._results = tuple([number[n] for n in graph.outputs])
+        place, self._room = _places(graph)
+        self._arguments = tuple([tuple([place[a] for a in n.args]) for n in graph.nodes])
+        self._places = tuple([place[n] for n in graph.nodes])
+        self._results = tuple([place[n] for n in graph.outputs])
         #: whether each result may lie where an input does, or another result: then it is copied
         again: list[bool] = []
-        seen = {number[n] for n in graph.inputs}
-        seen.update([k for k, o in enumerate(operations, len(seen)) if o.shares])
-        for i in self._results:
-            again.append(i in seen)
-            seen.add(i)
+        seen = {*graph.inputs, *[n for n, o in zip(graph.nodes, operations, strict=True) if o.shares]}
+        for n in graph.outputs:
+            again.append(n in seen)
+            seen.add(n)
         self._again = tuple(again)
 
     def run(self, inputs: Sequence[Value], observe: Observer | None = None) -> list[Buffer]:
@@ -61,11 +60,14 @@ class AtOnce:
             v if isinstance(v, Buffer) else Buffer(to_array(v, t))
             for v, t in zip(inputs, self._types, strict=True)
         ]
+        values += [None] * (self._room - len(values))
+        position = 0
         try:
-            for operation, args in zip(self._operations, self._arguments, strict=True):
-                values.append(operation([values[i] for i in args]))
+            for operation, args, place in zip(self._operations, self._arguments, self._places, strict=True):
+                values[place] = operation([values[i] for i in args])
+                position += 1
         except Fault as fault:
-            raise Fault(len(values) - len(inputs), fault.error) from None
+            raise Fault(position, fault.error) from None
         outs = zip(self._results, self._again, strict=True)
         return [values[i].copy() if again else values[i] for i, again in outs]
 
@@ -73,9 +75,27 @@ class AtOnce:
         """Nothing is laid out for calls that follow one another."""
 
 
+def _places(graph: Graph) -> tuple[dict[Node, int], int]:
+    """Where each value is held, and how many at most: the place of one that nobody reads any more is used again."""
+    place = {n: i for i, n in enumerate(graph.inputs)}
+    readers = Counter([a for n in graph.nodes for a in n.args])
+    readers.update(graph.outputs)
+    free: list[int] = []
+    room = len(place)
+    for n in graph.nodes:
+        if free:
+            place[n] = free.pop()
+        else:
+            place[n], room = room, room + 1
+        for a in n.args:
+            readers[a] -= 1
+            if not readers[a]:
+                free.append(place[a])
+    return place, room
+
+
 def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target, runs: int) -> AtOnce | None:
     """A small graph without a plan, its other operations made by `program`; None where a plan takes no longer."""
-    number = {n: i for i, n in enumerate(graph.inputs)}
     operations: list[Operation] = []
     alone: dict[int, Alone] = {}
     kernels: dict[SingleKernel, None] = {}
@@ -92,7 +112,6 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
         if type(found) is Alone:
             alone[len(operations)] = found
         operations.append(found)
-        number[n] = len(number)
     new = [k for k in kernels if not library.is_at_hand(k.digest)]
     others = {s.sig for s in alone.values() if s.sig not in _programs}
     if len(new) + len(others) > _NEW:
@@ -104,7 +123,7 @@ def at_once(graph: Graph, program: Callable[[Graph], Executable], target: Target
         except Exception as error:
             error.position = i  # type: ignore[attr-defined]
             raise
-    return AtOnce(graph, number, operations, runs)
+    return AtOnce(graph, operations, runs)
 
 
 _programs: OrderedDict[Signature, Executable] = OrderedDict()

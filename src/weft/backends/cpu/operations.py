@@ -164,9 +164,8 @@ class _InParts(Operation):
 
     def __call__(self, args: Sequence[Buffer]) -> Buffer:
         out: Any = np.empty(self.shape, self.dtype)
-        out.real[...], out.imag[...] = self.parts(
-            *[(_copied(a.array.real), _copied(a.array.imag)) for a in args]
-        )
+        arrays: list[Any] = [a.array for a in args]
+        out.real[...], out.imag[...] = self.parts(*[(_copied(a.real), _copied(a.imag)) for a in arrays])
         return Buffer(out)
 
     def parts(self, *args: tuple[Buffer, Buffer]) -> tuple[np.ndarray, np.ndarray]:
