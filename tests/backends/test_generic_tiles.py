@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import weft as wf
 from weft import nn, optim
-from weft.backends.cpu import backend, library, tiers
+from weft.backends.cpu import library, tiers
 from weft.backends.cpu.backend import CpuBackend
 from weft.backends.cpu.processor import host_target
 from weft.ir.dtype import float32
@@ -55,7 +55,7 @@ def both(function, arrays, threads=1):
     before = wf.get_num_threads()
     for generic in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(backend, "hardly_pays", lambda lost, generic=generic: generic)
+            patch.setattr("weft.backends.cpu.program.hardly_pays", lambda lost, generic=generic: generic)
             patch.setattr(CpuBackend, "at_once", lambda self, graph: None)
             made = programs_of(patch)
             wf.runtime.executor.programs.clear()
@@ -221,7 +221,7 @@ def test_a_network_has_the_same_bits_whichever_code_it_runs(monkeypatch):
     lengths = [9, 14, 33, 14, 9, 33]
     generic, made = training(lengths, monkeypatch)
     assert any(tiles_of(p)[1] for p in made)
-    monkeypatch.setattr(backend, "hardly_pays", lambda lost: False)
+    monkeypatch.setattr("weft.backends.cpu.program.hardly_pays", lambda lost: False)
     special, made = training(lengths, monkeypatch)
     assert not any(tiles_of(p)[1] for p in made)
     assert generic == special

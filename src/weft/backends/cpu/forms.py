@@ -109,7 +109,7 @@ def single_form(single: Single, target: Target) -> SingleForm | None:
     return SingleForm(form.digest, fillings(numbers, stands), width, outer)
 
 
-def single_loops(single: Single, target: Target) -> Kernel:
+def single_loops(single: Single, target: Target) -> Any:
     """Its loops."""
     return _form(single_kernel(single.sig), target).kernel
 

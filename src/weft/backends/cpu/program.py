@@ -23,9 +23,8 @@ from ...kernel.schedule import Step
 from ...kernel.show import show_kernel
 from ...ops.loops import while_loop
 from ...runtime import debug, profile
-from ...runtime.backend import NOTHING, Executable, Fault, Observer
+from ...runtime.backend import NOTHING, Fault, Observer
 from ...runtime.buffer import Buffer, Value, address_of
-from ...runtime.threads import get_num_threads
 from ..reference.interpreter import Interpreter
 from . import forms, host, memory, threads, watch
 from .assemble import Assembled, Assembler, Slot

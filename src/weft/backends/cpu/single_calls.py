@@ -23,7 +23,6 @@ from . import library, memory
 from .cache import disk_cache
 
 if TYPE_CHECKING:
-    from ...kernel.loops import Kernel
     from .forms import SingleForm
 
 #: What an operation gives: its value, or several.
