@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
@@ -55,7 +56,7 @@ class Program:
             debug.say_once(1, f"programs are made for {self.backend.describe()}")
         if state.debug >= 3:
             debug.say(f"weft: the program {name!r}:\n{graph}")
-        self._tasks = tuple([profile.Task(kind, (name,)) for kind in ("program", "compile")])
+        self.name = name
         self._early: Early | None = None
         self._early_runs = 0
         if not (recurs or self.dims or state.debug):
@@ -63,7 +64,12 @@ class Program:
         self._static = (
             None if self.dims or self._early else self._compile(graph, recurs and not resized, sites)
         )
-        self._bound = ProgramCache(limit=64)  # by the sizes of the dimensions
+        self._bound = ProgramCache(limit=64) if self.dims else None  # by the sizes of the dimensions
+
+    @cached_property
+    def _tasks(self) -> tuple[profile.Task, profile.Task]:
+        """Running and compiling it, as profiles show them."""
+        return profile.Task("program", (self.name,)), profile.Task("compile", (self.name,))
 
     def run(self, inputs: Sequence[Value], sites: Sites | None = None) -> list[Buffer]:
         """Compute the outputs. `sites(i)` is the user's line of node i, if not the one it was traced at."""
@@ -117,7 +123,7 @@ class Program:
 
     def _report(self, seconds: float) -> None:
         debug.say(
-            f"weft: {self.backend.name} ran {self._tasks[0].names[0]!r}, {len(self.graph.nodes)} nodes, "
+            f"weft: {self.backend.name} ran {self.name!r}, {len(self.graph.nodes)} nodes, "
             f"in {seconds * 1e3:.3f} ms"
         )
 
@@ -138,6 +144,7 @@ class Program:
     def _specialized(self, inputs: Sequence[Value], sites: Sites | None) -> Executable:
         sizes = dim_sizes(self.graph, [v.array.shape if isinstance(v, Buffer) else () for v in inputs])
         key = tuple(sorted(sizes.items()))
+        assert self._bound is not None
         return self._bound.get(key, lambda: self._compile(bind_dims(self.graph, sizes), False, sites))
 
     def _compile(self, graph: Graph, recurs: bool, sites: Sites | None) -> Executable:
@@ -147,7 +154,7 @@ class Program:
         """What the backend makes of a graph, or an error that says where it failed."""
         try:
             with collector.paused():
-                return profile.timed(self._tasks[1], make)
+                return make() if profile.recorder is None else profile.timed(self._tasks[1], make)
         except (WeftError, MemoryError):
             raise
         except Exception as error:
