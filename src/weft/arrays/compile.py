@@ -51,6 +51,10 @@ def spec(shape: Sequence[Any], dtype: Any = "float32") -> Spec:
     return Spec(check_shape(shape), as_dtype(dtype))
 
 
+#: Programs that differ in sizes alone, after which more are expected.
+_FEW_SIZES = 3
+
+
 class Compiled:
     """A function whose programs are kept by the structure, shapes and dtypes of its arguments. See `compile`."""
 
@@ -209,8 +213,8 @@ class Compiled:
         with collector.paused():
             found = capture(self.function, structure, stand_ins, statics)
         alike = _sizes_aside(key)
-        resized = any(k != key and _sizes_aside(k) == alike for k in self._programs)
-        traced = Traced(self.__name__, found, structure, inputs, resized)
+        others = [k for k in self._programs if k != key and _sizes_aside(k) == alike]
+        traced = Traced(self.__name__, found, structure, inputs, resized=len(others) >= _FEW_SIZES)
         group = self._programs.setdefault(key, [])
         group[:] = [t for t in group if not t.once]
         group.append(traced)

@@ -57,7 +57,7 @@ class Traced:
         leaves: list[str | Fixed],
         resized: bool = False,
     ) -> None:
-        """`resized`: the function has a program for tensors of other sizes already."""
+        """`resized`: the function has programs for tensors of several other sizes already."""
         self.name = name
         self._resized = resized
         self.capture = found

@@ -33,7 +33,7 @@ class Program:
 
     `recurs`: it is known to run many times, so that compiling for its own sizes pays from the start. `steady` are the
     numbers of the inputs that seldom change meanwhile. `sites(i)` is the user's line of node i, if not the one it was
-    traced at. `resized`: there is such a program for other sizes already, and there may be more to come, so this one
+    traced at. `resized`: there are such programs for several other sizes, and there may be more to come, so this one
     does not wait for code of its own.
     """
 
