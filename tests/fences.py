@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from weft.backends.cpu import backend, memory, regions, standing
+from weft.backends.cpu import memory, program, regions, standing
 from weft.ir.graph import Graph
 from weft.kernel.memory import Arena, plan_arena
 from weft.runtime.buffer import Buffer
@@ -111,14 +111,14 @@ def fences(at_end: bool) -> Iterator[None]:
         return blank(shape, dtype, at_end)
 
     def constant(node):
-        held.append(fenced(backend._array(node.value, node), at_end))
+        held.append(fenced(program._array(node.value, node), at_end))
         return held[-1].array
 
     held: list[Buffer] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regions, "plan_arena", plan)
         patch.setattr(memory, "take_block", take_block)
-        patch.setattr(backend, "_constant", constant)
+        patch.setattr(program, "_constant", constant)
         patch.setattr(standing, "_SMALL", -1)
         patch.setattr(memory, "Recycled", recycled)
         yield
