@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from weft.backends.cpu import memory, program, regions, standing
+from weft.backends.cpu.backend import CpuBackend
 from weft.ir.graph import Graph
 from weft.kernel.memory import Arena, plan_arena
 from weft.runtime.buffer import Buffer
@@ -131,9 +132,9 @@ def check_between_fences(
     at_end = where == "end"
     for graph in graphs:
         args = arguments(graph)
-        want = backend.CpuBackend().compile(graph).run([Buffer(a) for a in args])
+        want = CpuBackend().compile(graph).run([Buffer(a) for a in args])
         with fences(at_end):
-            got = backend.CpuBackend().compile(graph).run([fenced(a, at_end) for a in args])
+            got = CpuBackend().compile(graph).run([fenced(a, at_end) for a in args])
         for w, g in zip(want, got, strict=True):
             np.testing.assert_array_equal(g.array, w.array)
     print("fine")
