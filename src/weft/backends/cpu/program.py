@@ -97,7 +97,7 @@ class CpuProgram:
         generic = [not recurs and hardly_pays(n) for n in lost]
         uses = forms.functions([s.kernel for s in native], self.target, generic)
         self._uses = dict(zip(native, uses, strict=True))
-        self._tiers = Tiers(native, uses, lost)
+        self._tiers = Tiers(self._uses, lost)
         sizes = [scratch_bytes(s.kernel, self.target) for s in kinds.values()]
         self.scratch_bytes = max([*sizes, *[use.scratch_bytes for use in uses]], default=0)
         counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}

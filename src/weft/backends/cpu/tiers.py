@@ -22,11 +22,13 @@ _changing = new_lock(rank=28)
 class Tiers:
     """Counts the runs of a program's generic kernels."""
 
-    def __init__(self, steps: Sequence[Step], uses: Sequence[forms.Use], lost: Sequence[int]) -> None:
-        """`lost`: by how much longer each step takes in one run, if it has generic code."""
-        found = [(s, n) for s, use, n in zip(steps, uses, lost, strict=True) if use.values is not None]
+    def __init__(self, uses: dict[Step, forms.Use], lost: Sequence[int]) -> None:
+        """`uses`: the code of each step, which special code replaces; `lost`: by how much longer each step takes in one
+        run, if it has generic code."""
+        found = [(s, n) for (s, use), n in zip(uses.items(), lost, strict=True) if use.values is not None]
         self.generic = [s for s, _ in found]
-        self._kept: list[forms.Use] = []
+        self._uses = uses
+        self._replaced: list[forms.Use] = []  # a program that is running meanwhile may be in it
         self._runs = 0
         kernels, total = len({id(s.kernel) for s in self.generic}), sum([n for _, n in found])
         self._enough = 8 * SPECIAL * kernels // total if total else 0
@@ -40,9 +42,9 @@ class Tiers:
             steps, self.generic = self.generic, []
             if not steps:
                 return
-            uses = forms.functions([s.kernel for s in steps], target)
-            self._kept += uses
-            special = dict(zip(steps, uses, strict=True))
+            special = dict(zip(steps, forms.functions([s.kernel for s in steps], target), strict=True))
+            self._replaced += [self._uses[s] for s in steps]
+            self._uses.update(special)
             for i, step in enumerate(code.origins):
                 if step in special:
                     code.words[i, 0] = special[step].code.address
