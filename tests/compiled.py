@@ -52,3 +52,16 @@ def compiled_kernel(kernel: Kernel):
         return library  # lives as long as its code is used
 
     return run, str(module)
+
+
+def programs_of(monkeypatch):
+    """The programs that are made from now on."""
+    made = []
+    compile_ = CpuBackend.compile
+
+    def compile_and_keep(self, graph, *options):
+        made.append(compile_(self, graph, *options))
+        return made[-1]
+
+    monkeypatch.setattr(CpuBackend, "compile", compile_and_keep)
+    return made

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import weft as wf
+from compiled import programs_of
 from weft import nn, optim
 from weft.backends.cpu import library, tiers
 from weft.backends.cpu.backend import CpuBackend
@@ -28,19 +29,6 @@ def on_the_cpu(monkeypatch):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
     with wf.config(backend="cpu"):
         yield
-
-
-def programs_of(monkeypatch):
-    """The programs that are made from now on."""
-    made = []
-    compile_ = CpuBackend.compile
-
-    def compile_and_keep(self, graph, *options):
-        made.append(compile_(self, graph, *options))
-        return made[-1]
-
-    monkeypatch.setattr(CpuBackend, "compile", compile_and_keep)
-    return made
 
 
 def tiles_of(program):

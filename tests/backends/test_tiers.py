@@ -7,6 +7,7 @@ import pytest
 
 import weft as wf
 import weft.ops
+from compiled import programs_of
 from weft.backends.cpu import library, tiers
 from weft.backends.cpu.backend import CpuBackend
 from weft.ir.dtype import dtype as as_dtype
@@ -165,14 +166,7 @@ def test_numbers_in_a_generic_kernel_are_holes(compiled):
 
 def test_functions_that_are_compiled_have_special_kernels_at_once(monkeypatch):
     monkeypatch.setattr(library, "is_at_hand", lambda digest: False)
-    made = []
-    compile_ = CpuBackend.compile
-
-    def compile_and_keep(self, graph, *options):
-        made.append(compile_(self, graph, *options))
-        return made[-1]
-
-    monkeypatch.setattr(CpuBackend, "compile", compile_and_keep)
+    made = programs_of(monkeypatch)
     monkeypatch.setattr(CpuBackend, "at_once", lambda self, graph: None)
 
     @wf.compile

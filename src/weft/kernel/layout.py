@@ -18,10 +18,10 @@ from ..ops.movement import identity, pad, permute, reshape
 from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
-from .anchors import REDUCTIONS, runs_across
 from .borders import inside_of, read_inside
 from .parts import gradient_in_parts, in_parts, turned_around, turned_back
 from .pixels import FEW, by_pixels, is_depthwise, is_kernel_gradient
+from .summation import REDUCTIONS, runs_across
 from .winograd import suits
 from .winograd_gradient import suits_gradient
 

@@ -16,12 +16,12 @@ from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import identity
 from ..passes.rewrite import rewrite
-from .anchors import REDUCTIONS
 from .layout import goes_along
 from .pixels import is_kernel_gradient
 from .pooling import windows_of
 from .reading import uses_of
 from .shapes import shape_of
+from .summation import REDUCTIONS
 
 
 def copy_results(graph: Graph) -> Graph:
