@@ -79,48 +79,60 @@ class CpuProgram:
         self.steps = list(self.region.all_steps())
         if debug.at(4):
             debug.say("\n".join([show_kernel(s.kernel) for s in self.steps if s.kernel is not None]))
-        left = [s for s in self.region.steps if s.kernel is None and s not in self.region.inner]
-        missing = sorted({s.node.prim.name for s in left if not on_host(s.node.sig)})
-        if missing:
-            raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
-        native = [s for s in self.steps if s.kernel is not None]
-        if debug.at(5):
-            from .making import source as text
-
-            debug.say("\n".join([text(s.kernel, s.kernel.name, self.target)[0] for s in native]))  # type: ignore[union-attr]
+        self._refuse_unknown()
         repeats = self.region.repeats()
-        kinds = {id(s.kernel): s for s in native}  # steps that are alike have the same kernel
-        works = {k: work_of(s) for k, s in kinds.items()}
-        each = [works[id(s.kernel)] * repeats[s] for s in native]
-        slower = {k: lost_by(s.kernel, works[k], self.target) for k, s in kinds.items()}
-        lost = [slower[id(s.kernel)] * repeats[s] for s in native]
-        generic = [not recurs and hardly_pays(n) for n in lost]
-        uses = forms.functions([s.kernel for s in native], self.target, generic)
-        self._uses = dict(zip(native, uses, strict=True))
-        self._tiers = Tiers(self._uses, lost)
-        sizes = [scratch_bytes(s.kernel, self.target) for s in kinds.values()]
-        self.scratch_bytes = max([*sizes, *[use.scratch_bytes for use in uses]], default=0)
-        counts = {k: units(s.kernel, self.target) for k, s in kinds.items()}
-        if (k := max(counts, key=counts.__getitem__, default=0)) and counts[k] > MOST:
-            raise self._beyond(kinds[k], counts[k])
-        together = {k: units_together(s.kernel, self.target) for k, s in kinds.items()}
-        self._shares = {
-            k: (counts[k], grain_of(s.kernel, works[k], counts[k], together[k])) for k, s in kinds.items()
-        }
+        native = [s for s in self.steps if s.kernel is not None]
+        works = self._choose_code(native, [repeats[s] for s in native], recurs)
         self._constants: dict[Node, np.ndarray] = {}
         self._types = [(n.shape, np.dtype(n.dtype.numpy)) for n in (*graph.inputs, *graph.outputs)]
         self._code_of, self._env = self._assemble(self.region)
         endless = any(s.node.prim is while_loop for s in self.steps)
+        work = sum([works[id(s.kernel)] * repeats[s] for s in native])
         #: whether a signal can wait for its end, and nothing but a signal would end it before
-        self._short = not endless and not self._code_of.checked and sum(each) < _SHORT
+        self._short = not endless and not self._code_of.checked and work < _SHORT
         segments = self._code_of.segments
         self._one_call = len(segments) == 1 and not isinstance(segments[0], Step)
         self._spare: list[Standing] = []
-        self._kept: list[
-            Standing
-        ] = []  #: one that keeps what it makes of steady inputs alone, while it is not used
+        #: one that keeps what it makes of steady inputs alone, while it is not used
+        self._kept: list[Standing] = []
         self._runs = 0
         self._views: dict[Node, tuple[int, np.ndarray]] = {}  #: what Python computes with: (address, array)
+
+    def _refuse_unknown(self) -> None:
+        """Raise if there are operations that neither kernels nor NumPy compute."""
+        left = [s for s in self.region.steps if s.kernel is None and s not in self.region.inner]
+        missing = sorted({s.node.prim.name for s in left if not on_host(s.node.sig)})
+        if missing:
+            raise BackendError(f"the cpu backend has no code yet for {', '.join(missing)}")
+
+    def _choose_code(self, native: Sequence[Step], repeats: Sequence[int], recurs: bool) -> dict[int, int]:
+        """Find or make the function of each step, special or generic, and how it is shared out to threads.
+
+        Returns the work of each kernel, by its identity: steps that are alike have the same one.
+        """
+        target = self.target
+        if debug.at(5):
+            from .making import source as text
+
+            debug.say("\n".join([text(s.kernel, s.kernel.name, target)[0] for s in native]))  # type: ignore[union-attr]
+        kinds = {id(s.kernel): s for s in native}
+        works = {k: work_of(s) for k, s in kinds.items()}
+        slower = {k: lost_by(s.kernel, works[k], target) for k, s in kinds.items()}
+        lost = [slower[id(s.kernel)] * n for s, n in zip(native, repeats, strict=True)]
+        generic = [not recurs and hardly_pays(n) for n in lost]
+        uses = forms.functions([s.kernel for s in native], target, generic)
+        self._uses = dict(zip(native, uses, strict=True))
+        self._tiers = Tiers(self._uses, lost)
+        sizes = [scratch_bytes(s.kernel, target) for s in kinds.values()]
+        self.scratch_bytes = max([*sizes, *[use.scratch_bytes for use in uses]], default=0)
+        counts = {k: units(s.kernel, target) for k, s in kinds.items()}
+        if (k := max(counts, key=counts.__getitem__, default=0)) and counts[k] > MOST:
+            raise self._beyond(kinds[k], counts[k])
+        together = {k: units_together(s.kernel, target) for k, s in kinds.items()}
+        self._shares = {
+            k: (counts[k], grain_of(s.kernel, works[k], counts[k], together[k])) for k, s in kinds.items()
+        }
+        return works
 
     def _assemble(self, region: Region) -> tuple[Assembled, dict[Node, Slot]]:
         """The steps laid out for the driver, and the slots of inputs, outputs and stored values."""
