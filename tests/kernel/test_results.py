@@ -12,7 +12,7 @@ from weft.ir.node import Aval
 from weft.kernel.results import copy_results
 from weft.ops.conv import conv
 from weft.ops.elementwise import maximum, tanh
-from weft.ops.movement import identity, permute
+from weft.ops.movement import identity
 from weft.ops.reduce import max_, sum_
 from weft.ops.window import windows
 
@@ -71,36 +71,3 @@ def test_what_is_copied_has_its_channels_last():
     (copied,) = [s for s in region.steps if result in s.writes]
     assert made is not copied and made.kernel is not None and copied.kernel is not None
     assert made.kernel.results[0].step == 1  # channels are neighbours
-
-
-def sequences(end, channels=24, length=70) -> Graph:
-    """What `end` gives of a convolution of sequences."""
-    attrs = {
-        "stride": (1,), "padding": ((1, 1),), "input_dilation": (1,), "kernel_dilation": (1,),
-        "feature_groups": 1, "batch_groups": 1,
-    }  # fmt: skip
-    kinds = (3, 5, length), (channels, 5, 3)
-    return trace_graph(lambda a, w: end(conv(a, w, **attrs)), [Aval(s, float32) for s in kinds])
-
-
-@pytest.mark.parametrize(
-    ("g", "wanted"),
-    [
-        (sequences(lambda y: max_(maximum(y, 0), axes=(2,))), 1),
-        (sequences(lambda y: sum_(y * 2, axes=(2,)), length=64), 1),
-        (sequences(lambda y: sum_(y, axes=(0, 2))), 0),  # vectors run along the channels
-        (sequences(lambda y: max_(y, axes=(1,))), 0),  # and here along the pixels that are left
-        (sequences(lambda y: max_(y, axes=(2,)), length=20), 0),  # few to reduce
-        (sequences(lambda y: (max_(y, axes=(2,)), tanh(y))), 0),
-        (
-            sequences(lambda y: sum_(permute(y, axes=(0, 2, 1)), axes=(2,)), channels=40),
-            0,
-        ),  # side by side already
-    ],
-    ids=["the greatest", "a sum", "of channels", "of pixels", "of few", "read twice", "turned around"],
-)
-def test_what_is_reduced_along_each_channel_is_copied(g, wanted):
-    after = copy_results(g)
-    assert sum([n.prim is identity for n in after.nodes]) == wanted
-    verify(after)
-    check(g)

@@ -27,6 +27,7 @@ from .loops import (
 )
 from .lower import Lowering, as_indices, variables
 from .summation import REDUCTIONS, runs_across
+from .turning import turned
 
 
 def identity_of(op: str, dtype: DType) -> bool | int | float:
@@ -117,7 +118,8 @@ class Common:
             (self.root.prim.name,) if self.anchor is None else (self.anchor.prim.name, self.root.prim.name)
         )
         across = across and bool(outer)
-        return joined(Kernel(self.name, outer, stages, self.inputs, (self.root.dtype,), across, notes))
+        kernel = Kernel(self.name, outer, stages, self.inputs, (self.root.dtype,), across, notes=notes)
+        return turned(joined(kernel))
 
 
 def in_order(

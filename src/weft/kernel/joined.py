@@ -21,7 +21,7 @@ def joined(kernel: Kernel) -> Kernel:
     The turns of the loops follow each other as before, so no sum changes. Vectors along what is reduced are another
     matter: where rows end decides which lane an element is in.
     """
-    if not kernel.across:
+    if not kernel.across or kernel.turned:
         return kernel
     kernel = replace(kernel, stages=tuple([_joined(s) for s in kernel.stages]))
     if not all(_is_plain(s) for s in kernel.stages):

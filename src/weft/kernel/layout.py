@@ -21,7 +21,6 @@ from ..passes.rewrite import rewrite
 from .borders import inside_of, read_inside
 from .parts import gradient_in_parts, in_parts, turned_around, turned_back
 from .pixels import FEW, by_pixels, is_depthwise, is_kernel_gradient
-from .summation import REDUCTIONS, runs_across
 from .winograd import suits
 from .winograd_gradient import suits_gradient
 
@@ -225,7 +224,7 @@ def assign_layouts(
     Those that are seen from outside or by the host (`hosted`) keep their order.
     """
     inputs = set(graph.inputs)
-    outside = {*inputs, *graph.outputs, *hosted, *_read_along(graph)}
+    outside = {*inputs, *graph.outputs, *hosted}
     layouts: dict[Node, Order] = {}
     for node in graph.nodes:
         if node.value is None and node.prim.name == "conv":
@@ -248,19 +247,6 @@ def assign_layouts(
             if order is not None and order != tuple(range(node.ndim)):
                 layouts[node] = order
     return layouts
-
-
-def goes_along(node: Node) -> bool:
-    """Whether a node reduces the last axes of images, or sequences, with vectors along them."""
-    if node.value is not None or node.prim.name not in REDUCTIONS:
-        return False
-    (x,), axes = node.args, node.attrs["axes"]
-    return x.ndim > 2 and x.ndim - 1 in axes and not runs_across(x.shape, axes)  # type: ignore[arg-type]
-
-
-def _read_along(graph: Graph) -> set[Node]:
-    """The copies that were made for such reductions."""
-    return {n.args[0] for n in graph.nodes if goes_along(n) and n.args[0].prim is identity}
 
 
 def _in_planes(copy: Node, inputs: set[Node]) -> bool:

@@ -236,6 +236,8 @@ class Kernel:
     notes: tuple[str, ...] = field(
         default=(), compare=False
     )  #: names of the operations in it, for the profiler
+    #: whether, `across` or not, reductions are combined as if vectors ran along them: see `turning.py`
+    turned: bool = False
 
     @property
     def iterations(self) -> int:

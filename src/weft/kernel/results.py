@@ -2,8 +2,6 @@
 
 Users have the channels of an image one after the other: the kernel would write each number of a vector somewhere
 else, and keep sums that wait there. A copy of what it makes channels-last takes less time, by a third to ten times.
-So does one in front of what goes through the elements of each channel with vectors along them, as the greatest of a
-sequence is found: it would gather every vector from as many places.
 """
 
 from __future__ import annotations
@@ -15,30 +13,19 @@ from ..base.state import isolated
 from ..ir.graph import Graph, users_of
 from ..ir.node import Node
 from ..ops.movement import identity
-from ..passes.rewrite import rewrite
-from .layout import goes_along
 from .pixels import is_kernel_gradient
 from .pooling import windows_of
 from .reading import uses_of
 from .shapes import shape_of
-from .summation import REDUCTIONS
 
 
 def copy_results(graph: Graph) -> Graph:
-    """`graph` with a copy behind those of its results that the kernel of a convolution would write, and behind what is
-    reduced along the pixels of each channel."""
+    """`graph` with a copy behind those of its results that the kernel of a convolution would write."""
     users, results = users_of(graph), set(graph.outputs)
 
     def taken_along(node: Node) -> bool:
         return node not in results and len(uses_of(node, users, results)) == 1
 
-    def reduced(old: Node, args: tuple[Node, ...]) -> Node | None:
-        x = old.args[0]
-        if not goes_along(old) or not taken_along(x) or not _ends_convolution(x, taken_along):
-            return None
-        return old.prim(_copied(args[0]), **old.attrs)
-
-    graph = rewrite(graph, reduced, REDUCTIONS)
     outputs = [_copied(o) if _ends_convolution(o, taken_along) else o for o in graph.outputs]
     return graph if outputs == list(graph.outputs) else Graph(graph.inputs, outputs)
 

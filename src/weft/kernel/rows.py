@@ -22,6 +22,7 @@ from .joined import joined
 from .loops import Apply, Expr, Inside, Kernel, Load, Reduction, Stage, Store, found_in, substituted
 from .lower import Lowering, can_pull, looked_up, variables
 from .summation import REDUCTIONS, runs_across
+from .turning import turned
 
 
 class NotARow(Exception):
@@ -290,4 +291,4 @@ def row_kernel(c: Common, group: Group) -> Kernel:
     notes = (*[r.prim.name for r in group.reductions], c.root.prim.name)
     across = runs_across(shape, axes) and bool(outer)  # type: ignore[arg-type]
     outputs = tuple([n.dtype for n in (group.root, *group.beside)])
-    return joined(Kernel(c.name, outer, stages, c.inputs, outputs, across, notes=notes))  # type: ignore[arg-type]
+    return turned(joined(Kernel(c.name, outer, stages, c.inputs, outputs, across, notes=notes)))  # type: ignore[arg-type]

@@ -99,6 +99,11 @@ class Build:
         with self.b.goto_entry_block():
             return self.b.alloca(type_)
 
+    def slots(self, type_: ir.Type, count: int) -> ir.Value:
+        """Places on the stack for so many values, one behind the other."""
+        with self.b.goto_entry_block():
+            return self.b.alloca(type_, count)
+
     # -- values -------------------------------------------------------------------------------------------------
 
     def const(self, value: Any, type_: ir.Type) -> ir.Value:

@@ -18,6 +18,7 @@ from .places import Lanes
 from .row_by_row import can_be_taken, of_rows, row_by_row
 from .scalar import combine
 from .sums import Sums
+from .turned_sums import TurnedSums
 from .wideness import accumulators, lane_count, same_along
 
 
@@ -330,7 +331,7 @@ class Stages(Expressions):
 
     def _reduce(self, stage: Stage, outer: Lanes) -> list[ir.Value]:
         """Accumulate the stage's reductions in the order of its loops, lane by lane, then across lanes as a tree."""
-        sums = self.sums(stage, outer)
+        sums = self._turned_sums(stage, outer) if self.kernel.turned else self.sums(stage, outer)
 
         def step(here: Lanes, known: Mapping[Expr, ir.Value] | None = None) -> None:
             self.turn(stage, sums, here, self.same if known is None else known)
@@ -351,7 +352,15 @@ class Stages(Expressions):
         several = accumulators(stage) if lanes > 1 else 1
         return Sums(self, stage.reductions, lanes, several * times if several > 1 else 1, across=False)
 
-    def turn(self, stage: Stage, sums: Sums | None, here: Lanes, known: Mapping[Expr, ir.Value]) -> None:
+    def _turned_sums(self, stage: Stage, outer: Lanes) -> TurnedSums:
+        last = stage.variables[-1] if stage.variables else None
+        parts = self._lanes_of(stage) if last is not None and _repeats(last) else 1
+        several = accumulators(stage) if parts > 1 else 1
+        return TurnedSums(self, stage.reductions, outer.count, last, parts, several)
+
+    def turn(
+        self, stage: Stage, sums: Sums | TurnedSums | None, here: Lanes, known: Mapping[Expr, ir.Value]
+    ) -> None:
         """One turn of the innermost loop of a stage. What is stored beside sums is read again soon."""
         memo = dict(known)
         past = self.past
