@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import threading
 import warnings
 import weakref
 
@@ -318,6 +319,32 @@ class TestState:
         assert np.array_equal(w.numpy(), before)
         step(wf.tensor([0, 1]))
         assert np.array_equal(w.numpy(), before - 1)
+
+    def test_what_is_pending_in_another_thread_is_state_too(self):
+        """A model made in one thread, looked at by none, and trained in another; so with random numbers."""
+        wf.manual_seed(0)
+        model, total, drawn = nn.Linear(3, 1), wf.zeros(2), []
+        x = wf.ones((4, 3))
+
+        @wf.compile
+        def step():
+            nonlocal total
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            with wf.no_grad():
+                for p in model.parameters():
+                    p -= 0.1 * p.grad
+                    p.grad = None
+            total += 1.0
+            return loss, wf.rand(2)
+
+        worker = threading.Thread(target=lambda: drawn.extend([step() for _ in range(4)]))
+        worker.start()
+        worker.join()
+        losses = [loss.item() for loss, _ in drawn]
+        assert losses == sorted(set(losses), reverse=True) and len(losses) == 4
+        assert len({tuple(r.tolist()) for _, r in drawn}) == 4
+        assert total.tolist() == [4.0, 4.0] and step.traces == 1
 
 
 class TestComposition:

@@ -14,6 +14,7 @@ from ..base.state import isolated, state, version
 from ..ir.graph import Graph, extract, toposort
 from ..ir.node import GRAD, LEAF, TRACED, Aval, Node
 from ..ir.primitive import placeholder
+from ..runtime.executor import realize
 from .cell import Cell, flush
 from .tensor import Tensor, WeakScalar
 from .watch import Check, Watch
@@ -246,6 +247,7 @@ def capture(
         changed = [c.node for c in rebound] + [c._grad._cell.node for c, _ in grads if c._grad is not None]
         _refuse_changed_arguments(leaves, inputs)
         final = [*outputs, *changed]
+        _compute_held(final, trace, inputs)
         captured, sources = _captured(final, trace, inputs)
         _refuse_replaced(trace, captured)
         watch.settle(set(captured))
@@ -276,9 +278,28 @@ def capture(
     )
 
 
+def _is_from_outside(node: Node, trace: CompileTrace) -> bool:
+    """Whether a cell older than the trace holds the node, or did before the trace changed it."""
+    cell = node.cell() if node.cell is not None else None
+    return cell is not None and cell.depth < len(state.traces) and trace.rebound.get(cell, cell.node) is node
+
+
+def _compute_held(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> None:
+    """Compute the tensors from outside that are pending in another thread, which this one's flush has left alone: a
+    program reads them, and must not hold what they were to be computed from."""
+    stop = set(inputs)
+    held = [
+        n
+        for n in toposort(outputs, lambda n: () if n in stop or n.value is not None else n.args)
+        if n.value is None and not n.flags & TRACED and _is_from_outside(n, trace)
+    ]
+    if held:
+        with isolated():
+            realize(held)
+
+
 def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> tuple[list[Cell], list[Node]]:
     """The cells outside the trace whose values the outputs depend on, and the leaves that stand for them."""
-    depth = len(state.traces)
     cells: list[Cell] = []
     sources: list[Node] = []
     stop = set(inputs)
@@ -290,11 +311,8 @@ def _captured(outputs: list[Node], trace: CompileTrace, inputs: list[Node]) -> t
                     "place, while the function was traced before, and kept. Make such state before the first call"
                 )
             continue
-        cell = node.cell() if node.cell is not None else None
-        if cell is None or cell.depth >= depth:
-            continue  # made inside, from data: a constant of the program
-        if trace.rebound.get(cell, cell.node) is node:
-            cells.append(cell)
+        if _is_from_outside(node, trace):  # or else it was made inside, from data: a constant of the program
+            cells.append(node.cell())  # type: ignore[misc]
             sources.append(node)
     return cells, sources
 
