@@ -333,6 +333,21 @@ class TestDebugNan:
         with pytest.raises(NumericError, match=r"log made the first NaN.*test_executor\.py"):
             f(wf.tensor([-1.0])).numpy()
 
+    @pytest.mark.parametrize("backend", ["cpu", "reference"])
+    def test_in_the_body_of_a_loop_or_branch(self, backend):
+        def step(c, x):
+            return wf.log(c - x), c
+
+        one = wf.tensor(1.0)
+        with config(backend=backend):
+            for make, says in (
+                (lambda: wf.scan(step, one + 1, wf.ones(4))[0], r"scan: log made the first NaN .*, after 1 step "),
+                (lambda: wf.while_loop(lambda c: c < 5, lambda c: wf.sqrt(-c), one), "while_loop: sqrt .*after 0 steps"),
+                (lambda: wf.cond(one > 0, lambda c: wf.log(-c), lambda c: c, one), r"cond: log .* NaN .* \(asked for"),
+            ):  # fmt: skip
+                with pytest.raises(NumericError, match=says + r".*test_executor\.py"):
+                    make().numpy()
+
     def test_integers_and_empty_tensors_pass(self):
         assert (wf.arange(3) // wf.tensor([1, 1, 1])).numpy().tolist() == [0, 1, 2]
         assert wf.log(wf.zeros((0,))).numpy().shape == (0,)

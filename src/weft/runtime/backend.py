@@ -12,9 +12,6 @@ from ..base.errors import BackendError, WeftError, nearest
 from ..ir.graph import Graph
 from .buffer import Buffer, Value
 
-#: Called with (position of the node in graph.nodes, its results) as a program runs, where observation was asked for.
-Observer = Callable[[int, Sequence[np.ndarray]], None]
-
 #: No outputs that replace inputs.
 NOTHING: Mapping[int, int] = MappingProxyType({})
 
@@ -26,6 +23,18 @@ class Fault(Exception):
         super().__init__(str(error))
         self.position = position
         self.error = error
+
+
+class Observer(Protocol):
+    """Follows a running program, where that was asked for."""
+
+    def __call__(self, position: int, arrays: Sequence[np.ndarray]) -> None:
+        """The node at that position of `graph.nodes` has these results."""
+        ...
+
+    def within(self, graph: Graph, arrays: Sequence[np.ndarray]) -> Observer:
+        """One for the body of a loop or branch, run on `arrays`."""
+        ...
 
 
 class Executable(Protocol):

@@ -165,12 +165,16 @@ class Watch:
     """Follows a running program and stops it at the first operation that makes a NaN or an infinity of operands
     that had none (a NaN of infinities counts as made)."""
 
-    def __init__(self, graph: Graph, inputs: Sequence[Value]) -> None:
+    def __init__(self, graph: Graph, inputs: Sequence[Value | np.ndarray]) -> None:
         self.nodes = graph.nodes
         arrays = [v.array if isinstance(v, Buffer) else np.asarray(v) for v in inputs]
         self.badness: dict[Node, list[int]] = {
             n: [_badness(a)] for n, a in zip(graph.inputs, arrays, strict=True)
         }
+
+    def within(self, graph: Graph, arrays: Sequence[np.ndarray]) -> Watch:
+        """One that follows the body of a loop or branch."""
+        return Watch(graph, arrays)
 
     def __call__(self, position: int, arrays: Sequence[np.ndarray]) -> None:
         node = self.nodes[position]

@@ -103,7 +103,10 @@ class Interpreter:
                 ) from None
             if observe is not None:
                 result = slots[out]
-                observe(i, result if type(result) is tuple else (result,))
+                try:
+                    observe(i, result if type(result) is tuple else (result,))
+                except Fault as f:
+                    raise Fault(i, _within(node, [slots[a] for a in args], observe) or f.error) from None
             for s in drop:
                 slots[s] = None
         return [slots[s] for s in self.outputs]
@@ -155,6 +158,28 @@ def evaluate(node: Node, arrays: list[Any]) -> Any:
     if type(node.sig.out) is tuple:
         return tuple([_typed(r, t) for r, t in zip(result, node.sig.out, strict=True)])
     return _typed(result, node.sig.out)
+
+
+def _within(node: Node, arrays: list[Any], observe: Observer) -> WeftError | None:
+    """What an observer says of the operations in the body of a loop or branch, which is run again for it."""
+    if node.prim is call or not node.prim.higher_order:
+        return None
+    body, turns = node.attrs.get("body"), -1
+
+    def watched(graph: Graph) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+        def run(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+            nonlocal turns
+            turns += graph is body
+            return Interpreter(graph).evaluate(arrays, observe.within(graph, arrays))
+
+        return run
+
+    try:
+        LOWERINGS[node.prim.name](watched, node, arrays)
+    except Fault as f:
+        after = "" if turns < 0 else f", after {turns} step{'s' * (turns != 1)}"
+        return type(f.error)(f"{node.prim.name}: {f.error}{after}")
+    return None
 
 
 def _laid_out(arrays: list[Any], together: bool) -> list[Any]:
