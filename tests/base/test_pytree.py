@@ -134,5 +134,7 @@ def test_a_container_that_contains_itself():
 
 
 def test_how_structures_look():
-    assert repr(flatten({"a": (1, [2]), "b": None})[1]) == "dict('a': tuple(*, list(*)), 'b': NoneType())"
+    assert repr(flatten({"a": (1, [2]), "b": None})[1]) == "{'a': (*, [*]), 'b': None}"
+    assert repr(flatten(((1,), {}, [], ()))[1]) == "((*,), {}, [], ())"
+    assert repr(flatten(OrderedDict(a=1))[1]) == "OrderedDict('a': *)"
     assert isinstance(LEAF, Structure) and repr(LEAF) == "*"

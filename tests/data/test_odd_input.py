@@ -42,6 +42,12 @@ def batches(dataset, size=2, **options):
         (lambda: batches(Made(-1)), ">= 0"),
         (lambda: batches(Made(2.5)), "a dataset with a length"),
         (lambda: batches(5), "a dataset with a length"),
+        (lambda: batches({"x": np.ones(3)}), "a dataset with a length and numbered samples, got dict"),
+        (
+            lambda: batches((np.ones((3, 2)), np.ones(3))),
+            r"a tuple of 2 arrays is no dataset: .*TensorDataset\(x, y",
+        ),
+        (lambda: batches([np.ones((3, 2)), np.ones(3)]), r"\(3,\), \(3, 2\); .*TensorDataset\(x, y"),
         (lambda: batches(Made(3), 4, drop_last=True), "at most 3 or drop_last=False"),
         (lambda: batches(Made(3, lambda i: None)), "a sample is None"),
         (lambda: batches(Made(2, lambda i: np.ones(i + 1))), r"different shapes: \(1,\), \(2,\)"),

@@ -493,6 +493,19 @@ def test_labels_that_the_loss_ignores_are_allowed():
             DataError,
             "leaves none",
         ),
+        *[
+            (
+                lambda split=split: Trainer(mlp(), "cross_entropy").fit(X, Y, validation_split=split),
+                ArgumentError,
+                "at least 0 and below 1",
+            )
+            for split in (1.0, -0.1, "0.2")
+        ],
+        (
+            lambda: Trainer(mlp(), "cross_entropy").fit(iter([(X, Y)]), validation_split=0.2),
+            ArgumentError,
+            "give validation_data",
+        ),
         (lambda: Trainer(mlp(), "mse").predict(X[:, :1]), ShapeError, "."),
         (lambda: Trainer(mlp(), "cross_entropy").fit(X.astype(int), Y, **QUIET), DTypeError, "."),
     ],

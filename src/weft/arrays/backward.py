@@ -87,8 +87,13 @@ def _checked(outputs: Sequence[Tensor]) -> list[Node]:
         if n.flags & SPENT:
             raise GradientError(_RELEASED)
         if not n.flags & GRAD:
+            why = (
+                "set requires_grad of what it is computed from, and leave no detach() or no_grad() between"
+                if state.grad
+                else "nothing is recorded inside no_grad(): compute it outside"
+            )
             raise GradientError(
-                f"this tensor ({n.aval.describe()}) does not depend on any tensor that requires a gradient"
+                f"this tensor ({n.aval.describe()}) does not depend on any tensor that requires a gradient; {why}"
             )
     return nodes
 

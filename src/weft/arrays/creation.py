@@ -142,8 +142,8 @@ def _share(obj: Any, want: DType | None) -> Tensor:
         if array.flags.c_contiguous and (want is None or want.numpy == array.dtype):
             return shared_tensor(array)
     raise ArgumentError(
-        f"a {type(obj).__name__} cannot be shared without a copy as a {want or 'tensor'}"
-        "; leave out copy=False"
+        f"a value of type {type(obj).__name__} cannot be shared without a copy as a {want or 'tensor'}: it must be an "
+        "array of that dtype that lies in memory in C order; leave out copy=False"
     )
 
 

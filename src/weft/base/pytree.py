@@ -68,13 +68,20 @@ class Structure:
         )
 
     def __repr__(self) -> str:
+        """As one would write the container, with * for each leaf."""
         if self.kind is None:
             return "*"
+        if self.kind is type(None):
+            return "None"
+        parts = [repr(c) for c in self.children]
         if isinstance(self.aux, tuple) and len(self.aux) == len(self.children):
-            inner = ", ".join(f"{k!r}: {c!r}" for k, c in zip(self.aux, self.children, strict=True))
-        else:
-            inner = ", ".join(repr(c) for c in self.children)
-        return f"{self.kind.__name__}({inner})"
+            parts = [f"{k!r}: {part}" for k, part in zip(self.aux, parts, strict=True)]
+        inner = ", ".join(parts)
+        if self.kind is tuple:
+            return f"({inner},)" if len(parts) == 1 else f"({inner})"
+        if self.kind is list:
+            return f"[{inner}]"
+        return f"{{{inner}}}" if self.kind is dict else f"{self.kind.__name__}({inner})"
 
 
 LEAF = Structure(None, None, ())

@@ -63,9 +63,11 @@ def _stack(samples: Sequence[Any], where: str) -> Tensor:
     arrays = [host_array(s, f"a sample{where}") for s in samples]
     shapes = {a.shape for a in arrays}
     if len(shapes) > 1:
+        mend = "pad them to one shape, or give the loader a collate_fn that does"
+        if len({len(s) for s in shapes}) > 1:
+            mend = "if they are whole arrays, one for each part of a sample, wrap them in TensorDataset(x, y)"
         raise DataError(
-            f"samples of one batch have different shapes{where}: {', '.join(map(str, sorted(shapes)))}; pad them "
-            "to one shape, or give the loader a collate_fn that does"
+            f"samples of one batch have different shapes{where}: {', '.join(map(str, sorted(shapes)))}; {mend}"
         )
     stacked = np.stack(arrays)
     if stacked.dtype == np.float64 and all(type(s) is float for s in samples):

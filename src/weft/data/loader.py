@@ -365,7 +365,14 @@ def _batch_size(given: Any, batch_sampler: Any) -> int | None:
 
 
 def _length(dataset: Any) -> int:
+    if type(dataset) is tuple and dataset and all(isinstance(a, (np.ndarray, Tensor)) for a in dataset):
+        raise DataError(
+            f"a tuple of {len(dataset)} arrays is no dataset: wrap them in TensorDataset(x, y), or give a list if each "
+            "of them is one sample"
+        )
     try:
+        if isinstance(dataset, Mapping) and dataset and 0 not in dataset:
+            raise TypeError
         return len(dataset)
     except TypeError:
         raise DataError(

@@ -47,9 +47,15 @@ class Sources:
         if split:
             if validation is not None:
                 raise ArgumentError("give validation_data or validation_split, not both")
-            if not 0 < split < 1 or not is_indexed(data):
+            if isinstance(split, str) or not 0 < split < 1:
                 raise ArgumentError(
-                    f"validation_split is a fraction of a dataset or of arrays, got {split!r}"
+                    "validation_split is the part of the samples that is kept for validation, at least 0 and below 1, "
+                    f"got {split!r}: 0.2 keeps a fifth of them"
+                )
+            if not is_indexed(data):
+                raise ArgumentError(
+                    f"validation_split takes samples of arrays or of a dataset with a length, got {type(data).__name__}; "
+                    "give validation_data"
                 )
             data, validation = random_split(
                 data, [1 - split, split], seed=0 if self.seed is None else self.seed
