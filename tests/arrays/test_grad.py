@@ -74,7 +74,7 @@ def test_create_graph_gives_second_derivatives(rng):
 
 
 def test_backward_of_what_needs_no_gradient(rng):
-    with pytest.raises(GradientError, match="does not depend on any tensor that requires .* requires_grad"):
+    with pytest.raises(GradientError, match=r"not depend on any tensor .* set requires_grad"):
         t(rng, 3).sum().backward()
     with no_grad(), pytest.raises(GradientError, match=r"nothing is recorded inside no_grad\(\)"):
         t(rng, 3, requires_grad=True).sum().backward()

@@ -342,7 +342,7 @@ class TestDebugNan:
         with config(backend=backend):
             for make, says in (
                 (lambda: wf.scan(step, one + 1, wf.ones(4))[0], r"scan: log made the first NaN .*, after 1 step "),
-                (lambda: wf.while_loop(lambda c: c < 5, lambda c: wf.sqrt(-c), one), "while_loop: sqrt .*after 0 steps"),
+                (lambda: wf.while_loop(lambda c: c < 5, lambda c: wf.sqrt(-c), one), "while_loop: sqrt.*after 0 steps"),
                 (lambda: wf.cond(one > 0, lambda c: wf.log(-c), lambda c: c, one), r"cond: log .* NaN .* \(asked for"),
             ):  # fmt: skip
                 with pytest.raises(NumericError, match=says + r".*test_executor\.py"):

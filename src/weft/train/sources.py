@@ -54,8 +54,8 @@ class Sources:
                 )
             if not is_indexed(data):
                 raise ArgumentError(
-                    f"validation_split takes samples of arrays or of a dataset with a length, got {type(data).__name__}; "
-                    "give validation_data"
+                    "validation_split takes samples of arrays or of a dataset with a length, got "
+                    f"{type(data).__name__}; give validation_data"
                 )
             data, validation = random_split(
                 data, [1 - split, split], seed=0 if self.seed is None else self.seed
