@@ -8,6 +8,7 @@ import pickle
 import threading
 import warnings
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -523,6 +524,20 @@ def test_compiled_functions_can_be_copied_and_pickled():
             other.function.bias *= 0.0
         assert other(x).tolist() == [0.0, 0.0]
     assert np.array_equal(model(x).numpy(), expected.numpy())
+
+
+def test_an_object_that_holds_a_tensor_is_no_result():
+    @dataclass
+    class Pair:
+        first: object
+        second: int
+
+    for wrong in (lambda x: Pair(x * 2, 1), lambda x: [{"a": Pair(x + 1, 1)}], lambda x: {x * 2}):
+        with pytest.raises(TraceError, match=r"that holds a tensor computed in it; return .*register_pytree"):
+            wf.compile(wrong)(wf.ones(2))
+    assert wf.compile(lambda x: Pair(3, 1))(wf.ones(2)).first == 3
+    with pytest.raises(ArgumentError, match=r"neither a tensor nor hashable.*register_pytree"):
+        wf.compile(lambda pair: pair.first)(Pair(wf.ones(2), 1))
 
 
 def test_a_tensor_that_was_kept_from_a_trace_says_so_when_looked_at():

@@ -237,6 +237,7 @@ def capture(
     inputs = [x._cell.node for x in leaves if isinstance(x, Tensor)]
     with _open(trace):
         results, result_structure = flatten(function(*args, **kwargs))
+        _refuse_holders(results)
         outputs = [r._cell.node for r in results if isinstance(r, Tensor)]
         rebound = [c for c, old in trace.rebound.items() if c.node is not old]
         grads = [
@@ -327,6 +328,21 @@ def _owned(
         if any(p is not None for p in places):
             found.append((lives[owner], places[0], places[1]))
     return found
+
+
+def _refuse_holders(results: list[Any]) -> None:
+    """Raise where a result is an object that holds a tensor made inside, which would never get a value."""
+    depth = len(state.traces)
+    for x in results:
+        inside = list(x) if isinstance(x, (set, frozenset)) else list(getattr(x, "__dict__", {}).values())
+        if not isinstance(x, Tensor) and any(
+            isinstance(v, Tensor) and v._cell.depth >= depth for v in inside
+        ):
+            raise TraceError(
+                f"a compiled function returns an object of type {type(x).__name__} that holds a tensor computed in it; "
+                "return tensors in tuples, lists and dicts, or make the type a container with "
+                "weft.pytree.register_pytree"
+            )
 
 
 def _refuse_changed_arguments(leaves: Sequence[Any], inputs: list[Node]) -> None:

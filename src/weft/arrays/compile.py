@@ -366,7 +366,8 @@ def _describe(x: Any) -> Any:
     except TypeError:
         raise ArgumentError(
             f"an argument of type {type(value).__name__} is neither a tensor nor hashable; pass tensors, numbers, "
-            "strings, or nested tuples, lists and dicts of them"
+            "strings, or nested tuples, lists and dicts of them, or make the type a container with "
+            "weft.pytree.register_pytree"
         ) from None
     return type(value), value
 
