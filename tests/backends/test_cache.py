@@ -257,6 +257,8 @@ def test_where_it_is(monkeypatch, tmp_path):
 def test_its_size(monkeypatch):
     monkeypatch.setenv("WEFT_CACHE_SIZE", "2.5")
     assert cache_limit() == 2_500_000
+    monkeypatch.setenv("WEFT_CACHE_SIZE", "")
+    assert cache_limit() == 512_000_000
     for wrong in ("much", "-1", "nan", "inf"):
         monkeypatch.setenv("WEFT_CACHE_SIZE", wrong)
         with pytest.raises(ArgumentError, match="WEFT_CACHE_SIZE must be a number of megabytes"):

@@ -137,6 +137,12 @@ def test_pictures_and_texts(shown, tmp_path):
         (
             MODEL,
             "shown_model.py:loss",
+            ["--input", "f32[n,6]", "--dim", "n=3", "--dim", "m=2"],
+            "no open dimension 'm'; it has n",
+        ),
+        (
+            MODEL,
+            "shown_model.py:loss",
             ["--input", "5,6", "--input", "5,6"],
             "loss(x) cannot be called with 2",
         ),

@@ -44,7 +44,12 @@ def inspect(
     dims: sizes of open dimensions.
     """
     program = _program(target, inputs, dims or {})
-    if missing := sorted(set(subject_of(program).graph.dims) - set(dims or ())):
+    given, open_ = set(dims or ()), set(subject_of(program).graph.dims)
+    if unknown := sorted(given - open_):
+        raise ArgumentError(
+            f"the program has no open dimension {unknown[0]!r}; it has {', '.join(sorted(open_)) or 'none'}"
+        )
+    if missing := sorted(open_ - given):
         sizes = " ".join(f"--dim {name}=32" for name in missing)
         raise ArgumentError(
             f"kernels are made for known sizes; say how large {', '.join(missing)} is: {sizes}"

@@ -224,7 +224,7 @@ def cache_folder() -> Path | None:
 
 def cache_limit() -> int:
     """How many bytes are kept at most: WEFT_CACHE_SIZE, in megabytes, or 512 MB."""
-    text = os.environ.get("WEFT_CACHE_SIZE", "512")
+    text = os.environ.get("WEFT_CACHE_SIZE", "").strip() or "512"
     try:
         size = float(text)
         if not 0 <= size < 1e9:
