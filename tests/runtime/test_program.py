@@ -1,6 +1,7 @@
 """Programs and their cache."""
 
 import inspect
+import signal
 import threading
 import time
 
@@ -154,6 +155,22 @@ def test_an_error_inside_of_a_backend_says_what_it_is_and_what_helps(monkeypatch
     ) as caught:
         Program(trace_graph(exp, (Aval((3,), float32),)), recurs=True)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="signals")
+def test_what_the_handler_of_a_signal_raises_is_no_error_of_the_backend(monkeypatch):
+    def ring(*_):
+        raise TimeoutError("too long")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        monkeypatch.setattr(
+            type(get_backend(config.backend)), "compile", lambda *_: signal.raise_signal(signal.SIGALRM)
+        )
+        with pytest.raises(TimeoutError, match="too long"):
+            Program(trace_graph(exp, (Aval((3,), float32),)), recurs=True)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -158,6 +158,8 @@ class Program:
         except (WeftError, MemoryError):
             raise
         except Exception as error:
+            if _is_from_a_signal(error):
+                raise
             raise BackendError(_no_program(graph, self.backend, error, sites)) from error
 
 
@@ -202,6 +204,16 @@ def _title(node: Node) -> str:
 
 def _site(graph: Graph, i: int, sites: Sites | None) -> Any:
     return sites(i) if sites is not None else graph.nodes[i].site
+
+
+def _is_from_a_signal(error: Exception) -> bool:
+    """Whether a handler of a signal has raised the error, such as that of somebody's time limit."""
+    import signal  # seldom wanted
+    from traceback import walk_tb
+
+    handlers = [signal.getsignal(s) for s in signal.valid_signals()]
+    codes = {getattr(getattr(h, "__func__", h), "__code__", None) for h in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
 
 
 def _no_program(graph: Graph, backend: Backend, error: Exception, sites: Sites | None) -> str:
