@@ -6,7 +6,9 @@ import pytest
 
 import weft as wf
 from weft import optim
+from weft.arrays.cell import register
 from weft.errors import IndexingError, ShapeError
+from weft.optim import optimizer as optimizer_module
 from weft.pytree import flatten
 
 
@@ -56,3 +58,25 @@ def test_a_gradient_that_does_not_fit_stops_the_step_before_any_change():
     with pytest.raises(ShapeError):
         optimizer.step()
     assert first.tolist() == [1.0] and second.tolist() == [1.0, 2.0]
+
+
+def test_an_interrupt_while_another_one_is_dealt_with_leaves_no_half_update(monkeypatch):
+    params = [wf.tensor([float(i)], requires_grad=True) for i in range(3)]
+    optimizer = optim.SGD(params, lr=0.5)
+    sum(p.sum() for p in params).backward()
+    rung = []
+
+    def interrupted(*args):
+        rung.append(args)
+        if len(rung) in (1, 3):  # the flush, and the second of three to be put back
+            raise KeyboardInterrupt
+        return register(*args)
+
+    monkeypatch.setattr(optimizer_module, "flush", interrupted)
+    monkeypatch.setattr(optimizer_module, "register", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    monkeypatch.undo()
+    assert [p.tolist() for p in params] == [[0.0], [1.0], [2.0]]
+    optimizer.step()
+    assert [p.tolist() for p in params] == [[-0.5], [0.5], [1.5]]

@@ -207,9 +207,11 @@ class Optimizer:
         except BaseException:
             # A bad index in the loss, or an interrupt: the update is there as a whole or not at all.
             if not built or any(cell.node.value is None for cell, _ in replaced):
-                for cell, node in reversed(replaced):
-                    cell.node = node
-                    register(cell, node)
+                try:
+                    _put_back(replaced)
+                except BaseException:  # interrupted once more
+                    _put_back(replaced)
+                    raise
             raise
         finally:
             state.site, state.grad = site, grad
@@ -382,3 +384,10 @@ def _refuse_gradient(group: ParamGroup, index: int, p: Tensor, gradient: Tensor)
     got, want = gradient._cell.node.aval.describe(), p._cell.node.aval.describe()
     kind = ShapeError if gradient.shape != p.shape else DTypeError
     raise kind(f"the gradient of {title} is {got}, the parameter {want}; they must be of one type")
+
+
+def _put_back(replaced: list[tuple[Cell, Node]]) -> None:
+    """Let cells hold what they held before."""
+    for cell, node in reversed(replaced):
+        cell.node = node
+        register(cell, node)
