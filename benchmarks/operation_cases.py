@@ -263,9 +263,36 @@ CASES: dict[str, Case] = {
     "bilinear": Case(
         *_both("interpolate", scale_factor=2, mode="bilinear"), lambda n: [_floats(n, 64, 16, 16)], _I, 1
     ),
+    "bilinear, aligned": Case(
+        *_both("interpolate", scale_factor=2, mode="bilinear", align_corners=True),
+        lambda n: [_floats(n, 64, 28, 28)],
+        (1, 16),
+        1,
+    ),
+    "bilinear, 16 times": Case(
+        *_both("interpolate", size=(224, 224), mode="bilinear"),
+        lambda n: [_floats(n, 16, 14, 14)],
+        (1, 16),
+        1,
+    ),
+    "bilinear, 33 to 513": Case(
+        *_both("interpolate", size=(513, 513), mode="bilinear"), lambda n: [_floats(n, 3, 33, 33)], (1, 7), 1
+    ),
+    "bilinear, channels last": Case(
+        lambda x: wf.permute_dims(
+            F.interpolate(wf.permute_dims(x, (0, 3, 1, 2)), scale_factor=2, mode="bilinear"), (0, 2, 3, 1)
+        ),
+        lambda x: T.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear").permute(0, 2, 3, 1),
+        lambda n: [_floats(n, 28, 28, 64)],
+        (1, 16),
+        1,
+    ),
+    "nearest, 28 to 70": Case(
+        *_both("interpolate", size=(70, 70)), lambda n: [_floats(n, 64, 28, 28)], (1, 16), 1
+    ),
     "bilinear, smaller": Case(*_both("interpolate", size=(20, 20), mode="bilinear"), _images, _I, 1),
     "bicubic": Case(
-        *_both("interpolate", scale_factor=2, mode="bicubic"), lambda n: [_floats(n, 64, 16, 16)], _I
+        *_both("interpolate", scale_factor=2, mode="bicubic"), lambda n: [_floats(n, 64, 16, 16)], _I, 1
     ),
     "pixel shuffle": Case(*_both("pixel_shuffle", 2), _images, _I, 1),
     "pixel unshuffle": Case(*_both("pixel_unshuffle", 2), _images, _I, 1),

@@ -139,6 +139,7 @@ CASES = {
     "max-pool": (_gradients(lambda x: F.max_pool2d(x, 3, stride=2, padding=1), 0), [(2, 9, 13, 12)]),
     "mean of windows": (_gradients(lambda x: F.avg_pool2d(x, 2), 0), [(2, 9, 12, 12)]),
     "pixels repeated": (_gradients(lambda x: F.interpolate(x, scale_factor=2), 0), [(2, 5, 6, 7)]),
+    "pixels between": (_gradients(lambda x: F.interpolate(x, size=(9, 40), mode="bilinear"), 0), [(2, 5, 6, 17)]),
     "attention": (
         _gradients(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), 0, 1, 2),
         [(2, 3, 40, 16)] * 3,

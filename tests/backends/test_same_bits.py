@@ -139,6 +139,7 @@ MOVED = {
     "pixels to channels": ((26, 2, 12, 14), lambda x: F.pixel_unshuffle(x, 2)),
     "channels shuffled": ((5, 8, 9, 11), lambda x: F.channel_shuffle(x, 2)),
     "pixels repeated": ((5, 8, 9, 11), lambda x: F.interpolate(x, scale_factor=2)),
+    "pixels between": ((5, 8, 9, 11), lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
 }
 
 

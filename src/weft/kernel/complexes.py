@@ -43,7 +43,7 @@ EDGES = ("real", "imag", "complex")
 #: Operations that do the same to both parts: movement, and what is linear with real coefficients.
 LINEAR = (
     "identity", "stop_gradient", "reshape", "permute", "broadcast_in_dim", "flip", "slice", "pad", "concatenate",
-    "windows", "windows_add", "triangle", "gather", "scatter", "scatter_add", "dynamic_slice",
+    "windows", "windows_add", "resample", "triangle", "gather", "scatter", "scatter_add", "dynamic_slice",
     "dynamic_update_slice", "add", "sub", "neg", "sum", "cumsum", "where", "round",
 )  # fmt: skip
 

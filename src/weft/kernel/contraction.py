@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.dtype import DType, float32, int32
 from ..ir.node import Node
 from .anchors import Common, accumulate, anchor
-from .index import Index, Indices, Var, as_index, flatten_index, unflatten_index
+from .index import Index, Indices, Listed, Var, as_index, flatten_index, unflatten_index
 from .loops import Apply, Expr, Kernel, Load, Reduction, Store
 from .lower import as_indices, variables
 from .shapes import shape_of
@@ -244,7 +244,7 @@ def join(parts: Sequence[Var]) -> Index:
 def _divisors(place: Index, var: Var) -> Iterator[int]:
     """Where a variable may be cut so that a quotient or remainder of it becomes plain."""
     for term in place.factors:
-        if isinstance(term, Var):
+        if isinstance(term, (Var, Listed)):
             continue
         factor = term.of.factors.get(var, 0)
         if factor and term.by % factor == 0:

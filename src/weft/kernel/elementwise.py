@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..ir.dtype import real_dtype
 from ..ir.node import Node
 from .anchors import Common
-from .index import Index, Var, as_index, unflatten_index
+from .index import Index, Listed, Var, as_index, unflatten_index
 from .loops import (
     Apply,
+    Entry,
     Expr,
     Inside,
     Kernel,
@@ -26,6 +27,7 @@ from .loops import (
     found_in,
 )
 from .lower import as_indices, broadcast, variables
+from .patterns import pattern
 from .pieces import in_pieces
 
 
@@ -77,6 +79,8 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
         stage = Stage(inner, stores=tuple(again(split)))
         return Kernel(c.name, units, (stage,), c.inputs, outputs, False, notes=notes)
     pieces = in_pieces(outer, stores, again)
+    if pieces is None and any(_in_order(at, outer[-1]) for s in stores for at in _places(s.value)):
+        pieces = _rows(outer, again)
     if pieces is not None:
         return Kernel(c.name, *pieces, c.inputs, outputs, False, notes=notes)
     return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
@@ -122,6 +126,23 @@ def _near_as_one(
     one = Var("".join([v.name for v in together]), size)
     at = unflatten_index(as_index(one), [v.size for v in together])
     return (*walk[:first], one), dict(zip(together, at, strict=True))
+
+
+def _rows(
+    loops: tuple[Var, ...], again: Callable[[dict[Var, Index]], list[Store]]
+) -> tuple[tuple[Var, ...], tuple[Stage, ...]] | None:
+    """(loops over units, stages) of a kernel that puts what it reads in another order along rows: several of these in a
+    unit, so that places and weights are looked up once for a row."""
+    if len(loops) < 2:
+        return None
+    *before, row, last = loops
+    fits = [d for d in range(1, row.size + 1) if row.size % d == 0 and d * last.size <= _UNIT]
+    count = max(fits, default=1)
+    if count == row.size:
+        return tuple(before), (Stage((row, last), stores=tuple(again({}))),)
+    turn, step = Var(f"{row.name}h", row.size // count), Var(f"{row.name}l", count)
+    split = {row: as_index(turn) * count + as_index(step)}
+    return (*before, turn), (Stage((step, last), stores=tuple(again(split))),)
 
 
 def _strips(last: Var, walk: tuple[Var, ...]) -> tuple[dict[Var, Index], tuple[Var, ...], tuple[Var, ...]]:
@@ -188,7 +209,7 @@ def _straight(e: Expr, var: Var) -> bool:
 
 
 def _moves_evenly(e: Expr, var: Var) -> bool:
-    if isinstance(e, Load):
+    if isinstance(e, (Load, Entry)):
         return e.index.stride(var) in (0, 1)
     if isinstance(e, Position):
         return e.index.stride(var) is not None
@@ -203,10 +224,23 @@ def _cost(e: Expr, var: Var) -> int:
     for x in found_in([e]):
         if isinstance(x, Load):
             stride = x.index.stride(var)
-            cost += 1 if stride in (0, 1) else 8 if stride is not None else 24
+            cost += 1 if stride in (0, 1) else 8 if stride is not None or _in_order(x.index, var) else 24
+        elif isinstance(x, Entry):
+            cost += 1 if x.index.stride(var) in (0, 1) else 24
         elif isinstance(x, Inside):
             cost += sum([24 for i, _, _ in x.conditions if i.stride(var) is None])
     return cost
+
+
+def _in_order(at: Index, var: Var) -> bool:
+    """Whether it is known, though not even, how an index goes on along a variable: neighbours in another order."""
+    if at.stride(var) is not None:
+        return False
+    tables = [t for t in at.factors if isinstance(t, Listed) and var in t.of.variables()]
+    if tables:
+        return all(t.of.stride(var) is not None for t in tables)
+    found = pattern(at, var, _VECTOR, _VECTOR)
+    return found is not None and max(found) - min(found) < _APART
 
 
 def _filled(size: int) -> float:
@@ -216,6 +250,12 @@ def _filled(size: int) -> float:
 
 #: Elements of a vector, as far as the choice between ways to loop goes.
 _VECTOR = 16
+
+#: Elements of a unit of several rows, at most.
+_UNIT = 1 << 12
+
+#: Elements that are far apart: they are not read as neighbours.
+_APART = 4 * _VECTOR
 
 #: Elements of a strip, at most: two lines of the cache.
 _STRIP = 32

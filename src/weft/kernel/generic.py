@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .index import Index, Quotient, Remainder, Term, Var
+from .index import Index, Listed, Quotient, Remainder, Term, Var
 from .loops import (
     Apply,
     Expr,
@@ -121,7 +121,7 @@ class Maker:
     def term(self, t: Term) -> Term:
         if isinstance(t, Var):
             return self.var(t)
-        if t.of.bounds[0] < 0:
+        if isinstance(t, Listed) or t.of.bounds[0] < 0:
             raise Special
         return (Quotient if isinstance(t, Quotient) else Remainder)(self.index(t.of), self.hole(t.by))
 
@@ -147,7 +147,7 @@ class Maker:
             return replace(e, base=self.index(e.base), parts=self.parts(e.parts))
         if isinstance(e, (Scalar, Total)):
             return e
-        raise Special  # a search writes its steps out
+        raise Special  # a search writes its steps out, a table its numbers
 
     def literal(self, e: Literal) -> Literal:
         """A count, such as that of a mean, depends on shapes; other numbers hardly do."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Var:
@@ -50,7 +52,41 @@ class Remainder:
         return 0, self.by - 1
 
 
-Term = Var | Quotient | Remainder
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers that are known when a kernel is made. They may be many: they are hashed once."""
+
+    numbers: tuple[int | float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.numbers))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Table) and hash(self) == hash(other) and self.numbers == other.numbers
+        )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The integer that an expression is the number of in a table; of one beyond its ends, the first or the last."""
+
+    table: Table
+    of: Index
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return min(self.table.numbers), max(self.table.numbers)  # type: ignore[return-value]
+
+    def at(self, place: int) -> int:
+        """The number at one place."""
+        return self.table.numbers[min(max(place, 0), len(self.table.numbers) - 1)]  # type: ignore[return-value]
+
+
+Term = Var | Quotient | Remainder | Listed
 
 
 class Index:
@@ -128,6 +164,8 @@ class Index:
         for t, f in self.factors.items():
             if isinstance(t, Var):
                 part = replace.get(t, Index({t: 1}, 0))
+            elif isinstance(t, Listed):
+                part = listed(t.table, t.of.substitute(replace))
             elif isinstance(t, Quotient):
                 part = quotient(t.of.substitute(replace), t.by)
             else:
@@ -142,9 +180,21 @@ class Index:
         return " + ".join(parts)
 
 
+def show_table(table: Table, at: Index) -> str:
+    """A table, of many numbers the first few, and where it is read."""
+    first = [str(n) for n in table.numbers[:_SHOWN]]
+    return f"[{', '.join([*first, *(['...'] if len(table.numbers) > _SHOWN else [])])}][{at}]"
+
+
+#: Numbers of a table that are written out.
+_SHOWN = 6
+
+
 def _show(term: Term) -> str:
     if isinstance(term, Var):
         return term.name
+    if isinstance(term, Listed):
+        return show_table(term.table, term.of)
     return f"({term.of}){'//' if isinstance(term, Quotient) else '%'}{term.by}"
 
 
@@ -152,6 +202,8 @@ def _evaluate(term: Term, values: Mapping[Var, Any]) -> Any:
     if isinstance(term, Var):
         return values[term]
     inner = term.of.evaluate(values)
+    if isinstance(term, Listed):
+        return np.take(term.table.numbers, inner, mode="clip")
     return inner // term.by if isinstance(term, Quotient) else inner % term.by
 
 
@@ -249,6 +301,16 @@ def remainder(x: Index, by: int) -> Index:
         if isinstance(term, Remainder) and factor == 1 and term.by % by == 0:
             return remainder(term.of, by)
     return Index({Remainder(rest, by): 1}, 0)
+
+
+def listed(table: Table, x: Index) -> Index:
+    """The number of a table at an index, which is a plain one where the numbers are evenly apart."""
+    numbers: Any = table.numbers
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 0
+    inside = x.bounds[0] >= 0 and x.bounds[1] < len(numbers)
+    if inside and all(n == numbers[0] + k * step for k, n in enumerate(numbers)):
+        return x * step + numbers[0]
+    return Index({Listed(table, x): 1}, 0)
 
 
 # -- indices of whole tensors ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ops.define import constant
 from ..ops.movement import identity, pad, permute, reshape
+from ..ops.resample import resample
 from ..ops.selection import cast
 from ..passes.cse import eliminate_common
 from ..passes.rewrite import rewrite
@@ -282,8 +283,10 @@ def _image_order(
     if node in anchor and anchor[node].prim.name in ("conv", "wide_conv"):
         return channels_last(node.ndim)
     for source, axes in _sources(node, stored):
-        if source.ndim == node.ndim and layouts.get(source) == channels_last(node.ndim):
-            return tuple([axes.index(a) for a in channels_last(node.ndim)])
+        order = layouts.get(source, tuple(range(source.ndim)))
+        # An image on its way to another size stays as it is, channels-last, say, by the user's own hand.
+        if source.ndim == node.ndim and (order == channels_last(node.ndim) or node.prim is resample):
+            return tuple([axes.index(a) for a in order])
     return None
 
 

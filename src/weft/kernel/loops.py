@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..ir.dtype import DType
-from .index import Index, Var
+from .index import Index, Table, Var
 
 
 class _Shared:
@@ -116,6 +116,15 @@ class Position:
     dtype: DType
 
 
+@dataclass(frozen=True)
+class Entry:
+    """The number of a table at an index, as a value."""
+
+    table: Table
+    index: Index
+    dtype: DType
+
+
 @dataclass(frozen=True, eq=False)
 class Apply(_Shared):
     """An elementwise operation, named as its primitive."""
@@ -143,7 +152,7 @@ class Total:
     dtype: DType
 
 
-Expr = Literal | Scalar | Load | Lookup | Search | Position | Apply | Inside | Total
+Expr = Literal | Scalar | Load | Lookup | Search | Position | Entry | Apply | Inside | Total
 
 
 @dataclass(frozen=True)

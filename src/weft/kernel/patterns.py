@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from .index import Index, Quotient, Remainder, Term, Var
+from .index import Index, Listed, Quotient, Remainder, Term, Var
 
 Pattern = tuple[int, ...]
 
@@ -17,24 +17,27 @@ Pattern = tuple[int, ...]
 Class = tuple[int, int]
 
 
-def pattern(at: Index, vector: Var, every: int, count: int) -> Pattern | None:
+def pattern(at: Index, vector: Var, every: int, count: int, like: int | None = None) -> Pattern | None:
     """By how much an index is larger in each of `count` lanes along `vector` than in the first one.
 
-    None if that is not the same for every vector that begins at a multiple of `every`.
+    None if that is not the same for every vector that begins at a multiple of `every`. Numbers of tables are those of
+    the vector that begins at `like`.
     """
     total = [0] * count
     for term, factor in at.factors.items():
-        found = _of_term(term, vector, every, count)
+        found = _of_term(term, vector, every, count, like)
         if found is None:
             return None
         total = [t + factor * k for t, k in zip(total, found, strict=True)]
     return tuple(total)
 
 
-def _of_term(term: Term, vector: Var, every: int, count: int) -> Pattern | None:
+def _of_term(term: Term, vector: Var, every: int, count: int, like: int | None) -> Pattern | None:
     if isinstance(term, Var):
         return tuple(range(count)) if term == vector else (0,) * count
-    inner = pattern(term.of, vector, every, count)
+    if isinstance(term, Listed):
+        return _of_table(term, vector, count, like)
+    inner = pattern(term.of, vector, every, count, like)
     if inner is None or not any(inner):
         return inner
     rest, modulus = first(term.of, vector, every)
@@ -45,6 +48,16 @@ def _of_term(term: Term, vector: Var, every: int, count: int) -> Pattern | None:
     if term.by % modulus == 0 and min(inner) + rest >= 0 and max(inner) + rest < modulus:
         return (0,) * count if whole else inner  # no vector goes over a multiple of the divisor
     return None
+
+
+def _of_table(term: Listed, vector: Var, count: int, like: int | None) -> Pattern | None:
+    known = term.of.variables()
+    if vector not in known:
+        return (0,) * count
+    if like is None or known != {vector}:
+        return None
+    numbers = [term.at(term.of.evaluate({vector: like + k})) for k in range(count)]
+    return tuple([n - numbers[0] for n in numbers])
 
 
 def first(at: Index, vector: Var, every: int) -> Class:
@@ -59,6 +72,8 @@ def first(at: Index, vector: Var, every: int) -> Class:
 def _first_of_term(term: Term, vector: Var, every: int) -> Class:
     if isinstance(term, Var):
         return 0, every if term == vector else 1
+    if isinstance(term, Listed):
+        return 0, 1
     rest, modulus = first(term.of, vector, every)
     if isinstance(term, Remainder):
         return (rest % term.by, 0) if modulus % term.by == 0 else (rest, math.gcd(modulus, term.by))

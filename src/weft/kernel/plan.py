@@ -24,6 +24,7 @@ from .lower import can_pull, looked_up
 from .pixels import is_kernel_gradient
 from .pooling import pooling_after
 from .reading import FREE, behind_views, reads_of, source, uses_of
+from .resampling import read_in_place, taps_of
 from .rows import Group, find_rows
 from .running import FINAL
 from .slices import first_readers
@@ -109,6 +110,8 @@ class Plan:
                 stored.update(node.args)
             elif node.value is None:
                 stored.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
+                if read_in_place(node):
+                    stored.add(behind_views(node.args[0]))
             if node.value is None and node.prim is identity:
                 stored.add(node)  # a copy that somebody asked for: the simplifier has removed the others
             free = node.prim.movement or node.prim.name in FREE or self._is_cheap(node, stored)
@@ -175,6 +178,8 @@ class Plan:
                 fixed.update(node.args)
             elif node.value is None:
                 fixed.update(node.args[i] for i in looked_up.get(node.prim.name, ()))
+                if read_in_place(node):
+                    fixed.add(behind_views(node.args[0]))
                 if node.prim is identity:
                     fixed.add(node)
         return fixed
@@ -322,7 +327,8 @@ class Plan:
 
     def _holds_anchor(self, user: Node, above: Collection[Node]) -> bool:
         """Whether another operand of `user` than those `above` has an anchor inside, so that one kernel would have two,
-        or is made by a group of rows that needs `user`."""
+        or is made by a group of rows that needs `user`; or reads several elements for each, which rows of a tile would
+        each look for by themselves."""
         stack = [a for a in user.args if a not in above]
         while stack:
             node = stack.pop()
@@ -330,7 +336,7 @@ class Plan:
                 return True
             if node in self.stored or node.value is not None:
                 continue
-            if node.prim.name in builders:
+            if node.prim.name in builders or taps_of(node) > 1:
                 return True
             stack.extend(node.args)
         return False

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from .index import Index, Var
+from .index import Index, Var, show_table
 from .loops import (
+    Entry,
     Expr,
     Inside,
     Kernel,
@@ -212,6 +213,8 @@ def show(e: Expr, names: Mapping[Expr, str] = MappingProxyType({})) -> str:
         return f"search(b{e.buffer}[{e.base} : +{e.size}], {show(e.key, names)})"
     if isinstance(e, Position):
         return f"({e.index})"
+    if isinstance(e, Entry):
+        return show_table(e.table, e.index)
     if isinstance(e, Total):
         return f"t{e.reduction}"
     if isinstance(e, Inside):

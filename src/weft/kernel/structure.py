@@ -65,7 +65,7 @@ class _Writer:
         return f"#{self.lines.setdefault(line, len(self.lines))}"
 
 
-_PLAIN = frozenset((bool, int, str, type(None), DType))
+_PLAIN = frozenset((bool, int, float, str, type(None), DType))
 
 
 def _parts(x: Any) -> Sequence[Any]:

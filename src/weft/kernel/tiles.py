@@ -20,6 +20,7 @@ from ..ir.dtype import DType, float32
 from .borders import Border
 from .index import Index, Var
 from .loops import (
+    Entry,
     Expr,
     Inside,
     Literal,
@@ -201,7 +202,7 @@ def of_columns(t: Tiles) -> list[Expr]:
 
 def _by_row(e: Expr, row: Var) -> bool:
     """Whether an expression is another from row to row, even if what it is made of is not."""
-    places = [e.index] if isinstance(e, (Load, Position)) else []
+    places = [e.index] if isinstance(e, (Load, Position, Entry)) else []
     if isinstance(e, (Lookup, Search)):
         places = [e.base]
     elif isinstance(e, Inside):

@@ -12,6 +12,7 @@ from typing import Any
 from ..base.errors import BackendError
 from .index import Index, Var
 from .loops import (
+    Entry,
     Expr,
     Inside,
     Kernel,
@@ -102,6 +103,8 @@ def _indices(e: Expr) -> Iterator[tuple[str, Index]]:
         yield f"the index of b{e.buffer}", e.base
     elif isinstance(e, Position):
         yield "a position", e.index
+    elif isinstance(e, Entry):
+        yield "the index of a table", e.index
     elif isinstance(e, Inside):
         for index, _, _ in e.conditions:
             yield "a bound", index

@@ -26,6 +26,7 @@ from . import (  # noqa: F401  (declaration is the purpose)
     random,
     rearrange,
     reduce,
+    resample,
     rounding,
     selection,
     sorting,

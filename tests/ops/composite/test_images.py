@@ -40,22 +40,22 @@ CASES = [
          functional("pixel_unshuffle", 2)),
     Case("channel_shuffle", lambda x: c.channel_shuffle(x, groups=3), (spread(2, 6, 3),),
          lambda x: functional("channel_shuffle", 3)(x[..., None])[..., 0]),
-    Case("resize_nearest", lambda x: r.resize_nearest(x, None, None, sizes=(10, 3)), (X2,),
+    Case("resize_nearest", lambda x: r.resize_nearest(x, sizes=(10, 3)), (X2,),
          functional("interpolate", (10, 3))),
-    Case("resize_nearest", lambda x: r.resize_nearest(x, None, sizes=(7,), centred=True), (X1,),
+    Case("resize_nearest", lambda x: r.resize_nearest(x, sizes=(7,), centred=True), (X1,),
          functional("interpolate", 7, mode="nearest-exact"), label="centred"),
-    Case("resize_linear", lambda x: r.resize_linear(x, None, None, sizes=(8, 3)), (X2,),
+    Case("resize_linear", lambda x: r.resize_linear(x, sizes=(8, 3)), (X2,),
          functional("interpolate", (8, 3), mode="bilinear")),
-    Case("resize_linear", lambda x: r.resize_linear(x, None, None, None, sizes=(5, 4, 1), align=True), (X3,),
+    Case("resize_linear", lambda x: r.resize_linear(x, sizes=(5, 4, 1), align=True), (X3,),
          functional("interpolate", (5, 4, 1), mode="trilinear", align_corners=True), label="aligned"),
     *[
-        Case("resize_cubic", lambda x, a=a: r.resize_cubic(x, None, None, sizes=(8, 3), align=a), (X2,),
+        Case("resize_cubic", lambda x, a=a: r.resize_cubic(x, sizes=(8, 3), align=a), (X2,),
              functional("interpolate", (8, 3), mode="bicubic", align_corners=a), label=f"align {a}")
         for a in (False, True)
     ],
     *[
         Case("resize_antialiased",
-             lambda x, a=a, q=q: r.resize_antialiased(x, None, None, sizes=(2, 6), align=a, curve=q), (X2,),
+             lambda x, a=a, q=q: r.resize_antialiased(x, sizes=(2, 6), align=a, curve=q), (X2,),
              functional("interpolate", (2, 6), mode=mode, align_corners=a, antialias=True), label=f"align {a} {mode}")
         for a in (False, True) for q, mode in (("linear", "bilinear"), ("cubic", "bicubic"), ("lanczos", "lanczos"))
         if not (a and mode == "lanczos")

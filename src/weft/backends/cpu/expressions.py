@@ -12,6 +12,7 @@ from ...kernel.generic import Hole
 from ...kernel.index import Index, Var
 from ...kernel.loops import (
     Apply,
+    Entry,
     Expr,
     Inside,
     Literal,
@@ -93,6 +94,8 @@ class Expressions(Places):
             return self._search(e, lanes, memo)
         if isinstance(e, Position):
             return self._position(e, lanes)
+        if isinstance(e, Entry):
+            return self._entry(e, lanes)
         if isinstance(e, Inside):
             return self._inside(e, lanes, memo)
         if e.op == "exp" and (found := vanishing(e.args[0])) is not None:
@@ -211,6 +214,19 @@ class Expressions(Places):
         if e.dtype.kind == "f":
             return self.b.sitofp(index, type_)
         return index if e.dtype.bits == 64 else self.b.trunc(index, type_)
+
+    def _entry(self, e: Entry, lanes: Lanes) -> ir.Value:
+        """What a table says at an index, or in each lane; of lanes side by side, neighbours in it."""
+        kind, vector, numbers = register_type(e.dtype), lanes.vector, e.table.numbers
+        low, high = e.index.bounds
+        if vector is None or e.index.stride(vector) != 1 or low < 0 or high >= len(numbers):
+            return self.numbers(e.table, self.indices(e.index, lanes), kind, e.index)
+        start = self.index(e.index, lanes)
+        if isinstance(start, ir.Constant):
+            last = len(numbers) - 1
+            row = [numbers[min(start.constant + k, last)] for k in range(lanes.count)]
+            return ir.Constant(like(kind, lanes.count), row)
+        return self.build.load(self.stored(e.table, kind), start, e.dtype, lanes.count, lanes.mask)
 
     def _is_at(self, e: Position, other: Expr, lanes: Lanes, memo: dict[Expr, ir.Value]) -> ir.Value | None:
         """Whether a position along a vector is a number that is the same in all lanes, in 32 bits if these do."""

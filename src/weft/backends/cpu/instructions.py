@@ -360,6 +360,10 @@ class IRBuilder:
         at = f", align {align}" if align else ""
         return self._make(typ, f"load {typ.text}, ptr {pointer.ref}{at}")
 
+    def load_constant(self, pointer: Value, type_: Type) -> Value:
+        """What lies in memory that is never written."""
+        return self._pure(type_, f"load {type_.text}, ptr {pointer.ref}", pointer)
+
     def name_load(self, name: str, pointer: Value, type_: Type) -> None:
         """A load whose value has a name of its own."""
         self.block.lines.append(f"{name} = load {type_.text}, ptr {pointer.ref}, align 8")

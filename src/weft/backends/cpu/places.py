@@ -8,7 +8,7 @@ from typing import Any
 
 from ...ir.dtype import DType
 from ...kernel.generic import Hole
-from ...kernel.index import Index, Quotient, Var
+from ...kernel.index import Index, Listed, Quotient, Table, Var
 from ...kernel.loops import Load
 from ...kernel.patterns import Pattern, first, pattern
 from . import instructions as ir
@@ -25,6 +25,9 @@ class Lanes:
     count: int = 1
     mask: ir.Value | None = None
     every: int = 1  #: what the vector variable is a multiple of in the first lane
+    like: int | None = (
+        None  #: where a vector begins of which tables say the same, from lane to lane, as of this one
+    )
 
     def at(self, var: Var, value: ir.Value) -> Lanes:
         return replace(self, values={**self.values, var: value})
@@ -54,6 +57,7 @@ class Places:
         #: Whether quotients in indices are hidden. Of many indices that are made of them, LLVM would look for those
         #: that are a part of others, and take longer than for all the rest.
         self.hides = False
+        self._tables: dict[tuple[Table, ir.Type], ir.Value] = {}
         self.past = False  #: whether whole vectors are written past the caches
 
     # -- indices
@@ -64,6 +68,8 @@ class Places:
         for term, factor in at.factors.items():
             if isinstance(term, Var):
                 part = lanes.values[term]
+            elif isinstance(term, Listed):
+                part = self._listed(term, self.index(term.of, lanes))
             else:
                 inner = self.index(term.of, lanes)
                 part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
@@ -94,6 +100,8 @@ class Places:
         for term, factor in at.factors.items():
             if isinstance(term, Var):
                 part = self.indices(Index({term: 1}, 0), lanes)
+            elif isinstance(term, Listed):
+                part = self._listed(term, self.indices(term.of, lanes))
             else:
                 inner = self.build.splat(self.indices(term.of, lanes), lanes.count)
                 part = self._divide(inner, term.by, isinstance(term, Quotient), term.of)
@@ -105,7 +113,7 @@ class Places:
         """By how much an index is larger in each lane than in the first, if that is known when a kernel is made."""
         if lanes.vector is None or lanes.every == 1:
             return None
-        return pattern(at, lanes.vector, lanes.every, lanes.count)
+        return pattern(at, lanes.vector, lanes.every, lanes.count, lanes.like)
 
     def _divide(self, x: ir.Value, by: int, quotient: bool, of: Index) -> ir.Value:
         if isinstance(x.type, ir.VectorType) and self._is_short(by, of):
@@ -137,6 +145,42 @@ class Places:
         if isinstance(step, Hole):
             return self.b.mul(self.build.const(step, type_), self.build.iota(I64, lanes.count))
         return ir.Constant(type_, [step * k for k in range(lanes.count)])
+
+    # -- tables
+
+    def numbers(self, table: Table, at: ir.Value, kind: ir.Type, of: Index) -> ir.Value:
+        """The numbers of a table at a place, or in each lane at one; beyond its ends the first and the last."""
+        low, high = of.bounds
+        last = len(table.numbers) - 1
+        if low < 0:
+            at = self.b.smax(at, self.build.const(0, at.type))
+        if high > last:
+            at = self.b.smin(at, self.build.const(last, at.type))
+        places = self.b.gep(self.stored(table, kind), [at], source_etype=kind)
+        if not isinstance(at.type, ir.VectorType):
+            return self.b.load_constant(places, kind)
+        zero = self.build.const(0, like(kind, at.lanes))
+        name = f"llvm.masked.gather.{suffix(zero.type)}.v{at.lanes}p0"
+        everywhere = self.build.const(1, ir.VectorType(I1, at.lanes))
+        return self.build.masked(name, zero.type, (places, everywhere, zero), 1)
+
+    def _listed(self, term: Listed, at: ir.Value) -> ir.Value:
+        if isinstance(at, ir.Constant) and type(at.constant) is int:
+            return I64(term.at(at.constant))
+        found = self.numbers(term.table, at, I32, term.of)
+        return self.b.sext(found, like(I64, found.lanes))
+
+    def stored(self, table: Table, kind: ir.Type) -> ir.Value:
+        """A table as constants of the module."""
+        found = self._tables.get((table, kind))
+        if found is None:
+            type_ = ir.ArrayType(kind, len(table.numbers))
+            found = ir.GlobalVariable(self.build.module, type_, f"numbers.{len(self._tables)}")
+            found.initializer = ir.Constant(type_, list(table.numbers))
+            found.global_constant = True
+            found.linkage = "internal"
+            self._tables[table, kind] = found
+        return found
 
     # -- conditions
 

@@ -18,6 +18,7 @@ from .places import Lanes
 from .row_by_row import can_be_taken, of_rows, row_by_row
 from .scalar import combine
 from .sums import Sums
+from .tables import Run, runs_of_tables
 from .turned_sums import TurnedSums
 from .wideness import accumulators, lane_count, same_along
 
@@ -108,6 +109,16 @@ class Stages(Expressions):
                     mask = self.build.first_lanes(var.size % lanes, lanes)
                 yield replace(outer.at(var, i), vector=var, count=lanes, mask=mask, every=every)
 
+    def _along_tables(self, var: Var, runs: Sequence[Run], outer: Lanes, n: int) -> Iterator[Lanes]:
+        """Contexts for all vectors of n lanes along a loop: one for each run of those that read tables alike."""
+        for first, count in runs:
+            if first + n > var.size:
+                mask = self.build.first_lanes(var.size - first, n)
+                yield replace(outer.at(var, I64(first)), vector=var, count=n, mask=mask, every=n, like=first)
+                continue
+            with self.build.turns(I64(first), I64(first + count * n), n, var.name) as i:
+                yield replace(outer.at(var, i), vector=var, count=n, every=n, like=first)
+
     def _stored(self, stage: Stage, outer: Lanes) -> None:
         """A stage that only stores, with vectors along its last loop where each lane has a row of memory there."""
 
@@ -156,7 +167,12 @@ class Stages(Expressions):
         return found
 
     def _innermost(self, stage: Stage, last: Var, lanes: Lanes, body: Callable[[Lanes], None]) -> None:
-        several = accumulators(stage)
+        several, count = accumulators(stage), self._lanes_of(stage)
+        runs = () if self.holes or several > 1 else runs_of_tables(stage, last, count)
+        if runs:
+            for inner in self._along_tables(last, runs, lanes, count):
+                body(inner)
+            return
         for inner in self.along(last, I64(0), I64(last.size), lanes, self._lanes_of(stage), several):
             body(inner)
 

@@ -6,6 +6,7 @@ from ...kernel.functions import functions
 from ...kernel.index import Var
 from ...kernel.loops import (
     Apply,
+    Entry,
     Expr,
     Inside,
     Kernel,
@@ -120,7 +121,7 @@ def same_along(e: Expr, var: Var) -> list[Expr]:
 
 def _is_same_itself(e: Expr, var: Var) -> bool:
     """Whether an expression has one value in a whole loop if what it is made of has."""
-    if isinstance(e, (Load, Position)):
+    if isinstance(e, (Load, Position, Entry)):
         return var not in e.index.variables()
     if isinstance(e, Inside):
         return not any(var in i.variables() for i, _, _ in e.conditions)

@@ -8,13 +8,11 @@ from typing import Any
 from ...arrays.dispatch import apply, check_choice
 from ...arrays.tensor import Tensor
 from ...base.errors import ArgumentError, DTypeError, ShapeError
-from ...ir.dtype import float64
 from ...ir.shape import show_shape
 from ...ops.composite import grids as g
 from ...ops.composite import images as c
 from ...ops.composite import resize as r
 from ...ops.composite.pooling import adaptive_avg_pool
-from ...ops.define import constant
 from ...ops.movement import reshape
 from ..factory import positive_int
 from .conv import sizes
@@ -30,15 +28,17 @@ _SMOOTH = ("linear", "bilinear", "trilinear", "bicubic", "lanczos")
 _SPREAD = {"bilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos"}
 
 
-def _targets(x: Tensor, size: Any, scale_factor: Any, recompute: bool) -> tuple[tuple[int, ...], list[Any]]:
-    """The new sizes, and the scale of each axis (None where the sizes say it)."""
+def _targets(
+    x: Tensor, size: Any, scale_factor: Any, recompute: bool
+) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
+    """The new sizes, and how many old pixels a new one is wide along each axis (None where the sizes say it)."""
     rank = x.ndim - 2
     if (size is None) == (scale_factor is None):
         raise ArgumentError("interpolate takes either size or scale_factor")
     if size is not None:
         if recompute:
             raise ArgumentError("interpolate: recompute_scale_factor belongs to scale_factor, not to size")
-        return sizes("size", size, rank), [None] * rank
+        return sizes("size", size, rank), (None,) * rank
     items = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * rank
     if len(items) != rank or any(
         isinstance(s, bool) or not isinstance(s, (int, float)) or s <= 0 for s in items
@@ -50,7 +50,7 @@ def _targets(x: Tensor, size: Any, scale_factor: Any, recompute: bool) -> tuple[
         raise ShapeError(f"interpolate needs known spatial sizes, got {show_shape(x.shape)}")
     wanted = tuple([math.floor(n * s) for n, s in zip(x.shape[2:], items, strict=True)])
     exact = [recompute or n * s == w for n, s, w in zip(x.shape[2:], items, wanted, strict=True)]
-    return wanted, [None if e else float(s) for e, s in zip(exact, items, strict=True)]
+    return wanted, tuple([None if e else 1 / s for e, s in zip(exact, items, strict=True)])
 
 
 def interpolate(
@@ -98,18 +98,17 @@ def interpolate(
         raise ArgumentError(f"interpolate: antialias belongs to {', '.join(_SPREAD)}, not to {mode!r}")
     if mode == "lanczos" and not antialias:
         raise ArgumentError("interpolate: mode 'lanczos' needs antialias=True")
-    wanted, scales = _targets(x, size, scale_factor, bool(recompute_scale_factor))
+    wanted, ratios = _targets(x, size, scale_factor, bool(recompute_scale_factor))
     if mode == "area":
         return apply(adaptive_avg_pool, x, sizes=wanted)
-    numbers = [None if s is None else Tensor(constant(s, float64)) for s in scales]
     if mode.startswith("nearest"):
-        return apply(r.resize_nearest, x, *numbers, sizes=wanted, centred=mode == "nearest-exact")
+        return apply(r.resize_nearest, x, sizes=wanted, ratios=ratios, centred=mode == "nearest-exact")
     if x.dtype.kind != "f":
         raise DTypeError(f"interpolate: mode {mode!r} takes a floating tensor, got {x.dtype}")
-    align, cubic = bool(align_corners), mode == "bicubic"
+    attrs = {"sizes": wanted, "ratios": ratios, "align": bool(align_corners)}
     if antialias:
-        return apply(r.resize_antialiased, x, *numbers, sizes=wanted, align=align, curve=_SPREAD[mode])
-    return apply(r.resize_cubic if cubic else r.resize_linear, x, *numbers, sizes=wanted, align=align)
+        return apply(r.resize_antialiased, x, **attrs, curve=_SPREAD[mode])
+    return apply(r.resize_cubic if mode == "bicubic" else r.resize_linear, x, **attrs)
 
 
 def upsample(

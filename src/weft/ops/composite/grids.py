@@ -17,7 +17,6 @@ from ..movement import broadcast_to, concatenate, full, permute, reshape, slice_
 from ..rearrange import expand_dims
 from .common import as_type, floating, widened
 from .define import composite
-from .resize import cubic_weight
 
 PADDINGS = ("zeros", "border", "reflection")
 MODES = ("bilinear", "nearest", "bicubic")
@@ -66,6 +65,13 @@ def _read(x: Node, at: list[Node]) -> Node:
     return where(broadcast_to(expand_dims(seen, (seen.ndim,)), found.shape), found, 0)  # type: ignore[arg-type,union-attr]
 
 
+def _cubic_weight(d: Node, a: float) -> Node:
+    """The weight of a pixel at distance d: a cubic convolution kernel, 0 from distance 2 on."""
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return where(less(d, 1), near, where(less(d, 2), far, 0))
+
+
 def _taps(place: Node, size: int, mode: str, padding: str, align: bool) -> list[tuple[Node, Node | None]]:
     """(pixel, weight) of each pixel along one axis that counts at the places."""
     whole = lambda v: cast(v, dtype=int64)  # noqa: E731
@@ -80,7 +86,7 @@ def _taps(place: Node, size: int, mode: str, padding: str, align: bool) -> list[
     share = place - below
     # Every pixel of the curve is padded by itself.
     at = [whole(_inside(below + (i - 1), size, padding, align)) for i in range(4)]
-    return [(a, cubic_weight(abs_(share - (i - 1)), -0.75)) for i, a in enumerate(at)]
+    return [(a, _cubic_weight(abs_(share - (i - 1)), -0.75)) for i, a in enumerate(at)]
 
 
 @composite
