@@ -64,6 +64,11 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     _, outer, indices, stores = best
     notes = tuple([r.prim.name for r in roots])
     outputs = tuple([real_dtype(r.dtype) for r in roots])
+    if not all(_straight(s.value, outer[-1]) for s in stores):
+        woven = _woven(domain(c.root, c.lowering.layouts), c.order, made)
+        if woven is not None:
+            outer, stage = woven
+            return Kernel(c.name, outer, (stage,), c.inputs, outputs, True, notes=notes)
 
     def again(at: dict[Var, Index]) -> list[Store]:
         """What is stored with other expressions in place of variables."""
@@ -84,6 +89,26 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     if pieces is not None:
         return Kernel(c.name, *pieces, c.inputs, outputs, False, notes=notes)
     return Kernel(c.name, outer, (Stage((), stores=tuple(stores)),), c.inputs, outputs, True, notes=notes)
+
+
+def _woven(
+    shape: Sequence[int], order: Sequence[int], made: Callable[[tuple[Index, ...]], list[Store]]
+) -> tuple[tuple[Var, ...], Stage] | None:
+    """(loops, what is stored for all elements of the innermost axis), if these are few and what is read lies evenly
+    along the loops around them: the channels of an image that come from planes are woven in registers."""
+    *rest, last = order
+    if not 1 < shape[last] <= _WOVEN:
+        return None
+    for outer, indices in _collapsed([shape[a] for a in rest], range(len(rest)), "i"):
+        at = dict(zip(rest, indices, strict=True))
+        stores = [
+            s
+            for k in range(shape[last])
+            for s in made(tuple([at.get(a, as_index(k)) for a in range(len(shape))]))
+        ]
+        if all(_straight(s.value, outer[-1]) and s.index.stride(outer[-1]) == shape[last] for s in stores):
+            return outer, Stage((), stores=tuple(stores))
+    return None
 
 
 def _crosswise(loops: tuple[Var, ...], stores: Sequence[Store]) -> tuple[Var, ...] | None:
@@ -250,6 +275,9 @@ def _filled(size: int) -> float:
 
 #: Elements of a vector, as far as the choice between ways to loop goes.
 _VECTOR = 16
+
+#: Elements of an innermost axis, at most, that are put side by side in registers.
+_WOVEN = 4
 
 #: Elements of a unit of several rows, at most.
 _UNIT = 1 << 12
