@@ -157,7 +157,7 @@ class DataLoader:
     def _check_data(self, dataset: Any) -> None:
         if self.is_stream:
             return
-        n = _length(dataset)
+        n = _length(dataset, numbered=self.sampler is None and self.batch_sampler is None)
         if n == 0:
             raise DataError("the dataset is empty: there is nothing to load")
         if self.drop_last and self.sampler is None and self.batch_size is not None and self.batch_size > n:
@@ -364,14 +364,15 @@ def _batch_size(given: Any, batch_sampler: Any) -> int | None:
     return int(given)
 
 
-def _length(dataset: Any) -> int:
+def _length(dataset: Any, numbered: bool) -> int:
+    """How many samples there are; `numbered`: they are asked for by numbers, not by the keys that a sampler gives."""
     if type(dataset) is tuple and dataset and all(isinstance(a, (np.ndarray, Tensor)) for a in dataset):
         raise DataError(
             f"a tuple of {len(dataset)} arrays is no dataset: wrap them in TensorDataset(x, y), or give a list if each "
             "of them is one sample"
         )
     try:
-        if isinstance(dataset, Mapping) and dataset and 0 not in dataset:
+        if numbered and isinstance(dataset, Mapping) and dataset and 0 not in dataset:
             raise TypeError
         return len(dataset)
     except TypeError:
