@@ -50,8 +50,9 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     def made(indices: tuple[Index, ...]) -> list[Store]:
         return [s for i, r in enumerate(roots) for s in written(c, r, len(c.inputs) + i, indices)]
 
+    shape = domain(c.root, c.lowering.layouts)
     best: tuple[float, tuple[Var, ...], tuple[Index, ...], list[Store]] | None = None
-    for outer, indices in _collapsed(domain(c.root, c.lowering.layouts), c.order, "i"):
+    for outer, indices in _collapsed(shape, c.order, "i"):
         stores = made(indices)
         if any(s.index.stride(outer[-1]) is None for s in stores):
             continue  # parts of a row are not one run of memory
@@ -65,7 +66,7 @@ def elementwise(c: Common, roots: Sequence[Node]) -> Kernel:
     notes = tuple([r.prim.name for r in roots])
     outputs = tuple([real_dtype(r.dtype) for r in roots])
     if not all(_straight(s.value, outer[-1]) for s in stores):
-        woven = _woven(domain(c.root, c.lowering.layouts), c.order, made)
+        woven = _woven(shape, c.order, made)
         if woven is not None:
             outer, stage = woven
             return Kernel(c.name, outer, (stage,), c.inputs, outputs, True, notes=notes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..ir.dtype import DType
 from ..ir.node import Node
 from ..ops.resample import added, resample, taps, weighs
 from .index import Indices, Table, listed
@@ -39,11 +38,7 @@ def _(low: Lowering, node: Node, indices: Indices) -> Expr:
         value = low.value(x, (*indices[:axis], listed(places, here), *indices[axis + 1 :]))
         return Apply("mul", (value, Entry(weights, here, dtype)), dtype) if weighed else value
 
-    return added([tap(*tables) for tables in _of(node)], lambda a, b: _sum(a, b, dtype))
-
-
-def _sum(a: Expr, b: Expr, dtype: DType) -> Expr:
-    return Apply("add", (a, b), dtype)
+    return added([tap(*tables) for tables in _of(node)], lambda a, b: Apply("add", (a, b), dtype))
 
 
 def taps_of(node: Node) -> int:

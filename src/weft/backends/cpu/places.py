@@ -25,9 +25,8 @@ class Lanes:
     count: int = 1
     mask: ir.Value | None = None
     every: int = 1  #: what the vector variable is a multiple of in the first lane
-    like: int | None = (
-        None  #: where a vector begins of which tables say the same, from lane to lane, as of this one
-    )
+    #: where a vector begins of which tables say the same, from lane to lane, as of this one
+    like: int | None = None
 
     def at(self, var: Var, value: ir.Value) -> Lanes:
         return replace(self, values={**self.values, var: value})
